@@ -1,0 +1,437 @@
+//! What the engine and a shim say to each other.
+//!
+//! ```text
+//!   engine                                   shim
+//!     │ spawn wharf-shim, socketpair on fd 3   │
+//!     │ ── Launch (+ netns, ports, clients) ─▶ │  mounts, namespaces, process
+//!     │ ◀───────── Launched │ Failed ───────── │
+//!     ╎                                        ╎
+//!     │  (any time, any engine) connect        │  <runtime dir>/shim.sock
+//!     │ ── Request (+ descriptors) ──────────▶ │
+//!     │ ◀──────────── Reply ────────────────── │
+//!     │ ── Subscribe { after } ──────────────▶ │
+//!     │ ◀── Event, Event, … until closed ───── │  replayed from the journal, then live
+//! ```
+//!
+//! A frame is a little-endian `u32` payload length, a `u16` descriptor count, a `u16` of zeroes,
+//! then the payload: one JSON document. Descriptors ride (`SCM_RIGHTS`) with the frame's first byte.
+//! Fields are only ever added, each with a default: a shim outlives several engines.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The newest protocol this build speaks. A peer announces its own in [`Launch`] and [`Snapshot`].
+pub const VERSION: u32 = 1;
+
+/// Larger frames are refused: a launch with thousands of mounts and environment variables stays far below.
+pub const MAX_FRAME: usize = 16 << 20;
+
+/// Everything that a container needs from start to end, told once.
+///
+/// Descriptors, in this order: the network namespace if `network` is set and has one; one bound socket per
+/// `network.held_sockets`; one per `network.relays` (a listening socket); then one per `attachments` and one
+/// per `waiters`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Launch {
+    pub version: u32,
+    /// The container's full id.
+    pub container: String,
+    /// Holds `shim.sock`, `journal`, `state.json`; made by the engine, mode 0700.
+    pub runtime_dir: PathBuf,
+    /// Identifies this run of the container in events, so that none is counted twice.
+    pub incarnation: String,
+    pub spec: oci::runtime::Spec,
+    pub rootfs: Rootfs,
+    #[serde(default)]
+    pub cgroup_driver: CgroupDriver,
+    #[serde(default)]
+    pub stdin: Stdin,
+    pub log: Log,
+    #[serde(default)]
+    pub restart: RestartPolicy,
+    /// How often this container was restarted by its policy before this launch.
+    #[serde(default)]
+    pub restart_count: u32,
+    #[serde(default)]
+    pub health: Option<Health>,
+    /// Signal number that asks the container to stop.
+    pub stop_signal: i32,
+    /// Seconds from that signal to SIGKILL; negative waits for ever.
+    pub stop_timeout: i64,
+    #[serde(default)]
+    pub network: Option<Network>,
+    #[serde(default)]
+    pub attachments: Vec<Attachment>,
+    #[serde(default)]
+    pub waiters: Vec<Waiter>,
+}
+
+/// Where `/` of the container comes from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rootfs {
+    /// Layers to stack; the mount is made detached and is never seen on the host.
+    Overlay {
+        /// Topmost first.
+        lowers: Vec<PathBuf>,
+        upper: PathBuf,
+        work: PathBuf,
+        /// Skip syncs: for containers whose files are thrown away at exit.
+        volatile: bool,
+    },
+    /// A directory that is used as it is.
+    Directory(PathBuf),
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CgroupDriver {
+    #[default]
+    Cgroupfs,
+    Systemd,
+}
+
+/// What the container's standard input is when no terminal is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stdin {
+    /// `/dev/null`.
+    #[default]
+    Closed,
+    /// A pipe that stays open while the container lives.
+    Open,
+    /// A pipe that is closed when the first attachment ends.
+    Once,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Log {
+    pub driver: LogDriver,
+    /// Of the current file; rotated ones get `.1`, `.2`, … behind it.
+    pub path: PathBuf,
+    /// Bytes after which the file is rotated.
+    #[serde(default)]
+    pub max_size: Option<u64>,
+    /// Files kept, the current one included.
+    #[serde(default = "one")]
+    pub max_files: u32,
+    #[serde(default)]
+    pub compress: bool,
+    /// Written as `attrs` with each line (`labels`, `env`, `tag` options).
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+}
+
+fn one() -> u32 {
+    1
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogDriver {
+    JsonFile,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RestartPolicy {
+    #[default]
+    No,
+    OnFailure {
+        /// 0 has no limit.
+        max_retries: u32,
+    },
+    Always,
+    UnlessStopped,
+}
+
+/// A health check, its defaults already filled in. Durations in nanoseconds, as in the API.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Health {
+    /// The argument vector to execute (`CMD-SHELL` already wrapped in its shell).
+    pub command: Vec<String>,
+    pub interval: u64,
+    pub timeout: u64,
+    pub start_period: u64,
+    pub start_interval: u64,
+    pub retries: u32,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Network {
+    /// Whether the first descriptor is a network namespace to join. False: host, or a path in the spec.
+    pub namespace: bool,
+    /// How many bound sockets follow, held so that nobody else takes a published port.
+    #[serde(default)]
+    pub held_sockets: usize,
+    /// Listening sockets whose connections the shim relays by itself (`::1`).
+    #[serde(default)]
+    pub relays: Vec<Relay>,
+    /// The resolver at 127.0.0.11, if this container has one.
+    #[serde(default)]
+    pub names: Option<Names>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Relay {
+    /// `tcp` or `udp`.
+    pub protocol: String,
+    /// Where the container listens.
+    pub target: std::net::SocketAddr,
+}
+
+/// What the embedded resolver answers from; see `network::names`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Names {
+    /// One directory per network that this container is on.
+    pub directories: Vec<PathBuf>,
+    /// Files of this endpoint, removed when the container ends for good.
+    pub own: Vec<PathBuf>,
+    /// Servers asked for other names, from the host's network namespace.
+    pub upstreams: Vec<std::net::SocketAddr>,
+}
+
+/// A client that wants the container's (or an exec's) streams. Its socket travels beside.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Attachment {
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+    /// Frame the output (eight-byte headers); otherwise raw.
+    pub multiplexed: bool,
+    /// Key codes that end the attachment; empty when it has none.
+    #[serde(default)]
+    pub detach_keys: Vec<u8>,
+    /// Bytes to write before anything else (the head of an HTTP response).
+    #[serde(default)]
+    pub preface: Vec<u8>,
+    /// What the client sent behind its request, already read by the engine.
+    #[serde(default)]
+    pub unread: Vec<u8>,
+    /// Replay the log before live output.
+    #[serde(default)]
+    pub replay: bool,
+    /// Go on with live output.
+    #[serde(default = "yes")]
+    pub live: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// A client that waits for an exit. At that moment it is sent the body of `POST /containers/{id}/wait`
+/// (`{"StatusCode":N}`), and its socket is closed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Waiter {
+    pub until: WaitUntil,
+    #[serde(default)]
+    pub preface: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WaitUntil {
+    /// The process that runs now has ended.
+    Exit,
+    /// The engine has removed the container ([`Request::Release`] says so).
+    Removed,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// The container's state now.
+    State,
+    /// Stay on this connection and send every [`Event`] with a sequence number above `after`.
+    Subscribe { after: u64 },
+    /// One descriptor: the client's socket.
+    Attach(Attachment),
+    /// One descriptor: the client's socket.
+    Wait(Waiter),
+    /// One descriptor: the client's socket, which gets the log, then live lines if `follow`.
+    Logs {
+        query: LogQuery,
+        /// Bytes to write first.
+        #[serde(default)]
+        preface: Vec<u8>,
+    },
+    /// Start a process beside the container's own. One descriptor when `attachment` is set.
+    Exec {
+        id: String,
+        process: Box<oci::runtime::Process>,
+        /// Give it a standard input that stays open (for `attachment.stdin`).
+        stdin: bool,
+        #[serde(default)]
+        attachment: Option<Attachment>,
+    },
+    ResizeContainer { height: u16, width: u16 },
+    ResizeExec { id: String, height: u16, width: u16 },
+    /// Send a signal. `final_stop`: no restart policy may bring the container back after it.
+    Signal { signal: i32, final_stop: bool },
+    /// Stop signal, time, SIGKILL; answered at once with `Done`; the exit comes as an event. The shim finishes
+    /// this without the engine.
+    Stop { signal: Option<i32>, timeout: Option<i64> },
+    Pause,
+    Resume,
+    /// New limits for a running container, new restart policy.
+    Update {
+        #[serde(default)]
+        resources: Option<Box<oci::runtime::Resources>>,
+        #[serde(default)]
+        restart: Option<RestartPolicy>,
+    },
+    /// A descriptor on the root mount comes back: for copies in and out.
+    Root,
+    /// The container has changed networks: a new set of directories and own files.
+    Names(Names),
+    /// The engine has recorded the final exit; the shim may go. `removed` tells those who wait for that.
+    Release { removed: bool },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    Launched { pid: i32, started_at: String },
+    Done,
+    State(Snapshot),
+    /// The exec's process id on the host.
+    ExecStarted { pid: i32 },
+    /// The descriptor rides along.
+    Root,
+    Failed(Failure),
+}
+
+/// Why something did not work, in parts, so that the message can be composed where it is shown.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// The message in the words that runc uses, e.g. `exec: "x": executable file not found in $PATH`.
+    pub message: String,
+    /// What lies under it, outermost first.
+    #[serde(default)]
+    pub causes: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The command does not exist (127).
+    NotFound,
+    /// The command may not be executed (126).
+    NotExecutable,
+    /// The state does not allow it (not running, already paused…).
+    Conflict,
+    /// The request makes no sense.
+    Invalid,
+    /// Anything else (128 at start).
+    Other,
+}
+
+/// What a shim knows of its container.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub version: u32,
+    pub container: String,
+    pub incarnation: String,
+    /// The shim's own process id.
+    pub shim_pid: i32,
+    pub phase: Phase,
+    pub restart_count: u32,
+    /// Sequence number of the newest event.
+    pub sequence: u64,
+    #[serde(default)]
+    pub execs: Vec<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Running { pid: i32, started_at: String, paused: bool },
+    /// Ended, and the policy brings it back.
+    Restarting { exit: Exit },
+    /// Ended for good; the shim stays until it is released.
+    Exited { exit: Exit },
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Exit {
+    /// As a shell would say it: 128 + N for signal N.
+    pub code: i32,
+    pub oom_killed: bool,
+    /// RFC 3339, UTC, nanoseconds.
+    pub started_at: String,
+    pub finished_at: String,
+    /// Set when a restart failed before the process ran.
+    #[serde(default)]
+    pub error: Option<Failure>,
+}
+
+/// Something that happened, as the journal and every subscriber see it. One JSON document per journal line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Event {
+    pub incarnation: String,
+    /// From 1, without a gap.
+    pub sequence: u64,
+    /// Wall clock, RFC 3339, UTC, nanoseconds.
+    pub time: String,
+    pub what: Happening,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Happening {
+    Started { pid: i32, restart_count: u32 },
+    /// `restarts`: the policy brings it back, after `delay_ms`.
+    Exited { exit: Exit, restarts: bool, delay_ms: u64 },
+    OutOfMemory,
+    Paused,
+    Resumed,
+    /// A signal that a client asked for was delivered.
+    Killed { signal: i32 },
+    Detached { exec: Option<String> },
+    ExecStarted { exec: String, pid: i32 },
+    ExecExited { exec: String, code: i32 },
+    HealthStarted { result: u64 },
+    HealthProbed { status: HealthStatus, failing_streak: u32, probe: Probe },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HealthStatus {
+    Starting,
+    Healthy,
+    Unhealthy,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Probe {
+    pub start: String,
+    pub end: String,
+    pub exit_code: i32,
+    /// At most 4096 bytes.
+    pub output: String,
+}
+
+/// Which part of a log, and in which form.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LogQuery {
+    pub stdout: bool,
+    pub stderr: bool,
+    /// Nanoseconds since the epoch, inclusive.
+    #[serde(default)]
+    pub since: Option<i64>,
+    #[serde(default)]
+    pub until: Option<i64>,
+    /// Last lines only; absent is all.
+    #[serde(default)]
+    pub tail: Option<u64>,
+    pub follow: bool,
+    pub timestamps: bool,
+    pub details: bool,
+    /// Frame the output (eight-byte headers); otherwise raw.
+    pub multiplexed: bool,
+}
