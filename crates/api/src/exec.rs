@@ -1,0 +1,82 @@
+//! Execs: a further process in a running container.
+
+use serde::{Deserialize, Serialize};
+
+use crate::json::one_or_many;
+
+/// Body of `POST /containers/{id}/exec`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CreateRequest {
+    pub user: String,
+    pub privileged: bool,
+    pub tty: bool,
+    /// Rows and columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console_size: Option<[u32; 2]>,
+    pub attach_stdin: bool,
+    pub attach_stderr: bool,
+    pub attach_stdout: bool,
+    pub detach_keys: String,
+    pub env: Option<Vec<String>>,
+    pub working_dir: String,
+    #[serde(deserialize_with = "one_or_many")]
+    pub cmd: Option<Vec<String>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CreateResponse {
+    pub id: String,
+}
+
+/// Body of `POST /exec/{id}/start`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct StartRequest {
+    pub detach: bool,
+    pub tty: bool,
+    /// Rows and columns.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub console_size: Option<[u32; 2]>,
+}
+
+/// Body of `GET /exec/{id}/json`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Inspect {
+    #[serde(rename = "ID")]
+    pub id: String,
+    #[serde(rename = "Running")]
+    pub running: bool,
+    /// `null` until the process has ended.
+    #[serde(rename = "ExitCode")]
+    pub exit_code: Option<i64>,
+    #[serde(rename = "ProcessConfig")]
+    pub process_config: ProcessConfig,
+    #[serde(rename = "OpenStdin")]
+    pub open_stdin: bool,
+    #[serde(rename = "OpenStderr")]
+    pub open_stderr: bool,
+    #[serde(rename = "OpenStdout")]
+    pub open_stdout: bool,
+    #[serde(rename = "CanRemove")]
+    pub can_remove: bool,
+    #[serde(rename = "ContainerID")]
+    pub container_id: String,
+    #[serde(rename = "DetachKeys")]
+    pub detach_keys: String,
+    #[serde(rename = "Pid")]
+    pub pid: i64,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessConfig {
+    pub tty: bool,
+    pub entrypoint: String,
+    pub arguments: Vec<String>,
+    pub privileged: bool,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+}
