@@ -1,0 +1,1 @@
+//! What work in progress needs.

@@ -1,0 +1,269 @@
+//! Durable records: what the engine has promised to remember.
+//!
+//! A record is a JSON document with a kind, an id and a version. A name is unique within its namespace and points to the id
+//! that holds it, so "reserve the name, then write the record" is one transaction and two creators can never both win.
+//!
+//! ```text
+//! record(kind, id, version, body)          primary key (kind, id)
+//! name(namespace, name, id)                primary key (namespace, name), index (namespace, id)
+//! ```
+//!
+//! **Durability.** WAL with `synchronous=FULL`: when [`Records::write`] returns, the transaction survives a power cut.
+//! **Group commit.** Writers that arrive while another one works join its transaction, each in a savepoint of its own, and the
+//! last of them commits once for all: twenty containers that start at once share a few `fdatasync`s. See [`Records::write`].
+//! **Readers** have their own connection and never wait for a commit.
+//! **Versions.** A type says which version it writes. Older records are migrated when read, newer ones are refused: guessing at
+//! what a newer engine meant would lose what it knew.
+//!
+//! Limits: a batch has at most [`BATCH`] writers; one database belongs to one process (the engine holds the data root's lock).
+
+mod transaction;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
+
+use rusqlite::Connection;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{Error, Kind};
+pub use transaction::{Reader, Taken, Transaction};
+
+/// Layout of the database itself; raised when the tables change.
+const SCHEMA: i64 = 1;
+
+/// Writers in one commit. Bounds how long the first of them waits for the others.
+const BATCH: usize = 64;
+
+/// Longest accepted body. A container's record is a few KiB; a runaway one must not fill the database unnoticed.
+const BODY_LIMIT: usize = 8 << 20;
+
+/// A type that is stored as a record.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The kind under which it is stored, for example `container`.
+    const KIND: &'static str;
+    /// The version this code writes. Raise it when an older engine could misread the new form.
+    const VERSION: u32;
+
+    /// Brings a body of an older version to [`Self::VERSION`].
+    fn migrate(version: u32, _body: serde_json::Value) -> Result<serde_json::Value, Error> {
+        Err(Error::new(
+            Kind::Corrupt,
+            format!("{} record has version {version}, which nothing can migrate", Self::KIND),
+        ))
+    }
+}
+
+/// The record database. Cheap to clone.
+#[derive(Clone)]
+pub struct Records {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    writer: Mutex<Writer>,
+    /// Signalled when a batch has its outcome.
+    committed: Condvar,
+    /// Writers that wait for `writer`; the one that leaves while this is zero commits.
+    waiting: AtomicUsize,
+    reader: Mutex<Connection>,
+}
+
+struct Writer {
+    connection: Connection,
+    /// The open transaction and its members, if any.
+    batch: Option<Batch>,
+}
+
+struct Batch {
+    members: usize,
+    outcome: Arc<OnceLock<Result<(), String>>>,
+}
+
+impl Records {
+    /// Opens or creates the database. Refuses one that a newer version wrote.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let writer = connect(path)?;
+        prepare(&writer, path)?;
+        let reader = connect(path)?;
+        reader.pragma_update(None, "query_only", true).map_err(|e| Error::sql("pragma query_only", e))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                writer: Mutex::new(Writer { connection: writer, batch: None }),
+                committed: Condvar::new(),
+                waiting: AtomicUsize::new(0),
+                reader: Mutex::new(reader),
+            }),
+        })
+    }
+
+    /// Reads from one consistent state, without waiting for writers.
+    pub fn read<T, E: From<Error>>(&self, f: impl FnOnce(&Reader<'_>) -> Result<T, E>) -> Result<T, E> {
+        let connection = lock(&self.inner.reader);
+        let transaction = connection.unchecked_transaction().map_err(|e| Error::sql("begin read", e))?;
+        let value = f(&Reader::new(&transaction))?;
+        transaction.finish().map_err(|e| Error::sql("end read", e))?;
+        Ok(value)
+    }
+
+    /// Runs `f` as a transaction: all of it is durable when this returns `Ok`, none of it when it returns `Err`.
+    ///
+    /// ```text
+    ///  A: lock  BEGIN  SAVEPOINT f RELEASE   B waits, so A leaves the transaction open and waits for the outcome
+    ///  B: lock         SAVEPOINT f RELEASE   nobody waits: COMMIT, tell A
+    /// ```
+    ///
+    /// `f` must be short and must not call back into these records: it holds the only writer.
+    pub fn write<T, E: From<Error>>(&self, f: impl FnOnce(&Transaction<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.inner.waiting.fetch_add(1, Ordering::SeqCst);
+        let mut writer = lock(&self.inner.writer);
+        self.inner.waiting.fetch_sub(1, Ordering::SeqCst);
+
+        let outcome = writer.join()?;
+        // Runs even when `f` panics, so that earlier members of the batch get their commit.
+        let mut turn = Turn { records: self, writer: Some(writer) };
+        let result = turn.run(f);
+        let writer = turn.leave();
+        if result.is_err() {
+            return result;
+        }
+        let writer = self.inner.committed.wait_while(writer, |_| outcome.get().is_none());
+        drop(writer.unwrap_or_else(std::sync::PoisonError::into_inner));
+        match outcome.get() {
+            Some(Ok(())) => result,
+            Some(Err(message)) => Err(Error::new(Kind::Other, message.clone()).into()),
+            None => Err(Error::new(Kind::Other, "commit records: no outcome").into()),
+        }
+    }
+
+    /// Rewrites every record of a kind that an older version wrote. Called once per kind before anything is restored.
+    pub fn migrate<T: Record>(&self) -> Result<usize, Error> {
+        self.write(|transaction| {
+            let stale = transaction.outdated::<T>()?;
+            for (id, record) in &stale {
+                transaction.put::<T>(id, record)?;
+            }
+            Ok(stale.len())
+        })
+    }
+}
+
+impl Writer {
+    /// Joins the open transaction or begins one; returns where its outcome will appear.
+    fn join(&mut self) -> Result<Arc<OnceLock<Result<(), String>>>, Error> {
+        let batch = match &mut self.batch {
+            Some(batch) => batch,
+            None => {
+                self.connection
+                    .execute_batch("BEGIN IMMEDIATE")
+                    .map_err(|e| Error::sql("begin transaction", e))?;
+                self.batch.insert(Batch { members: 0, outcome: Arc::default() })
+            }
+        };
+        batch.members += 1;
+        Ok(batch.outcome.clone())
+    }
+
+    fn commit(&mut self) {
+        let Some(batch) = self.batch.take() else { return };
+        let result = self.connection.execute_batch("COMMIT").map_err(|e| {
+            // A failed commit may leave the transaction open; nothing of it may leak into the next batch.
+            if !self.connection.is_autocommit() {
+                let _ = self.connection.execute_batch("ROLLBACK");
+            }
+            Error::sql("commit records", e).to_string()
+        });
+        let _ = batch.outcome.set(result);
+    }
+}
+
+/// One writer's time with the connection. Leaving commits unless somebody who will commit already waits.
+struct Turn<'a> {
+    records: &'a Records,
+    writer: Option<MutexGuard<'a, Writer>>,
+}
+
+impl<'a> Turn<'a> {
+    fn run<T, E: From<Error>>(&mut self, f: impl FnOnce(&Transaction<'_>) -> Result<T, E>) -> Result<T, E> {
+        let Some(writer) = &mut self.writer else {
+            return Err(Error::new(Kind::Other, "records: turn is over").into());
+        };
+        // Dropped without commit (an error or a panic in `f`), the savepoint rolls back.
+        let savepoint = writer.connection.savepoint().map_err(|e| Error::sql("savepoint", e))?;
+        let value = f(&Transaction::new(&savepoint))?;
+        savepoint.commit().map_err(|e| Error::sql("release savepoint", e))?;
+        Ok(value)
+    }
+
+    fn leave(mut self) -> MutexGuard<'a, Writer> {
+        self.settle();
+        match self.writer.take() {
+            Some(writer) => writer,
+            None => lock(&self.records.inner.writer),
+        }
+    }
+
+    fn settle(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        let full = writer.batch.as_ref().is_some_and(|b| b.members >= BATCH);
+        if full || self.records.inner.waiting.load(Ordering::SeqCst) == 0 {
+            writer.commit();
+            self.records.inner.committed.notify_all();
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if self.writer.is_some() {
+            self.settle();
+        }
+    }
+}
+
+/// A panic in somebody's closure rolled its savepoint back; the connection itself is sound.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn connect(path: &Path) -> Result<Connection, Error> {
+    let what = || format!("open record database {path:?}");
+    let connection = Connection::open(path).map_err(|e| Error::sql(&what(), e))?;
+    connection
+        .execute_batch(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000;",
+        )
+        .map_err(|e| Error::sql(&what(), e))?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn prepare(connection: &Connection, path: &Path) -> Result<(), Error> {
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(|e| Error::sql(&format!("read record database {path:?}"), e))?;
+    if found > SCHEMA {
+        return Err(Error::new(
+            Kind::Newer,
+            format!(
+                "record database {path:?} has layout {found}, this version knows up to {SCHEMA}: use the newer version"
+            ),
+        ));
+    }
+    connection
+        .execute_batch(&format!(
+            "BEGIN IMMEDIATE;
+             CREATE TABLE IF NOT EXISTS record(kind TEXT NOT NULL, id TEXT NOT NULL, version INTEGER NOT NULL, body TEXT NOT NULL,
+                 PRIMARY KEY(kind, id)) WITHOUT ROWID;
+             CREATE TABLE IF NOT EXISTS name(namespace TEXT NOT NULL, name TEXT NOT NULL, id TEXT NOT NULL,
+                 PRIMARY KEY(namespace, name)) WITHOUT ROWID;
+             CREATE INDEX IF NOT EXISTS name_by_id ON name(namespace, id);
+             PRAGMA user_version={SCHEMA};
+             COMMIT;"
+        ))
+        .map_err(|e| Error::sql(&format!("prepare record database {path:?}"), e))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,204 @@
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU32;
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct Boat {
+    sails: u32,
+}
+
+impl Record for Boat {
+    const KIND: &'static str = "boat";
+    const VERSION: u32 = 2;
+
+    fn migrate(version: u32, body: serde_json::Value) -> Result<serde_json::Value, Error> {
+        assert_eq!(version, 1);
+        Ok(serde_json::json!({ "sails": body["masts"].as_u64().unwrap_or(0) * 2 }))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct OldBoat {
+    masts: u32,
+}
+
+impl Record for OldBoat {
+    const KIND: &'static str = "boat";
+    const VERSION: u32 = 1;
+}
+
+#[derive(Serialize, Deserialize)]
+struct FutureBoat {
+    wings: u32,
+}
+
+impl Record for FutureBoat {
+    const KIND: &'static str = "boat";
+    const VERSION: u32 = 3;
+}
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let path = std::env::temp_dir().join(format!("wharf-records-{}-{n}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn open(&self) -> Records {
+        Records::open(&self.0.join("wharf.db")).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn get(records: &Records, id: &str) -> Result<Option<Boat>, Error> {
+    records.read(|r| r.get(id))
+}
+
+#[test]
+fn a_record_and_its_name_are_one_transaction() {
+    let scratch = Scratch::new();
+    let records = scratch.open();
+    let create = |id: &str| {
+        records.write(|t| {
+            t.put(id, &Boat { sails: 1 })?;
+            t.reserve("boat", "anna", id)
+        })
+    };
+    assert_eq!(create("a1").unwrap(), Ok(()));
+    let taken = create("b2").unwrap().unwrap_err();
+    assert_eq!(taken, Taken { name: "anna".into(), holder: "a1".into() });
+
+    let failed: Result<(), Error> = records.write(|t| {
+        t.put("c3", &Boat { sails: 3 })?;
+        t.assign("boat", "anna", "c3")?;
+        Err(Error::new(Kind::Other, "changed my mind"))
+    });
+    assert_eq!(failed.unwrap_err().to_string(), "changed my mind");
+    assert_eq!(get(&records, "c3").unwrap(), None);
+    assert_eq!(records.read(|r| r.holder("boat", "anna")).unwrap().as_deref(), Some("a1"));
+}
+
+#[test]
+fn prefixes_are_literal_and_bounded() {
+    let scratch = Scratch::new();
+    let records = scratch.open();
+    records
+        .write::<_, Error>(|t| {
+            for id in ["ab1", "ab2", "ac1", "a%", "b"] {
+                t.put(id, &Boat { sails: 0 })?;
+            }
+            Ok(())
+        })
+        .unwrap();
+    let find = |prefix: &str| records.read(|r| r.ids_with_prefix::<Boat>(prefix, 2)).unwrap();
+    assert_eq!(find("ab"), ["ab1", "ab2"]);
+    assert_eq!(find("ac"), ["ac1"]);
+    assert_eq!(find("a%"), ["a%"]);
+    assert_eq!(find("a").len(), 2);
+    assert!(find("c").is_empty());
+}
+
+#[test]
+fn old_records_migrate_and_new_ones_are_refused() {
+    let scratch = Scratch::new();
+    let records = scratch.open();
+    records.write(|t| t.put("old", &OldBoat { masts: 2 })).unwrap();
+    assert_eq!(get(&records, "old").unwrap(), Some(Boat { sails: 4 }));
+    assert_eq!(records.migrate::<Boat>().unwrap(), 1);
+    assert_eq!(records.migrate::<Boat>().unwrap(), 0);
+    assert_eq!(get(&records, "old").unwrap(), Some(Boat { sails: 4 }));
+
+    records.write(|t| t.put("new", &FutureBoat { wings: 1 })).unwrap();
+    let refused = get(&records, "new").unwrap_err();
+    assert_eq!(refused.kind(), Kind::Newer);
+    let overwrite = records.write(|t| t.put("new", &Boat { sails: 1 })).unwrap_err();
+    assert_eq!(overwrite.kind(), Kind::Newer);
+}
+
+#[test]
+fn a_newer_database_is_refused() {
+    let scratch = Scratch::new();
+    drop(scratch.open());
+    let raw = Connection::open(scratch.0.join("wharf.db")).unwrap();
+    raw.pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+    drop(raw);
+    let refused = Records::open(&scratch.0.join("wharf.db")).err().unwrap();
+    assert_eq!(refused.kind(), Kind::Newer);
+}
+
+#[test]
+fn what_is_no_database_is_named() {
+    let scratch = Scratch::new();
+    let path = scratch.0.join("wharf.db");
+    std::fs::write(&path, "certainly not a database, and long enough to have a header".repeat(40)).unwrap();
+    let refused = Records::open(&path).err().unwrap();
+    assert_eq!(refused.kind(), Kind::Corrupt, "{refused}");
+    assert!(refused.to_string().contains("wharf.db"), "{refused}");
+}
+
+#[test]
+fn many_writers_share_commits_and_each_sees_its_own_outcome() {
+    let scratch = Scratch::new();
+    let records = scratch.open();
+    std::thread::scope(|scope| {
+        for thread in 0..16u32 {
+            let records = &records;
+            scope.spawn(move || {
+                for n in 0..20u32 {
+                    let id = format!("{thread}-{n}");
+                    let result: Result<(), Error> = records.write(|t| {
+                        t.put(&id, &Boat { sails: n })?;
+                        if n % 5 == 4 { Err(Error::new(Kind::Other, "no")) } else { Ok(()) }
+                    });
+                    assert_eq!(result.is_err(), n % 5 == 4);
+                    // What was acknowledged is visible to readers at once, what failed never is.
+                    assert_eq!(get(records, &id).unwrap().is_some(), n % 5 != 4);
+                }
+            });
+        }
+    });
+    assert_eq!(records.read(|r| r.list::<Boat>()).unwrap().len(), 16 * 16);
+}
+
+#[test]
+fn a_panicking_writer_takes_nobody_with_it() {
+    let scratch = Scratch::new();
+    let records = scratch.open();
+    let other = records.clone();
+    let died = std::thread::spawn(move || {
+        let _: Result<(), Error> = other.write(|t| {
+            t.put("lost", &Boat { sails: 1 })?;
+            panic!("on purpose");
+        });
+    })
+    .join();
+    assert!(died.is_err());
+    assert_eq!(get(&records, "lost").unwrap(), None);
+    records.write(|t| t.put("kept", &Boat { sails: 2 })).unwrap();
+    assert_eq!(get(&records, "kept").unwrap(), Some(Boat { sails: 2 }));
+}
+
+#[test]
+fn acknowledged_writes_survive_without_a_close() {
+    let scratch = Scratch::new();
+    let records = scratch.open();
+    records.write(|t| t.put("kept", &Boat { sails: 7 })).unwrap();
+    // The files as a crash would leave them: nobody closed the database.
+    let after = Scratch::new();
+    for file in ["wharf.db", "wharf.db-wal"] {
+        std::fs::copy(scratch.0.join(file), after.0.join(file)).unwrap();
+    }
+    assert_eq!(get(&after.open(), "kept").unwrap(), Some(Boat { sails: 7 }));
+}
