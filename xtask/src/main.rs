@@ -1,1 +1,55 @@
-fn main() {}
+//! `cargo xtask`: the one entry for people who work on Wharf.
+//!
+//! Each command is a short list of programs to run, in the order a person would type them; the first that fails
+//! ends it with that program's exit code. Nothing here is needed to use Wharf.
+
+mod bench;
+mod check;
+mod packages;
+mod run;
+mod test;
+mod trial;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask COMMAND [ARGS]
+
+  try              build everything for release and run a container from the embedded image
+  dev [ARGS]       build for development and run wharfd in the foreground with these flags
+  check            formatting, lints and house rules: what a change must pass before its tests
+  test             install what the tests need (Debian packages) and run all of them
+  e2e [FILTER]     only the black box tests, against freshly built binaries
+  guest -- PREFIX  the black box tests on a pure cgroup v2 machine that PREFIX runs commands in
+  bench [ARGS]     the benchmarks; with --peer PREFIX beside the programs that PREFIX reaches
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let command = arguments.next();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match command.as_deref() {
+        Some("try") => trial::run(),
+        Some("dev") => trial::develop(&rest),
+        Some("check") => check::run(),
+        Some("test") => test::all(),
+        Some("e2e") => test::black_box(&rest),
+        Some("guest") => test::in_guest(&rest),
+        Some("bench") => bench::run(&rest),
+        Some("help" | "--help" | "-h") | None => {
+            print!("{USAGE}");
+            return if command.is_some() { ExitCode::SUCCESS } else { ExitCode::from(2) };
+        }
+        Some(unknown) => {
+            eprint!("xtask: there is no command {unknown:?}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("xtask: {failure}");
+            ExitCode::from(failure.code)
+        }
+    }
+}

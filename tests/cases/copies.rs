@@ -1,0 +1,54 @@
+//! `cp` in both directions, for running and for stopped containers.
+
+use blackbox::{IMAGE, World};
+use std::fs;
+
+#[test]
+fn files_and_directories_by_dockers_rules() {
+    let world = World::start();
+    let here = world.directory().join("here");
+    fs::create_dir_all(here.join("tree/branch")).unwrap();
+    fs::write(here.join("file"), "text\n").unwrap();
+    fs::write(here.join("tree/branch/leaf"), "green\n").unwrap();
+    let at = |name: &str| here.join(name).to_string_lossy().into_owned();
+    for client in world.clients() {
+        for running in [true, false] {
+            let command: &[&str] = if running { &["sleep", "1000"] } else { &["true"] };
+            world.wharf(&[&["run", "-d", "--name", "box", IMAGE], command].concat()).ok();
+            if !running {
+                world.wharf(&["wait", "box"]).ok();
+            }
+            client.run(&["cp", &at("file"), "box:/tmp/renamed"]).code(0);
+            client.run(&["cp", &at("tree"), "box:/tmp"]).code(0);
+            client.run(&["cp", &format!("{}/.", at("tree")), "box:/tmp/fresh"]).code(0);
+            let _ = fs::remove_dir_all(at("back"));
+            client.run(&["cp", "box:/tmp", &at("back")]).code(0);
+            assert_eq!(fs::read_to_string(at("back/renamed")).unwrap(), "text\n");
+            assert_eq!(fs::read_to_string(at("back/tree/branch/leaf")).unwrap(), "green\n");
+            assert_eq!(fs::read_to_string(at("back/fresh/branch/leaf")).unwrap(), "green\n");
+            client
+                .run(&["cp", "box:/absent", &at("x")])
+                .code(1)
+                .says("Could not find the file /absent in container box");
+            client.run(&["cp", &at("file"), "box:/no/such/place/"]).code(1);
+            let stream = client.run(&["cp", "box:/tmp/renamed", "-"]).code(0);
+            assert!(stream.stdout.starts_with("renamed\0"), "a tar archive");
+            client.run(&["rm", "-f", "box"]).code(0);
+        }
+    }
+}
+
+#[test]
+fn links_in_the_container_cannot_lead_outside() {
+    let world = World::start();
+    let secret = world.directory().join("secret");
+    fs::write(&secret, "outside\n").unwrap();
+    let script =
+        format!("ln -s {} /trap; ln -s /../../../../../.. /up; sleep 1000", world.directory().display());
+    world.wharf(&["run", "-d", "--name", "tricky", IMAGE, "sh", "-c", &script]).ok();
+    let target = world.directory().join("got").to_string_lossy().into_owned();
+    world.wharf(&["cp", "tricky:/trap/secret", &target]).code(1);
+    world.wharf(&["cp", &secret.to_string_lossy(), "tricky:/up/planted"]).code(0);
+    assert_eq!(world.wharf(&["exec", "tricky", "cat", "/planted"]).ok(), "outside");
+    assert!(!std::path::Path::new("/planted").exists());
+}

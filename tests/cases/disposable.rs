@@ -1,0 +1,225 @@
+//! The engine may die at any moment: containers, their output, ports and policies go on.
+
+use blackbox::{IMAGE, World, eventually, signal};
+
+#[test]
+fn containers_outlive_the_engine() {
+    let mut world = World::start();
+    world
+        .wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "steady",
+            IMAGE,
+            "sh",
+            "-c",
+            "i=0; while true; do i=$((i+1)); echo $i; sleep 0.05; done",
+        ])
+        .ok();
+    let pid = world.inspect("steady")["State"]["Pid"].clone();
+    for _ in 0..3 {
+        world.kill_engine();
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        world.start_engine();
+        assert_eq!(world.inspect("steady")["State"]["Pid"], pid);
+        assert_eq!(world.wharf(&["ps", "--format", "{{.Names}} {{.State}}"]).ok(), "steady running");
+    }
+    world.wharf(&["stop", "-t", "0", "steady"]).ok();
+    let logs = world.wharf(&["logs", "steady"]).ok();
+    let numbers: Vec<u64> = logs.lines().map(|line| line.parse().unwrap()).collect();
+    let expected: Vec<u64> = (1..=numbers.len() as u64).collect();
+    assert!(numbers.len() > 10);
+    assert_eq!(numbers, expected, "a line was lost or doubled");
+}
+
+#[test]
+fn a_clients_session_goes_on_without_the_engine() {
+    let mut world = World::start();
+    for name in ["wharf", "docker"] {
+        let client = world.clients().into_iter().find(|client| client.name == name).unwrap();
+        let mut session = client.session(&[
+            "run",
+            "-i",
+            "--name",
+            name,
+            IMAGE,
+            "sh",
+            "-c",
+            "while read x; do echo got $x; done; exit 6",
+        ]);
+        session.send("before\n");
+        assert!(session.read_until("before").contains("got before"));
+        world.kill_engine();
+        session.send("during\n");
+        assert!(session.read_until("during").contains("got during"));
+        world.start_engine();
+        session.send("after\n");
+        assert!(session.read_until("after").contains("got after"));
+        session.end_input();
+        session.finish().code(6);
+        assert_eq!(world.inspect(name)["State"]["ExitCode"], 6);
+    }
+}
+
+#[test]
+fn an_exit_while_nobody_looks_is_known_later() {
+    let mut world = World::start();
+    world
+        .wharf(&["run", "-d", "--name", "short", IMAGE, "sh", "-c", "sleep 0.5; echo last words; exit 42"])
+        .ok();
+    world
+        .wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "again",
+            "--restart",
+            "on-failure:3",
+            IMAGE,
+            "sh",
+            "-c",
+            "sleep 0.3; exit 1",
+        ])
+        .ok();
+    world.kill_engine();
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    world.start_engine();
+    let state = world.inspect("short")["State"].clone();
+    assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("exited"), Some(42)));
+    assert_eq!(world.wharf(&["logs", "short"]).ok(), "last words");
+    assert_eq!(world.wharf(&["wait", "short"]).ok(), "42");
+    world.until_status("again", "exited");
+    assert_eq!(world.inspect("again")["RestartCount"], 3);
+}
+
+#[test]
+fn ports_and_logs_go_on_without_the_engine() {
+    let mut world = World::start();
+    world
+        .wharf(&[
+            "run", "-d", "--name", "web", "-p", "8080:80", IMAGE, "httpd", "-f", "-p", "80", "-h", "/www",
+        ])
+        .ok();
+    world
+        .wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "count",
+            IMAGE,
+            "sh",
+            "-c",
+            "for i in $(seq 30); do echo $i; sleep 0.1; done",
+        ])
+        .ok();
+    let followers = [world.session(&["logs", "-f", "count"]), world.docker_session(&["logs", "-f", "count"])];
+    let mut followers = followers.map(|mut follower| {
+        let read = follower.read_until("2\n");
+        (follower, read)
+    });
+    world.kill_engine();
+    for url in ["http://127.0.0.1:8080/", "http://[::1]:8080/"] {
+        assert_eq!(world.host().run(&["curl", "-gsS", "-m", "5", url]), "hello from inside\n");
+    }
+    let expected: String = (1..=30).map(|n| format!("{n}\n")).collect();
+    for (follower, read) in followers.iter_mut() {
+        read.push_str(&follower.read_until("30\n"));
+        assert_eq!(*read, expected);
+    }
+    for (follower, _) in followers {
+        assert_eq!(follower.finish().code, 0);
+    }
+    world.start_engine();
+}
+
+#[test]
+fn auto_remove_happens_even_when_the_engine_was_away() {
+    let mut world = World::start();
+    world.wharf(&["run", "-d", "--rm", "--name", "brief", IMAGE, "sleep", "0.5"]).ok();
+    world.kill_engine();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    world.start_engine();
+    eventually("the removal", || world.wharf(&["ps", "-aq"]).ok().is_empty().then_some(()));
+}
+
+#[test]
+fn a_killed_shim_takes_its_container_with_it() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "orphan", IMAGE, "sleep", "1000"]).ok();
+    let pid = world.inspect("orphan")["State"]["Pid"].as_u64().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let shim: u32 =
+        status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
+    signal(shim, "KILL");
+    world.until_status("orphan", "exited");
+    assert_eq!(world.inspect("orphan")["State"]["ExitCode"], 137);
+    assert!(!std::path::Path::new(&format!("/proc/{pid}/root/bin")).exists());
+    world.wharf(&["start", "orphan"]).ok();
+    assert_eq!(world.inspect("orphan")["State"]["Status"], "running");
+}
+
+#[test]
+fn a_rebooted_host_has_no_running_containers() {
+    let mut world = World::start();
+    world.wharf(&["run", "-d", "--name", "yes", "--restart", "always", IMAGE, "sleep", "1000"]).ok();
+    world.wharf(&["run", "-d", "--name", "no", IMAGE, "sleep", "1000"]).ok();
+    let pids = ["yes", "no"].map(|name| world.inspect(name)["State"]["Pid"].as_u64().unwrap() as u32);
+    let shims = pids.map(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse::<u32>().unwrap()
+    });
+    // What a power cut leaves: no process, no runtime root, the data root as it was.
+    world.kill_engine();
+    shims.into_iter().for_each(|shim| signal(shim, "KILL"));
+    eventually("the end of all processes", || {
+        pids.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}/root/bin")).exists()).then_some(())
+    });
+    std::fs::remove_dir_all(world.exec_root()).unwrap();
+    world.start_engine();
+    world.until_status("yes", "running");
+    assert_eq!(world.inspect("no")["State"]["Status"], "exited");
+}
+
+#[test]
+fn killed_in_the_middle_of_things_nothing_is_half_there() {
+    let mut world = World::start();
+    for round in 0..10 {
+        let sessions: Vec<_> = (0..4)
+            .map(|n| {
+                world.session(&["run", "-d", "--name", &format!("half-{round}-{n}"), IMAGE, "sleep", "1000"])
+            })
+            .collect();
+        std::thread::sleep(std::time::Duration::from_millis(15 * round));
+        world.kill_engine();
+        drop(sessions);
+        world.start_engine();
+        let names = world.wharf(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok();
+        for line in names.lines() {
+            let (name, state) = line.split_once(' ').unwrap();
+            assert!(["running", "created", "exited"].contains(&state), "{line}");
+            world.wharf(&["rm", "-f", name]).ok();
+        }
+    }
+}
+
+#[test]
+fn records_of_a_newer_engine_are_refused_not_guessed() {
+    let mut world = World::start();
+    world.stop_engine();
+    // SQLite keeps a number for its users at byte 60 of the file: the version of the schema.
+    let database = std::fs::read_dir(world.data_root())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|extension| extension == "db"))
+        .expect("a database lies in the data root");
+    let original = std::fs::read(&database).unwrap();
+    let mut newer = original.clone();
+    newer[60..64].copy_from_slice(&10_000_u32.to_be_bytes());
+    std::fs::write(&database, newer).unwrap();
+    let output = world.try_engine();
+    assert_ne!(output.code, 0, "{output}");
+    output.says("newer");
+    std::fs::write(&database, original).unwrap();
+    world.start_engine();
+}

@@ -1,0 +1,132 @@
+//! Images in and out of archives, their names and their ends.
+
+use blackbox::{IMAGE, World, busybox, directory, file};
+
+#[test]
+fn list_tag_and_remove() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["tag", IMAGE, "example.com/team/box:1"]).code(0);
+        let listed = client.run(&["images", "--format", "{{.Repository}}:{{.Tag}}"]).ok();
+        assert!(
+            listed.lines().any(|line| line == "example.com/team/box:1") && listed.contains("busybox:latest"),
+            "{listed}"
+        );
+        let head = client.run(&["images"]).ok();
+        let head: Vec<&str> =
+            head.lines().next().unwrap().split("  ").map(str::trim).filter(|w| !w.is_empty()).collect();
+        assert_eq!(head, ["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+        assert_eq!(client.run(&["rmi", "example.com/team/box:1"]).ok(), "Untagged: example.com/team/box:1");
+        client.run(&["rmi", "absent"]).code(1).says("No such image: absent:latest");
+        client.run(&["tag", IMAGE, "UPPER"]).code(1).says("must be lowercase");
+    }
+}
+
+#[test]
+fn save_and_load_keep_the_image() {
+    let world = World::start();
+    let other = World::start();
+    let id = world.wharf(&["images", "-q", "--no-trunc", IMAGE]).ok();
+    other.wharf(&["rmi", "-f", IMAGE]).ok();
+    for client in world.clients() {
+        let file = world.directory().join("saved.tar");
+        client.run(&["save", "-o", file.to_str().unwrap(), IMAGE]).code(0);
+        let output = other.docker(&["load", "-i", file.to_str().unwrap()]).ok();
+        assert!(output.contains("Loaded image: busybox:latest"), "{output}");
+        assert_eq!(other.wharf(&["images", "-q", "--no-trunc", IMAGE]).ok(), id);
+        assert_eq!(other.wharf(&["run", "--rm", IMAGE, "echo", "alive"]).ok(), "alive");
+        other.wharf(&["rmi", IMAGE]).ok();
+    }
+}
+
+#[test]
+fn an_image_in_use_is_kept() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "user", IMAGE, "sleep", "1000"]).ok();
+    for client in world.clients() {
+        client.run(&["rmi", IMAGE]).code(1).says("conflict: unable to");
+    }
+    world.wharf(&["rm", "-f", "user"]).ok();
+    let ids = world.docker(&["images", "-q", IMAGE]).ok();
+    let removed = world.docker(&["rmi", &ids]).ok();
+    assert!(
+        removed.contains("Untagged: busybox:latest") && removed.contains("Deleted: sha256:"),
+        "{removed}"
+    );
+}
+
+#[test]
+fn layers_stack_with_whiteouts() {
+    let world = World::start();
+    world.load(
+        &busybox()
+            .layer(|layer| {
+                directory(layer, "stack", 0o755);
+                file(layer, "stack/gone", b"1", 0o644);
+                file(layer, "stack/kept", b"2", 0o644);
+                directory(layer, "opaque", 0o755);
+                file(layer, "opaque/hidden", b"3", 0o644);
+            })
+            .layer(|layer| {
+                file(layer, "stack/.wh.gone", b"", 0o644);
+                directory(layer, "opaque", 0o755);
+                file(layer, "opaque/.wh..wh..opq", b"", 0o644);
+                file(layer, "opaque/shown", b"4", 0o644);
+            })
+            .build("stacked"),
+    );
+    let output = world.wharf(&["run", "--rm", "stacked", "sh", "-c", "ls /stack /opaque"]).ok();
+    assert_eq!(output, "/opaque:\nshown\n\n/stack:\nkept");
+}
+
+#[test]
+fn the_image_configuration_rules_the_container() {
+    let world = World::start();
+    world.load(
+        &busybox()
+            .set("Entrypoint", serde_json::json!(["echo", "entry"]))
+            .set("Cmd", serde_json::json!(["command"]))
+            .set("Env", serde_json::json!(["PATH=/bin", "FROM_IMAGE=1"]))
+            .set("WorkingDir", serde_json::json!("/www"))
+            .set("User", serde_json::json!("web"))
+            .set("Labels", serde_json::json!({"made": "here"}))
+            .build("configured"),
+    );
+    for client in world.clients() {
+        assert_eq!(client.run(&["run", "--rm", "configured"]).ok(), "entry command");
+        assert_eq!(client.run(&["run", "--rm", "configured", "other"]).ok(), "entry other");
+        let output = client
+            .run(&["run", "--rm", "--entrypoint", "sh", "configured", "-c", "pwd; id -un; echo $FROM_IMAGE"])
+            .ok();
+        assert_eq!(output, "/www\nweb\n1");
+        assert_eq!(client.run(&["inspect", "-f", "{{.Config.Labels.made}}", "configured"]).ok(), "here");
+    }
+}
+
+#[test]
+fn history_commit_export_and_import() {
+    let world = World::start();
+    for client in world.clients() {
+        world
+            .wharf(&["run", "--name", "changed", IMAGE, "sh", "-c", "echo new > /added; rm /www/index.html"])
+            .ok();
+        let diff = client.run(&["diff", "changed"]).ok();
+        assert!(
+            diff.lines().any(|line| line == "A /added")
+                && diff.lines().any(|line| line == "D /www/index.html"),
+            "{diff}"
+        );
+        let id = client.run(&["commit", "-m", "note", "--change", "ENV K=V", "changed", "committed"]).ok();
+        assert!(id.starts_with("sha256:"), "{id}");
+        let output =
+            client.run(&["run", "--rm", "committed", "sh", "-c", "cat /added; echo $K; ls /www"]).ok();
+        assert_eq!(output, "new\nV");
+        assert!(client.run(&["history", "committed"]).ok().contains("note"));
+        let archive = world.directory().join("exported.tar");
+        client.run(&["export", "-o", archive.to_str().unwrap(), "changed"]).code(0);
+        client.run(&["import", archive.to_str().unwrap(), "imported"]).code(0);
+        assert_eq!(client.run(&["run", "--rm", "imported", "/bin/cat", "/added"]).ok(), "new");
+        client.run(&["rm", "changed"]).code(0);
+        client.run(&["rmi", "committed", "imported"]).code(0);
+    }
+}

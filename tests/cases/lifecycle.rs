@@ -1,0 +1,283 @@
+//! From create to rm: states, codes and listings.
+
+use blackbox::{IMAGE, World, eventually};
+
+#[test]
+fn create_start_stop_restart_rm() {
+    let world = World::start();
+    for client in world.clients() {
+        let id = client
+            .run(&[
+                "create",
+                "--name",
+                "life",
+                IMAGE,
+                "sh",
+                "-c",
+                "trap 'exit 3' TERM; while true; do sleep 0.1; done",
+            ])
+            .ok();
+        assert_eq!(id.len(), 64);
+        assert_eq!(world.inspect("life")["State"]["Status"], "created");
+        assert_eq!(client.run(&["start", "life"]).ok(), "life");
+        let first = world.inspect("life")["State"]["Pid"].as_u64().unwrap();
+        assert!(first > 0);
+        assert_eq!(client.run(&["restart", "life"]).ok(), "life");
+        let second = world.inspect("life")["State"]["Pid"].as_u64().unwrap();
+        assert_ne!(first, second);
+        assert_eq!(client.run(&["stop", "life"]).ok(), "life");
+        let state = &world.inspect("life")["State"];
+        assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("exited"), Some(3)));
+        client.run(&["stop", "life"]).code(0);
+        assert_eq!(client.run(&["wait", "life"]).ok(), "3");
+        assert_eq!(client.run(&["rm", &id[..12]]).ok(), &id[..12]);
+        client.run(&["inspect", "life"]).code(1).says("o such object: life");
+    }
+}
+
+#[test]
+fn a_stubborn_container_is_killed_in_the_end() {
+    let world = World::start();
+    world
+        .wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "deaf",
+            "--stop-timeout",
+            "1",
+            IMAGE,
+            "sh",
+            "-c",
+            "trap '' TERM; while true; do sleep 0.1; done",
+        ])
+        .ok();
+    world.wharf(&["stop", "deaf"]).ok();
+    assert_eq!(world.inspect("deaf")["State"]["ExitCode"], 137);
+    world
+        .wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "own",
+            "--stop-signal",
+            "USR1",
+            IMAGE,
+            "sh",
+            "-c",
+            "trap 'exit 11' USR1; while true; do sleep 0.1; done",
+        ])
+        .ok();
+    world.wharf(&["stop", "own"]).ok();
+    assert_eq!(world.inspect("own")["State"]["ExitCode"], 11);
+}
+
+#[test]
+fn kill_sends_any_signal() {
+    let world = World::start();
+    for client in world.clients() {
+        world
+            .wharf(&[
+                "run",
+                "-d",
+                "--name",
+                "victim",
+                IMAGE,
+                "sh",
+                "-c",
+                "trap 'echo hup' HUP; while true; do sleep 0.1; done",
+            ])
+            .ok();
+        client.run(&["kill", "-s", "HUP", "victim"]).code(0);
+        eventually("the trap", || (world.wharf(&["logs", "victim"]).stdout == "hup\n").then_some(()));
+        client.run(&["kill", "victim"]).code(0);
+        assert_eq!(world.wharf(&["wait", "victim"]).ok(), "137");
+        client.run(&["kill", "victim"]).code(1).says("is not running");
+        client.run(&["rm", "victim"]).code(0);
+    }
+}
+
+#[test]
+fn ps_shows_what_docker_shows() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "up", "-p", "127.0.0.1:8080:80", IMAGE, "sleep", "1000"]).ok();
+    world.wharf(&["run", "--name", "done", IMAGE, "sh", "-c", "exit 2"]).code(2);
+    world.wharf(&["create", "--name", "new", IMAGE]).ok();
+    let format = "{{.Names}}|{{.Image}}|{{.Command}}|{{.State}}|{{.Ports}}";
+    let expected = "new|busybox|\"sh\"|created|\ndone|busybox|\"sh -c 'exit 2'\"|exited|\nup|busybox|\"sleep 1000\"|running|127.0.0.1:8080->80/tcp";
+    for client in world.clients() {
+        assert_eq!(client.run(&["ps", "-a", "--format", format]).ok(), expected, "{}", client.name);
+        assert_eq!(client.run(&["ps", "--format", "{{.Names}}"]).ok(), "up");
+        assert_eq!(
+            client.run(&["ps", "-a", "--filter", "status=exited", "--format", "{{.Names}}"]).ok(),
+            "done"
+        );
+        assert_eq!(client.run(&["ps", "-a", "--filter", "exited=2", "--format", "{{.Names}}"]).ok(), "done");
+        assert_eq!(client.run(&["ps", "-l", "--format", "{{.Names}}"]).ok(), "new");
+        let table = client.run(&["ps", "-a"]).ok();
+        let head: Vec<&str> = table
+            .lines()
+            .next()
+            .unwrap()
+            .split("  ")
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+            .collect();
+        assert_eq!(head, ["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]);
+        assert!(
+            table.contains("Exited (2) ") && table.contains("Up ") && table.contains("Created"),
+            "{table}"
+        );
+        client.run(&["ps", "--filter", "nonsense=1"]).code(1).says("invalid filter 'nonsense'");
+    }
+}
+
+#[test]
+fn ids_by_unique_prefix_and_many_at_once() {
+    let world = World::start();
+    let ids: Vec<String> = (0..3).map(|_| world.wharf(&["create", IMAGE]).ok()).collect();
+    assert_eq!(world.inspect(&ids[0][..10])["Id"], ids[0].as_str());
+    let listed = world.wharf(&["ps", "-aq"]).ok();
+    let words: Vec<&str> = listed.lines().collect();
+    assert_eq!(words.len(), 3);
+    assert_eq!(world.docker(&[&["rm"], &words[..]].concat()).ok(), listed);
+    world.wharf(&["rm", "absent"]).code(1).says("No such container: absent");
+}
+
+#[test]
+fn rename_pause_and_top() {
+    let world = World::start();
+    for client in world.clients() {
+        world.wharf(&["run", "-d", "--name", "old", IMAGE, "sleep", "1234"]).ok();
+        client.run(&["rename", "old", "new"]).code(0);
+        assert_eq!(world.inspect("new")["Name"], "/new");
+        client.run(&["pause", "new"]).code(0);
+        assert_eq!(world.inspect("new")["State"]["Status"], "paused");
+        client.run(&["exec", "new", "true"]).code(1).says("is paused, unpause the container before exec");
+        client.run(&["unpause", "new"]).code(0);
+        assert_eq!(world.inspect("new")["State"]["Status"], "running");
+        let top = client.run(&["top", "new"]).ok();
+        assert!(top.starts_with("UID") && top.contains("sleep 1234"), "{top}");
+        let stats = client.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "new"]).ok();
+        assert_eq!(stats, "new 1");
+        client
+            .run(&["rm", "new"])
+            .code(1)
+            .says("container is running: stop the container before removing or force remove");
+        client.run(&["rm", "-f", "new"]).code(0);
+    }
+}
+
+#[test]
+fn restart_policies_bring_back() {
+    let world = World::start();
+    world
+        .wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "again",
+            "--restart",
+            "on-failure:2",
+            IMAGE,
+            "sh",
+            "-c",
+            "echo run; exit 1",
+        ])
+        .ok();
+    world.until_status("again", "exited");
+    assert_eq!(world.wharf(&["logs", "again"]).ok(), "run\nrun\nrun");
+    assert_eq!(world.inspect("again")["RestartCount"], 2);
+    world.wharf(&["run", "-d", "--name", "fine", "--restart", "on-failure", IMAGE, "true"]).ok();
+    world.until_status("fine", "exited");
+    assert_eq!(world.inspect("fine")["RestartCount"], 0);
+    world.wharf(&["run", "-d", "--name", "always", "--restart", "always", IMAGE, "sleep", "0.3"]).ok();
+    eventually("two restarts", || {
+        (world.inspect("always")["RestartCount"].as_u64() >= Some(2)).then_some(())
+    });
+    world.wharf(&["stop", "always"]).ok();
+    assert_eq!(world.inspect("always")["State"]["Status"], "exited");
+    world.wharf(&["run", "--rm", "--restart", "always", IMAGE, "true"]).code(125);
+}
+
+#[test]
+fn health_is_watched() {
+    let world = World::start();
+    world
+        .wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "ill",
+            "--health-cmd",
+            "test -e /tmp/well",
+            "--health-interval",
+            "200ms",
+            "--health-retries",
+            "2",
+            IMAGE,
+            "sleep",
+            "1000",
+        ])
+        .ok();
+    let health = |wanted: &str| {
+        eventually(wanted, || (world.inspect("ill")["State"]["Health"]["Status"] == wanted).then_some(()));
+    };
+    health("unhealthy");
+    world.wharf(&["exec", "ill", "touch", "/tmp/well"]).ok();
+    health("healthy");
+    assert!(world.wharf(&["ps"]).ok().contains("(healthy)"));
+}
+
+#[test]
+fn events_tell_the_story() {
+    let world = World::start();
+    world.wharf(&["run", "--rm", "--name", "story", IMAGE, "true"]).ok();
+    for client in world.clients() {
+        let output = client
+            .run(&[
+                "events",
+                "--since",
+                "1h",
+                "--until",
+                "0s",
+                "--filter",
+                "type=container",
+                "--format",
+                "{{.Action}}",
+            ])
+            .ok();
+        let actions: Vec<&str> = output.lines().collect();
+        assert_eq!(actions, ["create", "attach", "start", "die", "destroy"], "{}", client.name);
+    }
+}
+
+#[test]
+fn prune_removes_what_has_ended() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "stays", IMAGE, "sleep", "1000"]).ok();
+    world.wharf(&["run", "--name", "goes", IMAGE, "true"]).ok();
+    let output = world.docker(&["container", "prune", "-f"]).ok();
+    assert!(output.contains("Deleted Containers:") && output.contains("Total reclaimed space:"), "{output}");
+    assert_eq!(world.wharf(&["container", "ls", "-a", "--format", "{{.Names}}"]).ok(), "stays");
+}
+
+#[test]
+fn version_and_info_agree() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["version"]).code(0).prints("API version:");
+        client.run(&["info"]).code(0).prints("Server Version:");
+        assert_eq!(client.run(&["info", "--format", "{{.Containers}} {{.OSType}}"]).ok(), "0 linux");
+    }
+}
+
+#[test]
+fn twenty_at_once() {
+    let world = World::start();
+    let sessions: Vec<_> =
+        (0..20).map(|n| world.session(&["run", "--rm", IMAGE, "echo", &format!("number {n}")])).collect();
+    for (n, session) in sessions.into_iter().enumerate() {
+        assert_eq!(session.finish().ok(), format!("number {n}"));
+    }
+}

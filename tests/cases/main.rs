@@ -1,0 +1,17 @@
+//! Black box tests: what users type and what they get, by `wharf` and by the stock `docker` client.
+//!
+//! One file per subject. Tests that compare with a real Docker run where `WHARF_PEER` holds a command that runs its
+//! arguments beside it (for example `sudo nsenter … `), and say so where it does not.
+
+mod copies;
+mod disposable;
+mod engine;
+mod images;
+mod isolation;
+mod lifecycle;
+mod mistakes;
+mod networks;
+mod options;
+mod registry;
+mod streams;
+mod volumes;

@@ -1,0 +1,212 @@
+//! Addresses, ports and names, with packets.
+
+use blackbox::{Host, IMAGE, World, eventually};
+
+/// A web server in a container; its page says "hello from inside".
+const SERVER: [&str; 5] = ["httpd", "-f", "-p", "80", "-h/www"];
+
+fn serve(world: &World, flags: &[&str]) {
+    world.wharf(&[&["run", "-d"], flags, &[IMAGE], &SERVER].concat()).ok();
+}
+
+fn fetch(host: &Host, url: &str) -> String {
+    eventually(url, || {
+        let output = host.try_run(&["curl", "-gsS", "-m", "5", url]);
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    })
+}
+
+#[test]
+fn a_published_port_answers_from_everywhere() {
+    let world = World::start();
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+    serve(&world, &["--name", "web", "-p", "8080:80"]);
+    let page = "hello from inside\n";
+    assert_eq!(fetch(&outside, "http://10.77.0.1:8080/"), page, "from outside");
+    assert_eq!(fetch(world.host(), "http://10.77.0.1:8080/"), page, "from the host, by its address");
+    assert_eq!(fetch(world.host(), "http://127.0.0.1:8080/"), page, "from the host, by 127.0.0.1");
+    assert_eq!(fetch(world.host(), "http://[::1]:8080/"), page, "from the host, by ::1");
+    let output = world.wharf(&["run", "--rm", IMAGE, "wget", "-qO-", "http://10.77.0.1:8080/"]).ok();
+    assert_eq!(output, page.trim_end(), "from another container");
+    let output = world.wharf(&["exec", "web", "wget", "-qO-", "http://10.77.0.1:8080/"]).ok();
+    assert_eq!(output, page.trim_end(), "from itself");
+    let ports = world.docker(&["port", "web"]).ok();
+    assert_eq!(ports, "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080");
+    world.wharf(&["rm", "-f", "web"]).ok();
+    assert!(!world.host().try_run(&["curl", "-sS", "-m", "2", "http://127.0.0.1:8080/"]).status.success());
+}
+
+#[test]
+fn a_port_on_one_address_answers_there_alone() {
+    let world = World::start();
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+    serve(&world, &["-p", "127.0.0.1:8081:80"]);
+    assert_eq!(fetch(world.host(), "http://127.0.0.1:8081/"), "hello from inside\n");
+    assert!(!outside.try_run(&["curl", "-sS", "-m", "2", "http://10.77.0.1:8081/"]).status.success());
+}
+
+#[test]
+fn udp_ranges_and_random_ports() {
+    let world = World::start();
+    world
+        .wharf(&[
+            "run",
+            "-d",
+            "--name",
+            "many",
+            "-p",
+            "7000-7002:7000-7002/udp",
+            "-p",
+            "80",
+            IMAGE,
+            "sleep",
+            "1000",
+        ])
+        .ok();
+    let ports = world.wharf(&["port", "many"]).ok();
+    for port in 7000..=7002 {
+        assert!(ports.contains(&format!("{port}/udp -> 0.0.0.0:{port}")), "{ports}");
+    }
+    let random = world.wharf(&["port", "many", "80/tcp"]).ok();
+    let number: u16 = random.lines().next().unwrap().rsplit(':').next().unwrap().parse().unwrap();
+    assert!(number >= 32768, "{random}");
+    world.wharf(&["exec", "-d", "many", "sh", "-c", "nc -u -l -p 7001 > /tmp/heard"]).ok();
+    eventually("a datagram", || {
+        world.host().try_run(&["sh", "-c", "echo ping | socat -u - UDP:127.0.0.1:7001"]);
+        world.wharf(&["exec", "many", "cat", "/tmp/heard"]).stdout.contains("ping").then_some(())
+    });
+}
+
+#[test]
+fn a_taken_port_is_refused() {
+    let world = World::start();
+    serve(&world, &["--name", "first", "-p", "8082:80"]);
+    for client in world.clients() {
+        client
+            .run(&["run", "--rm", "-p", "8082:80", IMAGE, "true"])
+            .code(125)
+            .says("port is already allocated");
+    }
+    let mut listener =
+        world.host().command("socat").args(["TCP-LISTEN:8083,fork", "EXEC:true"]).spawn().unwrap();
+    eventually("a listener", || {
+        world
+            .host()
+            .try_run(&["curl", "-sm1", "http://127.0.0.1:8083/"])
+            .status
+            .code()
+            .filter(|code| *code != 7)
+    });
+    world.wharf(&["run", "--rm", "-p", "8083:80", IMAGE, "true"]).code(125).says("address already in use");
+    listener.kill().unwrap();
+    listener.wait().unwrap();
+    // The host's programs can't take a published port either.
+    let output = world.host().try_run(&["socat", "TCP-LISTEN:8082", "EXEC:true"]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("Address already in use"));
+}
+
+#[test]
+fn none_host_and_shared_namespaces() {
+    let world = World::start();
+    let interfaces = |network: &str| {
+        let output = world.wharf(&["run", "--rm", "--network", network, IMAGE, "ls", "/sys/class/net"]);
+        output.ok()
+    };
+    assert_eq!(interfaces("none"), "lo");
+    assert!(interfaces("host").contains("wh"), "the host's bridge is seen");
+    serve(&world, &["--name", "server"]);
+    let output = world.wharf(&[
+        "run",
+        "--rm",
+        "--network",
+        "container:server",
+        IMAGE,
+        "wget",
+        "-qO-",
+        "http://127.0.0.1/",
+    ]);
+    assert_eq!(output.ok(), "hello from inside");
+}
+
+#[test]
+fn user_networks_have_names_and_are_apart() {
+    let world = World::start();
+    for client in world.clients() {
+        let id = client.run(&["network", "create", "--subnet", "10.88.0.0/24", "sea"]).ok();
+        assert_eq!(id.len(), 64);
+        serve(
+            &world,
+            &["--name", "harbour", "--network", "sea", "--network-alias", "port", "--ip", "10.88.0.77"],
+        );
+        for name in ["harbour", "port", "10.88.0.77"] {
+            let url = format!("http://{name}/");
+            let output =
+                client.run(&["run", "--rm", "--network", "sea", IMAGE, "wget", "-T5", "-qO-", &url]).ok();
+            assert_eq!(output, "hello from inside", "by {name}");
+        }
+        client.run(&["run", "--rm", IMAGE, "wget", "-T2", "-qO-", "http://10.88.0.77/"]).code(1);
+        client.run(&["run", "-d", "--name", "ferry", IMAGE, "sleep", "1000"]).code(0);
+        client.run(&["network", "connect", "--alias", "boat", "sea", "ferry"]).code(0);
+        assert_eq!(
+            client.run(&["exec", "ferry", "wget", "-T5", "-qO-", "http://harbour/"]).ok(),
+            "hello from inside"
+        );
+        assert_eq!(client.run(&["exec", "harbour", "ping", "-c1", "-W5", "boat"]).code, 0);
+        client.run(&["network", "rm", "sea"]).code(1).says("has active endpoints");
+        client.run(&["network", "disconnect", "sea", "ferry"]).code(0);
+        client.run(&["exec", "ferry", "wget", "-T2", "-qO-", "http://10.88.0.77/"]).code(1);
+        client.run(&["rm", "-f", "harbour", "ferry"]).code(0);
+        assert_eq!(
+            client.run(&["network", "ls", "--format", "{{.Name}} {{.Driver}}"]).ok(),
+            "bridge bridge\nhost host\nnone null\nsea bridge"
+        );
+        client.run(&["network", "create", "sea"]).code(1).says("network with name sea already exists");
+        assert_eq!(
+            client.run(&["network", "inspect", "-f", "{{(index .IPAM.Config 0).Subnet}}", "sea"]).ok(),
+            "10.88.0.0/24"
+        );
+        assert_eq!(client.run(&["network", "rm", "sea"]).ok(), "sea");
+        client
+            .run(&["network", "rm", "bridge"])
+            .code(1)
+            .says("is a pre-defined network and cannot be removed");
+    }
+}
+
+#[test]
+fn outgoing_traffic_has_the_hosts_address() {
+    let world = World::start();
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+    let mut server = outside
+        .command("socat")
+        .args(["TCP-LISTEN:9000,reuseaddr,fork", "SYSTEM:echo $SOCAT_PEERADDR"])
+        .spawn()
+        .unwrap();
+    let seen = eventually("an answer", || {
+        let output = world.wharf(&["run", "--rm", IMAGE, "nc", "-w", "5", "10.77.0.2", "9000"]);
+        (output.code == 0).then_some(output.stdout)
+    });
+    assert_eq!(seen, "10.77.0.1\n");
+    server.kill().unwrap();
+    server.wait().unwrap();
+}
+
+#[test]
+fn no_rule_and_no_process_grows_with_ports() {
+    let world = World::start();
+    let rules = || {
+        world
+            .host()
+            .run(&["nft", "list", "ruleset"])
+            .lines()
+            .filter(|line| line.contains("counter") || line.contains("accept") || line.contains("dnat"))
+            .count()
+    };
+    serve(&world, &["-p", "8000:80"]);
+    let before = rules();
+    serve(&world, &["-p", "9000-9019:9000-9019"]);
+    assert_eq!(rules(), before);
+}

@@ -1,0 +1,187 @@
+//! What goes in and out: attach, exec, logs, terminals, signals.
+
+use blackbox::{IMAGE, World, eventually, signal};
+
+#[test]
+fn standard_input_reaches_the_container_and_its_end_too() {
+    let world = World::start();
+    for client in world.clients() {
+        let mut session = client.session(&["run", "--rm", "-i", IMAGE, "sh", "-c", "cat; echo done"]);
+        session.send("one\ntwo\n").end_input();
+        assert_eq!(session.finish().ok(), "one\ntwo\ndone");
+    }
+}
+
+#[test]
+fn megabytes_pass_unchanged_in_both_directions() {
+    let world = World::start();
+    let line = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n";
+    let text = line.repeat(64 * 1024);
+    for client in world.clients() {
+        let mut session = client.session(&["run", "--rm", "-i", IMAGE, "cat"]);
+        let writer = text.clone();
+        // The output must be read while the input is written, or both ends wait for each other.
+        let output = std::thread::scope(|scope| {
+            let mut input = session.take_input();
+            scope.spawn(move || {
+                use std::io::Write;
+                input.write_all(writer.as_bytes()).unwrap();
+            });
+            session.finish()
+        });
+        assert_eq!(output.code, 0);
+        assert!(output.stdout == text, "{} of {} bytes came back", output.stdout.len(), text.len());
+    }
+}
+
+#[test]
+fn a_terminal_is_a_terminal() {
+    let world = World::start();
+    for client in world.clients() {
+        let output = client.in_terminal(
+            &["run", "--rm", "-it", IMAGE, "sh", "-c", "tty; test -t 0 && test -t 1 && echo yes; stty size"],
+            33,
+            101,
+        );
+        let output = output.code(0);
+        assert!(output.stdout.contains("/dev/pts/0\r\nyes\r\n33 101\r\n"), "{output}");
+    }
+}
+
+#[test]
+fn exec_runs_beside_with_its_own_user_environment_and_directory() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "base", "-e", "A=1", IMAGE, "sleep", "1000"]).ok();
+    for client in world.clients() {
+        assert_eq!(client.run(&["exec", "base", "sh", "-c", "echo $A"]).ok(), "1");
+        let output = client.run(&[
+            "exec",
+            "-u",
+            "web",
+            "-e",
+            "B=2",
+            "-w",
+            "/tmp",
+            "base",
+            "sh",
+            "-c",
+            "id -un; echo $A$B; pwd",
+        ]);
+        assert_eq!(output.ok(), "web\n12\n/tmp");
+        let mut session = client.session(&["exec", "-i", "base", "cat"]);
+        session.send("through").end_input();
+        assert_eq!(session.finish().ok(), "through");
+        client.run(&["exec", "base", "sh", "-c", "exit 3"]).code(3);
+        client.run(&["exec", "base", "/absent"]).code(127).says("no such file or directory");
+        client.run(&["exec", "base", "absent"]).code(127).says("executable file not found in $PATH");
+        client.run(&["exec", "base", "/etc/passwd"]).code(126).says("permission denied");
+        client.run(&["exec", "-d", "base", "touch", &format!("/tmp/{}", client.name)]).code(0);
+        let file = format!("/tmp/{}", client.name);
+        eventually("the detached command", || {
+            (client.run(&["exec", "base", "test", "-e", &file]).code == 0).then_some(())
+        });
+        let caps = client.run(&["exec", "--privileged", "base", "grep", "CapEff", "/proc/self/status"]).ok();
+        assert!(caps > "CapEff:\t00000000a80425fb".to_owned(), "{caps}");
+        let output =
+            client.in_terminal(&["exec", "-it", "base", "sh", "-c", "tty; stty size"], 20, 90).code(0);
+        assert!(output.stdout.contains("/dev/pts/") && output.stdout.contains("20 90"), "{output}");
+    }
+}
+
+#[test]
+fn logs_in_all_forms() {
+    let world = World::start();
+    let script = "for i in 1 2 3 4 5; do echo line $i; done; echo problem >&2; printf unfinished";
+    world.wharf(&["run", "--name", "talk", IMAGE, "sh", "-c", script]).ok();
+    for client in world.clients() {
+        let output = client.run(&["logs", "talk"]).code(0);
+        assert_eq!(output.stdout, "line 1\nline 2\nline 3\nline 4\nline 5\nunfinished");
+        assert_eq!(output.stderr, "problem\n");
+        let tail = client.run(&["logs", "--tail", "3", "talk"]).code(0);
+        assert_eq!((tail.stdout.as_str(), tail.stderr.as_str()), ("line 5\nunfinished", "problem\n"));
+        assert_eq!(client.run(&["logs", "--tail", "0", "talk"]).ok(), "");
+        let stamped = client.run(&["logs", "-t", "--tail", "1", "talk"]).ok();
+        let stamp = stamped.split(' ').next().unwrap();
+        assert_eq!((stamp.len(), &stamp[10..11], &stamp[29..]), (30, "T", "Z"), "{stamped}");
+        assert_eq!(client.run(&["logs", "--since", "1h", "--tail", "1", "talk"]).ok(), "unfinished");
+        assert_eq!(client.run(&["logs", "--until", "2001-01-01", "talk"]).ok(), "");
+        assert_eq!(client.run(&["logs", "--since", "2099-01-01T00:00:00Z", "talk"]).ok(), "");
+        client.run(&["logs", "absent"]).code(1).says("No such container: absent");
+    }
+}
+
+#[test]
+fn logs_follow_to_the_end() {
+    let world = World::start();
+    for client in world.clients() {
+        let name = format!("count-{}", client.name);
+        world
+            .wharf(&[
+                "run",
+                "-d",
+                "--name",
+                &name,
+                IMAGE,
+                "sh",
+                "-c",
+                "for i in $(seq 5); do echo $i; sleep 0.2; done",
+            ])
+            .ok();
+        assert_eq!(client.run(&["logs", "-f", &name]).ok(), "1\n2\n3\n4\n5");
+    }
+}
+
+#[test]
+fn attach_shows_what_comes_and_the_exit_code() {
+    let world = World::start();
+    for client in world.clients() {
+        let name = format!("attached-{}", client.name);
+        world.wharf(&["run", "-di", "--name", &name, IMAGE, "sh", "-c", "read x; echo got $x; exit 4"]).ok();
+        let mut session = client.session(&["attach", &name]);
+        session.send("word\n");
+        let output = session.finish().code(4);
+        assert_eq!(output.stdout, "got word\n");
+    }
+}
+
+#[test]
+fn detach_keys_leave_the_container_running() {
+    let world = World::start();
+    for client in world.clients() {
+        let name = format!("detached-{}", client.name);
+        let output = client.type_in_terminal(
+            &[
+                "run",
+                "-it",
+                "--name",
+                &name,
+                "--detach-keys",
+                "ctrl-x,x",
+                IMAGE,
+                "sh",
+                "-c",
+                "echo ready; cat",
+            ],
+            "ready",
+            b"\x18x",
+        );
+        assert!(output.contains("ready"), "{output}");
+        assert_eq!(world.inspect(&name)["State"]["Status"], "running", "{output}");
+    }
+}
+
+#[test]
+fn signals_to_the_client_reach_the_container() {
+    let world = World::start();
+    for client in world.clients() {
+        let name = format!("trap-{}", client.name);
+        let script = "trap 'echo stopped; exit 5' TERM; echo ready; while true; do sleep 0.1; done";
+        let session = client.session(&["run", "--name", &name, IMAGE, "sh", "-c", script]);
+        eventually("the container to be ready", || {
+            world.wharf(&["logs", &name]).stdout.contains("ready").then_some(())
+        });
+        signal(session.pid(), "TERM");
+        let output = session.finish().code(5);
+        assert_eq!(output.stdout, "ready\nstopped\n");
+    }
+}

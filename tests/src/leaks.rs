@@ -1,0 +1,41 @@
+//! What an engine may not leave behind, looked for with the eyes of the system.
+
+use std::fs;
+use std::path::Path;
+
+/// Everything on this machine that still belongs to the world with these roots, a line each.
+pub(crate) fn find(roots: &Path) -> Vec<String> {
+    let mark = roots.to_string_lossy().into_owned();
+    let mut left = Vec::new();
+    for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Ok(arguments) = fs::read(process.path().join("cmdline")) else { continue };
+        let arguments = String::from_utf8_lossy(&arguments).replace('\0', " ");
+        if process.file_name().to_string_lossy().parse::<u32>().is_ok_and(|pid| pid != std::process::id())
+            && arguments.contains(&mark)
+        {
+            left.push(format!("process {}: {arguments}", process.file_name().to_string_lossy()));
+        }
+    }
+    for mount in fs::read_to_string("/proc/self/mountinfo").unwrap_or_default().lines() {
+        if mount.contains(&mark) {
+            left.push(format!("mount {mount}"));
+        }
+    }
+    left
+}
+
+/// The cgroups below the one that the engine with this runtime root uses, in all hierarchies.
+pub(crate) fn cgroups(parent: &str) -> Vec<String> {
+    let mut left = Vec::new();
+    let mut hierarchies = vec![Path::new("/sys/fs/cgroup").to_owned()];
+    hierarchies
+        .extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));
+    for hierarchy in hierarchies {
+        for entry in fs::read_dir(hierarchy.join(parent)).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                left.push(format!("cgroup {}", entry.path().display()));
+            }
+        }
+    }
+    left
+}

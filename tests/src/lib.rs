@@ -1,0 +1,17 @@
+//! Worlds for black box tests: each test has an engine, roots and a network namespace of its own.
+//!
+//! Nothing here links a crate of Wharf: the tests see what users see, the binaries and the socket. A [`World`]
+//! starts `wharfd` from the directory of the built binaries, and when it goes it removes all containers, ends the
+//! engine, and fails the test if anything is left behind: processes, mounts, cgroups, network interfaces of the
+//! world's namespace, files in the runtime root.
+
+mod host;
+mod leaks;
+mod rootfs;
+mod session;
+mod world;
+
+pub use host::Host;
+pub use rootfs::{Archive, busybox, busybox_image, directory, file, link};
+pub use session::{Output, Session, eventually};
+pub use world::{Client, IMAGE, Settings, World, signal};

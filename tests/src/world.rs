@@ -1,0 +1,337 @@
+//! An engine of its own for each test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use sha2::{Digest, Sha256};
+
+use crate::host::Host;
+use crate::session::{Output, Session, eventually};
+use crate::{busybox_image, leaks};
+
+/// The image that [`World::start`] loads.
+pub const IMAGE: &str = "busybox";
+
+/// How the engine of a world differs from the usual one.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// More flags for `wharfd`.
+    pub flags: Vec<String>,
+    /// Where the data root is, if not in the world's own directory.
+    pub data_root: Option<PathBuf>,
+}
+
+/// Roots, a network namespace and a running engine, all of them gone when it is dropped.
+#[derive(Debug)]
+pub struct World {
+    directory: PathBuf,
+    settings: Settings,
+    host: Host,
+    engine: Option<Child>,
+}
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+impl World {
+    /// A running engine that has the image [`IMAGE`].
+    pub fn start() -> Self {
+        let world = World::empty(Settings::default());
+        world.load(&busybox_image(IMAGE));
+        world
+    }
+
+    /// A running engine without images but the embedded one.
+    pub fn empty(settings: Settings) -> Self {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let directory = std::env::temp_dir().join(format!("wharf-test-{}-{number}", std::process::id()));
+        fs::create_dir_all(&directory).expect("the temporary directory is writable");
+        let mut world = World { directory, settings, host: Host::new(), engine: None };
+        world.start_engine();
+        world
+    }
+
+    /// Starts `wharfd` and waits until it answers.
+    pub fn start_engine(&mut self) {
+        assert!(self.engine.is_none(), "the engine of this world runs already");
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.engine_log())
+            .expect("the world's directory is writable");
+        let mut command = self.engine_on_our_roots();
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
+        let mut engine = command.spawn().expect("wharfd was built");
+        eventually("the engine to answer", || {
+            if let Ok(Some(status)) = engine.try_wait() {
+                panic!("wharfd ended with {status}:\n{}", self.engine_output());
+            }
+            self.wharf(&["version"]).code.eq(&0).then_some(())
+        });
+        self.engine = Some(engine);
+    }
+
+    /// Starts `wharfd` on this world's roots though it should not work, and waits for its end.
+    pub fn try_engine(&self) -> Output {
+        Session::start(self.engine_on_our_roots()).finish()
+    }
+
+    /// Runs `wharfd` with these words alone to its end.
+    pub fn engine_command(&self, words: &[&str]) -> Output {
+        let mut command = Command::new(binary("wharfd"));
+        command.args(words);
+        Session::start(command).finish()
+    }
+
+    fn engine_on_our_roots(&self) -> Command {
+        if !self.config_file().exists() {
+            fs::write(self.config_file(), "{}").expect("the world's directory is writable");
+        }
+        let mut command = self.host.command(&binary("wharfd").to_string_lossy());
+        command
+            .arg("--data-root")
+            .arg(self.data_root())
+            .arg("--exec-root")
+            .arg(self.exec_root())
+            .arg("--pidfile")
+            .arg(self.directory.join("wharfd.pid"))
+            .arg("--config-file")
+            .arg(self.config_file())
+            .arg("-H")
+            .arg(self.address())
+            .args(&self.settings.flags);
+        command
+    }
+
+    /// `kill -9` of the engine.
+    pub fn kill_engine(&mut self) {
+        let mut engine = self.engine.take().expect("the engine runs");
+        engine.kill().expect("the engine is our child");
+        engine.wait().expect("the engine is our child");
+    }
+
+    /// Asks the engine to end (SIGTERM) and waits for it.
+    pub fn stop_engine(&mut self) {
+        let mut engine = self.engine.take().expect("the engine runs");
+        signal(engine.id(), "TERM");
+        eventually("the engine to end", || engine.try_wait().expect("the engine is our child"));
+    }
+
+    /// Process id of the engine.
+    pub fn engine_pid(&self) -> u32 {
+        self.engine.as_ref().expect("the engine runs").id()
+    }
+
+    /// Runs `wharf` with these words to its end.
+    pub fn wharf(&self, words: &[&str]) -> Output {
+        Session::start(self.client("wharf", words)).finish()
+    }
+
+    /// Runs the stock `docker` with these words to its end.
+    pub fn docker(&self, words: &[&str]) -> Output {
+        Session::start(self.client("docker", words)).finish()
+    }
+
+    /// `wharf` that goes on while the test does other things.
+    pub fn session(&self, words: &[&str]) -> Session {
+        Session::start(self.client("wharf", words))
+    }
+
+    /// `docker` that goes on while the test does other things.
+    pub fn docker_session(&self, words: &[&str]) -> Session {
+        Session::start(self.client("docker", words))
+    }
+
+    /// Both clients, one after the other: what a test shows of one it shows of the other.
+    pub fn clients(&self) -> [Client<'_>; 2] {
+        [Client { world: self, name: "wharf" }, Client { world: self, name: "docker" }]
+    }
+
+    /// A client's command line, on this world's socket and with a configuration directory of its own.
+    pub fn client(&self, name: &str, words: &[&str]) -> Command {
+        let mut command = if name == "wharf" { Command::new(binary("wharf")) } else { Command::new(name) };
+        command
+            .args(words)
+            .env("DOCKER_HOST", self.address())
+            .env("DOCKER_CONFIG", self.directory.join("config"))
+            .env_remove("DOCKER_CONTEXT")
+            .env_remove("WHARF_HOST")
+            .current_dir(&self.directory);
+        command
+    }
+
+    /// Loads an image archive.
+    pub fn load(&self, archive: &[u8]) -> String {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let file = self.directory.join(format!("image-{number}.tar"));
+        fs::write(&file, archive).expect("the world's directory is writable");
+        let output = self.wharf(&["load", "-q", "-i", &file.to_string_lossy()]).ok();
+        fs::remove_file(file).expect("the archive was just written");
+        output
+    }
+
+    /// `inspect` of one thing, as JSON.
+    #[track_caller]
+    pub fn inspect(&self, name: &str) -> serde_json::Value {
+        let text = self.wharf(&["inspect", name]).ok();
+        let mut list: Vec<serde_json::Value> = serde_json::from_str(&text).expect("inspect prints JSON");
+        list.remove(0)
+    }
+
+    /// Asks for this container's state until it is the wanted one.
+    #[track_caller]
+    pub fn until_status(&self, name: &str, status: &str) {
+        eventually(&format!("{name} to be {status}"), || {
+            (self.inspect(name)["State"]["Status"] == status).then_some(())
+        });
+    }
+
+    /// The network namespace that the engine lives in.
+    pub fn host(&self) -> &Host {
+        &self.host
+    }
+
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    pub fn data_root(&self) -> PathBuf {
+        self.settings.data_root.clone().unwrap_or_else(|| self.directory.join("data"))
+    }
+
+    pub fn exec_root(&self) -> PathBuf {
+        self.directory.join("run")
+    }
+
+    pub fn config_file(&self) -> PathBuf {
+        self.directory.join("daemon.json")
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("wharf.sock")
+    }
+
+    pub fn address(&self) -> String {
+        format!("unix://{}", self.socket().display())
+    }
+
+    fn engine_log(&self) -> PathBuf {
+        self.directory.join("wharfd.log")
+    }
+
+    /// What the engine has printed so far.
+    pub fn engine_output(&self) -> String {
+        fs::read_to_string(self.engine_log()).unwrap_or_default()
+    }
+
+    /// Ends everything and says what was left.
+    fn end(&mut self) -> Vec<String> {
+        if self.engine.is_none() {
+            self.start_engine();
+        }
+        let all = self.wharf(&["ps", "-aq"]);
+        let ids: Vec<&str> = all.stdout.split_whitespace().collect();
+        if !ids.is_empty() {
+            let removed = self.wharf(&[&["rm", "-fv"], &ids[..]].concat());
+            assert_eq!(removed.code, 0, "cannot remove what the test left\n{removed}");
+        }
+        self.stop_engine();
+        // Teardown may still run: a shim outlives its container by a moment.
+        let parent = format!(
+            "wharf-{}",
+            &hex::encode(Sha256::digest(self.exec_root().as_os_str().as_encoded_bytes()))[..8]
+        );
+        let look = || {
+            let mut left = leaks::find(&self.directory);
+            left.extend(leaks::cgroups(&parent));
+            left
+        };
+        for _ in 0..100 {
+            if look().is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(100));
+        }
+        let mut left = look();
+        let veths = self.host.interfaces().into_iter().filter(|name| name.starts_with('v'));
+        left.extend(veths.map(|name| format!("interface {name}")));
+        left
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("--- wharfd of {}\n{}", self.directory.display(), self.engine_output());
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.end()));
+        } else {
+            let left = self.end();
+            assert!(left.is_empty(), "left behind:\n{}\n{}", left.join("\n"), self.engine_output());
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// One of the two clients that a world talks to its engine by.
+#[derive(Debug, Clone, Copy)]
+pub struct Client<'a> {
+    world: &'a World,
+    pub name: &'static str,
+}
+
+impl Client<'_> {
+    pub fn run(&self, words: &[&str]) -> Output {
+        Session::start(self.world.client(self.name, words)).finish()
+    }
+
+    pub fn session(&self, words: &[&str]) -> Session {
+        Session::start(self.world.client(self.name, words))
+    }
+
+    /// Runs the client on a terminal of its own with this many rows and columns.
+    pub fn in_terminal(&self, words: &[&str], rows: u16, columns: u16) -> Output {
+        self.on_terminal(words, rows, columns).finish()
+    }
+
+    /// Runs the client on a terminal, types these bytes once the text has appeared, and gives what was shown.
+    pub fn type_in_terminal(&self, words: &[&str], when: &str, typed: &[u8]) -> String {
+        let mut session = self.on_terminal(words, 24, 80);
+        let mut shown = session.read_until(when);
+        session.send(typed);
+        shown.push_str(&session.finish().stdout);
+        shown
+    }
+
+    fn on_terminal(&self, words: &[&str], rows: u16, columns: u16) -> Session {
+        let inner = self.world.client(self.name, words);
+        let mut line = format!("stty rows {rows} cols {columns}; exec ");
+        for word in std::iter::once(inner.get_program()).chain(inner.get_args()) {
+            line.push_str(&format!("'{}' ", word.to_string_lossy().replace('\'', "'\\''")));
+        }
+        let mut command = Command::new("script");
+        command.args(["-qec", &line, "/dev/null"]).current_dir(self.world.directory());
+        for (key, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(key, value),
+                None => command.env_remove(key),
+            };
+        }
+        Session::start(command)
+    }
+}
+
+/// Sends a signal by name to a process that this test started.
+pub fn signal(pid: u32, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &pid.to_string()]).status().expect("kill runs");
+    assert!(status.success(), "no process {pid} to send {name} to");
+}
+
+/// A binary of ours, built beside this test's own.
+fn binary(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its own path");
+    let folder = own.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
+    let path = folder.join(name);
+    assert!(path.exists(), "{} is not there: run `cargo build` first", path.display());
+    path
+}

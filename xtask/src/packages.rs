@@ -1,0 +1,41 @@
+//! The Debian packages that tests use, by name.
+
+use std::process::{Command, Stdio};
+
+use crate::run::{self, Outcome};
+
+/// What the tests need, and a file that tells whether it is there.
+const NEEDED: &[(&str, &str)] = &[
+    ("busybox-static", "/bin/busybox"), // root file systems of test images
+    ("docker-registry", "/usr/bin/docker-registry"), // a real registry to pull from
+    ("iproute2", "/usr/sbin/ip"),       // the outside world of a test host
+    ("nftables", "/usr/sbin/nft"),      // to read our rules with somebody else's eyes
+    ("procps", "/bin/ps"),
+    ("socat", "/usr/bin/socat"), // terminals and sockets
+    ("util-linux", "/usr/bin/nsenter"),
+    ("bsdutils", "/usr/bin/script"),
+    ("curl", "/usr/bin/curl"),
+    ("gcc", "/usr/bin/cc"), // SQLite, zstd and ring are C
+];
+
+/// Installs what is missing; does nothing, and needs no network, where all is there.
+pub(crate) fn install() -> Outcome {
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|(_, witness)| !std::path::Path::new(witness).exists())
+        .map(|(name, _)| *name)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut update = Command::new("apt-get");
+    update.args(["update", "-qq"]).stdin(Stdio::null());
+    run::execute(update)?;
+    let mut install = Command::new("apt-get");
+    install
+        .args(["install", "-y", "-qq", "--no-install-recommends"])
+        .args(&missing)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .stdin(Stdio::null());
+    run::execute(install)
+}

@@ -1,0 +1,24 @@
+//! `try` and `dev`: from a clone to a running container.
+
+use crate::run::{self, Outcome, cargo};
+
+/// Builds the release binaries and runs the image that is embedded in them; the engine starts by itself.
+pub(crate) fn run() -> Outcome {
+    cargo(["build", "--release"])?;
+    let binaries = run::root().join("target/release");
+    let wharf = binaries.join("wharf");
+    run::run(&wharf.to_string_lossy(), ["run", "--rm", "localhost/hello"])?;
+    println!(
+        "\nThat was a container. The engine (wharfd) goes on in the background; go on with\n\n  \
+         {0} --help\n  {0} images\n\nand end the engine with: kill $(cat /run/wharf.pid)",
+        wharf.display()
+    );
+    Ok(())
+}
+
+/// The engine in the foreground, from a development build.
+pub(crate) fn develop(flags: &[String]) -> Outcome {
+    cargo(["build"])?;
+    let wharfd = run::root().join("target/debug/wharfd");
+    run::run(&wharfd.to_string_lossy(), flags)
+}
