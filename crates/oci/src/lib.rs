@@ -4,6 +4,10 @@
 //! Everything here is a value: parsed at the border from foreign text, checked once, afterwards its own proof.
 //! This crate opens no file and no socket and reads no clock.
 
+pub mod digest;
+pub mod image;
+pub mod platform;
+pub mod reference;
 pub mod runtime;
 
 use serde::{Deserialize, Deserializer};
