@@ -13,6 +13,8 @@ pub enum Kind {
     Mismatch,
     /// A record or database was written by a newer version.
     Newer,
+    /// Somebody else is bringing in the same content at this moment.
+    Busy,
     /// Stored data cannot be understood.
     Corrupt,
     /// No space, no inode or no quota is left.
