@@ -1,1 +1,70 @@
-fn main() {}
+//! The same work on Wharf and on a peer, in turn, in one run.
+//!
+//! Both sides are driven by a shell that stands ready on their side, so that what is measured is the command that a
+//! person would type and nothing around it. Samples alternate (Wharf, peer, Wharf, …): whatever else the machine
+//! does, it does to both. Medians are printed, and their ratio.
+//!
+//! ```text
+//! cargo xtask bench                             Wharf alone
+//! cargo xtask bench --peer "PREFIX..."          beside a Docker in which `PREFIX docker ps` works
+//! cargo xtask bench --rounds 30 --only run      more samples of fewer rows
+//! ```
+
+mod floor;
+mod memory;
+mod report;
+mod rows;
+mod shell;
+
+use std::process::ExitCode;
+
+use crate::report::Report;
+use crate::rows::Bench;
+
+fn main() -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(message) => {
+            eprintln!("bench: {message}\nUsage: bench [--peer PREFIX] [--rounds N] [--only TEXT]");
+            return ExitCode::from(2);
+        }
+    };
+    if options.peer.is_none() {
+        eprintln!("bench: no --peer given: Wharf is measured alone, there are no ratios");
+    }
+    let mut report = Report::default();
+    Bench::new(&options).run(&mut report);
+    print!("{report}");
+    ExitCode::SUCCESS
+}
+
+/// What the command line asks for.
+#[derive(Debug)]
+struct Options {
+    /// A command that runs its arguments beside the peer.
+    peer: Option<String>,
+    rounds: usize,
+    /// Only rows whose name contains this.
+    only: Option<String>,
+}
+
+impl Options {
+    fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
+        let mut options = Options { peer: None, rounds: 15, only: None };
+        while let Some(word) = words.next() {
+            let mut value = || words.next().ok_or(format!("{word} needs a value"));
+            match word.as_str() {
+                "--peer" => options.peer = Some(value()?),
+                "--rounds" => {
+                    options.rounds = value()?.parse().map_err(|error| format!("--rounds: {error}"))?;
+                }
+                "--only" => options.only = Some(value()?),
+                _ => return Err(format!("unknown option {word}")),
+            }
+        }
+        if options.rounds == 0 {
+            return Err("--rounds must be at least 1".into());
+        }
+        Ok(options)
+    }
+}

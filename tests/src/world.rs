@@ -327,11 +327,11 @@ pub fn signal(pid: u32, name: &str) {
     assert!(status.success(), "no process {pid} to send {name} to");
 }
 
-/// A binary of ours, built beside this test's own.
+/// A binary of ours, built beside the program that asks (`target/<profile>`, or `deps` in it for a test).
 fn binary(name: &str) -> PathBuf {
-    let own = std::env::current_exe().expect("a test knows its own path");
-    let folder = own.ancestors().nth(2).expect("tests lie in target/<profile>/deps");
-    let path = folder.join(name);
-    assert!(path.exists(), "{} is not there: run `cargo build` first", path.display());
-    path
+    let own = std::env::current_exe().expect("a program knows its own path");
+    let mut beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
+    beside
+        .find(|path| path.exists())
+        .unwrap_or_else(|| panic!("{name} is not built: run `cargo build` first"))
 }

@@ -1,0 +1,16 @@
+//! Proportional set sizes: memory that a process has to itself, and its share of what it shares.
+
+use crate::shell::Shell;
+
+/// Sum over all processes whose command name is one of these, in MiB, as the shell's side sees them.
+pub(crate) fn of(shell: &mut Shell, names: &[&str]) -> f64 {
+    let pattern = names.join("|");
+    // One process's numbers may vanish while they are read; what is left is still the sum.
+    let line = format!(
+        "for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in {pattern}) \
+         sed -n 's/^Pss: *\\([0-9]*\\).*/\\1/p' $p/smaps_rollup 2>/dev/null;; esac; done"
+    );
+    let kibibytes: f64 =
+        shell.run(&line).output.lines().filter_map(|line| line.trim().parse::<f64>().ok()).sum();
+    kibibytes / 1024.0
+}

@@ -1,0 +1,61 @@
+//! The table that is printed at the end.
+
+use std::fmt;
+use std::time::Duration;
+
+/// One kind of work, measured.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) name: String,
+    pub(crate) unit: &'static str,
+    pub(crate) wharf: f64,
+    pub(crate) peer: Option<f64>,
+    /// What the kernel alone takes for it.
+    pub(crate) floor: Option<f64>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Report {
+    rows: Vec<Row>,
+}
+
+impl Report {
+    pub(crate) fn add(&mut self, row: Row) {
+        eprintln!("{row}");
+        self.rows.push(row);
+    }
+}
+
+/// The middle of the samples, in milliseconds.
+pub(crate) fn median(samples: &mut [Duration]) -> f64 {
+    samples.sort_unstable();
+    samples[samples.len() / 2].as_secs_f64() * 1000.0
+}
+
+impl fmt::Display for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1}"));
+        let ratio = self.peer.map_or("–".to_owned(), |peer| format!("1/{:.1}", peer / self.wharf));
+        write!(
+            f,
+            "| {} | {} | {:.1} | {} | {} | {} |",
+            self.name,
+            self.unit,
+            self.wharf,
+            number(self.peer),
+            ratio,
+            number(self.floor)
+        )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "| work | unit | Wharf | Docker | ratio | floor |")?;
+        writeln!(f, "|---|---|---:|---:|---:|---:|")?;
+        for row in &self.rows {
+            writeln!(f, "{row}")?;
+        }
+        Ok(())
+    }
+}
