@@ -193,7 +193,7 @@ impl Index {
 /// What lies behind a reference.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Index(Index),
 }
 
@@ -253,7 +253,7 @@ impl Document {
         if outline.is_index()? {
             serde_json::from_slice(content).map(Self::Index).map_err(InvalidDocument::Json)
         } else {
-            serde_json::from_slice(content).map(Self::Manifest).map_err(InvalidDocument::Json)
+            serde_json::from_slice(content).map(Box::new).map(Self::Manifest).map_err(InvalidDocument::Json)
         }
     }
 }
