@@ -1,0 +1,126 @@
+//! The engine: which containers, images, networks and volumes exist, what state they are in, and what happens next.
+//!
+//! ```text
+//!   doors (rest, …)
+//!      │  Engine: one method per request, Docker's words in its errors
+//!      ▼
+//!   tables of views  ◀── publish ── one task per container ── requests ──▶ its shim
+//!   (never wait)                      decides, then does    ◀── events ──
+//!                                          │
+//!                                       records (one commit per acknowledged call)
+//! ```
+//!
+//! *Decisions* are pure functions over typed state: [`container`]'s state machine, its validation and defaults,
+//! [`spec`]'s runtime specification, [`container::restore`](container)'s choice of what an engine that comes back
+//! does with what it finds. *Effects* are performed by the task that owns the container, through its shim, the
+//! records, the network and the image store.
+//!
+//! The engine is disposable: what a running container needs lives in its shim. Shutting the engine down, or killing
+//! it, leaves containers running; the next one takes them over by the same code that a start uses.
+//!
+//! This crate speaks no HTTP and no gRPC, starts no program but shims (through the `shim` crate), and has no unsafe
+//! code.
+
+mod clock;
+mod config;
+mod container;
+mod error;
+mod events;
+mod exec;
+mod host;
+mod identity;
+mod names;
+mod paths;
+mod spec;
+mod system;
+mod ticket;
+
+// By other hands: each extends `Engine` with the calls of its noun.
+mod images;
+mod networks;
+mod pulls;
+mod volumes;
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+pub use config::{AddressPool, Cgroup, Config, Container as ContainerDefaults, Network as NetworkConfig};
+pub use config::{Proxies, Registry as RegistryConfig, Ulimit};
+pub use container::{
+    ArchiveStat, AttachOptions, CommitOptions, Exit, ListOptions, PutOptions, RemoveOptions, WaitOutcome,
+};
+pub use error::{Error, ErrorKind, Result};
+pub use events::{EventQuery, EventStream, Events};
+pub use exec::StartOptions as ExecStartOptions;
+pub use identity::{ContainerId, ExecId};
+pub use paths::Paths;
+pub use shim::protocol::LogQuery;
+pub use ticket::{Client, Ticket};
+
+pub(crate) use store::records::Records;
+
+/// A running engine; clones are the same one.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+/// What all parts of one engine have in common.
+pub(crate) struct Shared {
+    pub(crate) paths: Paths,
+    config: RwLock<Arc<Config>>,
+    /// What the machine is and can, observed once.
+    pub(crate) host: host::Host,
+    /// Shown as `ID` by info, kept for the life of the data root.
+    pub(crate) id: String,
+    pub(crate) records: Records,
+    pub(crate) events: events::Bus,
+    pub(crate) containers: container::Table,
+    pub(crate) execs: exec::Table,
+    pub(crate) images: images::Store,
+    pub(crate) networks: networks::Networks,
+    pub(crate) volumes: volumes::Volumes,
+    /// Held for the life of the engine: two engines must not share a data root.
+    _lock: std::fs::File,
+}
+
+impl Engine {
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// The configuration now; a reload replaces it for what comes after.
+    pub fn config(&self) -> Arc<Config> {
+        self.shared.config.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn paths(&self) -> &Paths {
+        &self.shared.paths
+    }
+
+    pub(crate) fn records(&self) -> &Records {
+        &self.shared.records
+    }
+
+    pub(crate) fn events_bus(&self) -> &events::Bus {
+        &self.shared.events
+    }
+
+    /// Runs blocking work (a mount, a commit, netlink) off the threads that serve sockets.
+    pub(crate) async fn blocking<T, F>(&self, work: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Engine) -> Result<T> + Send + 'static,
+    {
+        let engine = self.clone();
+        match tokio::task::spawn_blocking(move || work(&engine)).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::failed("the engine failed inside", error)),
+        }
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Error {
+        Error::failed("cannot use the records", error)
+    }
+}

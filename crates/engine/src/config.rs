@@ -1,0 +1,221 @@
+//! What an engine is told when it opens. The daemon parses flags and `daemon.json` into this; the defaults here are
+//! dockerd's, so that a test may write `Config::new(data, exec)` and change what it is about.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use shim::protocol::CgroupDriver;
+
+/// Everything an engine is told from outside.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What survives a reboot (`--data-root`).
+    pub data_root: PathBuf,
+    /// What does not (`--exec-root`).
+    pub exec_root: PathBuf,
+    /// The `wharf-shim` binary.
+    pub shim: PathBuf,
+    /// The binary that becomes `/sbin/docker-init` under `--init`; none refuses that flag.
+    pub init: Option<PathBuf>,
+    /// `key=value` labels of the engine itself, shown by info.
+    pub labels: Vec<String>,
+    pub debug: bool,
+    pub experimental: bool,
+    pub cgroup: Cgroup,
+    pub container: Container,
+    pub network: Network,
+    pub registry: Registry,
+    /// Proxies the engine itself uses, shown by info with their credentials masked.
+    pub proxies: Proxies,
+}
+
+/// Where containers' cgroups are made.
+#[derive(Debug, Clone, Default)]
+pub struct Cgroup {
+    pub driver: CgroupDriver,
+    /// `--cgroup-parent`; otherwise derived from the exec root.
+    pub parent: Option<String>,
+}
+
+/// What a container gets when its creator says nothing.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// Names of runtimes that `--runtime` may choose. All mean ours.
+    pub default_runtime: String,
+    pub log_driver: String,
+    pub log_options: BTreeMap<String, String>,
+    pub ulimits: Vec<Ulimit>,
+    pub shm_size: i64,
+    /// `private` or `shareable`.
+    pub ipc_mode: String,
+    /// `private` or `host`; none: private on cgroup v2, host on v1.
+    pub cgroupns_mode: Option<String>,
+    /// Seconds from the stop signal to SIGKILL.
+    pub stop_timeout: i64,
+    pub init: bool,
+    pub no_new_privileges: bool,
+    /// `builtin`, `unconfined`, or the path of a profile.
+    pub seccomp_profile: String,
+    pub dns: Vec<IpAddr>,
+    pub dns_options: Vec<String>,
+    pub dns_search: Vec<String>,
+    /// What `host-gateway` stands for in `--add-host`; empty: the default bridge's addresses.
+    pub host_gateway: Vec<IpAddr>,
+}
+
+/// A default limit, as `--default-ulimit` gives it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ulimit {
+    pub name: String,
+    pub soft: i64,
+    pub hard: i64,
+}
+
+/// The default bridge, the pools, and how far the engine may change the host.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Use this bridge as the default network instead of making one; `none` disables it.
+    pub bridge: Option<String>,
+    /// Address and prefix of the default bridge.
+    pub bridge_address: Option<Ipv4Net>,
+    pub bridge_address_v6: Option<Ipv6Net>,
+    pub fixed_cidr: Option<Ipv4Net>,
+    pub fixed_cidr_v6: Option<Ipv6Net>,
+    pub default_gateway: Option<IpAddr>,
+    pub default_gateway_v6: Option<IpAddr>,
+    pub mtu: u32,
+    pub ipv6: bool,
+    pub icc: bool,
+    pub masquerade: bool,
+    /// Enable `net.ipv4.ip_forward`.
+    pub forward: bool,
+    /// Program the firewall for IPv4 and IPv6.
+    pub firewall: bool,
+    pub firewall_v6: bool,
+    /// Answer on `::1` and other addresses that DNAT cannot serve, by relays in the shim.
+    pub relay: bool,
+    /// Where published ports listen when a container names no address.
+    pub publish_address: Option<IpAddr>,
+    /// Pools that new networks take subnets from; empty: Docker's.
+    pub pools: Vec<AddressPool>,
+    pub allow_direct_routing: bool,
+}
+
+/// Subnets of `size` bits cut from `base`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressPool {
+    pub base: IpNet,
+    pub size: u8,
+}
+
+/// How registries are talked to.
+#[derive(Debug, Clone)]
+pub struct Registry {
+    pub insecure: Vec<String>,
+    pub mirrors: Vec<String>,
+    pub concurrent_downloads: usize,
+    pub concurrent_uploads: usize,
+    pub download_attempts: usize,
+    /// One directory per registry with its certificates.
+    pub certificates: PathBuf,
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct Proxies {
+    pub http: Option<String>,
+    pub https: Option<String>,
+    pub none: Option<String>,
+}
+
+impl Config {
+    /// dockerd's defaults over two roots; the helper binaries are looked for beside the running one.
+    pub fn new(data_root: impl Into<PathBuf>, exec_root: impl Into<PathBuf>) -> Config {
+        Config {
+            data_root: data_root.into(),
+            exec_root: exec_root.into(),
+            shim: sibling("wharf-shim"),
+            init: Some(sibling("wharf-runtime")),
+            labels: Vec::new(),
+            debug: false,
+            experimental: false,
+            cgroup: Cgroup::default(),
+            container: Container::default(),
+            network: Network::default(),
+            registry: Registry::default(),
+            proxies: Proxies::default(),
+        }
+    }
+}
+
+/// A binary that is installed in the same directory as this one, else whatever PATH finds by that name.
+fn sibling(name: &str) -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(name)));
+    if let Some(path) = beside.filter(|path| path.is_file()) {
+        return path;
+    }
+    std::env::var_os("PATH")
+        .and_then(|path| std::env::split_paths(&path).map(|dir| dir.join(name)).find(|file| file.is_file()))
+        .unwrap_or_else(|| PathBuf::from(name))
+}
+
+impl Default for Container {
+    fn default() -> Container {
+        Container {
+            default_runtime: "runc".into(),
+            log_driver: "json-file".into(),
+            log_options: BTreeMap::new(),
+            ulimits: Vec::new(),
+            shm_size: 64 << 20,
+            ipc_mode: "private".into(),
+            cgroupns_mode: None,
+            stop_timeout: 10,
+            init: false,
+            no_new_privileges: false,
+            seccomp_profile: "builtin".into(),
+            dns: Vec::new(),
+            dns_options: Vec::new(),
+            dns_search: Vec::new(),
+            host_gateway: Vec::new(),
+        }
+    }
+}
+
+impl Default for Network {
+    fn default() -> Network {
+        Network {
+            bridge: None,
+            bridge_address: None,
+            bridge_address_v6: None,
+            fixed_cidr: None,
+            fixed_cidr_v6: None,
+            default_gateway: None,
+            default_gateway_v6: None,
+            mtu: 1500,
+            ipv6: false,
+            icc: true,
+            masquerade: true,
+            forward: true,
+            firewall: true,
+            firewall_v6: true,
+            relay: true,
+            publish_address: None,
+            pools: Vec::new(),
+            allow_direct_routing: false,
+        }
+    }
+}
+
+impl Default for Registry {
+    fn default() -> Registry {
+        Registry {
+            insecure: Vec::new(),
+            mirrors: Vec::new(),
+            concurrent_downloads: 3,
+            concurrent_uploads: 5,
+            download_attempts: 5,
+            certificates: PathBuf::from("/etc/docker/certs.d"),
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Pull and push: progress of work that is shared between equal requests.

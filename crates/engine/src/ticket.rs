@@ -1,0 +1,88 @@
+//! The two-phase hand-over of a client's socket.
+//!
+//! ```text
+//!  door                         engine                      shim
+//!   │ container_attach(…) ───────▶│ checks; may refuse        │
+//!   │ ◀───────────────── Ticket ──│                           │
+//!   │ takes the socket from HTTP  │                           │
+//!   │ deliver(socket, head, rest)▶│ ── Attach + descriptor ──▶│ writes the head, then the streams
+//! ```
+//!
+//! The first phase still speaks HTTP and can fail with a status; after the second the engine may be killed and the
+//! client notices nothing, because the shim holds its socket. A container that does not run has no shim: its clients
+//! are held by the container's owner until it starts, and travel with the launch.
+
+use std::io::Write;
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use shim::protocol::{Attachment, LogQuery, WaitUntil, Waiter};
+
+use crate::Engine;
+use crate::container::Handle;
+use crate::error::{Error, Result};
+use crate::exec::Prepared;
+
+/// A client's connection, taken out of its protocol.
+#[derive(Debug)]
+pub struct Client {
+    pub socket: OwnedFd,
+    /// Written before anything else: the head of the response.
+    pub preface: Vec<u8>,
+    /// What the client had already sent behind its request.
+    pub unread: Vec<u8>,
+}
+
+/// A checked request that only needs its client's socket.
+pub struct Ticket {
+    pub(crate) engine: Engine,
+    pub(crate) container: Handle,
+    pub(crate) what: What,
+}
+
+pub(crate) enum What {
+    Attach(Attachment),
+    Wait(WaitUntil),
+    Logs(LogQuery),
+    Exec(Box<Prepared>),
+}
+
+impl Ticket {
+    /// Whether the output is framed; decides the content type of the response.
+    pub fn multiplexed(&self) -> bool {
+        match &self.what {
+            What::Attach(attachment) => attachment.multiplexed,
+            What::Logs(query) => query.multiplexed,
+            What::Exec(exec) => exec.multiplexed(),
+            What::Wait(_) => false,
+        }
+    }
+
+    /// Hands the client over. An error comes too late for a status; the engine has told the client what it could and
+    /// closed the connection.
+    pub async fn deliver(self, client: Client) -> Result<()> {
+        let Client { socket, preface, unread } = client;
+        match self.what {
+            What::Attach(attachment) => {
+                self.container.attach(Attachment { preface, unread, ..attachment }, socket).await
+            }
+            What::Wait(until) => self.container.wait(Waiter { until, preface }, socket).await,
+            What::Logs(query) => self.container.logs(&self.engine, query, preface, socket).await,
+            What::Exec(exec) => self.engine.exec_deliver(self.container, *exec, preface, unread, socket).await,
+        }
+    }
+}
+
+/// Writes a whole answer to a client that the engine serves by itself, and closes it.
+pub(crate) fn answer(socket: OwnedFd, parts: &[&[u8]]) -> Result<()> {
+    let mut stream = UnixStream::from(socket);
+    let failed = |error| Error::failed("cannot answer a client", error);
+    stream.set_nonblocking(false).map_err(failed)?;
+    for part in parts {
+        stream.write_all(part).map_err(failed)?;
+    }
+    // The client may be gone; there is nobody left to tell.
+    let _ = stream.shutdown(Shutdown::Both);
+    Ok(())
+}
