@@ -1,0 +1,291 @@
+//! Executing a program without copying this process (clone(2) with `CLONE_VM | CLONE_VFORK`).
+//!
+//! The child borrows our memory and we stand still until it has executed, so the price does not grow with our
+//! size. Until then it may only make system calls: everything they need is laid out before. It gets exactly the
+//! descriptors it is given; all others close, whoever opened them without close-on-exec.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use super::{Exit, Pid, pointers, wait};
+use crate::{Errno, Error, Result};
+
+/// Enough for the system calls of `child`, which has no deep calls.
+const STACK: usize = 64 << 10;
+
+/// What is to be executed.
+#[derive(Debug)]
+enum Source<'a> {
+    Path(CString),
+    Open(BorrowedFd<'a>),
+}
+
+/// What to execute: a path (not searched for), or a file that is open.
+#[derive(Debug, Clone, Copy)]
+pub enum Program<'a> {
+    Path(&'a Path),
+    Open(BorrowedFd<'a>),
+}
+
+/// A program to start.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    program: Source<'a>,
+    args: Vec<CString>,
+    env: Vec<CString>,
+    descriptors: Vec<(BorrowedFd<'a>, RawFd)>,
+    directory: Option<CString>,
+    session: bool,
+    death_signal: i32,
+}
+
+/// A started program. Not reaped by itself.
+#[derive(Debug)]
+pub struct Child {
+    pub pid: Pid,
+    pub pidfd: OwnedFd,
+}
+
+impl Child {
+    pub fn wait(&self) -> Result<Exit> {
+        wait(self.pid)
+    }
+}
+
+impl<'a> Spawn<'a> {
+    /// `args` starts with the program's name for itself.
+    pub fn new<S: AsRef<OsStr>>(program: Program<'a>, args: &[S]) -> Result<Spawn<'a>> {
+        let program = match program {
+            Program::Path(path) => Source::Path(c_string(path.as_os_str())?),
+            Program::Open(file) => Source::Open(file),
+        };
+        let args = args.iter().map(|arg| c_string(arg.as_ref())).collect::<Result<_>>()?;
+        Ok(Spawn {
+            program,
+            args,
+            env: Vec::new(),
+            descriptors: Vec::new(),
+            directory: None,
+            session: false,
+            death_signal: 0,
+        })
+    }
+
+    /// The whole environment, as `KEY=value`; empty unless set.
+    pub fn env<S: AsRef<OsStr>>(mut self, lines: impl IntoIterator<Item = S>) -> Result<Self> {
+        self.env = lines.into_iter().map(|line| c_string(line.as_ref())).collect::<Result<_>>()?;
+        Ok(self)
+    }
+
+    /// The environment of this process.
+    pub fn inherit_env(self) -> Result<Self> {
+        self.env(std::env::vars_os().map(|(key, value)| {
+            let mut line = key;
+            line.push("=");
+            line.push(value);
+            line
+        }))
+    }
+
+    /// The program finds `fd` at number `target`. Numbers that are not given stay closed, 0 to 2 included.
+    pub fn descriptor(mut self, fd: BorrowedFd<'a>, target: RawFd) -> Self {
+        self.descriptors.push((fd, target));
+        self
+    }
+
+    pub fn directory(mut self, path: &Path) -> Result<Self> {
+        self.directory = Some(c_string(path.as_os_str())?);
+        Ok(self)
+    }
+
+    /// Out of our session: no terminal, no signals from our group.
+    pub fn session(mut self) -> Self {
+        self.session = true;
+        self
+    }
+
+    /// The signal it gets when the calling thread dies.
+    pub fn death_signal(mut self, signal: i32) -> Self {
+        self.death_signal = signal;
+        self
+    }
+
+    /// Starts it. What keeps it from executing is an error here, and leaves no process.
+    pub fn start(self) -> Result<Child> {
+        let (argv, envp) = (pointers(&self.args), pointers(&self.env));
+        let lowest = self.descriptors.iter().map(|(_, target)| target + 1).max().unwrap_or(3).max(3);
+        let mut plan = Plan {
+            spawn: &self,
+            argv: argv.as_ptr(),
+            envp: envp.as_ptr(),
+            lowest,
+            moved: vec![-1; self.descriptors.len()],
+            failed: None,
+        };
+        let mut stack = vec![0u8; STACK];
+        let mut pidfd: libc::c_int = -1;
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        // SAFETY: with CLONE_VFORK we do not go on until the child has executed or exited, so the plan and the
+        // stack outlive its use of them; the stack top is inside the allocation and aligned; `child` makes only
+        // system calls and touches nothing but its plan.
+        let pid = unsafe {
+            let top = stack.as_mut_ptr().add(STACK);
+            let top = top.sub(top as usize % 16);
+            libc::clone(child, top.cast(), flags, (&raw mut plan).cast(), &raw mut pidfd)
+        };
+        if pid < 0 {
+            return Err(Error::last("clone", "CLONE_VM|CLONE_VFORK"));
+        }
+        // SAFETY: CLONE_PIDFD stored a descriptor that is ours.
+        let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+        if let Some((call, errno)) = plan.failed {
+            wait(pid)?;
+            return Err(Error::new(call, self.name(), Errno::from_raw_os_error(errno)));
+        }
+        Ok(Child { pid, pidfd })
+    }
+
+    fn name(&self) -> String {
+        match &self.program {
+            Source::Path(path) => format!("{path:?}"),
+            Source::Open(_) => format!("{:?}", self.args.first()),
+        }
+    }
+}
+
+/// What the child works from, laid out before it exists.
+struct Plan<'p, 'a> {
+    spawn: &'p Spawn<'a>,
+    argv: *const *const libc::c_char,
+    envp: *const *const libc::c_char,
+    lowest: RawFd,
+    moved: Vec<RawFd>,
+    failed: Option<(&'static str, i32)>,
+}
+
+extern "C" fn child(plan: *mut libc::c_void) -> libc::c_int {
+    // SAFETY: `start` passed a Plan that nobody else touches while we run.
+    let plan = unsafe { &mut *plan.cast::<Plan<'_, '_>>() };
+    // SAFETY: see the contract of `prepare_and_execute`; this is the fresh child.
+    let call = unsafe { prepare_and_execute(plan) };
+    // SAFETY: errno of the call that failed.
+    plan.failed = Some((call, unsafe { *libc::__errno_location() }));
+    127
+}
+
+/// Returns the name of the call that failed.
+///
+/// # Safety
+/// Only in the child of `start`: it changes descriptors, signals and the session of the calling process.
+unsafe fn prepare_and_execute(plan: &mut Plan<'_, '_>) -> &'static str {
+    let spawn = plan.spawn;
+    // SAFETY: system calls on numbers and on C strings that live in the plan. The signal table is the child's
+    // own (no CLONE_SIGHAND).
+    unsafe {
+        for signal in 1..=crate::signal::MAX {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        // First out of the way, then to their places: a source may sit on another's target.
+        for (index, (fd, _)) in spawn.descriptors.iter().enumerate() {
+            plan.moved[index] = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, plan.lowest);
+            if plan.moved[index] < 0 {
+                return "fcntl";
+            }
+        }
+        if libc::syscall(libc::SYS_close_range, 0, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) < 0 {
+            return "close_range";
+        }
+        for (index, (_, target)) in spawn.descriptors.iter().enumerate() {
+            if libc::dup2(plan.moved[index], *target) < 0 {
+                return "dup2";
+            }
+        }
+        if spawn.session && libc::setsid() < 0 {
+            return "setsid";
+        }
+        if let Some(directory) = &spawn.directory
+            && libc::chdir(directory.as_ptr()) < 0
+        {
+            return "chdir";
+        }
+        if spawn.death_signal != 0 && libc::prctl(libc::PR_SET_PDEATHSIG, spawn.death_signal as libc::c_ulong) < 0 {
+            return "prctl";
+        }
+        match &spawn.program {
+            Source::Path(path) => {
+                libc::execve(path.as_ptr(), plan.argv, plan.envp);
+                "execve"
+            }
+            Source::Open(file) => {
+                let (file, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH);
+                libc::syscall(libc::SYS_execveat, file, c"".as_ptr(), plan.argv, plan.envp, flags);
+                "execveat"
+            }
+        }
+    }
+}
+
+fn c_string(text: &OsStr) -> Result<CString> {
+    CString::new(text.as_bytes()).map_err(|_| Error::new("execve", format_args!("{text:?}"), Errno::INVAL))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_program_gets_what_it_is_given_and_nothing_else() {
+        let (reader, writer) = crate::fd::pipe().unwrap();
+        let leak = crate::fd::duplicate_from(&writer, 600).unwrap();
+        crate::fd::set_inheritable(&leak, true).unwrap();
+        let script = "cd /proc/self/fd; for n in *; do test $n -lt 100 || echo leak $n; done; echo $A >&5";
+        let child = Spawn::new(Program::Path(Path::new("/bin/busybox")), &["busybox", "sh", "-c", script])
+            .unwrap()
+            .env(["A=hello"])
+            .unwrap()
+            .descriptor(writer.as_fd(), 1)
+            .descriptor(writer.as_fd(), 5)
+            .session()
+            .start()
+            .unwrap();
+        assert_eq!(child.wait().unwrap(), Exit::Code(0));
+        drop((writer, leak));
+        let mut output = String::new();
+        std::io::Read::read_to_string(&mut std::fs::File::from(reader), &mut output).unwrap();
+        assert_eq!(output, "hello\n");
+    }
+
+    #[test]
+    fn descriptors_may_swap_numbers() {
+        let (one, write_one) = crate::fd::pipe().unwrap();
+        let (two, write_two) = crate::fd::pipe().unwrap();
+        let (a, b) = (write_one.as_raw_fd(), write_two.as_raw_fd());
+        let script = format!("echo to-one >&{b}; echo to-two >&{a}");
+        Spawn::new(Program::Path(Path::new("/bin/busybox")), &["busybox", "sh", "-c", &script])
+            .unwrap()
+            .descriptor(write_one.as_fd(), b)
+            .descriptor(write_two.as_fd(), a)
+            .start()
+            .unwrap()
+            .wait()
+            .unwrap();
+        drop((write_one, write_two));
+        for (pipe, expected) in [(one, "to-one\n"), (two, "to-two\n")] {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut std::fs::File::from(pipe), &mut text).unwrap();
+            assert_eq!(text, expected);
+        }
+    }
+
+    #[test]
+    fn a_missing_program_is_an_error_here() {
+        let error = Spawn::new(Program::Path(Path::new("/no/such")), &["x"]).unwrap().start().unwrap_err();
+        assert_eq!(error.to_string(), "execve(\"/no/such\"): No such file or directory (ENOENT)");
+    }
+}

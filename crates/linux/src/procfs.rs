@@ -1,0 +1,160 @@
+//! What procfs says about processes, and a procfs that nobody can have tampered with.
+//!
+//! Inside a container `/proc` may be anything: a link, another mount on top, a file bound over one of its own.
+//! [`Procfs`] is a mount of our own that is attached nowhere, and every lookup in it refuses links and mounts.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+
+use crate::error::Context;
+use crate::process::Pid;
+use crate::{Errno, Error, Result, fd, mount};
+
+/// A trusted procfs for the PID namespace that it was made in.
+#[derive(Debug)]
+pub struct Procfs {
+    root: OwnedFd,
+}
+
+impl Procfs {
+    /// A private mount. Needs `CAP_SYS_ADMIN` over the PID namespace.
+    pub fn new() -> Result<Procfs> {
+        Ok(Procfs { root: mount::new_fs("proc", Some("proc"), &[], mount::NOSUID | mount::NODEV | mount::NOEXEC)? })
+    }
+
+    /// The root of a procfs that is mounted; anything else is refused.
+    pub fn from_root(root: OwnedFd) -> Result<Procfs> {
+        let stat = rustix::fs::fstat(&root).context("fstat", || "procfs")?;
+        let magic = rustix::fs::fstatfs(&root).context("fstatfs", || "procfs")?.f_type;
+        // The root directory of a procfs always has inode 1.
+        if magic != libc::PROC_SUPER_MAGIC || stat.st_ino != 1 {
+            return Err(Error::new("fstatfs", format_args!("{:?} as procfs", crate::path::of(&root)), Errno::INVAL));
+        }
+        Ok(Procfs { root })
+    }
+
+    /// The host's, as this process sees it.
+    pub fn host() -> Result<Procfs> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Procfs::from_root(rustix::fs::open("/proc", flags, Mode::empty()).context("open", || "\"/proc\"")?)
+    }
+
+    /// Opens a file by its path below the root. A link or a mount on the way is an error.
+    pub fn open(&self, path: &str, flags: OFlags) -> Result<OwnedFd> {
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_XDEV | ResolveFlags::NO_SYMLINKS;
+        rustix::fs::openat2(&self.root, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve)
+            .context("openat2", || format!("\"/proc/{path}\", {flags:?}"))
+    }
+
+    pub fn write(&self, path: &str, text: &str) -> Result<()> {
+        let file = self.open(path, OFlags::WRONLY)?;
+        rustix::io::write(&file, text.as_bytes())
+            .context("write", || format!("\"/proc/{path}\", {text:?}"))
+            .map(drop)
+    }
+
+    pub fn read(&self, path: &str) -> Result<String> {
+        let file = std::fs::File::from(self.open(path, OFlags::RDONLY)?);
+        std::io::read_to_string(file).context("read", || format!("\"/proc/{path}\""))
+    }
+
+    /// Writes a file of the calling process (not of its thread group's leader, which may be another thread).
+    pub fn write_own(&self, name: &str, text: &str) -> Result<()> {
+        self.write(&format!("{}/{name}", own_pid(self)?), text)
+    }
+}
+
+impl AsFd for Procfs {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
+    }
+}
+
+/// Our id as this procfs counts, which need not be as `getpid` counts.
+fn own_pid(procfs: &Procfs) -> Result<String> {
+    let link = rustix::fs::readlinkat(&procfs.root, c"self", Vec::new()).context("readlinkat", || "\"/proc/self\"")?;
+    Ok(link.to_string_lossy().into_owned())
+}
+
+/// When a process started, in clock ticks since boot: with its id, a name that is never reused.
+pub fn start_time(pid: Pid) -> Result<u64> {
+    Ok(stat(pid)?.start_time)
+}
+
+/// From `/proc/<pid>/stat`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// `R`, `S`, `Z`, …
+    pub state: char,
+    pub parent: Pid,
+    pub start_time: u64,
+}
+
+pub fn stat(pid: Pid) -> Result<Stat> {
+    let path = format!("/proc/{pid}/stat");
+    let text = std::fs::read_to_string(&path).context("read", || format!("{path:?}"))?;
+    parse_stat(&text).ok_or_else(|| Error::new("read", format_args!("{path:?}: {text:?}"), Errno::INVAL))
+}
+
+fn parse_stat(text: &str) -> Option<Stat> {
+    // The name in parentheses may hold spaces and parentheses itself: count from the last one.
+    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_ascii_whitespace().collect();
+    Some(Stat {
+        state: fields.first()?.chars().next()?,
+        parent: fields.get(1)?.parse().ok()?,
+        start_time: fields.get(19)?.parse().ok()?,
+    })
+}
+
+/// The root directory of another process, as a handle that outlives it.
+pub fn root_of(pid: Pid) -> Result<OwnedFd> {
+    let path = format!("/proc/{pid}/root");
+    rustix::fs::open(Path::new(&path), OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+        .context("open", || format!("{path:?}, O_PATH"))
+}
+
+/// A small file as text, bounded.
+pub fn read_small(path: &Path) -> Result<String> {
+    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .context("open", || format!("{path:?}"))?;
+    let mut bytes = vec![0; 64 << 10];
+    let mut length = 0;
+    while length < bytes.len() {
+        match fd::read(&file, &mut bytes[length..])? {
+            0 => break,
+            count => length += count,
+        }
+    }
+    bytes.truncate(length);
+    String::from_utf8(bytes).map_err(|_| Error::new("read", format_args!("{path:?}"), Errno::ILSEQ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn odd_process_names_do_not_shift_fields() {
+        let line = "12 (a) b (c) S 7 12 12 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 0 0";
+        assert_eq!(parse_stat(line).unwrap(), Stat { state: 'S', parent: 7, start_time: 4242 });
+    }
+
+    #[test]
+    fn only_procfs_is_procfs() {
+        let tmpfs = mount::new_fs("tmpfs", None, &[], 0).unwrap();
+        assert!(Procfs::from_root(tmpfs).unwrap_err().is(Errno::INVAL));
+        let own = Procfs::new().unwrap();
+        assert!(own.read("sys/kernel/hostname").is_ok());
+        assert!(own.open("self/root", OFlags::PATH).unwrap_err().is(Errno::LOOP));
+        own.write_own("oom_score_adj", "0").unwrap();
+    }
+
+    #[test]
+    fn our_own_start_time() {
+        let pid = crate::process::id();
+        assert_eq!(start_time(pid).unwrap(), start_time(pid).unwrap());
+        assert!(stat(pid).unwrap().parent > 0);
+    }
+}

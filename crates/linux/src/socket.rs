@@ -1,0 +1,60 @@
+//! Sockets: what the standard library leaves out.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::Result;
+use crate::error::Context;
+
+/// Two connected Unix stream sockets, close-on-exec.
+pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)
+        .context("socketpair", || "AF_UNIX, SOCK_STREAM")
+}
+
+/// Two connected Unix sockets that keep message boundaries, close-on-exec. The end is an empty message.
+pub fn packet_pair() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .context("socketpair", || "AF_UNIX, SOCK_SEQPACKET")
+}
+
+/// Who is at the other end of a Unix socket, as the kernel saw it when the connection was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Peer {
+    pub pid: i32,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+pub fn peer(socket: impl AsFd) -> Result<Peer> {
+    let credentials = rustix::net::sockopt::socket_peercred(socket).context("getsockopt", || "SO_PEERCRED")?;
+    Ok(Peer {
+        pid: credentials.pid.as_raw_nonzero().get(),
+        uid: credentials.uid.as_raw(),
+        gid: credentials.gid.as_raw(),
+    })
+}
+
+/// Bounds each blocking read on a socket.
+pub fn set_read_timeout(socket: impl AsFd, timeout: Option<std::time::Duration>) -> Result<()> {
+    rustix::net::sockopt::set_socket_timeout(socket, rustix::net::sockopt::Timeout::Recv, timeout)
+        .context("setsockopt", || "SO_RCVTIMEO")
+}
+
+/// Closes one or both directions; the peer sees the end of the stream.
+pub fn shutdown_write(socket: impl AsFd) -> Result<()> {
+    rustix::net::shutdown(socket, rustix::net::Shutdown::Write).context("shutdown", || "SHUT_WR")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_peer_is_known() {
+        let (left, _right) = pair().unwrap();
+        let peer = peer(&left).unwrap();
+        assert_eq!((peer.pid, peer.uid), (crate::process::id(), 0));
+    }
+}
