@@ -1,35 +1,23 @@
 //! Entries of a directory, by handle: the `*at` calls.
 //!
-//! Whoever works inside a tree that somebody else controls must never hand a path to the kernel and hope. Here a path is
-//! resolved once, inside a root handle ([`directory_in_root`], [`node_in_root`]: `openat2(2)` with `RESOLVE_IN_ROOT`, so that `..`
-//! and absolute links end at that root), and everything else names one entry of one directory handle and never follows a
-//! link.
+//! [`crate::path`] finds a directory inside a root; here its entries are made, looked at and removed. Every call names one
+//! entry of one directory handle and never follows a link, so it cannot be led elsewhere by whoever controls the tree.
 //!
 //! Directory and node handles are `O_PATH`: opening them neither blocks on a fifo nor wakes a device. What such a handle cannot do
-//! by itself (`fchmod`, xattrs) goes through its `/proc/self/fd` link, which leads to the inode that was opened and nowhere else.
+//! by itself (`fchmod`) goes through its `/proc/self/fd` link, which leads to the inode that was opened and nowhere else.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::Path;
+use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{
-    self, AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, ResolveFlags, Timespec, Timestamps, Uid,
-    XattrFlags,
-};
+use rustix::fs::{self, AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, Uid};
 
 use crate::error::Context;
 use crate::{Errno, Error, Result};
 
-/// `RESOLVE_IN_ROOT` may ask for another try when a rename races with it; this often, then its error stands.
-const RACES: usize = 64;
-
 /// How deep [`remove_tree`] goes before it hoists a directory: one descriptor is open per level.
 const DEPTH: usize = 128;
-
-/// Largest extended attribute and largest list of names that the kernel knows (`XATTR_SIZE_MAX`, `XATTR_LIST_MAX`).
-const XATTR_LIMIT: usize = 65536;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -108,39 +96,6 @@ impl Kind {
             FileType::BlockDevice => Kind::Block,
             FileType::Socket => Kind::Socket,
             FileType::RegularFile | FileType::Unknown => Kind::File,
-        }
-    }
-}
-
-/// A directory of our own choosing, by its ordinary path: the root handle of a tree.
-pub fn open_root(path: &Path) -> Result<OwnedFd> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    fs::open(path, flags, Mode::empty()).context("open", || format!("{path:?}, O_PATH|O_DIRECTORY"))
-}
-
-/// The directory that `path` leads to when `root` is taken for `/`. Links are followed, inside the root.
-pub fn directory_in_root(root: impl AsFd, path: &Path) -> Result<OwnedFd> {
-    resolve(root.as_fd(), path, OFlags::PATH | OFlags::DIRECTORY, "O_PATH|O_DIRECTORY")
-}
-
-/// The entry that `path` leads to when `root` is taken for `/`; a link at the end is followed.
-pub fn node_in_root(root: impl AsFd, path: &Path) -> Result<OwnedFd> {
-    resolve(root.as_fd(), path, OFlags::PATH, "O_PATH")
-}
-
-/// Like [`node_in_root`], but a link at the end is the answer.
-pub fn link_in_root(root: impl AsFd, path: &Path) -> Result<OwnedFd> {
-    resolve(root.as_fd(), path, OFlags::PATH | OFlags::NOFOLLOW, "O_PATH|O_NOFOLLOW")
-}
-
-fn resolve(root: BorrowedFd<'_>, path: &Path, flags: OFlags, shown: &str) -> Result<OwnedFd> {
-    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
-    let mut races = 0;
-    loop {
-        match fs::openat2(root, path, flags | OFlags::CLOEXEC, Mode::empty(), how) {
-            Err(Errno::AGAIN) if races < RACES => races += 1,
-            result => return result.context("openat2", || format!("{path:?}, {shown}, RESOLVE_IN_ROOT")),
         }
     }
 }
@@ -340,53 +295,6 @@ pub fn set_modified(node: impl AsFd, time: Time) -> Result<()> {
         .context("utimensat", || format!("\"\", {}.{:09}, AT_EMPTY_PATH", time.seconds, time.nanoseconds))
 }
 
-/// Sets one extended attribute of what a handle stands for.
-pub fn set_xattr(node: impl AsFd, name: &OsStr, value: &[u8]) -> Result<()> {
-    let node = node.as_fd();
-    match fs::fsetxattr(node, name, value, XattrFlags::empty()) {
-        Err(Errno::BADF) => fs::setxattr(proc_path(node), name, value, XattrFlags::empty()),
-        result => result,
-    }
-    .context("fsetxattr", || format!("{name:?}, {} bytes", value.len()))
-}
-
-/// One extended attribute, if it is there and the file system knows such things.
-pub fn xattr(node: impl AsFd, name: &OsStr) -> Result<Option<Vec<u8>>> {
-    let node = node.as_fd();
-    let mut value = vec![0; XATTR_LIMIT];
-    let size = match fs::fgetxattr(node, name, &mut value[..]) {
-        Err(Errno::BADF) => fs::getxattr(proc_path(node), name, &mut value[..]),
-        result => result,
-    };
-    match size {
-        Ok(size) => {
-            value.truncate(size);
-            Ok(Some(value))
-        }
-        Err(Errno::NODATA | Errno::NOTSUP) => Ok(None),
-        Err(errno) => Err(Error::new("fgetxattr", format!("{name:?}"), errno)),
-    }
-}
-
-/// The names of all extended attributes that the caller may see.
-pub fn xattr_names(node: impl AsFd) -> Result<Vec<OsString>> {
-    let node = node.as_fd();
-    let mut names = vec![0; XATTR_LIMIT];
-    let size = match fs::flistxattr(node, &mut names[..]) {
-        Err(Errno::BADF) => fs::listxattr(proc_path(node), &mut names[..]),
-        result => result,
-    };
-    match size {
-        Ok(size) => Ok(names[..size]
-            .split(|byte| *byte == 0)
-            .filter(|name| !name.is_empty())
-            .map(|name| OsStr::from_bytes(name).to_owned())
-            .collect()),
-        Err(Errno::NOTSUP) => Ok(Vec::new()),
-        Err(errno) => Err(Error::new("flistxattr", "handle", errno)),
-    }
-}
-
 fn proc_path(node: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", node.as_raw_fd())
 }
@@ -397,6 +305,7 @@ mod tests {
     use std::sync::atomic::{AtomicU32, Ordering};
 
     use super::*;
+    use crate::path::Root;
 
     struct Scratch(PathBuf);
 
@@ -421,33 +330,15 @@ mod tests {
     }
 
     #[test]
-    fn paths_end_at_the_root() {
-        let scratch = Scratch::new();
-        let root = open_root(&scratch.0).unwrap();
-        make_directory(&root, name("etc"), 0o755).unwrap();
-        make_symlink(&root, name("out"), name("../../../../etc")).unwrap();
-        let inside = metadata(&root, name("etc")).unwrap().identity;
-        for path in ["out", "/etc", "../../etc", "out/../../etc"] {
-            let found = directory_in_root(&root, Path::new(path)).unwrap();
-            assert_eq!(metadata_of(&found).unwrap().identity, inside, "{path}");
-        }
-        assert_eq!(metadata_of(link_in_root(&root, Path::new("out")).unwrap()).unwrap().kind, Kind::Symlink);
-    }
-
-    #[test]
     fn attributes_go_to_the_entry_itself() {
         let scratch = Scratch::new();
-        let root = open_root(&scratch.0).unwrap();
+        let root = Root::open(&scratch.0).unwrap();
         drop(create_file(&root, name("f"), 0o600).unwrap());
         make_symlink(&root, name("l"), name("f")).unwrap();
         let time = Time { seconds: -5, nanoseconds: 7 };
 
         let file = node(&root, name("f")).unwrap();
         set_mode(&file, 0o4711).unwrap();
-        set_xattr(&file, name("user.colour"), b"red").unwrap();
-        assert_eq!(xattr(&file, name("user.colour")).unwrap().unwrap(), b"red");
-        assert_eq!(xattr_names(&file).unwrap(), ["user.colour"]);
-        assert_eq!(xattr(&file, name("user.none")).unwrap(), None);
 
         let link = node(&root, name("l")).unwrap();
         set_modified(&link, time).unwrap();
@@ -461,7 +352,7 @@ mod tests {
     #[test]
     fn trees_deeper_than_the_descriptor_limit_vanish() {
         let scratch = Scratch::new();
-        let root = open_root(&scratch.0).unwrap();
+        let root = Root::open(&scratch.0).unwrap();
         make_directory(&root, name("top"), 0o755).unwrap();
         let mut at = directory(&root, name("top")).unwrap();
         for _ in 0..1500 {
