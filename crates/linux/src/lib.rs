@@ -7,12 +7,16 @@
 //! *Never here*: containers, images, networks as Docker means them. The names are the kernel's.
 
 pub mod cgroup;
+pub mod conntrack;
 pub mod credentials;
 pub mod disk;
+pub mod entry;
 mod error;
 pub mod fd;
 pub mod mount;
 pub mod namespace;
+pub mod netlink;
+pub mod nftables;
 pub mod path;
 pub mod poll;
 pub mod process;

@@ -269,8 +269,9 @@ impl Socket {
             Family::Route => None,
             Family::Netfilter => Some(rustix::net::netlink::NETFILTER),
         };
-        let fd = rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
-            .map_err(|errno| Error::new("socket", format!("AF_NETLINK, {family:?}"), errno))?;
+        let fd =
+            rustix::net::socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)
+                .map_err(|errno| Error::new("socket", format!("AF_NETLINK, {family:?}"), errno))?;
         set_option(&fd, libc::NETLINK_EXT_ACK)?;
         set_option(&fd, libc::NETLINK_CAP_ACK)?;
         Ok(Socket { fd, sequence: 0, buffer: vec![0; RECEIVE_BUFFER] })
@@ -290,7 +291,12 @@ impl Socket {
     }
 
     /// A netfilter batch: all of it happens or nothing. `begin` and `end` frame the messages.
-    pub(crate) fn transaction(&mut self, begin: Message, mut messages: Vec<Message>, end: Message) -> Result<(), Error> {
+    pub(crate) fn transaction(
+        &mut self,
+        begin: Message,
+        mut messages: Vec<Message>,
+        end: Message,
+    ) -> Result<(), Error> {
         messages.insert(0, begin);
         messages.push(end);
         let first = self.sequence.wrapping_add(1);
@@ -307,7 +313,11 @@ impl Socket {
     }
 
     /// Ask for one object and hand its message (fixed struct and attributes) to `read`.
-    pub fn get<T>(&mut self, mut message: Message, read: impl FnOnce(&[u8]) -> Option<T>) -> Result<T, Error> {
+    pub fn get<T>(
+        &mut self,
+        mut message: Message,
+        read: impl FnOnce(&[u8]) -> Option<T>,
+    ) -> Result<T, Error> {
         self.sequence = self.sequence.wrapping_add(1);
         let bytes = message.finish(self.sequence, 0).to_vec();
         let messages = [message];
@@ -375,7 +385,8 @@ impl Socket {
         if bytes.len() > 64 << 10 {
             let _ = rustix::net::sockopt::set_socket_send_buffer_size_force(&self.fd, bytes.len() * 2);
         }
-        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, bytes, SendFlags::empty())).map_err(failed)?;
+        rustix::io::retry_on_intr(|| rustix::net::send(&self.fd, bytes, SendFlags::empty()))
+            .map_err(failed)?;
         Ok(())
     }
 
@@ -402,15 +413,22 @@ impl Socket {
     }
 
     /// Read until the queue is empty.
-    fn receive(&mut self, mut each: impl FnMut(u16, u16, u32, &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+    fn receive(
+        &mut self,
+        mut each: impl FnMut(u16, u16, u32, &[u8]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         while self.receive_some(&mut each)? {}
         Ok(())
     }
 
     /// Read one datagram. False when the queue is empty.
-    fn receive_some(&mut self, mut each: impl FnMut(u16, u16, u32, &[u8]) -> Result<(), Error>) -> Result<bool, Error> {
+    fn receive_some(
+        &mut self,
+        mut each: impl FnMut(u16, u16, u32, &[u8]) -> Result<(), Error>,
+    ) -> Result<bool, Error> {
         let length = match rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT).map(|(length, _)| length)
+            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT)
+                .map(|(length, _)| length)
         }) {
             Ok(length) => length,
             Err(Errno::AGAIN) => return Ok(false),
@@ -441,7 +459,9 @@ fn failure(payload: &[u8], sequence: u32, first: u32, messages: &[Message]) -> R
     if code == 0 {
         return Ok(());
     }
-    let name = messages.get(sequence.wrapping_sub(first) as usize).map_or("netlink", |message| message.name.as_str());
+    let name = messages
+        .get(sequence.wrapping_sub(first) as usize)
+        .map_or("netlink", |message| message.name.as_str());
     // Behind the code: the header of the failed message (the socket asked for no more), then attributes.
     let sentence = payload.get(4 + HEADER..).and_then(|rest| Attributes(rest).text(ERROR_MESSAGE));
     let arguments = match sentence {

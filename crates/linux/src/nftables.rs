@@ -106,7 +106,9 @@ impl TableFamily {
     }
 
     fn from_number(number: u8) -> Option<TableFamily> {
-        [TableFamily::Inet, TableFamily::Ip, TableFamily::Ip6].into_iter().find(|family| family.number() == number)
+        [TableFamily::Inet, TableFamily::Ip, TableFamily::Ip6]
+            .into_iter()
+            .find(|family| family.number() == number)
     }
 
     /// As nft(8) writes it.
@@ -321,7 +323,9 @@ impl Element {
     }
 
     fn write(&self, message: Message) -> Message {
-        let data = |message: Message, kind: u16, data: &Data| message.nest(kind, |nest| nest.attribute(DATA_VALUE, &data.0));
+        let data = |message: Message, kind: u16, data: &Data| {
+            message.nest(kind, |nest| nest.attribute(DATA_VALUE, &data.0))
+        };
         message.nest(LIST_ELEMENT, |element| {
             let mut element = data(element, ELEMENT_KEY, &self.key);
             if let Some(end) = &self.end {
@@ -370,7 +374,14 @@ impl Batch {
 
     /// A chain that packets enter by themselves. Lower priorities come first. Without a policy an existing chain
     /// keeps its own, and a new one accepts.
-    pub fn ensure_base_chain(&mut self, name: &str, kind: ChainType, hook: Hook, priority: i32, policy: Option<Policy>) {
+    pub fn ensure_base_chain(
+        &mut self,
+        name: &str,
+        kind: ChainType,
+        hook: Hook,
+        priority: i32,
+        policy: Option<Policy>,
+    ) {
         let kind = match kind {
             ChainType::Filter => "filter",
             ChainType::Nat => "nat",
@@ -552,7 +563,9 @@ pub fn chains(socket: &mut Socket) -> Result<Vec<Chain>, Error> {
     let mut chains = Vec::new();
     socket.dump(&question(GETCHAIN, 0), |payload| {
         let Some((family, attributes)) = object(payload) else { return };
-        let (Some(table), Some(name)) = (attributes.text(CHAIN_TABLE), attributes.text(CHAIN_NAME)) else { return };
+        let (Some(table), Some(name)) = (attributes.text(CHAIN_TABLE), attributes.text(CHAIN_NAME)) else {
+            return;
+        };
         chains.push(Chain {
             family,
             table: table.to_owned(),
@@ -598,10 +611,14 @@ pub fn rules(socket: &mut Socket, family: TableFamily, table: &str, chain: &str)
     let question = question(GETRULE, family.number()).text(RULE_TABLE, table).text(RULE_CHAIN, chain);
     socket.dump(&question, |payload| {
         let Some((found, attributes)) = object(payload) else { return };
-        if found != family || attributes.text(RULE_TABLE) != Some(table) || attributes.text(RULE_CHAIN) != Some(chain) {
+        if found != family
+            || attributes.text(RULE_TABLE) != Some(table)
+            || attributes.text(RULE_CHAIN) != Some(chain)
+        {
             return;
         }
-        let handle = attributes.value(RULE_HANDLE).and_then(|handle| handle.try_into().ok()).map(u64::from_be_bytes);
+        let handle =
+            attributes.value(RULE_HANDLE).and_then(|handle| handle.try_into().ok()).map(u64::from_be_bytes);
         let mark = attributes.value(RULE_USERDATA).unwrap_or_default().to_vec();
         rules.extend(handle.map(|handle| Rule { handle, mark }));
     })?;
@@ -609,7 +626,12 @@ pub fn rules(socket: &mut Socket, family: TableFamily, table: &str, chain: &str)
 }
 
 /// How many elements a set holds.
-pub fn element_count(socket: &mut Socket, family: TableFamily, table: &str, set: &str) -> Result<usize, Error> {
+pub fn element_count(
+    socket: &mut Socket,
+    family: TableFamily,
+    table: &str,
+    set: &str,
+) -> Result<usize, Error> {
     let mut count = 0;
     let question = question(GETSETELEM, family.number()).text(ELEMENTS_TABLE, table).text(ELEMENTS_SET, set);
     socket.dump(&question, |payload| {
@@ -656,7 +678,8 @@ mod tests {
     #[test]
     fn many_elements_are_spread_over_messages() {
         let mut batch = Batch::new(TableFamily::Inet, "t");
-        let elements: Vec<Element> = (0..5000u16).map(|port| Element::key(Data::new().protocol(6).port(port))).collect();
+        let elements: Vec<Element> =
+            (0..5000u16).map(|port| Element::key(Data::new().protocol(6).port(port))).collect();
         batch.add_elements("s", &elements);
         assert!(batch.messages.len() > 1);
         assert!(batch.messages.iter().all(|message| message.len() < usize::from(u16::MAX)));

@@ -72,7 +72,7 @@ pub(super) fn family(address: IpAddr) -> u8 {
     }
 }
 
-pub(super) fn read_address(bytes: &[u8]) -> Option<IpAddr> {
+pub(crate) fn read_address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
         16 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),

@@ -124,10 +124,15 @@ pub fn add_veth(veth: Veth<'_>) -> Message {
 
 /// A bridge, up from the start. Its address is given, or it would change with the ports that come and go.
 pub fn add_bridge(name: &str, mac: Mac, mtu: Option<u32>) -> Message {
-    let message = Message::new(NEWLINK, Mode::Create, &header(AF_UNSPEC, 0, true), format!("RTM_NEWLINK(bridge {name})"))
-        .text(IFLA_IFNAME, name)
-        .attribute(IFLA_ADDRESS, &mac.0)
-        .nest(IFLA_LINKINFO, |info| info.text(IFLA_INFO_KIND, "bridge"));
+    let message = Message::new(
+        NEWLINK,
+        Mode::Create,
+        &header(AF_UNSPEC, 0, true),
+        format!("RTM_NEWLINK(bridge {name})"),
+    )
+    .text(IFLA_IFNAME, name)
+    .attribute(IFLA_ADDRESS, &mac.0)
+    .nest(IFLA_LINKINFO, |info| info.text(IFLA_INFO_KIND, "bridge"));
     match mtu {
         Some(mtu) => message.u32(IFLA_MTU, mtu),
         None => message,
@@ -160,19 +165,27 @@ pub fn set_isolated(port: u32) -> Message {
 
 /// Stop a port at once and forget what was learned of it, without the grace period that deleting it costs.
 pub fn retire_port(port: u32) -> Message {
-    port_setting(port, "retired", |message| message.attribute(BRPORT_FLUSH, &[]).u8(BRPORT_STATE, PORT_DISABLED))
+    port_setting(port, "retired", |message| {
+        message.attribute(BRPORT_FLUSH, &[]).u8(BRPORT_STATE, PORT_DISABLED)
+    })
 }
 
 fn port_setting(port: u32, name: &str, setting: impl FnOnce(Message) -> Message) -> Message {
-    Message::new(SETLINK, Mode::Plain, &header_unchanged(AF_BRIDGE, port), format!("RTM_SETLINK(port {port} {name})"))
-        .nest(IFLA_PROTINFO, setting)
+    Message::new(
+        SETLINK,
+        Mode::Plain,
+        &header_unchanged(AF_BRIDGE, port),
+        format!("RTM_SETLINK(port {port} {name})"),
+    )
+    .nest(IFLA_PROTINFO, setting)
 }
 
 /// The interface called `name`; `ENODEV` when there is none.
 pub fn find(socket: &mut Socket, name: &str) -> Result<Link, Error> {
-    let message = Message::new(GETLINK, Mode::Plain, &header_unchanged(AF_UNSPEC, 0), format!("RTM_GETLINK({name})"))
-        .text(IFLA_IFNAME, name)
-        .u32(IFLA_EXT_MASK, EXT_FILTER_SKIP_STATS);
+    let message =
+        Message::new(GETLINK, Mode::Plain, &header_unchanged(AF_UNSPEC, 0), format!("RTM_GETLINK({name})"))
+            .text(IFLA_IFNAME, name)
+            .u32(IFLA_EXT_MASK, EXT_FILTER_SKIP_STATS);
     socket.get(message, parse)
 }
 

@@ -33,9 +33,14 @@ pub struct Route {
 pub fn set_default(gateway: IpAddr, interface: u32) -> Message {
     let octets = octets(gateway);
     let header = header(family(gateway), 0, SCOPE_UNIVERSE);
-    Message::new(NEWROUTE, Mode::Replace, &header, format!("RTM_NEWROUTE(default via {gateway} on {interface})"))
-        .attribute(RTA_GATEWAY, &octets)
-        .u32(RTA_OIF, interface)
+    Message::new(
+        NEWROUTE,
+        Mode::Replace,
+        &header,
+        format!("RTM_NEWROUTE(default via {gateway} on {interface})"),
+    )
+    .attribute(RTA_GATEWAY, &octets)
+    .u32(RTA_OIF, interface)
 }
 
 /// A default route without a gateway: everything is asked for on the link.
@@ -76,7 +81,8 @@ fn parse(payload: &[u8]) -> Option<Route> {
         return None;
     }
     let attributes = Attributes(payload.get(12..)?);
-    let nowhere = if family == 10 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
+    let nowhere =
+        if family == 10 { IpAddr::V6(Ipv6Addr::UNSPECIFIED) } else { IpAddr::V4(Ipv4Addr::UNSPECIFIED) };
     Some(Route {
         destination: attributes.value(RTA_DST).and_then(read_address).unwrap_or(nowhere),
         prefix,

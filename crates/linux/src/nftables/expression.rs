@@ -61,7 +61,12 @@ pub enum Translation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     Meta(Meta, Register),
-    Payload { base: Base, offset: u32, length: u32, to: Register },
+    Payload {
+        base: Base,
+        offset: u32,
+        length: u32,
+        to: Register,
+    },
     Conntrack(Conntrack, Register),
     /// Whether the destination address is one of this host: the address type into the first register.
     DestinationType(Register),
@@ -73,11 +78,20 @@ pub enum Expression {
     In(Register, &'static str),
     NotIn(Register, &'static str),
     /// Go on if the key is in the map, with the value in place.
-    Map { key: Register, map: &'static str, to: Register },
+    Map {
+        key: Register,
+        map: &'static str,
+        to: Register,
+    },
     /// Act on the map's verdict if the key is in it.
     VerdictMap(Register, &'static str),
     /// Addresses of the family (2 or 10) come from the register, the port from the other.
-    Nat { kind: Translation, family: u32, address: Register, port: Option<Register> },
+    Nat {
+        kind: Translation,
+        family: u32,
+        address: Register,
+        port: Option<Register>,
+    },
     Masquerade,
     Counter,
     Do(Verdict),
@@ -109,7 +123,9 @@ impl Expression {
                     .nest(5, |nest| nest.u32(DATA_VALUE, 0))
             }),
             E::In(key, set) => expression(list, "lookup", |data| data.text(1, set).be32(2, key.0)),
-            E::NotIn(key, set) => expression(list, "lookup", |data| data.text(1, set).be32(2, key.0).be32(5, 1)),
+            E::NotIn(key, set) => {
+                expression(list, "lookup", |data| data.text(1, set).be32(2, key.0).be32(5, 1))
+            }
             E::Map { key, map, to } => {
                 expression(list, "lookup", |data| data.text(1, map).be32(2, key.0).be32(3, to.0))
             }
