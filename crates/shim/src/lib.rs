@@ -1,1 +1,7 @@
+//! The parent of one container.
+pub mod clock;
+pub mod log;
+pub mod paths;
 pub mod protocol;
+#[cfg(test)]
+mod testing;

@@ -1,0 +1,176 @@
+//! Wall-clock instants as the journal and the log write them: RFC 3339, UTC, nanoseconds.
+//!
+//! An instant is an `i64` of nanoseconds since the epoch (it lasts until the year 2262). The wall clock only
+//! ever labels things; whatever waits does so on the monotonic clock (`std::time::Instant`), so that a clock
+//! that jumps delays no restart and hastens no SIGKILL.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const SECOND: i64 = 1_000_000_000;
+const DAY: i64 = 86_400;
+
+/// Nanoseconds since the epoch.
+pub fn now() -> i64 {
+    match SystemTime::now().duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
+        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
+    }
+}
+
+/// `2006-01-02T15:04:05.000000000Z`, always nine digits: what `docker logs --timestamps` prints.
+pub fn format(nanos: i64) -> String {
+    let mut out = Vec::with_capacity(30);
+    write_fixed(nanos, &mut out);
+    String::from_utf8(out).expect("digits are UTF-8")
+}
+
+/// Appends the nine-digit form.
+pub fn write_fixed(nanos: i64, out: &mut Vec<u8>) {
+    write_second(nanos.div_euclid(SECOND), out);
+    out.push(b'.');
+    write_digits(nanos.rem_euclid(SECOND), 9, out);
+    out.push(b'Z');
+}
+
+/// Appends the form Go calls RFC3339Nano, trailing zeros cut: what the log file holds.
+pub fn write_trimmed(nanos: i64, out: &mut Vec<u8>) {
+    write_second(nanos.div_euclid(SECOND), out);
+    let fraction = nanos.rem_euclid(SECOND);
+    if fraction != 0 {
+        out.push(b'.');
+        write_digits(fraction, 9, out);
+        while out.last() == Some(&b'0') {
+            out.pop();
+        }
+    }
+    out.push(b'Z');
+}
+
+/// Reads RFC 3339 with any number of fraction digits (those past the ninth are cut) and any offset.
+pub fn parse(text: &str) -> Option<i64> {
+    let bytes = text.as_bytes();
+    let number = |from: usize, to: usize| -> Option<i64> {
+        let digits = text.get(from..to)?;
+        if !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        digits.parse().ok()
+    };
+    let separated = bytes.len() >= 20
+        && bytes[4] == b'-'
+        && bytes[7] == b'-'
+        && matches!(bytes[10], b'T' | b't' | b' ')
+        && bytes[13] == b':'
+        && bytes[16] == b':';
+    if !separated {
+        return None;
+    }
+    let days = days_from_civil(number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let seconds = days * DAY + number(11, 13)? * 3600 + number(14, 16)? * 60 + number(17, 19)?;
+
+    let mut rest = &bytes[19..];
+    let mut fraction = 0;
+    if rest[0] == b'.' {
+        let digits = rest[1..].iter().take_while(|b| b.is_ascii_digit()).count();
+        for place in 0..9 {
+            let digit = if place < digits { i64::from(rest[1 + place] - b'0') } else { 0 };
+            fraction = fraction * 10 + digit;
+        }
+        rest = &rest[1 + digits..];
+    }
+    let offset = match rest {
+        [b'Z' | b'z'] => 0,
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let at = text.len() - 5;
+            let minutes = number(at, at + 2)? * 60 + number(at + 3, at + 5)?;
+            if *sign == b'+' { minutes * 60 } else { -minutes * 60 }
+        }
+        _ => return None,
+    };
+    seconds.checked_sub(offset)?.checked_mul(SECOND)?.checked_add(fraction)
+}
+
+fn write_second(seconds: i64, out: &mut Vec<u8>) {
+    let (year, month, day) = civil_from_days(seconds.div_euclid(DAY));
+    let of_day = seconds.rem_euclid(DAY);
+    write_digits(year, 4, out);
+    out.push(b'-');
+    write_digits(month, 2, out);
+    out.push(b'-');
+    write_digits(day, 2, out);
+    out.push(b'T');
+    write_digits(of_day / 3600, 2, out);
+    out.push(b':');
+    write_digits(of_day / 60 % 60, 2, out);
+    out.push(b':');
+    write_digits(of_day % 60, 2, out);
+}
+
+fn write_digits(mut value: i64, width: usize, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + width, b'0');
+    for slot in out[start..].iter_mut().rev() {
+        *slot = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+    }
+}
+
+/// Howard Hinnant's `days_from_civil`, <https://howardhinnant.github.io/date_algorithms.html>.
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    let day_of_era = of_era * 365 + of_era / 4 - of_era / 100 + of_year;
+    era * 146_097 + day_of_era - 719_468
+}
+
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn trimmed(nanos: i64) -> String {
+        let mut out = Vec::new();
+        write_trimmed(nanos, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn writes_both_forms() {
+        assert_eq!(format(0), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(format(1_709_210_096_120_000_000), "2024-02-29T12:34:56.120000000Z");
+        assert_eq!(trimmed(1_709_210_096_120_000_000), "2024-02-29T12:34:56.12Z");
+        assert_eq!(trimmed(1_709_210_096_000_000_000), "2024-02-29T12:34:56Z");
+        assert_eq!(format(-1), "1969-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn reads_what_it_writes_on_every_day_of_a_century() {
+        for day in 0..36_525 {
+            let nanos = day * DAY * SECOND + 45_296_000_000_007;
+            assert_eq!(parse(&format(nanos)), Some(nanos));
+            assert_eq!(parse(&trimmed(nanos)), Some(nanos));
+        }
+    }
+
+    #[test]
+    fn reads_offsets_and_odd_fractions() {
+        assert_eq!(parse("2024-02-29T13:34:56.12+01:00"), Some(1_709_210_096_120_000_000));
+        assert_eq!(parse("2024-02-29T12:34:56.1234567899Z"), Some(1_709_210_096_123_456_789));
+        for bad in ["", "2024-02-29", "2024-02-29T12:34:56", "2024-02-29T12:34:56.5", "2024-0x-29T12:34:56Z", "2024-02-29T12:34:5éZ"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

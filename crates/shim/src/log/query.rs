@@ -1,0 +1,236 @@
+//! Turns a log into what a client asked for: `docker logs`, and the replay at the start of an attachment.
+//!
+//! The order of things is Docker's: `tail` counts records before streams and times are filtered; each record
+//! becomes one frame (or one piece of raw output), with the details and the timestamp in front of the text.
+
+use std::io;
+use std::path::Path;
+
+use crate::clock;
+use crate::log::reader::{Reader, Start};
+use crate::log::record::{self, Record};
+use crate::protocol::LogQuery;
+
+/// A log being sent. [`Output::fill`] produces it piece by piece, as fast as the client takes it.
+pub struct Output {
+    query: LogQuery,
+    reader: Reader,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Progress {
+    /// The buffer is full; there is more.
+    More,
+    /// The end of what is written so far.
+    CaughtUp,
+    /// `until` has passed: nothing will follow.
+    Over,
+}
+
+impl Output {
+    /// `rotations` is the writer's count, 0 when nobody writes.
+    pub fn open(path: &Path, query: LogQuery, rotations: u64) -> io::Result<Output> {
+        let start = match (query.tail, query.since) {
+            (Some(lines), _) => Start::Tail(lines),
+            (None, Some(since)) => Start::Since(since),
+            (None, None) => Start::Beginning,
+        };
+        Ok(Output { reader: Reader::open(path, start, rotations)?, query })
+    }
+
+    pub fn follows(&self) -> bool {
+        self.query.follow
+    }
+
+    /// Appends to `out` until it has `limit` bytes or a little more.
+    pub fn fill(&mut self, out: &mut Vec<u8>, limit: usize, rotations: u64) -> io::Result<Progress> {
+        while out.len() < limit {
+            let Some(line) = self.reader.next_line(rotations)? else { return Ok(Progress::CaughtUp) };
+            let Some(record) = record::decode(line) else { continue };
+            if self.query.until.is_some_and(|until| record.time > until) {
+                return Ok(Progress::Over);
+            }
+            if self.query.since.is_none_or(|since| record.time >= since) {
+                render(&record, &self.query, out);
+            }
+        }
+        Ok(Progress::More)
+    }
+}
+
+fn render(record: &Record<'_>, query: &LogQuery, out: &mut Vec<u8>) {
+    let wanted = match record.stream {
+        record::Stream::Stdout => query.stdout,
+        record::Stream::Stderr => query.stderr,
+    };
+    if !wanted {
+        return;
+    }
+    let header = out.len();
+    if query.multiplexed {
+        out.extend_from_slice(&[record.stream.frame_id(), 0, 0, 0, 0, 0, 0, 0]);
+    }
+    let start = out.len();
+    if query.timestamps {
+        clock::write_fixed(record.time, out);
+        out.push(b' ');
+    }
+    if query.details {
+        for (position, (key, value)) in record.attributes.iter().enumerate() {
+            if position > 0 {
+                out.push(b',');
+            }
+            escape_query(key, out);
+            out.push(b'=');
+            escape_query(value, out);
+        }
+        out.push(b' ');
+    }
+    out.extend_from_slice(record.text.as_bytes());
+    if query.multiplexed {
+        let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
+        out[header + 4..start].copy_from_slice(&length.to_be_bytes());
+    }
+}
+
+/// Go's `url.QueryEscape`.
+fn escape_query(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789ABCDEF";
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte),
+            b' ' => out.push(b'+'),
+            _ => out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::splitter::Piece;
+    use crate::log::{Stream, Writer};
+    use crate::protocol::Log;
+    use crate::testing::{log_options, scratch};
+
+    fn all() -> LogQuery {
+        LogQuery { stdout: true, stderr: true, ..LogQuery::default() }
+    }
+
+    fn write(writer: &mut Writer, from: i64, to: i64) {
+        for number in from..to {
+            let stream = if number % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
+            writer.append(stream, &Piece { text: format!("line {number}").as_bytes(), newline: true, time: number });
+            writer.flush();
+        }
+    }
+
+    fn read(log: &Log, query: LogQuery) -> String {
+        let mut output = Output::open(&log.path, query, 0).unwrap();
+        let mut out = Vec::new();
+        while output.fill(&mut out, usize::MAX, 0).unwrap() == Progress::More {}
+        String::from_utf8(out).unwrap()
+    }
+
+    fn numbers(text: &str) -> Vec<i64> {
+        text.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect()
+    }
+
+    /// One log in one file, one in rotated files, one in compressed ones.
+    fn kinds(dir: &Path) -> Vec<Log> {
+        let mut kinds = Vec::new();
+        for (name, max_size, compress) in [("whole", None, false), ("rotated", Some(1000), false), ("compressed", Some(1000), true)] {
+            let mut log = log_options(dir);
+            log.path = dir.join(name);
+            (log.max_size, log.max_files, log.compress) = (max_size, 100, compress);
+            let mut writer = Writer::open(&log).unwrap();
+            write(&mut writer, 0, 200);
+            while writer.is_compressing() {
+                writer.compress_step();
+            }
+            kinds.push(log);
+        }
+        kinds
+    }
+
+    #[test]
+    fn tail_and_since_count_over_all_files() {
+        let dir = scratch("query");
+        for log in kinds(&dir) {
+            assert_eq!(numbers(&read(&log, all())), (0..200).collect::<Vec<_>>());
+            for tail in [0, 1, 14, 15, 150, 200, 1000] {
+                let expected: Vec<_> = ((200 - tail).max(0)..200).collect();
+                let query = LogQuery { tail: Some(tail as u64), ..all() };
+                assert_eq!(numbers(&read(&log, query)), expected, "tail {tail} of {:?}", log.path);
+            }
+            let query = LogQuery { since: Some(90), until: Some(170), ..all() };
+            assert_eq!(numbers(&read(&log, query)), (90..=170).collect::<Vec<_>>());
+            let query = LogQuery { tail: Some(6), stdout: false, ..all() };
+            assert_eq!(numbers(&read(&log, query)), [195, 198]);
+        }
+    }
+
+    #[test]
+    fn follows_through_rotation_without_loss() {
+        let dir = scratch("query");
+        for compress in [false, true] {
+            let mut log = log_options(&dir);
+            log.path = dir.join(format!("follow-{compress}"));
+            (log.max_size, log.max_files, log.compress) = (Some(500), 50, compress);
+            let mut writer = Writer::open(&log).unwrap();
+            write(&mut writer, 0, 5);
+            let mut output = Output::open(&log.path, all(), writer.rotations()).unwrap();
+            let mut out = Vec::new();
+            for from in [5, 6, 30, 31, 32, 100] {
+                assert_eq!(output.fill(&mut out, usize::MAX, writer.rotations()).unwrap(), Progress::CaughtUp);
+                write(&mut writer, from, from + if from == 100 { 100 } else { 1 });
+            }
+            output.fill(&mut out, usize::MAX, writer.rotations()).unwrap();
+            let expected: Vec<_> = [0, 1, 2, 3, 4, 5, 6, 30, 31, 32].into_iter().chain(100..200).collect();
+            assert_eq!(numbers(std::str::from_utf8(&out).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn a_writer_that_reopens_keeps_the_index_true() {
+        let dir = scratch("query");
+        let log = log_options(&dir);
+        write(&mut Writer::open(&log).unwrap(), 1000, 1010);
+        let mut writer = Writer::open(&log).unwrap();
+        write(&mut writer, 500, 8000);
+        for since in [400, 1005, 3000, 7999] {
+            let query = LogQuery { since: Some(since), ..all() };
+            let expected: Vec<_> = (1000..1010).chain(500..8000).filter(|number| *number >= since).collect();
+            assert_eq!(numbers(&read(&log, query)), expected, "since {since}");
+        }
+    }
+
+    #[test]
+    fn torn_and_foreign_lines_are_skipped() {
+        let dir = scratch("query");
+        let log = log_options(&dir);
+        write(&mut Writer::open(&log).unwrap(), 0, 2);
+        let mut bytes = std::fs::read(&log.path).unwrap();
+        bytes.extend_from_slice(b"{\"log\":\"torn\nnot json\n");
+        bytes.extend(std::iter::repeat_n(b'x', 3 << 20));
+        bytes.push(b'\n');
+        std::fs::write(&log.path, &bytes).unwrap();
+        write(&mut Writer::open(&log).unwrap(), 2, 4);
+        assert_eq!(numbers(&read(&log, all())), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn renders_frames_times_and_details() {
+        let dir = scratch("query");
+        let mut log = log_options(&dir);
+        log.attributes.insert("a b".into(), "x/y".into());
+        log.attributes.insert("z".into(), "1".into());
+        write(&mut Writer::open(&log).unwrap(), 3, 4);
+        let query = LogQuery { timestamps: true, details: true, multiplexed: true, ..all() };
+        let expected = "\u{2}\0\0\0\0\0\0\u{37}1970-01-01T00:00:00.000000003Z a+b=x%2Fy,z=1 line 3\n";
+        let text = read(&log, query);
+        assert_eq!(text.len() - 8, usize::from(text.as_bytes()[7]));
+        assert_eq!(text[8..], expected[8..]);
+        assert_eq!(text.as_bytes()[0], 2);
+    }
+}
