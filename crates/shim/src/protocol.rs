@@ -435,3 +435,26 @@ pub struct LogQuery {
     /// Frame the output (eight-byte headers); otherwise raw.
     pub multiplexed: bool,
 }
+
+/// Takes events out of the bytes of a subscription, however they were cut.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    assembler: crate::frame::Assembler,
+}
+
+impl Decoder {
+    pub fn push(&mut self, bytes: &[u8]) {
+        self.assembler.push(bytes);
+    }
+
+    /// The next whole event. An event of a kind that this build does not know is skipped, not an error: a newer
+    /// shim may speak of more.
+    pub fn pop(&mut self) -> std::io::Result<Option<Event>> {
+        while let Some(frame) = self.assembler.take()? {
+            if let Ok(event) = serde_json::from_slice(&frame.payload) {
+                return Ok(Some(event));
+            }
+        }
+        Ok(None)
+    }
+}

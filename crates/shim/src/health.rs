@@ -1,0 +1,200 @@
+//! Docker's health states, as a machine without a clock or a process of its own.
+//!
+//! ```text
+//!             success                    failures in a row = retries
+//!  starting ───────────▶ healthy ◀───────────────────────────────▶ unhealthy
+//!     │                              one success                       ▲
+//!     └── failures in a row = retries, those in the start period not counted
+//! ```
+//!
+//! A probe starts one interval after the last one ended: the start interval while starting and inside the start
+//! period, the plain interval otherwise. While the container is paused no probe runs, and whoever asks is told
+//! `unhealthy`, as Docker says.
+
+use std::time::Duration;
+
+use crate::protocol::{Health, HealthStatus};
+
+/// Output kept of one probe; what Docker keeps.
+pub const MAX_OUTPUT: usize = 4096;
+
+#[derive(Debug)]
+pub struct Monitor {
+    pub status: HealthStatus,
+    pub failing_streak: u32,
+    check: Health,
+}
+
+impl Monitor {
+    pub fn new(check: Health) -> Monitor {
+        Monitor { status: HealthStatus::Starting, failing_streak: 0, check }
+    }
+
+    pub fn command(&self) -> &[String] {
+        &self.check.command
+    }
+
+    pub fn timeout(&self) -> Duration {
+        Duration::from_nanos(self.check.timeout)
+    }
+
+    /// The process was started (again).
+    pub fn restart(&mut self) {
+        self.status = HealthStatus::Starting;
+        self.failing_streak = 0;
+    }
+
+    /// The monitor stops: paused, or ended.
+    pub fn suspend(&mut self) {
+        self.status = HealthStatus::Unhealthy;
+    }
+
+    /// How long to wait for the next probe, `running` after the start of the process.
+    pub fn wait(&self, running: Duration) -> Duration {
+        let starting = self.status == HealthStatus::Starting && running < self.start_period();
+        Duration::from_nanos(if starting { self.check.start_interval } else { self.check.interval })
+    }
+
+    /// A probe that began `running` after the start of the process has ended.
+    pub fn probed(&mut self, exit_code: i32, running: Duration) {
+        if exit_code == 0 {
+            self.failing_streak = 0;
+            self.status = HealthStatus::Healthy;
+            return;
+        }
+        if self.status == HealthStatus::Starting && running < self.start_period() {
+            return;
+        }
+        self.failing_streak += 1;
+        if self.failing_streak >= self.check.retries.max(1) {
+            self.status = HealthStatus::Unhealthy;
+        }
+    }
+
+    fn start_period(&self) -> Duration {
+        Duration::from_nanos(self.check.start_period)
+    }
+}
+
+/// What a probe wrote, cut as Docker cuts it: the rest becomes three dots.
+#[derive(Debug, Default)]
+pub struct Output {
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Output {
+    pub fn push(&mut self, bytes: &[u8]) {
+        let room = MAX_OUTPUT - self.bytes.len();
+        self.cut |= bytes.len() > room;
+        self.bytes.extend_from_slice(&bytes[..bytes.len().min(room)]);
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = String::from_utf8_lossy(&self.bytes).into_owned();
+        if self.cut {
+            text.push_str("...");
+        }
+        text
+    }
+}
+
+/// The text of a probe that took too long.
+pub fn timeout_text(timeout: Duration, output: &Output) -> String {
+    let (timeout, output) = (go_duration(timeout), output.text());
+    match output.is_empty() {
+        true => format!("Health check exceeded timeout ({timeout})"),
+        false => format!("Health check exceeded timeout ({timeout}): {output}"),
+    }
+}
+
+/// A duration as Go prints it: `1m30s`, `1.5s`, `250ms`.
+pub fn go_duration(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    let (unit, scale): (&str, u128) = match nanos {
+        0 => return "0s".to_owned(),
+        ..1_000 => ("ns", 1),
+        1_000..1_000_000 => ("µs", 1_000),
+        1_000_000..1_000_000_000 => ("ms", 1_000_000),
+        _ => ("s", 1_000_000_000),
+    };
+    let minutes = nanos / 60_000_000_000;
+    let rest = if unit == "s" { nanos % 60_000_000_000 } else { nanos };
+    let digits = scale.ilog10() as usize;
+    let fraction = if digits == 0 { String::new() } else { format!(".{:0digits$}", rest % scale) };
+    let number = format!("{}{}", rest / scale, fraction.trim_end_matches(['0']).trim_end_matches('.'));
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => format!("{number}{unit}"),
+        (0, minutes) => format!("{minutes}m{number}{unit}"),
+        (hours, minutes) => format!("{hours}h{minutes}m{number}{unit}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use HealthStatus::{Healthy, Starting, Unhealthy};
+
+    const SECOND: u64 = 1_000_000_000;
+
+    fn monitor(start_period: u64) -> Monitor {
+        Monitor::new(Health {
+            command: Vec::new(),
+            interval: 30 * SECOND,
+            timeout: 30 * SECOND,
+            start_period: start_period * SECOND,
+            start_interval: 5 * SECOND,
+            retries: 3,
+        })
+    }
+
+    fn run(monitor: &mut Monitor, probes: &[(i32, u64)]) -> Vec<(HealthStatus, u32)> {
+        let mut states = Vec::new();
+        for (code, seconds) in probes {
+            monitor.probed(*code, Duration::from_secs(*seconds));
+            states.push((monitor.status, monitor.failing_streak));
+        }
+        states
+    }
+
+    #[test]
+    fn three_failures_make_it_unhealthy_and_one_success_well() {
+        let states = run(&mut monitor(0), &[(1, 1), (1, 2), (1, 3), (1, 4), (0, 5), (2, 6)]);
+        let expected = [(Starting, 1), (Starting, 2), (Unhealthy, 3), (Unhealthy, 4), (Healthy, 0), (Healthy, 1)];
+        assert_eq!(states, expected);
+    }
+
+    #[test]
+    fn failures_in_the_start_period_do_not_count_until_a_success() {
+        let states = run(&mut monitor(10), &[(1, 1), (1, 5), (1, 10), (0, 11), (1, 12)]);
+        assert_eq!(states, [(Starting, 0), (Starting, 0), (Starting, 1), (Healthy, 0), (Healthy, 1)]);
+        let states = run(&mut monitor(10), &[(0, 1), (1, 2), (1, 3), (1, 4)]);
+        assert_eq!(states.last(), Some(&(Unhealthy, 3)));
+    }
+
+    #[test]
+    fn the_interval_is_short_while_starting() {
+        let mut monitor = monitor(10);
+        assert_eq!(monitor.wait(Duration::from_secs(9)), Duration::from_secs(5));
+        assert_eq!(monitor.wait(Duration::from_secs(10)), Duration::from_secs(30));
+        monitor.probed(0, Duration::from_secs(1));
+        assert_eq!(monitor.wait(Duration::from_secs(1)), Duration::from_secs(30));
+    }
+
+    #[test]
+    fn output_is_cut_with_dots() {
+        let mut output = Output::default();
+        output.push(&[b'x'; MAX_OUTPUT]);
+        assert_eq!(output.text().len(), MAX_OUTPUT);
+        output.push(b"y");
+        assert_eq!(output.text().len(), MAX_OUTPUT + 3);
+    }
+
+    #[test]
+    fn durations_read_as_in_go() {
+        let cases = [(0, "0s"), (1, "1ns"), (1_500, "1.5µs"), (250_000_000, "250ms"), (SECOND, "1s"), (3 * SECOND / 2, "1.5s")];
+        for (nanos, text) in cases.into_iter().chain([(30 * SECOND, "30s"), (90 * SECOND, "1m30s"), (3600 * SECOND, "1h0m0s")]) {
+            assert_eq!(go_duration(Duration::from_nanos(nanos)), text);
+        }
+    }
+}
