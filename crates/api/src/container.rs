@@ -14,14 +14,14 @@ use crate::json::Lenient;
 use crate::network::EndpointSettings;
 use crate::omit;
 
-pub use config::{Config, HealthConfig};
+pub use config::{Config, HealthConfig, Nothing, Set};
 pub use host::{
     DeviceMapping, DeviceRequest, HostConfig, LogConfig, PortBinding, PortMap, Resources, RestartPolicy,
     ThrottleDevice, Ulimit, WeightDevice,
 };
 pub use inspect::{
-    Address, DriverData, Health, HealthResult, Inspect, MountPoint, NetworkSettings, Port, State, Status,
-    Summary, SummaryHost, SummaryNetworks,
+    Address, DriverData, Health, HealthResult, Inspect, MountPoint, NEVER, NetworkSettings, Port, State,
+    Status, Summary, SummaryHost, SummaryNetworks,
 };
 pub use mount::{BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use stats::{
@@ -162,8 +162,8 @@ pub struct Top {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct Change {
-    pub kind: u8,
     pub path: String,
+    pub kind: u8,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -14,15 +14,20 @@
 //!
 //! This crate opens no file, no socket and asks no clock.
 
+pub mod auth;
 pub mod container;
 pub mod error;
 pub mod event;
 pub mod exec;
+pub mod filters;
 pub mod image;
 pub mod json;
 pub mod network;
+pub mod progress;
 pub mod stream;
+pub mod system;
 pub mod version;
+pub mod volume;
 
 /// Serde predicates for `omitempty`, in Go's sense of empty.
 pub(crate) mod omit {

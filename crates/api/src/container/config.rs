@@ -8,7 +8,7 @@ use crate::json::one_or_many;
 use crate::omit;
 
 /// A JSON object whose values carry nothing: Go's `map[string]struct{}`.
-pub(crate) type Set = BTreeMap<String, Nothing>;
+pub type Set = BTreeMap<String, Nothing>;
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Nothing {}
