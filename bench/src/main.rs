@@ -22,7 +22,19 @@ use crate::report::Report;
 use crate::rows::Bench;
 
 fn main() -> ExitCode {
-    let options = match Options::parse(std::env::args().skip(1)) {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, network] = &words[..]
+        && flag == "--floor"
+    {
+        return match floor::measure(network) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{error}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    let options = match Options::parse(words.into_iter()) {
         Ok(options) => options,
         Err(message) => {
             eprintln!("bench: {message}\nUsage: bench [--peer PREFIX] [--rounds N] [--only TEXT]");
