@@ -1,1 +1,518 @@
-//! Control groups.
+//! Control groups of both kinds (cgroups(7)), on their own or side by side.
+//!
+//! A machine has one v2 tree, several v1 trees of one or more controllers each, or both ("hybrid": systemd's v1
+//! tree and some controllers as v1, the rest v2). A [`Cgroup`] is one path in all of them at once, created and
+//! removed together; what it can do is asked by controller, not by version.
+//!
+//! Getting in is what costs. Writing another process's id to `cgroup.procs` waits for an RCU grace period (10 ms
+//! and more). Two ways avoid it: clone3 straight into a v2 cgroup, and on v1 a single-threaded process that
+//! writes `0` to its own `tasks`, which takes no global lock. [`Doors`] holds the descriptors for both; they are
+//! opened with the opener's rights, so that a process in a new user namespace can still go through.
+
+mod control;
+mod devices;
+mod stats;
+
+use std::fs;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::Context;
+use crate::process::Pid;
+use crate::{Errno, Error, Result, mount};
+
+pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
+pub use stats::{BlockStats, CpuStats, HugepageStats, MemoryStats, PidsStats, Stats};
+
+/// How often a removal is tried again while the kernel still counts a dying process in: with the pauses below,
+/// about two seconds.
+const REMOVE_TRIES: u32 = 200;
+const REMOVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// The trees of this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// v1 trees in the order in which they are mounted.
+    pub legacy: Vec<Tree>,
+    /// Where the v2 tree is mounted.
+    pub unified: Option<PathBuf>,
+}
+
+/// A v1 tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    pub mounted: PathBuf,
+    /// `cpu`, `cpuacct`, …; or one `name=systemd`.
+    pub controllers: Vec<String>,
+}
+
+/// Which kinds a machine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Legacy,
+    Hybrid,
+    Unified,
+}
+
+impl Layout {
+    /// Reads this process's mounts.
+    pub fn detect() -> Result<Layout> {
+        let layout = Layout::from_mounts(&mount::list()?);
+        if layout.legacy.is_empty() && layout.unified.is_none() {
+            return Err(Error::new("mountinfo", "no cgroup file system is mounted", Errno::NODEV));
+        }
+        Ok(layout)
+    }
+
+    fn from_mounts(mounts: &[mount::Info]) -> Layout {
+        let mut layout = Layout { legacy: Vec::new(), unified: None };
+        for info in mounts.iter().filter(|info| info.target.starts_with("/sys/fs/cgroup")) {
+            if info.kind == "cgroup2" {
+                layout.unified.get_or_insert_with(|| info.target.clone());
+            } else if info.kind == "cgroup" {
+                let tree =
+                    Tree { mounted: info.target.clone(), controllers: controllers(&info.super_options) };
+                if !layout.legacy.iter().any(|known| known.controllers == tree.controllers) {
+                    layout.legacy.push(tree);
+                }
+            }
+        }
+        layout
+    }
+
+    pub fn mode(&self) -> Kind {
+        match (self.legacy.is_empty(), &self.unified) {
+            (true, _) => Kind::Unified,
+            (false, Some(_)) => Kind::Hybrid,
+            (false, None) => Kind::Legacy,
+        }
+    }
+
+    /// Whether limits are the files of v2. In a hybrid they are those of v1, wherever a controller is there.
+    pub fn is_unified(&self) -> bool {
+        self.mode() == Kind::Unified
+    }
+}
+
+/// Super block options of a v1 tree hold its controllers between general options.
+fn controllers(super_options: &str) -> Vec<String> {
+    const GENERAL: [&str; 6] = ["rw", "ro", "xattr", "clone_children", "noprefix", "cpuset_v2_mode"];
+    let words = super_options.split(',');
+    words
+        .filter(|word| !GENERAL.contains(word) && !word.starts_with("release_agent="))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// One place in every tree of the machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cgroup {
+    legacy: Vec<Member>,
+    unified: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Member {
+    controllers: Vec<String>,
+    directory: PathBuf,
+}
+
+impl Cgroup {
+    /// The cgroup at `path` (like `/wharf/1234`) below the mount points. Nothing is created.
+    pub fn at(layout: &Layout, path: &Path) -> Result<Cgroup> {
+        let relative = normal(path)?;
+        let legacy = layout.legacy.iter().map(|tree| Member {
+            controllers: tree.controllers.clone(),
+            directory: tree.mounted.join(&relative),
+        });
+        let unified = layout.unified.as_ref().map(|mounted| mounted.join(&relative));
+        Ok(Cgroup { legacy: legacy.collect(), unified })
+    }
+
+    /// What [`Cgroup::paths`] gave, read back from a record.
+    pub fn from_paths<'a>(paths: impl IntoIterator<Item = (&'a str, &'a Path)>) -> Cgroup {
+        let mut cgroup = Cgroup { legacy: Vec::new(), unified: None };
+        for (controllers, directory) in paths {
+            if controllers.is_empty() {
+                cgroup.unified = Some(directory.to_owned());
+            } else {
+                let controllers = controllers.split(',').map(str::to_owned).collect();
+                cgroup.legacy.push(Member { controllers, directory: directory.to_owned() });
+            }
+        }
+        cgroup
+    }
+
+    /// Each tree's controllers, joined by commas (empty for v2), and the directory there.
+    pub fn paths(&self) -> Vec<(String, PathBuf)> {
+        let legacy =
+            self.legacy.iter().map(|member| (member.controllers.join(","), member.directory.clone()));
+        let unified = self.unified.iter().map(|directory| (String::new(), directory.clone()));
+        legacy.chain(unified).collect()
+    }
+
+    /// Makes the directories in all trees, with their parents. True if all of it was there already.
+    pub fn create(&self) -> Result<bool> {
+        let mut existed = true;
+        for member in &self.legacy {
+            let made = make(&member.directory)?;
+            if made && member.has("cpuset") {
+                inherit_cpuset(&member.directory)?;
+            }
+            existed &= !made;
+        }
+        if let Some(directory) = &self.unified {
+            let made = make(directory)?;
+            enable_controllers(directory)?;
+            existed &= !made;
+        }
+        Ok(existed)
+    }
+
+    /// Removes it and all below it, in all trees. What is gone already is fine. Ends only when nothing is left,
+    /// or with the last error after trying everywhere.
+    pub fn remove(&self) -> Result<()> {
+        let mut failed = Ok(());
+        for directory in self.directories() {
+            if let Err(error) = remove_tree(directory) {
+                failed = Err(error);
+            }
+        }
+        failed
+    }
+
+    pub fn exists(&self) -> bool {
+        self.directories().any(|directory| directory.exists())
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &PathBuf> {
+        self.legacy.iter().map(|member| &member.directory).chain(&self.unified)
+    }
+
+    /// The directory of the v2 tree.
+    pub fn unified(&self) -> Option<&Path> {
+        self.unified.as_deref()
+    }
+
+    pub fn is_unified(&self) -> bool {
+        self.legacy.is_empty()
+    }
+
+    /// Where a v1 controller's files of this cgroup are.
+    pub fn legacy(&self, controller: &str) -> Option<&Path> {
+        self.legacy.iter().find(|member| member.has(controller)).map(|member| member.directory.as_path())
+    }
+
+    /// A cgroup below this one, in all trees.
+    pub fn child(&self, path: &Path) -> Result<Cgroup> {
+        let relative = normal(path)?;
+        let legacy = self.legacy.iter().map(|member| Member {
+            controllers: member.controllers.clone(),
+            directory: member.directory.join(&relative),
+        });
+        let unified = self.unified.as_ref().map(|directory| directory.join(&relative));
+        Ok(Cgroup { legacy: legacy.collect(), unified })
+    }
+
+    /// Descriptors to get in by. Opened now, with our rights.
+    pub fn doors(&self) -> Result<Doors> {
+        let mut doors = Doors { tasks: Vec::new(), unified: None };
+        for member in &self.legacy {
+            doors.tasks.push(open(&member.directory.join("tasks"), OFlags::WRONLY)?);
+        }
+        if let Some(directory) = &self.unified {
+            doors.unified = Some(open(directory, OFlags::RDONLY | OFlags::DIRECTORY)?);
+        }
+        Ok(doors)
+    }
+
+    /// Moves another process in. Slow (see the module's head): for processes that are already there.
+    pub fn add(&self, pid: Pid) -> Result<()> {
+        for directory in self.directories() {
+            write(&directory.join("cgroup.procs"), &pid.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file of a v1 controller.
+    pub fn set_legacy(&self, controller: &str, file: &str, value: &str) -> Result<()> {
+        match self.legacy(controller) {
+            Some(directory) => write(&directory.join(file), value),
+            None => {
+                Err(Error::new("write", format_args!("{file}: no v1 tree has {controller}"), Errno::NODEV))
+            }
+        }
+    }
+
+    /// Writes a file of the v2 cgroup.
+    pub fn set_unified(&self, file: &str, value: &str) -> Result<()> {
+        match &self.unified {
+            Some(directory) => write(&directory.join(file), value),
+            None => Err(Error::new("write", format_args!("{file}: there is no v2 tree"), Errno::NODEV)),
+        }
+    }
+
+    /// Reads a file of a v1 controller.
+    pub fn get_legacy(&self, controller: &str, file: &str) -> Result<String> {
+        match self.legacy(controller) {
+            Some(directory) => read(&directory.join(file)),
+            None => {
+                Err(Error::new("read", format_args!("{file}: no v1 tree has {controller}"), Errno::NODEV))
+            }
+        }
+    }
+
+    /// Reads a file of the v2 cgroup.
+    pub fn get_unified(&self, file: &str) -> Result<String> {
+        match &self.unified {
+            Some(directory) => read(&directory.join(file)),
+            None => Err(Error::new("read", format_args!("{file}: there is no v2 tree"), Errno::NODEV)),
+        }
+    }
+}
+
+impl Member {
+    fn has(&self, controller: &str) -> bool {
+        self.controllers.iter().any(|own| own == controller)
+    }
+}
+
+/// Open ways into a cgroup.
+#[derive(Debug)]
+pub struct Doors {
+    tasks: Vec<OwnedFd>,
+    unified: Option<OwnedFd>,
+}
+
+impl Doors {
+    /// For [`crate::process::Clone::cgroup`].
+    pub fn birthplace(&self) -> Option<BorrowedFd<'_>> {
+        self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Moves the calling thread into the v1 trees. It must be the only one of its process.
+    pub fn enter_legacy(&self) -> Result<()> {
+        for door in &self.tasks {
+            rustix::io::write(door, b"0")
+                .context("write", || format!("{:?}, \"0\"", crate::path::of(door)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Where this process is: below the mount point of a v1 controller, or of the v2 tree with `None`.
+pub fn own_path(controller: Option<&str>) -> Result<PathBuf> {
+    let text = read(Path::new("/proc/self/cgroup"))?;
+    own_path_in(&text, controller)
+        .ok_or_else(|| Error::new("read", format_args!("/proc/self/cgroup: {controller:?}"), Errno::NOENT))
+}
+
+fn own_path_in(text: &str, controller: Option<&str>) -> Option<PathBuf> {
+    text.lines().find_map(|line| {
+        let mut parts = line.splitn(3, ':');
+        let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
+        let found = match controller {
+            Some(controller) => controllers.split(',').any(|own| own == controller),
+            None => number == "0",
+        };
+        found.then(|| PathBuf::from(path))
+    })
+}
+
+/// Relative, and without steps that lead elsewhere.
+fn normal(path: &Path) -> Result<PathBuf> {
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => out.push(name),
+            Component::RootDir | Component::CurDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(Error::new("mkdir", format_args!("cgroup path {path:?}"), Errno::INVAL));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// True if the directory is new.
+fn make(directory: &Path) -> Result<bool> {
+    match fs::create_dir(directory) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            fs::create_dir_all(directory).context("mkdir", || format!("{directory:?}")).map(|()| true)
+        }
+        Err(error) => Err(Error::from_io("mkdir", format_args!("{directory:?}"), &error)),
+    }
+}
+
+/// A new v1 cpuset is empty, and nobody can enter it until it has CPUs and memory nodes.
+fn inherit_cpuset(directory: &Path) -> Result<()> {
+    for file in ["cpuset.cpus", "cpuset.mems"] {
+        let own = directory.join(file);
+        if !read(&own)?.trim().is_empty() {
+            continue;
+        }
+        let Some(parent) = directory.parent() else { continue };
+        if read(&parent.join(file))?.trim().is_empty() {
+            inherit_cpuset(parent)?;
+        }
+        write(&own, read(&parent.join(file))?.trim())?;
+    }
+    Ok(())
+}
+
+/// Every controller that the tree has is passed down to the parents' children. A controller that cannot be is
+/// left out: a limit that needs it will say so.
+fn enable_controllers(directory: &Path) -> Result<()> {
+    let Some(parent) = directory.parent() else { return Ok(()) };
+    let mut ancestors: Vec<&Path> =
+        parent.ancestors().take_while(|path| path.join("cgroup.subtree_control").exists()).collect();
+    ancestors.reverse();
+    let Some(top) = ancestors.first() else { return Ok(()) };
+    let wanted = read(&top.join("cgroup.controllers"))?;
+    let has_all =
+        |enabled: &str| wanted.split_whitespace().all(|name| enabled.split_whitespace().any(|e| e == name));
+    if has_all(&read(&parent.join("cgroup.subtree_control"))?) {
+        return Ok(());
+    }
+    for ancestor in ancestors {
+        let control = ancestor.join("cgroup.subtree_control");
+        let all: Vec<String> = wanted.split_whitespace().map(|name| format!("+{name}")).collect();
+        if write(&control, &all.join(" ")).is_err() {
+            for name in &all {
+                // Real-time threads, processes in the parent, a threaded tree: that controller stays off.
+                let _refused = write(&control, name);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remove_tree(directory: &Path) -> Result<()> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::from_io("opendir", format_args!("{directory:?}"), &error)),
+    };
+    // The common case has no children: one call.
+    if fs::remove_dir(directory).is_ok() {
+        return Ok(());
+    }
+    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_tree(&entry.path())?;
+    }
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir(directory) {
+            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && tries < REMOVE_TRIES => {
+                tries += 1;
+                std::thread::sleep(REMOVE_PAUSE);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => return other.context("rmdir", || format!("{directory:?}")),
+        }
+    }
+}
+
+fn open(path: &Path, flags: OFlags) -> Result<OwnedFd> {
+    rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty())
+        .context("open", || format!("{path:?}, {flags:?}"))
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).context("read", || format!("{path:?}"))
+}
+
+/// The kernel takes each write as a whole, so it is one call.
+fn write(path: &Path, value: &str) -> Result<()> {
+    let file = open(path, OFlags::WRONLY)?;
+    rustix::io::retry_on_intr(|| rustix::io::write(&file, value.as_bytes()))
+        .context("write", || format!("{path:?}, {value:?}"))
+        .map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{Clone, Cloned, Exit, wait};
+
+    fn scratch(name: &str) -> Cgroup {
+        let layout = Layout::detect().unwrap();
+        let path = format!("/wharf-test-{}-{name}", std::process::id());
+        Cgroup::at(&layout, Path::new(&path)).unwrap()
+    }
+
+    #[test]
+    fn layouts_are_told_apart() {
+        let text = "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n\
+                    32 31 0:29 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
+                    40 31 0:37 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
+                    41 31 0:38 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let layout = Layout::from_mounts(&mount::parse_list(text));
+        assert_eq!(layout.mode(), Kind::Hybrid);
+        assert_eq!(layout.legacy[0].controllers, ["cpu", "cpuacct"]);
+        assert_eq!(layout.legacy[1].controllers, ["name=systemd"]);
+        let text = "41 31 0:38 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        assert_eq!(Layout::from_mounts(&mount::parse_list(text)).mode(), Kind::Unified);
+    }
+
+    #[test]
+    fn own_paths() {
+        let text = "4:memory,x:/a:b\n9:name=systemd:/s\n0::/u\n";
+        assert_eq!(own_path_in(text, Some("memory")).unwrap(), Path::new("/a:b"));
+        assert_eq!(own_path_in(text, None).unwrap(), Path::new("/u"));
+        assert_eq!(own_path_in(text, Some("cpu")), None);
+    }
+
+    #[test]
+    fn paths_cannot_climb() {
+        assert!(normal(Path::new("/a/../../b")).is_err());
+        assert_eq!(normal(Path::new("//a/./b")).unwrap(), Path::new("a/b"));
+    }
+
+    #[test]
+    fn a_process_is_born_and_walks_into_every_tree() {
+        let cgroup = scratch("doors");
+        assert!(!cgroup.create().unwrap());
+        assert!(cgroup.create().unwrap(), "it is there now");
+        let doors = cgroup.doors().unwrap();
+        let (reader, writer) = crate::fd::pipe().unwrap();
+        match (Clone { cgroup: doors.birthplace(), ..Default::default() }).start().unwrap() {
+            Cloned::Copy => {
+                let entered = doors.enter_legacy().is_ok();
+                crate::fd::write_all(&writer, &[u8::from(entered)]).unwrap();
+                loop {
+                    std::thread::sleep(std::time::Duration::from_secs(60));
+                }
+            }
+            Cloned::Caller { pid, .. } => {
+                let mut byte = [0];
+                crate::fd::read(&reader, &mut byte).unwrap();
+                assert_eq!(byte, [1]);
+                for (_, directory) in cgroup.paths() {
+                    assert_eq!(
+                        read(&directory.join("cgroup.procs")).unwrap(),
+                        format!("{pid}\n"),
+                        "{directory:?}"
+                    );
+                }
+                assert_eq!(cgroup.pids().unwrap(), [pid]);
+                cgroup.kill().unwrap();
+                assert_eq!(wait(pid).unwrap(), Exit::Signal(9));
+                cgroup.remove().unwrap();
+                assert!(!cgroup.exists());
+            }
+        }
+    }
+
+    #[test]
+    fn records_read_back() {
+        let cgroup = scratch("record");
+        let paths = cgroup.paths();
+        let again = Cgroup::from_paths(paths.iter().map(|(names, path)| (names.as_str(), path.as_path())));
+        assert_eq!(cgroup, again);
+    }
+}
