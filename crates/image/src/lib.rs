@@ -16,6 +16,7 @@ mod compression;
 mod error;
 mod paths;
 mod progress;
+pub mod registry;
 
 pub use compression::{Compression, Decoder};
 pub use error::{Error, Kind};

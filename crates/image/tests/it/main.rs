@@ -1,0 +1,4 @@
+//! The crate from outside: registries of all tempers, images through them.
+
+mod fake;
+mod sessions;
