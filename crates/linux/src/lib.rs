@@ -13,6 +13,7 @@ pub mod disk;
 pub mod entry;
 mod error;
 pub mod fd;
+pub mod inet;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

@@ -1,0 +1,4 @@
+//! Bridges, veths, addresses, firewall, published ports, names.
+pub mod names;
+pub mod namespace;
+pub mod relay;

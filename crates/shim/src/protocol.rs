@@ -192,6 +192,15 @@ pub struct Names {
     pub own: Vec<PathBuf>,
     /// Servers asked for other names, from the host's network namespace.
     pub upstreams: Vec<std::net::SocketAddr>,
+    /// Servers asked from the container's namespace instead (`--dns`).
+    #[serde(default)]
+    pub inside: Vec<std::net::SocketAddr>,
+    /// Names that only this container knows (`--link`), and what each stands for.
+    #[serde(default)]
+    pub links: BTreeMap<String, String>,
+    /// Unknown names without a dot are answered empty: the user has set `ndots`.
+    #[serde(default)]
+    pub keep_single_labels: bool,
 }
 
 /// A client that wants the container's (or an exec's) streams. Its socket travels beside.
@@ -259,7 +268,9 @@ pub enum Request {
         #[serde(default)]
         preface: Vec<u8>,
     },
-    /// Start a process beside the container's own. One descriptor when `attachment` is set.
+    /// Start a process beside the container's own. One descriptor when `attachment` is set. When it cannot be
+    /// started, the attachment gets its preface and Docker's message before it is closed, and the reply is
+    /// [`Reply::Failed`]. Without an attachment its streams are `/dev/null`, or a terminal nobody looks at.
     Exec {
         id: String,
         process: Box<oci::runtime::Process>,
@@ -288,7 +299,9 @@ pub enum Request {
     Root,
     /// The container has changed networks: a new set of directories and own files.
     Names(Names),
-    /// The engine has recorded the final exit; the shim may go. `removed` tells those who wait for that.
+    /// The engine has recorded the final exit; the shim may go. `removed` tells those who wait for that. When
+    /// it is false, their sockets come back with [`Reply::Done`], preface sent, for the engine to answer. Not
+    /// before the final exit: until then it is refused.
     Release { removed: bool },
 }
 
@@ -345,6 +358,21 @@ pub struct Snapshot {
     pub sequence: u64,
     #[serde(default)]
     pub execs: Vec<String>,
+    /// Absent without a health check.
+    #[serde(default)]
+    pub health: Option<HealthState>,
+    /// Log records dropped because they could not be written.
+    #[serde(default)]
+    pub log_lost: u64,
+}
+
+/// What `docker inspect` shows under `State.Health`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct HealthState {
+    pub status: HealthStatus,
+    pub failing_streak: u32,
+    /// The last five, oldest first.
+    pub log: Vec<Probe>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -395,8 +423,11 @@ pub enum Happening {
     Detached { exec: Option<String> },
     ExecStarted { exec: String, pid: i32 },
     ExecExited { exec: String, code: i32 },
+    /// A probe begins; `result` counts them from 1.
     HealthStarted { result: u64 },
     HealthProbed { status: HealthStatus, failing_streak: u32, probe: Probe },
+    /// The log could not be written (a full disk); the numbers count from the start of the container.
+    LogLost { records: u64, bytes: u64, error: String },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -70,6 +70,8 @@ pub enum Expression {
     Conntrack(Conntrack, Register),
     /// Whether the destination address is one of this host: the address type into the first register.
     DestinationType(Register),
+    /// Put a constant into a register.
+    Load(Register, Vec<u8>),
     Equal(Register, Vec<u8>),
     NotEqual(Register, Vec<u8>),
     /// Keep these bits of the register's first word.
@@ -113,6 +115,9 @@ impl Expression {
                     data.be32(1, to.0).be32(2, RESULT_ADDRESS_TYPE).be32(3, OF_DESTINATION)
                 })
             }
+            E::Load(to, value) => expression(list, "immediate", |data| {
+                data.be32(1, to.0).nest(2, |nest| nest.attribute(DATA_VALUE, value))
+            }),
             E::Equal(register, value) => compare(list, *register, 0, value),
             E::NotEqual(register, value) => compare(list, *register, 1, value),
             E::Mask(register, mask) => expression(list, "bitwise", |data| {
