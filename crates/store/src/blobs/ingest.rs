@@ -84,6 +84,11 @@ impl Ingest {
         Ok(file.take(self.offset))
     }
 
+    /// A second handle on the bytes, for a consumer that follows the transfer; still good after [`Ingest::commit`].
+    pub fn reader(&self) -> Result<File, Error> {
+        File::open(&self.path).map_err(|e| Error::io("open", &self.path, e))
+    }
+
     /// Appends the next bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
         let after = self.offset + bytes.len() as u64;
