@@ -9,8 +9,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags,
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags,
 };
 use rustix::pipe::PipeFlags;
 
@@ -26,7 +26,11 @@ pub fn send(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> 
     let mut space = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_PASSED))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(Error::new("sendmsg", format_args!("{} descriptors", descriptors.len()), Errno::TOOMANYREFS));
+        return Err(Error::new(
+            "sendmsg",
+            format_args!("{} descriptors", descriptors.len()),
+            Errno::TOOMANYREFS,
+        ));
     }
     let io = [IoSlice::new(bytes)];
     rustix::io::retry_on_intr(|| rustix::net::sendmsg(socket.as_fd(), &io, &mut control, SendFlags::NOSIGNAL))
@@ -120,6 +124,24 @@ fn close_on_exec_one_by_one(lowest: RawFd) -> Result<()> {
             // SAFETY: F_SETFD on a number; EBADF for the directory's own descriptor at worst, which is ignored.
             unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
         }
+    }
+    Ok(())
+}
+
+/// Closes every descriptor but these. Only in a copy made by [`crate::process::Clone`]: whatever else the
+/// caller's structures own is gone afterwards, though they do not know it.
+pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
+    numbers.sort_unstable();
+    numbers.dedup();
+    let mut first = 0;
+    for number in numbers.into_iter().chain([u32::MAX]) {
+        if number > first {
+            // SAFETY: by the contract above nobody uses the descriptors that are closed.
+            let result = unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) };
+            check(result, "close_range", || format!("{first}, {}", number - 1))?;
+        }
+        first = number.saturating_add(1);
     }
     Ok(())
 }

@@ -1,11 +1,11 @@
 //! Sockets: what the standard library leaves out.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::Result;
-use crate::error::Context;
+use crate::error::{Context, check};
 
 /// Two connected Unix stream sockets, close-on-exec.
 pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
@@ -28,7 +28,8 @@ pub struct Peer {
 }
 
 pub fn peer(socket: impl AsFd) -> Result<Peer> {
-    let credentials = rustix::net::sockopt::socket_peercred(socket).context("getsockopt", || "SO_PEERCRED")?;
+    let credentials =
+        rustix::net::sockopt::socket_peercred(socket).context("getsockopt", || "SO_PEERCRED")?;
     Ok(Peer {
         pid: credentials.pid.as_raw_nonzero().get(),
         uid: credentials.uid.as_raw(),
@@ -45,6 +46,20 @@ pub fn set_read_timeout(socket: impl AsFd, timeout: Option<std::time::Duration>)
 /// Closes one or both directions; the peer sees the end of the stream.
 pub fn shutdown_write(socket: impl AsFd) -> Result<()> {
     rustix::net::shutdown(socket, rustix::net::Shutdown::Write).context("shutdown", || "SHUT_WR")
+}
+
+/// Brings `lo` of the calling thread's network namespace up.
+pub fn set_loopback_up() -> Result<()> {
+    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .context("socket", || "AF_INET, SOCK_DGRAM")?;
+    // SAFETY: all-zero is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    request.ifr_name[0] = b'l' as libc::c_char;
+    request.ifr_name[1] = b'o' as libc::c_char;
+    request.ifr_ifru.ifru_flags = (libc::IFF_UP | libc::IFF_RUNNING) as libc::c_short;
+    // SAFETY: SIOCSIFFLAGS reads a struct of this type.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    check(i64::from(result), "ioctl", || "SIOCSIFFLAGS, \"lo\", IFF_UP").map(drop)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{Pid, exit_now, open_pidfd, thread_count, wait};
 use crate::error::check;
-use crate::{Error, Result, fd};
+use crate::{Error, Result, fd, namespace};
 
 /// `CLONE_INTO_CGROUP`; the C headers' constant does not fit its type.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -26,12 +26,17 @@ pub struct Clone<'a> {
     pub namespaces: u64,
     /// A cgroup v2 directory to be born in: costs nothing, while moving there later waits for the kernel.
     pub cgroup: Option<BorrowedFd<'a>>,
+    /// A PID namespace to be born in.
+    pub pid_namespace: Option<BorrowedFd<'a>>,
     /// Runs in an intermediate process before the copy is made.
     pub before: Option<&'a dyn Fn() -> Result<()>>,
 }
 
 pub enum Cloned {
-    Caller { pid: Pid, pidfd: OwnedFd },
+    Caller {
+        pid: Pid,
+        pidfd: OwnedFd,
+    },
     /// This is the copy. It must end by executing or by [`exit_now`], never by returning to the caller's loop.
     Copy,
 }
@@ -42,6 +47,18 @@ impl Clone<'_> {
     }
 
     fn directly(&self) -> Result<Cloned> {
+        let Some(namespace) = self.pid_namespace else { return self.clone_now() };
+        // Joining counts for children only, so it is done, used and undone.
+        let own = namespace::open(std::path::Path::new("/proc/self/ns/pid"))?;
+        namespace::enter(namespace, namespace::PID)?;
+        let cloned = self.clone_now();
+        if !matches!(cloned, Ok(Cloned::Copy)) {
+            namespace::enter(&own, namespace::PID)?;
+        }
+        cloned
+    }
+
+    fn clone_now(&self) -> Result<Cloned> {
         let mut pidfd: libc::c_int = -1;
         let mut args = self.arguments(libc::CLONE_PIDFD as u64, libc::SIGCHLD as u64);
         args.pidfd = (&raw mut pidfd) as u64;
@@ -82,6 +99,9 @@ impl Clone<'_> {
         if let Some(before) = self.before {
             before()?;
         }
+        if let Some(pid_namespace) = self.pid_namespace {
+            namespace::enter(pid_namespace, namespace::PID)?;
+        }
         // The exit signal of a sibling is inherited; naming one is refused.
         clone3(&self.arguments(libc::CLONE_PARENT as u64, 0))
     }
@@ -102,7 +122,8 @@ impl Clone<'_> {
 fn clone3(args: &libc::clone_args) -> Result<Pid> {
     // SAFETY: without CLONE_VM the copy has its own memory and goes on with the same stack contents; pointers in
     // `args` are either null or valid. Locks are the caller's concern, see the module's head.
-    let result = unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_ref(args), size_of::<libc::clone_args>()) };
+    let result =
+        unsafe { libc::syscall(libc::SYS_clone3, std::ptr::from_ref(args), size_of::<libc::clone_args>()) };
     check(result, "clone3", || format!("flags {:#x}", args.flags)).map(|pid| pid as Pid)
 }
 
@@ -153,7 +174,7 @@ mod tests {
 
     #[test]
     fn new_namespaces_hold_the_copy() {
-        let request = Clone { namespaces: crate::namespace::PID, ..Default::default() };
+        let request = Clone { namespaces: namespace::PID, ..Default::default() };
         match request.start().unwrap() {
             Cloned::Copy => exit_now(super::super::id()),
             Cloned::Caller { pid, .. } => assert_eq!(wait(pid).unwrap(), Exit::Code(1)),

@@ -1,5 +1,6 @@
 //! What a process may use and when it runs: resource limits, scheduling, I/O priority, CPUs, personality.
 
+use super::Pid;
 use crate::error::check;
 use crate::{Errno, Error, Result};
 
@@ -38,11 +39,18 @@ impl Resource {
 
 /// Sets a limit of this process. Raising the hard one takes `CAP_SYS_RESOURCE`.
 pub fn set_limit(resource: Resource, limit: Limit) -> Result<()> {
+    set_limit_of(0, resource, limit)
+}
+
+/// Sets a limit of another process (0: this one), with our rights.
+pub fn set_limit_of(pid: Pid, resource: Resource, limit: Limit) -> Result<()> {
     let value = libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard };
     // SAFETY: a valid struct to read, no old value asked for.
-    let result = unsafe { libc::prlimit64(0, resource.0, &value, std::ptr::null_mut()) };
-    check(i64::from(result), "prlimit64", || format!("RLIMIT_{}, {}:{}", resource.name(), limit.soft, limit.hard))
-        .map(drop)
+    let result = unsafe { libc::prlimit64(pid, resource.0, &value, std::ptr::null_mut()) };
+    check(i64::from(result), "prlimit64", || {
+        format!("RLIMIT_{}, {}:{}", resource.name(), limit.soft, limit.hard)
+    })
+    .map(drop)
 }
 
 pub fn limit(resource: Resource) -> Result<Limit> {
@@ -131,7 +139,8 @@ pub fn set_affinity(cpus: &[usize]) -> Result<()> {
 /// Execution domain (personality(2)).
 pub fn set_personality(persona: u64) -> Result<()> {
     // SAFETY: a plain number.
-    check(i64::from(unsafe { libc::personality(persona) }), "personality", || format!("{persona:#x}")).map(drop)
+    check(i64::from(unsafe { libc::personality(persona) }), "personality", || format!("{persona:#x}"))
+        .map(drop)
 }
 
 #[cfg(test)]

@@ -15,7 +15,10 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use clone::{Clone, Cloned};
-pub use limits::{Limit, Resource, limit, set_affinity, set_io_priority, set_limit, set_personality, set_scheduler};
+pub use limits::{
+    Limit, Resource, limit, set_affinity, set_io_priority, set_limit, set_limit_of, set_personality,
+    set_scheduler,
+};
 pub use limits::{Scheduling, cpu_list};
 pub use spawn::{Child, Program, Spawn};
 
@@ -97,7 +100,13 @@ pub fn open_pidfd(pid: Pid) -> Result<OwnedFd> {
 pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
     // SAFETY: a borrowed descriptor, a number, no siginfo.
     let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<libc::siginfo_t>(), 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
     };
     check(result, "pidfd_send_signal", || format!("signal {signal}")).map(drop)
 }
@@ -135,7 +144,8 @@ pub fn set_dumpable(on: bool) -> Result<()> {
 
 fn prctl(option: i32, argument: libc::c_ulong, name: &'static str) -> Result<()> {
     // SAFETY: these options take one number; the rest must be zero.
-    let result = unsafe { libc::prctl(option, argument, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) };
+    let result =
+        unsafe { libc::prctl(option, argument, 0 as libc::c_ulong, 0 as libc::c_ulong, 0 as libc::c_ulong) };
     check(i64::from(result), "prctl", || format!("{name}, {argument}")).map(drop)
 }
 
@@ -157,7 +167,8 @@ pub fn id() -> Pid {
 /// Threads of this process.
 pub fn thread_count() -> Result<u64> {
     // The directory has `.`, `..` and one subdirectory per thread.
-    let stat = rustix::fs::stat("/proc/self/task").map_err(|errno| Error::new("stat", "/proc/self/task", errno))?;
+    let stat =
+        rustix::fs::stat("/proc/self/task").map_err(|errno| Error::new("stat", "/proc/self/task", errno))?;
     Ok((stat.st_nlink as u64).saturating_sub(2).max(1))
 }
 
@@ -212,8 +223,12 @@ pub fn sealed_program(file: &std::path::Path) -> Result<OwnedFd> {
 /// unless it runs from one already. Call it first thing in `main`, before any thread.
 pub fn seal_myself() -> Result<()> {
     let own = std::path::Path::new("/proc/self/exe");
-    let file = rustix::fs::open(own, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())
-        .map_err(|errno| Error::new("open", "/proc/self/exe, O_PATH", errno))?;
+    let file = rustix::fs::open(
+        own,
+        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
+        rustix::fs::Mode::empty(),
+    )
+    .map_err(|errno| Error::new("open", "/proc/self/exe, O_PATH", errno))?;
     let fs = rustix::fs::fstatvfs(&file).map_err(|errno| Error::new("fstatvfs", "/proc/self/exe", errno))?;
     if fs.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
         return Ok(());
@@ -230,7 +245,9 @@ pub fn seal_myself() -> Result<()> {
         line.push(value);
         line
     }));
-    let sealed = sealed_program(&std::fs::read_link(own).map_err(|e| Error::from_io("readlink", "/proc/self/exe", &e))?)?;
+    let sealed = sealed_program(
+        &std::fs::read_link(own).map_err(|e| Error::from_io("readlink", "/proc/self/exe", &e))?,
+    )?;
     Err(execute_open(sealed.as_fd(), &args, &env))
 }
 

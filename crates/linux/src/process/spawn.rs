@@ -213,7 +213,9 @@ unsafe fn prepare_and_execute(plan: &mut Plan<'_, '_>) -> &'static str {
         {
             return "chdir";
         }
-        if spawn.death_signal != 0 && libc::prctl(libc::PR_SET_PDEATHSIG, spawn.death_signal as libc::c_ulong) < 0 {
+        if spawn.death_signal != 0
+            && libc::prctl(libc::PR_SET_PDEATHSIG, spawn.death_signal as libc::c_ulong) < 0
+        {
             return "prctl";
         }
         match &spawn.program {
