@@ -14,11 +14,13 @@
 pub mod archive;
 mod compression;
 mod error;
+pub mod layers;
 mod paths;
 mod progress;
 pub mod registry;
 
 pub use compression::{Compression, Decoder};
 pub use error::{Error, Kind};
+pub use layers::{Layer, Layers, Unpacked};
 pub use paths::Paths;
 pub use progress::{Progress, STRIDE, Sink, Step};
