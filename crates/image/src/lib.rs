@@ -14,13 +14,18 @@
 pub mod archive;
 mod compression;
 mod error;
+pub mod images;
 pub mod layers;
 mod paths;
 mod progress;
+pub mod pull;
 pub mod registry;
+mod snapshots;
 
 pub use compression::{Compression, Decoder};
 pub use error::{Error, Kind};
+pub use images::{Arrival, Image, Images, Names};
 pub use layers::{Layer, Layers, Unpacked};
 pub use paths::Paths;
 pub use progress::{Progress, STRIDE, Sink, Step};
+pub use snapshots::{Gone, OVERLAY_OPTIONS, Snapshot, Snapshots};

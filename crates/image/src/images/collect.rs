@@ -1,0 +1,64 @@
+//! What nobody needs any more goes: blobs and layers of removed images, and what interrupted work left too long ago to be resumed.
+//!
+//! The decision and the detachment happen under the leases' lock and are quick; the files are deleted afterwards, by a thread of
+//! their own, since a layer may have a hundred thousand of them.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use oci::digest::Digest;
+use store::blobs::Detached;
+
+use super::Images;
+use crate::Error;
+use crate::layers::Scratch;
+
+/// How long what an interrupted pull has fetched waits to be used. A person tries again the same day or starts afresh.
+const PATIENCE: Duration = Duration::from_secs(24 * 3600);
+
+/// Deleted in the background.
+#[derive(Default)]
+struct Gone {
+    blobs: Vec<Detached>,
+    directories: Vec<Scratch>,
+}
+
+impl Images {
+    /// Deletes those of `candidates` that no image, snapshot or lease needs. Returns the digests that are gone.
+    pub(super) fn collect(&self, candidates: HashSet<Digest>) -> Result<Vec<Digest>, Error> {
+        let (collected, gone) = self.leases().collect(|held| -> Result<_, Error> {
+            let needed = self.needed();
+            let free: Vec<Digest> =
+                candidates.into_iter().filter(|d| !needed.contains(d) && !held.contains(d)).collect();
+            let layers: Vec<Digest> = free.iter().filter(|d| self.layers().contains(d)).cloned().collect();
+            let mut gone = Gone { directories: self.layers().detach(&layers)?, blobs: Vec::new() };
+            for digest in &free {
+                gone.blobs.extend(self.blobs().detach(digest)?);
+            }
+            Ok((free, gone))
+        })?;
+        // Nobody waits for this; what a crash leaves of it is deleted at the next start.
+        std::thread::spawn(move || drop(gone));
+        Ok(collected)
+    }
+
+    /// Everything that an image or a snapshot refers to.
+    fn needed(&self) -> HashSet<Digest> {
+        let mut needed = self.snapshots().layers_in_use();
+        for image in self.index().images.values() {
+            needed.extend(Self::parts(image));
+        }
+        needed
+    }
+
+    /// Deletes what was fetched for an image that never came to be, once it is too old to be continued.
+    pub fn expire(&self) -> Result<(), Error> {
+        self.blobs().expire_ingests(PATIENCE)?;
+        let old = self.blobs().list()?.into_iter();
+        let mut candidates: HashSet<Digest> =
+            old.filter(|b| b.modified.elapsed().is_ok_and(|age| age >= PATIENCE)).map(|b| b.digest).collect();
+        // A layer without an image is the leftover of a removal that was interrupted: its archive is here, or it is not wanted.
+        candidates.extend(self.layers().list().into_iter().map(|(diff_id, _)| diff_id));
+        self.collect(candidates).map(drop)
+    }
+}

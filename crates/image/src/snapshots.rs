@@ -1,0 +1,184 @@
+//! Snapshots: the writable directory of a container on top of an image's layers.
+//!
+//! ```text
+//!  create  mkdir <id>/fs, <id>/work                                 nothing is copied, nothing is mounted
+//!  record  in the transaction that stores the container             a directory without a record is deleted at start
+//!  remove  rename to gone/<random>, delete when nobody waits
+//! ```
+//!
+//! A snapshot, not its image, keeps its layers: the image may be removed while a stopped container stands on it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use linux::entry;
+use linux::path::Root;
+use oci::digest::Digest;
+use serde::{Deserialize, Serialize};
+use store::records::{Record, Records, Transaction};
+
+use crate::layers::{Scratch, children, delete_tree, make_directory, make_private_directory};
+use crate::{Error, Kind, Layers, Paths};
+
+/// What to mount. Topmost lower first, as overlayfs wants them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub id: String,
+    pub lowers: Vec<PathBuf>,
+    pub upper: PathBuf,
+    pub work: PathBuf,
+}
+
+/// Options that every overlay of ours is mounted with, where the kernel knows them. Without them an upper directory may hold
+/// references to its lower ones that its own files do not show, and neither `commit` nor another kernel could read it.
+pub const OVERLAY_OPTIONS: [&str; 3] = ["index=off", "metacopy=off", "redirect_dir=off"];
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    diff_ids: Vec<Digest>,
+}
+
+impl Record for Stored {
+    const KIND: &'static str = "snapshot";
+    const VERSION: u32 = 1;
+}
+
+/// All snapshots. Cheap to clone.
+#[derive(Clone)]
+pub struct Snapshots {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    paths: Paths,
+    layers: Layers,
+    /// Recorded or about to be: what a collector must keep.
+    known: Mutex<HashMap<String, Vec<Digest>>>,
+}
+
+/// A removed snapshot, out of sight. Dropping it deletes the files, which may take a while.
+#[must_use]
+pub struct Gone {
+    _files: Scratch,
+}
+
+impl Snapshots {
+    /// Opens the store and deletes what no record knows.
+    pub fn open(paths: &Paths, records: &Records, layers: &Layers) -> Result<Self, Error> {
+        make_private_directory(&paths.snapshots_gone())?;
+        for name in children(&paths.snapshots_gone())? {
+            delete_tree(&paths.snapshots_gone().join(name))?;
+        }
+        let known: HashMap<String, Vec<Digest>> = (records.read(|r| r.list::<Stored>())?.into_iter())
+            .map(|(id, stored)| (id, stored.diff_ids))
+            .collect();
+        for name in children(&paths.snapshots())? {
+            let is_known = name.to_str().is_some_and(|id| id == "gone" || known.contains_key(id));
+            if !is_known {
+                delete_tree(&paths.snapshots().join(name))?;
+            }
+        }
+        let inner = Inner { paths: paths.clone(), layers: layers.clone(), known: Mutex::new(known) };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Makes the directories of a new snapshot on an image's layers. It lasts when [`Self::record`] is committed.
+    pub fn create(&self, id: &str, diff_ids: &[Digest]) -> Result<Snapshot, Error> {
+        check_id(id)?;
+        {
+            let mut known = self.known();
+            if known.contains_key(id) {
+                return Err(Error::new(Kind::Conflict, format!("snapshot {id} exists")));
+            }
+            // From here on no collector takes the layers away.
+            known.insert(id.to_owned(), diff_ids.to_vec());
+        }
+        let made = self.inner.layers.lowers(diff_ids).and_then(|_| self.make_directories(id, diff_ids));
+        if let Err(error) = made {
+            self.known().remove(id);
+            delete_tree(&self.inner.paths.snapshot(id))?;
+            return Err(error);
+        }
+        self.get(id)
+    }
+
+    /// Writes a snapshot down, in the transaction of the container that it belongs to.
+    pub fn record(&self, transaction: &Transaction<'_>, id: &str) -> Result<(), store::Error> {
+        let diff_ids = self.known().get(id).cloned().unwrap_or_default();
+        transaction.put(id, &Stored { diff_ids })
+    }
+
+    /// Forgets a snapshot, in the transaction that deletes its container.
+    pub fn forget(&self, transaction: &Transaction<'_>, id: &str) -> Result<(), store::Error> {
+        transaction.remove::<Stored>(id).map(drop)
+    }
+
+    /// What to mount. Directories that a power cut swallowed are made again.
+    pub fn get(&self, id: &str) -> Result<Snapshot, Error> {
+        let diff_ids = self.layers_of(id)?;
+        let directory = self.inner.paths.snapshot(id);
+        if !directory.join("work").is_dir() || !directory.join("fs").is_dir() {
+            self.make_directories(id, &diff_ids)?;
+        }
+        Ok(Snapshot {
+            id: id.to_owned(),
+            lowers: self.inner.layers.lowers(&diff_ids)?,
+            upper: directory.join("fs"),
+            work: directory.join("work"),
+        })
+    }
+
+    /// The layers below a snapshot, bottom first.
+    pub fn layers_of(&self, id: &str) -> Result<Vec<Digest>, Error> {
+        let known = self.known();
+        known.get(id).cloned().ok_or_else(|| Error::new(Kind::NotFound, format!("no snapshot {id}")))
+    }
+
+    /// Takes a snapshot out of sight; `None` when there is none. Nothing may be mounted on it any more.
+    pub fn remove(&self, id: &str) -> Result<Option<Gone>, Error> {
+        check_id(id)?;
+        let aside = Scratch::create(&self.inner.paths.snapshots_gone())?;
+        let gone = match std::fs::rename(self.inner.paths.snapshot(id), aside.path()) {
+            Ok(()) => Some(Gone { _files: aside }),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(Error::caused(Kind::Other, format!("rename(snapshot {id})"), e)),
+        };
+        self.known().remove(id);
+        Ok(gone)
+    }
+
+    /// Layers that some snapshot stands on.
+    pub(crate) fn layers_in_use(&self) -> HashSet<Digest> {
+        self.known().values().flatten().cloned().collect()
+    }
+
+    fn make_directories(&self, id: &str, diff_ids: &[Digest]) -> Result<(), Error> {
+        let directory = self.inner.paths.snapshot(id);
+        make_private_directory(&directory)?;
+        for name in ["fs", "work"] {
+            if !directory.join(name).is_dir() {
+                make_directory(&directory.join(name))?;
+            }
+        }
+        // The upper directory is `/` of the container.
+        if let Some(root) = self.inner.layers.root_attributes(diff_ids) {
+            let upper = Root::open(&directory.join("fs"))?;
+            entry::set_owner(&upper, root.uid, root.gid)?;
+            entry::set_mode(&upper, root.mode)?;
+        }
+        Ok(())
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Vec<Digest>>> {
+        self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An id becomes a file name.
+fn check_id(id: &str) -> Result<(), Error> {
+    let fits = !id.is_empty()
+        && id != "gone"
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+    if fits { Ok(()) } else { Err(Error::new(Kind::Invalid, format!("invalid snapshot id {id:?}"))) }
+}
