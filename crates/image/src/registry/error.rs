@@ -86,3 +86,30 @@ impl From<store::Error> for Error {
         Self::new(kind, error.to_string())
     }
 }
+
+impl From<crate::Error> for Error {
+    fn from(error: crate::Error) -> Self {
+        let kind = match error.kind() {
+            crate::Kind::Full => Kind::Full,
+            crate::Kind::Hostile | crate::Kind::Invalid => Kind::Unsupported,
+            _ => Kind::Other,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Error> for crate::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.kind() {
+            Kind::NotFound => crate::Kind::NotFound,
+            Kind::Denied => crate::Kind::Forbidden,
+            Kind::Unauthorized => crate::Kind::Unauthorized,
+            Kind::TooManyRequests | Kind::Unavailable | Kind::Protocol => crate::Kind::Unavailable,
+            Kind::Mismatch => crate::Kind::Hostile,
+            Kind::Unsupported | Kind::Invalid => crate::Kind::Invalid,
+            Kind::Full => crate::Kind::Full,
+            Kind::Other => crate::Kind::Other,
+        };
+        Self::new(kind, error.message)
+    }
+}

@@ -36,6 +36,7 @@ use reqwest::Url;
 pub use address::{HUB_KEY, Insecure, parse_mirror};
 pub use error::{Error, Kind};
 pub use login::Login;
+pub(crate) use session::mismatch;
 pub use session::{Download, Found, Session};
 pub use tls::crypto_provider;
 pub use upload::{Mounting, Sent, Upload};

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use oci::digest::Digest;
 use oci::image::{Descriptor, MAX_MANIFEST, media_type};
-use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderValue, LINK, RANGE};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use super::address::{Endpoint, Trust};
@@ -25,6 +25,9 @@ const ACCEPTED: &[&str] = &[
     media_type::DOCKER_SCHEMA1_SIGNED,
     media_type::DOCKER_SCHEMA1,
 ];
+
+/// Pages of a list of tags, of a hundred to a thousand names each.
+const MAX_TAG_PAGES: usize = 1000;
 
 pub struct Session {
     pub(super) transport: Arc<Transport>,
@@ -143,6 +146,35 @@ impl Session {
         };
         let descriptor = Descriptor::new(&kind, digest, content.len() as u64);
         Ok(Found { descriptor, content })
+    }
+
+    /// The names of all tags.
+    pub async fn tags(&self) -> Result<Vec<String>, Error> {
+        #[derive(serde::Deserialize)]
+        struct Page {
+            #[serde(default)]
+            tags: Option<Vec<String>>,
+        }
+        let mut url = self.url(&format!("{}/tags/list", self.repository))?;
+        let mut tags = Vec::new();
+        for _ in 0..MAX_TAG_PAGES {
+            let response = self.request(self.outgoing(Method::GET, url.clone())).await?;
+            if response.status() != StatusCode::OK {
+                return Err(refusal(response, self.stall()).await);
+            }
+            let next = next_page(&response, &url);
+            let body = read_limited(response, MAX_MANIFEST, self.stall()).await?;
+            let page: Page = serde_json::from_slice(&body).map_err(|error| {
+                Error::new(Kind::Protocol, format!("error parsing list of tags: {error}"))
+            })?;
+            tags.extend(page.tags.unwrap_or_default());
+            match next {
+                // Only the registry itself may continue its list.
+                Some(next) if next.origin() == url.origin() => url = next,
+                _ => return Ok(tags),
+            }
+        }
+        Err(Error::new(Kind::Protocol, format!("list of tags has more than {MAX_TAG_PAGES} pages")))
     }
 
     /// A small blob as a whole, verified.
@@ -286,4 +318,11 @@ fn accept_documents(request: &mut Outgoing) {
 fn range_start(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split('-').next()?.trim().parse().ok()
+}
+
+/// Of `Link: <…>; rel="next"`.
+fn next_page(response: &Response, from: &Url) -> Option<Url> {
+    let link = response.headers().get(LINK)?.to_str().ok()?;
+    let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
+    parameters.contains("next").then(|| from.join(target).ok())?
 }
