@@ -102,7 +102,8 @@ pub fn set(effective: Set, permitted: Set, inheritable: Set) -> Result<()> {
     let data = [half(0), half(32)];
     // SAFETY: header and two data structs as version 3 of the call wants them.
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, data.as_ptr()) };
-    check(result, "capset", || format!("effective {:#x}, permitted {:#x}", effective.0, permitted.0)).map(drop)
+    check(result, "capset", || format!("effective {:#x}, permitted {:#x}", effective.0, permitted.0))
+        .map(drop)
 }
 
 /// The ambient set becomes exactly this. Each must be permitted and inheritable.
@@ -153,7 +154,8 @@ fn valid(id: u32, call: &'static str) -> Result<u32> {
 /// A session keyring of this name for the calling process, so that it does not share its parent's.
 pub fn new_session_keyring(name: &str) -> Result<i32> {
     const JOIN_SESSION_KEYRING: i32 = 1;
-    let text = std::ffi::CString::new(name).map_err(|_| Error::new("keyctl", format_args!("{name:?}"), Errno::INVAL))?;
+    let text = std::ffi::CString::new(name)
+        .map_err(|_| Error::new("keyctl", format_args!("{name:?}"), Errno::INVAL))?;
     // SAFETY: a C string that lives through the call.
     let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, text.as_ptr(), 0, 0, 0) };
     check(result, "keyctl", || format!("KEYCTL_JOIN_SESSION_KEYRING, {name:?}")).map(|id| id as i32)
@@ -215,7 +217,10 @@ mod tests {
             set(chown, chown, chown).unwrap();
             set_ambient(chown).unwrap();
             let now = held().unwrap();
-            assert_eq!([now.bounding, now.effective, now.permitted, now.inheritable, now.ambient], [chown; 5]);
+            assert_eq!(
+                [now.bounding, now.effective, now.permitted, now.inheritable, now.ambient],
+                [chown; 5]
+            );
         })
         .join()
         .unwrap();

@@ -101,7 +101,11 @@ impl<T> Context<T> for std::io::Result<T> {
 }
 
 /// Turns libc's -1 into the error that `errno` holds.
-pub(crate) fn check<A: fmt::Display>(result: i64, call: &'static str, args: impl FnOnce() -> A) -> Result<i64> {
+pub(crate) fn check<A: fmt::Display>(
+    result: i64,
+    call: &'static str,
+    args: impl FnOnce() -> A,
+) -> Result<i64> {
     if result < 0 { Err(Error::last(call, args())) } else { Ok(result) }
 }
 

@@ -143,7 +143,9 @@ pub struct Overlay<'a> {
 /// page and needs escapes; there the layers are given as short paths under `/proc/self/fd`.
 pub fn overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
     match overlay_layer_by_layer(layers) {
-        Err(error) if error.is(Errno::INVAL) && error.args().contains("\"lowerdir+\"") => overlay_in_one(layers),
+        Err(error) if error.is(Errno::INVAL) && error.args().contains("\"lowerdir+\"") => {
+            overlay_in_one(layers)
+        }
         other => other,
     }
 }
@@ -164,8 +166,9 @@ pub fn overlay_in_one(layers: &Overlay<'_>) -> Result<OwnedFd> {
     let mut handles = Vec::with_capacity(layers.lowers.len());
     let mut text = String::new();
     for lower in layers.lowers {
-        let handle = rustix::fs::open(lower, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-            .context("open", || format!("{lower:?}, O_PATH"))?;
+        let handle =
+            rustix::fs::open(lower, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .context("open", || format!("{lower:?}, O_PATH"))?;
         let separator = if text.is_empty() { "" } else { ":" };
         let _ = write!(text, "{separator}/proc/self/fd/{}", handle.as_raw_fd());
         handles.push(handle);
@@ -201,7 +204,8 @@ pub fn clone_tree(directory: Option<BorrowedFd<'_>>, path: &Path, recursive: boo
 
 /// A detached copy of what a handle is on.
 pub fn clone_handle(handle: impl AsFd, recursive: bool) -> Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
+    let mut flags =
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_EMPTY_PATH;
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     rustix::mount::open_tree(&handle, c"", flags)
         .context("open_tree", || format!("{:?}, OPEN_TREE_CLONE", crate::path::of(&handle)))
@@ -232,7 +236,14 @@ pub fn set_attributes(mount: impl AsFd, attributes: &Attributes<'_>, recursive: 
     let raw = mount.as_fd().as_raw_fd();
     // SAFETY: an empty C string and a struct of the size that is passed.
     let result = unsafe {
-        libc::syscall(libc::SYS_mount_setattr, raw, c"".as_ptr(), flags, &raw const value, size_of_val(&value))
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            raw,
+            c"".as_ptr(),
+            flags,
+            &raw const value,
+            size_of_val(&value),
+        )
     };
     check(result, "mount_setattr", || format!("{:?}, {attributes:?}", crate::path::of(&mount))).map(drop)
 }
@@ -243,9 +254,8 @@ pub fn set_propagation(path: &Path, propagation: Propagation, recursive: bool) -
         .map_err(|_| Error::new("mount", format_args!("{path:?}"), Errno::INVAL))?;
     let flags = propagation.flag() | if recursive { libc::MS_REC } else { 0 };
     // SAFETY: a C string; source, type and data are not looked at for a change of propagation.
-    let result = unsafe {
-        libc::mount(std::ptr::null(), name.as_ptr(), std::ptr::null(), flags, std::ptr::null())
-    };
+    let result =
+        unsafe { libc::mount(std::ptr::null(), name.as_ptr(), std::ptr::null(), flags, std::ptr::null()) };
     check(i64::from(result), "mount", || format!("{path:?}, {propagation:?}")).map(drop)
 }
 
@@ -261,7 +271,8 @@ pub fn classic(source: &Path, target: &Path, kind: &str, flags: u64, data: &str)
     let result = unsafe {
         libc::mount(from.as_ptr(), to.as_ptr(), fs.as_ptr(), flags as libc::c_ulong, options.as_ptr().cast())
     };
-    check(i64::from(result), "mount", || format!("{source:?}, {target:?}, {kind:?}, {flags:#x}, {data:?}")).map(drop)
+    check(i64::from(result), "mount", || format!("{source:?}, {target:?}, {kind:?}, {flags:#x}, {data:?}"))
+        .map(drop)
 }
 
 /// Makes the mount behind `new_root` the root of this mount namespace, and takes the old one away. Afterwards
@@ -339,7 +350,10 @@ fn unescape(text: &str) -> PathBuf {
     let mut at = 0;
     while at < bytes.len() {
         let octal = bytes.get(at + 1..at + 4).filter(|_| bytes[at] == b'\\');
-        match octal.and_then(|digits| std::str::from_utf8(digits).ok()).and_then(|d| u8::from_str_radix(d, 8).ok()) {
+        match octal
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|d| u8::from_str_radix(d, 8).ok())
+        {
             Some(byte) => {
                 out.push(byte);
                 at += 4;
@@ -360,7 +374,8 @@ mod tests {
 
     #[test]
     fn mountinfo_with_escapes() {
-        let line = r"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue";
+        let line =
+            r"36 35 98:0 /mnt1 /mnt\0402 rw,noatime master:1 shared:2 - ext3 /dev/root rw,errors=continue";
         let info = &parse_list(line)[0];
         assert_eq!((info.id, info.parent, info.device), (36, 35, (98, 0)));
         assert_eq!(info.target, Path::new("/mnt 2"));

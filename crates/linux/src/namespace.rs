@@ -43,7 +43,8 @@ pub fn unshare(flags: u64) -> Result<()> {
 pub fn enter(namespace: impl AsFd, flags: u64) -> Result<()> {
     let raw = namespace.as_fd().as_raw_fd();
     // SAFETY: plain numbers; the kernel refuses combinations that threads make unsound.
-    check(i64::from(unsafe { libc::setns(raw, flags as i32) }), "setns", || format!("{raw}, {flags:#x}")).map(drop)
+    check(i64::from(unsafe { libc::setns(raw, flags as i32) }), "setns", || format!("{raw}, {flags:#x}"))
+        .map(drop)
 }
 
 /// Opens a namespace by a path like `/proc/1/ns/net` or a bind mount of one. Anything that is not a namespace

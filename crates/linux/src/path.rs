@@ -214,7 +214,9 @@ impl Walk {
         let here = self.here()?;
         match rustix::fs::mkdirat(here, name, Mode::from_raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Error::new("mkdirat", format_args!("{name:?} of {:?}", self.whole), errno)),
+            Err(errno) => {
+                return Err(Error::new("mkdirat", format_args!("{name:?} of {:?}", self.whole), errno));
+            }
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let next = rustix::fs::openat(here, name, flags, Mode::empty())
@@ -256,7 +258,8 @@ pub fn kind(handle: impl AsFd) -> Result<Kind> {
 pub fn reopen(handle: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd());
-    rustix::fs::open(&*link, flags | OFlags::CLOEXEC, Mode::empty()).context("open", || format!("{link:?}, {flags:?}"))
+    rustix::fs::open(&*link, flags | OFlags::CLOEXEC, Mode::empty())
+        .context("open", || format!("{link:?}, {flags:?}"))
 }
 
 /// Where a handle is, as procfs shows it: for messages, not for opening.

@@ -137,7 +137,8 @@ impl Timer {
     }
 
     fn arm(&self, first: Option<Duration>, interval: Duration) -> Result<()> {
-        let value = Itimerspec { it_interval: timespec(interval), it_value: timespec(first.unwrap_or_default()) };
+        let value =
+            Itimerspec { it_interval: timespec(interval), it_value: timespec(first.unwrap_or_default()) };
         rustix::time::timerfd_settime(&self.fd, TimerfdTimerFlags::empty(), &value)
             .context("timerfd_settime", || format!("{first:?}"))
             .map(drop)

@@ -21,7 +21,9 @@ pub struct Procfs {
 impl Procfs {
     /// A private mount. Needs `CAP_SYS_ADMIN` over the PID namespace.
     pub fn new() -> Result<Procfs> {
-        Ok(Procfs { root: mount::new_fs("proc", Some("proc"), &[], mount::NOSUID | mount::NODEV | mount::NOEXEC)? })
+        Ok(Procfs {
+            root: mount::new_fs("proc", Some("proc"), &[], mount::NOSUID | mount::NODEV | mount::NOEXEC)?,
+        })
     }
 
     /// The root of a procfs that is mounted; anything else is refused.
@@ -30,7 +32,11 @@ impl Procfs {
         let magic = rustix::fs::fstatfs(&root).context("fstatfs", || "procfs")?.f_type;
         // The root directory of a procfs always has inode 1.
         if magic != libc::PROC_SUPER_MAGIC || stat.st_ino != 1 {
-            return Err(Error::new("fstatfs", format_args!("{:?} as procfs", crate::path::of(&root)), Errno::INVAL));
+            return Err(Error::new(
+                "fstatfs",
+                format_args!("{:?} as procfs", crate::path::of(&root)),
+                Errno::INVAL,
+            ));
         }
         Ok(Procfs { root })
     }
@@ -74,7 +80,8 @@ impl AsFd for Procfs {
 
 /// Our id as this procfs counts, which need not be as `getpid` counts.
 fn own_pid(procfs: &Procfs) -> Result<String> {
-    let link = rustix::fs::readlinkat(&procfs.root, c"self", Vec::new()).context("readlinkat", || "\"/proc/self\"")?;
+    let link = rustix::fs::readlinkat(&procfs.root, c"self", Vec::new())
+        .context("readlinkat", || "\"/proc/self\"")?;
     Ok(link.to_string_lossy().into_owned())
 }
 

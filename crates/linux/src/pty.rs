@@ -27,7 +27,8 @@ pub struct Terminal {
 /// the slave, so it is the one that belongs to this master. The kernel's default modes are kept.
 pub fn open(devpts: impl AsFd) -> Result<Terminal> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let master = rustix::fs::openat(devpts, c"ptmx", flags, Mode::empty()).context("openat", || "\"ptmx\"")?;
+    let master =
+        rustix::fs::openat(devpts, c"ptmx", flags, Mode::empty()).context("openat", || "\"ptmx\"")?;
     open_slave(master)
 }
 

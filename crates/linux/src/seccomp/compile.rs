@@ -104,7 +104,8 @@ fn ranges_of(filter: &Filter<'_>, architecture: Architecture, first: u32) -> Vec
         }
         ranges.push(Range { first: number + 1, body: default() });
     }
-    if ranges.len() > 1 && !filter.default.lets_through()
+    if ranges.len() > 1
+        && !filter.default.lets_through()
         && let Some(last) = ranges.last_mut()
     {
         last.body = Body::Always(Action::Errno(libc::ENOSYS as u16));
@@ -116,7 +117,9 @@ fn ranges_of(filter: &Filter<'_>, architecture: Architecture, first: u32) -> Vec
 /// Call numbers that any rule mentions, ascending, with what their rules add up to.
 fn bodies(filter: &Filter<'_>, table: &Table) -> Vec<(u32, Body)> {
     let mut bodies: HashMap<u32, Body> = HashMap::new();
-    for rule in filter.rules.iter().filter(|rule| rule.action != filter.default || !rule.conditions.is_empty()) {
+    for rule in
+        filter.rules.iter().filter(|rule| rule.action != filter.default || !rule.conditions.is_empty())
+    {
         for number in rule.calls.iter().filter_map(|name| table.number(name)) {
             let alternative = (rule.conditions.clone(), rule.action);
             match bodies.get_mut(&number) {
@@ -151,7 +154,11 @@ impl Backwards {
     fn finish(mut self) -> Result<Program> {
         if self.code.len() > MAX_INSTRUCTIONS {
             let length = self.code.len();
-            return Err(Error::new("seccomp", format_args!("a filter of {length} instructions"), Errno::TOOBIG));
+            return Err(Error::new(
+                "seccomp",
+                format_args!("a filter of {length} instructions"),
+                Errno::TOOBIG,
+            ));
         }
         self.code.reverse();
         Ok(Program { instructions: self.code })
@@ -352,8 +359,9 @@ mod tests {
     #[test]
     fn architectures_are_kept_apart() {
         let rules = vec![rule(&["execve"], Action::Errno(7), &[])];
-        let filter =
-            |architectures| Filter { default: Action::Allow, architectures, rules: rules.clone() }.compile().unwrap();
+        let filter = |architectures| {
+            Filter { default: Action::Allow, architectures, rules: rules.clone() }.compile().unwrap()
+        };
         let own = filter(vec![]);
         assert_eq!(own.evaluate(NATIVE, 59, [0; 6]), Action::Errno(7).code());
         assert_eq!(own.evaluate(NATIVE, X32_BIT | 1, [0; 6]), Action::KillThread.code());

@@ -64,7 +64,10 @@ pub enum Compare {
     Greater(u64),
     GreaterOrEqual(u64),
     /// `argument & mask == value`
-    Masked { mask: u64, value: u64 },
+    Masked {
+        mask: u64,
+        value: u64,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -217,7 +220,11 @@ mod tests {
             default: Action::Allow,
             architectures: vec![],
             rules: vec![
-                Rule { calls: vec!["getppid"], action: Action::Errno(libc::EXDEV as u16), conditions: vec![] },
+                Rule {
+                    calls: vec!["getppid"],
+                    action: Action::Errno(libc::EXDEV as u16),
+                    conditions: vec![],
+                },
                 Rule {
                     calls: vec!["getpgid"],
                     action: Action::Errno(libc::EXFULL as u16),
