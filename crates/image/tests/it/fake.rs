@@ -230,6 +230,11 @@ async fn read_head(stream: &mut TcpStream) -> Option<(Request, usize, Vec<u8>)> 
         }
         let mut piece = [0; 4096];
         match stream.read(&mut piece).await {
+            // A TLS handshake: say what every server of plain HTTP says.
+            Ok(n) if n > 0 && bytes.is_empty() && piece[0] == 0x16 => {
+                let _ = stream.write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n").await;
+                return None;
+            }
             Ok(n) if n > 0 => bytes.extend_from_slice(&piece[..n]),
             _ => return None,
         }
