@@ -1,0 +1,151 @@
+//! Containers: their life, and what is told about them in one piece.
+
+use api::container::{Config, CreateRequest, UpdateRequest};
+use engine::{CommitOptions, ListOptions, RemoveOptions};
+
+use crate::call::Call;
+use crate::reply::{Answer, Failure, Reply};
+use crate::transform;
+
+pub(crate) async fn list(call: Call) -> Answer {
+    let options = ListOptions {
+        all: call.query.flag("all"),
+        limit: call.parsed("limit")?,
+        size: call.query.flag("size"),
+        filters: call.filters()?,
+    };
+    let mut containers = call.engine.container_list(options).await?;
+    for container in &mut containers {
+        transform::summary(container, call.version);
+    }
+    Reply::json(&containers)
+}
+
+pub(crate) async fn create(mut call: Call) -> Answer {
+    let request = call.json::<CreateRequest>().await?;
+    let request = transform::create(request, call.version)?;
+    let name = Some(call.query.text("name")).filter(|name| !name.is_empty()).map(str::to_owned);
+    let platform = Some(call.query.text("platform")).filter(|name| !name.is_empty() && !call.before(41));
+    let created = call.engine.container_create(name, platform, request).await?;
+    Reply::json_with(201, &created)
+}
+
+pub(crate) async fn inspect(call: Call) -> Answer {
+    let inspect = call.engine.container_inspect(&call.name, call.query.flag("size")).await?;
+    Reply::json(&transform::inspect(inspect, call.version))
+}
+
+pub(crate) async fn changes(call: Call) -> Answer {
+    let changes = call.engine.container_changes(&call.name).await?;
+    // Docker says null for none.
+    Reply::json(&(!changes.is_empty()).then_some(changes))
+}
+
+pub(crate) async fn top(call: Call) -> Answer {
+    Reply::json(&call.engine.container_top(&call.name, call.query.text("ps_args")).await?)
+}
+
+pub(crate) async fn start(mut call: Call) -> Answer {
+    // Up to seven bytes are forgiven, as in Docker: some clients send "{}" or "null".
+    if call.has_body() && call.bytes().await?.len() > 7 {
+        return Err(Failure::invalid(
+            "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
+        ));
+    }
+    call.engine.container_start(&call.name).await?;
+    Ok(Reply::empty(204))
+}
+
+pub(crate) async fn stop(call: Call) -> Answer {
+    let timeout = call.parsed("t")?;
+    call.engine.container_stop(&call.name, signal(&call), timeout).await?;
+    Ok(Reply::empty(204))
+}
+
+pub(crate) async fn restart(call: Call) -> Answer {
+    let timeout = call.parsed("t")?;
+    call.engine.container_restart(&call.name, signal(&call), timeout).await?;
+    Ok(Reply::empty(204))
+}
+
+/// The signal to stop with; clients before 1.42 could not say.
+fn signal(call: &Call) -> Option<&str> {
+    call.query.get("signal").filter(|signal| !signal.is_empty() && !call.before(42))
+}
+
+pub(crate) async fn kill(call: Call) -> Answer {
+    let signal = match call.query.text("signal") {
+        "" => "KILL",
+        signal => signal,
+    };
+    call.engine.container_kill(&call.name, signal).await?;
+    Ok(Reply::empty(204))
+}
+
+pub(crate) async fn pause(call: Call) -> Answer {
+    call.engine.container_pause(&call.name).await?;
+    Ok(Reply::empty(204))
+}
+
+pub(crate) async fn unpause(call: Call) -> Answer {
+    call.engine.container_unpause(&call.name).await?;
+    Ok(Reply::empty(204))
+}
+
+pub(crate) async fn rename(call: Call) -> Answer {
+    call.engine.container_rename(&call.name, call.query.text("name")).await?;
+    Ok(Reply::empty(204))
+}
+
+pub(crate) async fn update(mut call: Call) -> Answer {
+    let mut request = call.json::<UpdateRequest>().await?;
+    if call.before(40) {
+        request.resources.pids_limit = None;
+    }
+    Reply::json(&call.engine.container_update(&call.name, request).await?)
+}
+
+pub(crate) async fn resize(call: Call) -> Answer {
+    let (height, width) = size(&call)?;
+    call.engine.container_resize(&call.name, height, width).await?;
+    Ok(Reply::empty(200))
+}
+
+/// Height and width of a terminal; both must be given.
+pub(crate) fn size(call: &Call) -> Result<(u16, u16), Failure> {
+    let side = |key: &str, what: &str| {
+        let text = call.query.text(key);
+        text.parse::<u16>().map_err(|_| Failure::invalid(format!("invalid resize {what} {text:?}: invalid syntax")))
+    };
+    Ok((side("h", "height")?, side("w", "width")?))
+}
+
+pub(crate) async fn remove(call: Call) -> Answer {
+    let options = RemoveOptions {
+        force: call.query.flag("force"),
+        volumes: call.query.flag("v"),
+        link: call.query.flag("link"),
+    };
+    call.engine.container_remove(&call.name, options).await?;
+    Ok(Reply::empty(204))
+}
+
+pub(crate) async fn prune(call: Call) -> Answer {
+    Reply::json(&call.engine.container_prune(call.filters()?).await?)
+}
+
+pub(crate) async fn commit(mut call: Call) -> Answer {
+    let config = call.optional_json::<Config>().await?;
+    let text = |key: &str| call.query.text(key).to_owned();
+    let options = CommitOptions {
+        repository: text("repo"),
+        tag: text("tag"),
+        comment: text("comment"),
+        author: text("author"),
+        pause: call.query.flag_or("pause", true),
+        changes: call.query.all("changes").map(str::to_owned).collect(),
+        config,
+    };
+    let id = call.engine.container_commit(call.query.text("container"), options).await?;
+    Reply::json_with(201, &api::container::CommitResponse { id, warnings: Vec::new() })
+}

@@ -1,0 +1,138 @@
+//! A container's streams: attach, logs, wait, stats.
+
+use std::time::Duration;
+
+use api::container::WaitCondition;
+use api::stream::{MULTIPLEXED, RAW};
+use engine::{AttachOptions, LogQuery, WaitOutcome};
+
+use crate::body::Body;
+use crate::call::Call;
+use crate::handover::{self, Head};
+use crate::reply::{Answer, Failure, JSON, Reply};
+use crate::websocket;
+
+/// Docker samples once a second.
+const SAMPLE: Duration = Duration::from_secs(1);
+
+pub(crate) async fn attach(call: Call) -> Answer {
+    let options = attach_options(&call);
+    // Clients read this answer by hand: failures are plain text behind a bare head.
+    let ticket = match call.engine.container_attach(&call.name, options).await {
+        Ok(ticket) => ticket,
+        Err(error) => return Ok(raw_failure(error.into())),
+    };
+    let content_type = handover::content_type(&call, ticket.multiplexed(), call.upgrades());
+    let head = Head::raw_stream(&call, content_type);
+    handover::deliver(&call, ticket, head).await
+}
+
+fn attach_options(call: &Call) -> AttachOptions {
+    AttachOptions {
+        stdin: call.query.flag("stdin"),
+        stdout: call.query.flag("stdout"),
+        stderr: call.query.flag("stderr"),
+        logs: call.query.flag("logs"),
+        stream: call.query.flag("stream"),
+        detach_keys: call.query.text("detachKeys").to_owned(),
+    }
+}
+
+fn raw_failure(failure: Failure) -> Reply {
+    let body = Body::whole(format!("{}\r\n", failure.message));
+    let content_type = Some(RAW);
+    Reply::Response { status: failure.status, content_type, headers: Vec::new(), body }.with("Connection", "close")
+}
+
+pub(crate) async fn attach_websocket(call: Call) -> Answer {
+    let accept = websocket::accept_key(&call)?;
+    let mut options = attach_options(&call);
+    if call.before(42) {
+        // They could not choose: all streams.
+        (options.stdin, options.stdout, options.stderr) = (true, true, true);
+    }
+    let ticket = call.engine.container_attach(&call.name, options).await?;
+    websocket::deliver(&call, ticket, &accept).await
+}
+
+pub(crate) async fn logs(call: Call) -> Answer {
+    let (stdout, stderr) = (call.query.flag("stdout"), call.query.flag("stderr"));
+    if !stdout && !stderr {
+        return Err(Failure::invalid("Bad parameters: you must choose at least one stream"));
+    }
+    let query = LogQuery {
+        stdout,
+        stderr,
+        since: call.query.time("since")?,
+        until: call.query.time("until")?,
+        // "all", nothing and what is no number mean everything.
+        tail: call.query.text("tail").parse().ok(),
+        follow: call.query.flag("follow"),
+        timestamps: call.query.flag("timestamps"),
+        details: call.query.flag("details"),
+        // The engine knows whether there is a terminal.
+        multiplexed: false,
+    };
+    let ticket = call.engine.container_logs(&call.name, query).await?;
+    let known = !call.before(42);
+    let content_type = if ticket.multiplexed() && known { MULTIPLEXED } else { RAW };
+    handover::deliver(&call, ticket, Head::until_close(content_type)).await
+}
+
+pub(crate) async fn wait(call: Call) -> Answer {
+    let condition = match call.before(30) {
+        true => WaitCondition::NotRunning,
+        false => call.query.text("condition").parse().map_err(|text: String| Failure::invalid(text))?,
+    };
+    match call.engine.container_wait(&call.name, condition).await? {
+        WaitOutcome::Ready(exit) => {
+            Reply::json(&api::container::WaitResponse { status_code: exit.code, error: None })
+        }
+        WaitOutcome::Ticket(ticket) => handover::deliver(&call, ticket, Head::until_close(JSON)).await,
+    }
+}
+
+pub(crate) async fn stats(call: Call) -> Answer {
+    let stream = call.query.flag_or("stream", true);
+    let one_shot = call.query.flag("one-shot") && !call.before(41);
+    if stream && one_shot {
+        return Err(Failure::invalid("cannot have stream=true and one-shot=true"));
+    }
+    let mut sample = call.engine.container_stats(&call.name).await?;
+    if one_shot || (!stream && !is_running(&sample)) {
+        return Reply::json(&sample);
+    }
+    if !stream {
+        tokio::time::sleep(SAMPLE).await;
+        let next = call.engine.container_stats(&call.name).await?;
+        return Reply::json(&after(next, &sample));
+    }
+    let (sender, body) = Body::pieces();
+    tokio::spawn(async move {
+        let mut clock = tokio::time::interval(SAMPLE);
+        loop {
+            tokio::select! {
+                _ = clock.tick() => {}
+                () = sender.closed() => return,
+            }
+            // A container that is gone ends the stream.
+            let Ok(next) = call.engine.container_stats(&call.name).await else { return };
+            let next = after(next, &sample);
+            let line = api::json::to_vec(&next).unwrap_or_default();
+            if sender.send(Ok(line.into())).await.is_err() {
+                return;
+            }
+            sample = next;
+        }
+    });
+    Ok(Reply::stream(JSON, body))
+}
+
+fn is_running(sample: &api::container::Stats) -> bool {
+    sample.read != api::container::NEVER
+}
+
+/// The sample with what came before it.
+fn after(next: api::container::Stats, before: &api::container::Stats) -> api::container::Stats {
+    api::container::Stats { preread: before.read.clone(), precpu_stats: before.cpu_stats.clone(), ..next }
+}

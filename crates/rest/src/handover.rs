@@ -1,0 +1,61 @@
+//! Taking a client's socket out of HTTP and handing it to the engine.
+//!
+//! The response's head is built here, because only this side knows what the client asked for; whoever serves the
+//! body writes the head first. Bodies of this kind end with the connection.
+
+use api::stream::{MULTIPLEXED, RAW};
+use api::version::HEADERS;
+use engine::{Client, Ticket};
+
+use crate::call::Call;
+use crate::reply::{Answer, Failure, Reply};
+
+/// The head of a response that is written by somebody else.
+pub(crate) struct Head(String);
+
+impl Head {
+    /// 101 where the client wants to upgrade, else 200 with the bytes right behind it, as the first clients expect.
+    pub(crate) fn raw_stream(call: &Call, content_type: &str) -> Head {
+        Head(match call.upgrades() {
+            true => format!(
+                "HTTP/1.1 101 UPGRADED\r\nContent-Type: {content_type}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n"
+            ),
+            false => format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\n"),
+        })
+    }
+
+    /// An ordinary response whose body ends when the connection does.
+    pub(crate) fn until_close(content_type: &str) -> Head {
+        Head(format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n")).standard()
+    }
+
+    /// Adds the headers of every response.
+    pub(crate) fn standard(mut self) -> Head {
+        for (name, value) in HEADERS {
+            self.0.push_str(&format!("{name}: {value}\r\n"));
+        }
+        self
+    }
+
+    pub(crate) fn finish(mut self) -> Vec<u8> {
+        self.0.push_str("\r\n");
+        self.0.into_bytes()
+    }
+}
+
+/// Multiplexed streams are announced as such only to clients that know the type.
+pub(crate) fn content_type(call: &Call, multiplexed: bool, known: bool) -> &'static str {
+    if multiplexed && known && !call.before(42) { MULTIPLEXED } else { RAW }
+}
+
+/// Gives the client of `call` to the holder of `ticket`.
+pub(crate) async fn deliver(call: &Call, ticket: Ticket, head: Head) -> Answer {
+    let taken = call.seat.take().ok_or_else(|| Failure::invalid("the request's body was not read to its end"))?;
+    let socket = taken.stream.into_descriptor().map_err(|error| Failure::system(format!("cannot take the connection: {error}")))?;
+    let client = Client { socket, preface: head.finish(), unread: taken.unread };
+    if let Err(error) = ticket.deliver(client).await {
+        // Too late for a status: the client has seen the connection close.
+        tracing::warn!(%error, "a client was lost on its way to its container");
+    }
+    Ok(Reply::Taken)
+}
