@@ -12,20 +12,30 @@
 //! whoever needs an image kept says so.
 
 pub mod archive;
+mod changes;
+mod commit;
 mod compression;
+pub mod embedded;
 mod error;
 pub mod images;
 pub mod layers;
+mod load;
 mod paths;
 mod progress;
 pub mod pull;
+mod push;
 pub mod registry;
+mod retry;
+mod save;
 mod snapshots;
 
+pub use changes::Change;
+pub use commit::{Commit, Import};
 pub use compression::{Compression, Decoder};
 pub use error::{Error, Kind};
 pub use images::{Arrival, Image, Images, Names};
 pub use layers::{Layer, Layers, Unpacked};
+pub use load::Loaded;
 pub use paths::Paths;
 pub use progress::{Progress, STRIDE, Sink, Step};
 pub use snapshots::{Gone, OVERLAY_OPTIONS, Snapshot, Snapshots};

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 
-pub use linux::entry::Time;
+pub(crate) use linux::entry::Time;
 
 /// A member: its name, what it is, and its attributes. A file's bytes follow separately.
 #[derive(Debug, Clone, PartialEq, Eq)]

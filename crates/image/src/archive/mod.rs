@@ -16,7 +16,9 @@ mod walk;
 mod writer;
 
 pub use entry::{Content, Entry, Segment};
+pub(crate) use extract::{OPAQUE_XATTR, clean};
 pub use extract::{Extract, Extracted, Ownership, Replace, extract_into};
 pub use reader::{Limits, Reader};
+pub(crate) use walk::archive_layer;
 pub use walk::{archive_path, archive_tree};
 pub use writer::Writer;

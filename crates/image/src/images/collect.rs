@@ -16,13 +16,6 @@ use crate::layers::Scratch;
 /// How long what an interrupted pull has fetched waits to be used. A person tries again the same day or starts afresh.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
-/// Deleted in the background.
-#[derive(Default)]
-struct Gone {
-    blobs: Vec<Detached>,
-    directories: Vec<Scratch>,
-}
-
 impl Images {
     /// Deletes those of `candidates` that no image, snapshot or lease needs. Returns the digests that are gone.
     pub(super) fn collect(&self, candidates: HashSet<Digest>) -> Result<Vec<Digest>, Error> {
@@ -31,15 +24,21 @@ impl Images {
             let free: Vec<Digest> =
                 candidates.into_iter().filter(|d| !needed.contains(d) && !held.contains(d)).collect();
             let layers: Vec<Digest> = free.iter().filter(|d| self.layers().contains(d)).cloned().collect();
-            let mut gone = Gone { directories: self.layers().detach(&layers)?, blobs: Vec::new() };
+            let directories: Vec<Scratch> = self.layers().detach(&layers)?;
+            let mut blobs: Vec<Detached> = Vec::new();
             for digest in &free {
-                gone.blobs.extend(self.blobs().detach(digest)?);
+                blobs.extend(self.blobs().detach(digest)?);
             }
-            Ok((free, gone))
+            Ok((free, (directories, blobs)))
         })?;
         // Nobody waits for this; what a crash leaves of it is deleted at the next start.
         std::thread::spawn(move || drop(gone));
         Ok(collected)
+    }
+
+    /// Deletes those of `digests` that turned out not to be needed.
+    pub(crate) fn collect_unused(&self, digests: HashSet<Digest>) -> Result<(), Error> {
+        self.collect(digests).map(drop)
     }
 
     /// Everything that an image or a snapshot refers to.

@@ -197,6 +197,10 @@ impl Images {
         &self.inner.snapshots
     }
 
+    pub(crate) fn records(&self) -> &Records {
+        &self.inner.records
+    }
+
     /// The image with this id.
     pub fn get(&self, id: &Digest) -> Option<Arc<Image>> {
         self.index().images.get(id).cloned()

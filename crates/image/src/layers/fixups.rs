@@ -108,7 +108,7 @@ impl Fixups {
 }
 
 /// The merged view of some layers: their detached, read-only overlay. One alone is its own view.
-fn view(layers: &[PathBuf]) -> Result<Option<Root>, Error> {
+pub(crate) fn view(layers: &[PathBuf]) -> Result<Option<Root>, Error> {
     match layers {
         [] => Ok(None),
         [only] => Ok(Some(Root::open(only)?)),
@@ -248,7 +248,7 @@ impl Repair<'_> {
 }
 
 /// What is at a path, no link followed; whiteouts are nothing.
-fn look(root: &Root, path: &Path) -> Result<Option<(OwnedFd, Metadata)>, Error> {
+pub(crate) fn look(root: &Root, path: &Path) -> Result<Option<(OwnedFd, Metadata)>, Error> {
     let (parent, name) = split(path)?;
     let directory = match root.resolve_without_links(&parent) {
         Ok(directory) => directory,

@@ -13,7 +13,7 @@
 //! A directory without a record is what a crash left: it is deleted when the store opens. A record never lacks its directory, since
 //! it is removed first.
 
-mod fixups;
+pub(crate) mod fixups;
 mod pipeline;
 
 use std::collections::{HashMap, HashSet};

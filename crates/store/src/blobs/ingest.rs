@@ -179,6 +179,11 @@ impl Fresh {
         Ok(())
     }
 
+    /// The sha256 of what is there so far.
+    pub fn digest(&self) -> Digest {
+        self.hasher.clone().finish()
+    }
+
     /// Publishes under the sha256 of all bytes.
     pub fn commit(self) -> Result<(Digest, u64), Error> {
         let digest = self.hasher.finish();
