@@ -17,6 +17,8 @@ pub enum Progress {
     Status { id: Option<String>, status: String },
     /// Something about one layer, named by twelve digits.
     Layer { id: String, step: Step },
+    /// A layer that a registry took from another of its repositories.
+    Mounted { id: String, from: String },
     /// Text for the `stream` field: what `load` has loaded.
     Stream(String),
     /// The final word of a push.

@@ -15,7 +15,6 @@
 mod fetch;
 mod flight;
 mod resolve;
-mod retry;
 mod tail;
 
 use std::collections::HashMap;
@@ -30,11 +29,11 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::registry::{Access, Credentials, Error, Kind, Registries, Session, first_answer};
+pub use crate::retry::Retry;
 use crate::{Arrival, Image, Images, Progress, Sink, Step, Unpacked};
 use fetch::Fetch;
 use flight::{Flight, Flights};
 use resolve::{Question, Resolved};
-pub use retry::Retry;
 
 /// What Docker's storage accepts.
 const MAX_LAYERS: usize = 127;
@@ -111,6 +110,14 @@ impl Pulls {
                 publishing: Mutex::new(()),
             }),
         }
+    }
+
+    pub(crate) fn images(&self) -> &Images {
+        &self.inner.images
+    }
+
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.inner.limits
     }
 
     pub fn registries(&self) -> &Registries {

@@ -21,9 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::flight::{Announce, Phase, announce};
-use super::retry::{Failures, Retry};
 use super::tail::{Position, Reader, Writer, tail};
 use crate::registry::{Error, Kind, Session};
+use crate::retry::{Failures, Retry};
 use crate::{Images, Unpacked};
 
 /// Chunks between network and disk: of some 16 KiB each, a quarter of a megabyte.

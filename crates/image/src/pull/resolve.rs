@@ -12,8 +12,8 @@ use store::blobs::{Blobs, DOCUMENT_LIMIT};
 use store::leases::Lease;
 use tokio::task::spawn_blocking;
 
-use super::retry::{Retry, retrying};
 use crate::registry::{Error, Kind, Session};
+use crate::retry::{Retry, retrying};
 
 /// An index may hold an index; deeper nests have not been seen.
 const MAX_DEPTH: usize = 3;

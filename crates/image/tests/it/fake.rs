@@ -38,6 +38,7 @@ struct State {
     faults: Vec<(String, Fault)>,
     log: Vec<Request>,
     opened: u64,
+    granted: u64,
     pace: Option<Duration>,
 }
 
@@ -390,7 +391,7 @@ fn refused(request: &Request, state: &State) -> Option<Answer> {
                 format!(",scope=\"repository:{name}:{action}\"")
             };
             (
-                format!("Bearer t-{}", state.opened),
+                format!("Bearer t-{}", state.granted),
                 format!("Bearer realm=\"{realm}\",service=\"fake\"{scope}"),
             )
         }
@@ -416,10 +417,10 @@ fn token(request: &Request, state: &mut State) -> Answer {
         let body = br#"{"details":"incorrect username or password"}"#.to_vec();
         return Answer { status: 401, headers: Vec::new(), body };
     }
-    state.opened += 1;
+    state.granted += 1;
     let body = format!(
         r#"{{"token":"t-{}","expires_in":300,"refresh_token":"{}"}}"#,
-        state.opened,
+        state.granted,
         if request.path.contains("offline_token=true") { "remembered" } else { "" }
     );
     Answer { status: 200, headers: Vec::new(), body: body.into_bytes() }

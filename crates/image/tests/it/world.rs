@@ -91,6 +91,18 @@ impl World {
         self.pulls.pull(request, sink).await.map_err(|error| error.to_string())
     }
 
+    pub(crate) async fn push(&self, name: &str, credentials: Credentials) -> Result<(), String> {
+        let told = self.told.clone();
+        let sink = Arc::new(move |progress| told.lock().unwrap().push(progress));
+        let name = name.parse().unwrap();
+        self.pulls.push(&name, &credentials, sink).await.map_err(|error| error.to_string())
+    }
+
+    /// Gives an image another name.
+    pub(crate) fn tag(&self, image: &image::Image, name: &str) {
+        self.images.tag(&image.id, &name.parse().unwrap()).unwrap();
+    }
+
     /// What was said since the last time, positions left out.
     pub(crate) fn told(&self) -> Vec<String> {
         let mut lines: Vec<String> = Vec::new();

@@ -1,0 +1,113 @@
+//! The same against Debian's `docker-registry`, where it is installed: what a real registry thinks of us.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use image::registry::Credentials;
+
+use crate::fake::Fake;
+use crate::world::{Directory, Packing, World, layer, noise, publish};
+
+struct Distribution {
+    child: Child,
+    address: String,
+    _directory: Directory,
+}
+
+impl Drop for Distribution {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a registry with its data below a directory of its own; `None`, and a note, where there is none.
+async fn distribution() -> Option<Distribution> {
+    const PROGRAM: &str = "/usr/bin/docker-registry";
+    if !std::path::Path::new(PROGRAM).exists() {
+        println!("skipped: {PROGRAM} is missing (Debian package docker-registry)");
+        return None;
+    }
+    let directory = Directory::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let address = format!("127.0.0.1:{port}");
+    let configuration = format!(
+        "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n",
+        directory.0.display()
+    );
+    let path = directory.0.join("config.yml");
+    std::fs::write(&path, configuration).unwrap();
+    let child = Command::new(PROGRAM)
+        .arg("serve")
+        .arg(&path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let distribution = Distribution { child, address, _directory: directory };
+    for _ in 0..500 {
+        if tokio::net::TcpStream::connect(&distribution.address).await.is_ok() {
+            return Some(distribution);
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{PROGRAM} did not begin to listen");
+}
+
+#[tokio::test]
+async fn there_and_back() {
+    let Some(registry) = distribution().await else { return };
+    let (fake, world) = (Fake::start().await, World::new());
+    let layers = [
+        layer("text", b"hello", Packing::Gzip),
+        layer("noise", &noise(3_000_000), Packing::Zstd),
+        layer("plain", b"plain", Packing::Plain),
+    ];
+    publish(&fake, "app", "latest", "amd64", &layers);
+    let pulled = world.pull(&fake.name("app")).await.unwrap();
+    for name in ["one/app:v1", "two/app:v1"] {
+        let name = format!("{}/{name}", registry.address);
+        world.tag(&pulled.image, &name);
+        world.push(&name, Credentials::Anonymous).await.unwrap();
+    }
+    let told = world.told();
+    let mounted = format!("from: \"{}/one/app\"", registry.address);
+    assert!(told.iter().any(|line| line.contains(&mounted)), "{told:?}");
+
+    let other = World::new();
+    let back = other.pull(&format!("{}/two/app:v1", registry.address)).await.unwrap();
+    assert_eq!(
+        (back.image.id.clone(), back.top.digest.clone()),
+        (pulled.image.id.clone(), pulled.top.digest.clone())
+    );
+    assert_eq!(other.file(&back.image, "text").as_deref(), Some("hello"));
+
+    let error = other.pull(&format!("{}/two/app:v2", registry.address)).await.unwrap_err();
+    let name = format!("{}/two/app:v2", registry.address);
+    assert_eq!(error, format!("manifest for {name} not found: manifest unknown: manifest unknown"));
+    let name = format!("{}/two/app", registry.address).parse().unwrap();
+    assert_eq!(other.pulls.tags(&name, &Credentials::Anonymous).await.unwrap(), ["v1"]);
+}
+
+#[tokio::test]
+async fn interrupted_and_continued() {
+    let Some(registry) = distribution().await else { return };
+    let (fake, world) = (Fake::start().await, World::new());
+    let large = layer("noise", &noise(4_000_000), Packing::Plain);
+    let blob = large.descriptor().digest;
+    publish(&fake, "app", "latest", "amd64", &[large]);
+    let pulled = world.pull(&fake.name("app")).await.unwrap();
+    let name = format!("{}/app:v1", registry.address);
+    world.tag(&pulled.image, &name);
+    world.push(&name, Credentials::Anonymous).await.unwrap();
+
+    // What an earlier pull has left: the first half.
+    let other = World::new();
+    let content = std::fs::read(world.images.blobs().path(&blob)).unwrap();
+    let mut ingest = other.images.blobs().ingest(&blob, content.len() as u64).unwrap();
+    ingest.write(&content[..content.len() / 2]).unwrap();
+    drop(ingest);
+    other.pull(&name).await.unwrap();
+    assert!(other.images.blobs().contains(&blob));
+}
