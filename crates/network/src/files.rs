@@ -39,7 +39,9 @@ impl Resolution {
             match words.next() {
                 Some("nameserver") => {
                     // A zone (`fe80::1%eth0`) means nothing in another namespace: such servers are left out.
-                    resolution.servers.extend(words.next().and_then(|address| address.parse::<IpAddr>().ok()));
+                    resolution
+                        .servers
+                        .extend(words.next().and_then(|address| address.parse::<IpAddr>().ok()));
                 }
                 // The last of these lines counts.
                 Some("search" | "domain") => resolution.search = words.map(str::to_owned).collect(),

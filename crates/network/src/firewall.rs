@@ -22,9 +22,12 @@ use linux::Errno;
 use linux::inet::Transport;
 use linux::netlink::Socket;
 use linux::nftables::expression::{
-    Base, Conntrack, DESTINATION_TRANSLATED, ESTABLISHED, Expression as E, FIRST, Meta, RELATED, Register, Translation,
+    Base, Conntrack, DESTINATION_TRANSLATED, ESTABLISHED, Expression as E, FIRST, Meta, RELATED, Register,
+    Translation,
 };
-use linux::nftables::{Batch, ChainType, Data, Element, Field, Hook, Policy, Set, TableFamily, Values, Verdict};
+use linux::nftables::{
+    Batch, ChainType, Data, Element, Field, Hook, Policy, Set, TableFamily, Values, Verdict,
+};
 
 pub(crate) const FAMILY: TableFamily = TableFamily::Inet;
 
@@ -67,8 +70,12 @@ const fn map(name: &'static str, key: &'static [Field], value: &'static [Field])
 
 const BRIDGES: Set = set("bridges", &[Field::Interface]);
 const INTERNAL: Set = set("internal", &[Field::Interface]);
-const WITHIN: Set =
-    Set { name: "within", key: &[Field::Interface, Field::Interface], values: Values::Verdicts, interval: false };
+const WITHIN: Set = Set {
+    name: "within",
+    key: &[Field::Interface, Field::Interface],
+    values: Values::Verdicts,
+    interval: false,
+};
 
 /// The sets, and where in a packet things are, of one internet protocol.
 struct Protocol {
@@ -307,9 +314,13 @@ fn rules() -> Vec<(&'static str, Vec<E>)> {
     rules.extend(["prerouting", "output"].map(|chain| (chain, to_published())));
     rules.extend(published().map(|rule| ("published", rule)));
     rules.extend([Meta::InputInterface, Meta::OutputInterface].map(|side| {
-        let rule = vec![E::Meta(side, FIRST), E::In(FIRST, BRIDGES.name), E::Do(Verdict::Jump("guard".into()))];
+        let rule =
+            vec![E::Meta(side, FIRST), E::In(FIRST, BRIDGES.name), E::Do(Verdict::Jump("guard".into()))];
         ("forward", rule)
     }));
+    rules.extend(
+        [Meta::InputInterface, Meta::OutputInterface].map(|side| ("forward", of_other_engines(side))),
+    );
     rules.extend(guard().map(|rule| ("guard", rule)));
     rules.push(("postrouting", from_loopback()));
     rules.extend(leaving(&V4).into_iter().chain(leaving(&V6)).map(|rule| ("postrouting", rule)));
@@ -389,7 +400,12 @@ fn to_target(protocol: &Protocol, word: u32, map: &'static str) -> [E; 4] {
     const DESTINATION_PORT: u32 = 2;
     [
         E::Meta(Meta::Protocol, Register::word(word)),
-        E::Payload { base: Base::Transport, offset: DESTINATION_PORT, length: 2, to: Register::word(word + 1) },
+        E::Payload {
+            base: Base::Transport,
+            offset: DESTINATION_PORT,
+            length: 2,
+            to: Register::word(word + 1),
+        },
         E::Map { key: FIRST, map, to: FIRST },
         E::Nat {
             kind: Translation::Destination,
@@ -405,6 +421,12 @@ fn any_bit(what: Conntrack, bits: u32) -> [E; 3] {
     [E::Conntrack(what, FIRST), E::Mask(FIRST, bits), E::NotEqual(FIRST, vec![0; 4])]
 }
 
+/// `iifname "wh*" accept`: bridges of other engines are theirs to guard, whatever this table's policy is for the rest.
+fn of_other_engines(side: Meta) -> Vec<E> {
+    const PREFIX: &[u8] = b"wh";
+    vec![E::Meta(side, FIRST), E::Equal(FIRST, PREFIX.to_vec()), E::Do(Verdict::Accept)]
+}
+
 /// What packets from or to a bridge go through.
 fn guard() -> [Vec<E>; 7] {
     let with = |parts: &[E], verdict: Verdict| {
@@ -412,7 +434,8 @@ fn guard() -> [Vec<E>; 7] {
         rule.push(E::Do(verdict));
         rule
     };
-    let interfaces = [E::Meta(Meta::InputInterface, FIRST), E::Meta(Meta::OutputInterface, Register::word(4))];
+    let interfaces =
+        [E::Meta(Meta::InputInterface, FIRST), E::Meta(Meta::OutputInterface, Register::word(4))];
     let from_internal = [E::Meta(Meta::InputInterface, FIRST), E::In(FIRST, INTERNAL.name)];
     let mut published = any_bit(Conntrack::Status, DESTINATION_TRANSLATED).to_vec();
     published.extend([E::Meta(Meta::InputInterface, FIRST), E::NotIn(FIRST, INTERNAL.name)]);

@@ -20,7 +20,11 @@ const COMMENT: u8 = 0;
 #[derive(Debug, PartialEq, Eq)]
 enum Obstacle<'a> {
     /// Rules go to the head of this chain.
-    Exception { family: TableFamily, table: &'a str, chain: &'a str },
+    Exception {
+        family: TableFamily,
+        table: &'a str,
+        chain: &'a str,
+    },
     Warning(String),
 }
 
@@ -44,9 +48,11 @@ pub(crate) fn update(socket: &mut Socket, own_table: &str, bridges: &[&str]) -> 
 }
 
 fn obstacles<'a>(chains: &'a [Chain]) -> Vec<Obstacle<'a>> {
-    let drops = |chain: &&Chain| chain.hook == Some(Hook::Forward as u32) && chain.policy == Some(Policy::Drop);
+    let drops =
+        |chain: &&Chain| chain.hook == Some(Hook::Forward as u32) && chain.policy == Some(Policy::Drop);
     let obstacle = |chain: &'a Chain| {
-        let is_iptables = chain.table == "filter" && chain.name == "FORWARD" && chain.family != TableFamily::Inet;
+        let is_iptables =
+            chain.table == "filter" && chain.name == "FORWARD" && chain.family != TableFamily::Inet;
         if !is_iptables {
             let Chain { table, name, family, .. } = chain;
             let family = family.name();
@@ -78,7 +84,9 @@ fn except(
     let mut present = Vec::new();
     let mut batch = Batch::new(family, table);
     for rule in nftables::rules(socket, family, table, chain)? {
-        let Some(bridge) = comment(&rule.mark).and_then(|comment| comment.strip_prefix(&ours)) else { continue };
+        let Some(bridge) = comment(&rule.mark).and_then(|comment| comment.strip_prefix(&ours)) else {
+            continue;
+        };
         if bridges.contains(&bridge) {
             present.push(bridge.to_owned());
         } else {

@@ -228,7 +228,12 @@ impl Host {
         };
         match retire(&mut socket) {
             // Gone already, or on its way.
-            Err(error) if !matches!(error.errno(), Errno::NODEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NETDOWN) => {
+            Err(error)
+                if !matches!(
+                    error.errno(),
+                    Errno::NODEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NETDOWN
+                ) =>
+            {
                 Err(Error::kernel("cannot retire a bridge port", error))
             }
             _ => Ok(()),
@@ -246,7 +251,12 @@ impl Host {
     }
 
     /// Lead the default routes of a namespace over one of its interfaces; no gateways, no default routes.
-    pub fn set_default_routes(&self, namespace: &Namespace, interface: &str, gateways: &[IpAddr]) -> Result<()> {
+    pub fn set_default_routes(
+        &self,
+        namespace: &Namespace,
+        interface: &str,
+        gateways: &[IpAddr],
+    ) -> Result<()> {
         let mut socket = namespace.route();
         let mut routes = || {
             for v6 in [false, true] {
@@ -256,7 +266,9 @@ impl Host {
                         socket.request(vec![route::set_default(*gateway, index)])?;
                     }
                     None => match socket.request(vec![route::delete_default(v6)]) {
-                        Err(error) if !matches!(error.errno(), Errno::SRCH | Errno::AFNOSUPPORT) => return Err(error),
+                        Err(error) if !matches!(error.errno(), Errno::SRCH | Errno::AFNOSUPPORT) => {
+                            return Err(error);
+                        }
                         _ => {}
                     },
                 }
@@ -293,7 +305,8 @@ impl Host {
                 ports.iter().any(|one| one.transport.number() == protocol && one.host.port() == port)
             };
             self.forget(|original, _| {
-                original.protocol == Transport::Udp.number() && is_new(original.protocol, original.destination_port)
+                original.protocol == Transport::Udp.number()
+                    && is_new(original.protocol, original.destination_port)
             })?;
         }
         Ok(())
@@ -310,12 +323,15 @@ impl Host {
     /// Forget connections from and to addresses that are nobody's any more. Lists all connections of the host: to be
     /// done after the reply.
     pub fn forget_connections(&self, addresses: &[IpAddr]) -> Result<()> {
-        self.forget(|original, reply| addresses.contains(&original.source) || addresses.contains(&reply.source))
+        self.forget(|original, reply| {
+            addresses.contains(&original.source) || addresses.contains(&reply.source)
+        })
     }
 
     /// The networks that the host has routes to, but for the default route: subnets must not overlap them.
     pub fn routes(&self) -> Result<Vec<IpNet>> {
-        let routes = route::list(&mut self.route()).map_err(|error| Error::kernel("cannot list routes", error))?;
+        let routes =
+            route::list(&mut self.route()).map_err(|error| Error::kernel("cannot list routes", error))?;
         let net = |route: &route::Route| IpNet::new(route.destination, route.prefix).ok();
         Ok(routes.iter().filter(|route| route.prefix > 0).filter_map(net).map(|net| net.trunc()).collect())
     }
@@ -324,7 +340,8 @@ impl Host {
     /// between two steps has left.
     pub fn remove_strays(&self, used: &[Attached], bridges: &[&str]) -> Result<()> {
         let mut socket = self.route();
-        let listed = link::list(&mut socket).map_err(|error| Error::kernel("cannot list interfaces", error))?;
+        let listed =
+            link::list(&mut socket).map_err(|error| Error::kernel("cannot list interfaces", error))?;
         for link in listed {
             if self.is_own(&link) && !used.iter().any(|one| one.host_interface == link.name) {
                 delete_quietly(&mut socket, &link.name)?;
@@ -367,7 +384,9 @@ impl Host {
     fn is_own(&self, link: &Link) -> bool {
         let digits = link.name.strip_prefix(&self.names.veth_prefix);
         link.kind.as_deref() == Some("veth")
-            && digits.is_some_and(|digits| digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            && digits.is_some_and(|digits| {
+                digits.len() == 8 && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+            })
     }
 
     fn ensure_link(&self, bridge: &Bridge) -> linux::Result<()> {
@@ -375,7 +394,13 @@ impl Host {
         let mut socket = self.route();
         let link = match link::find(&mut socket, name) {
             Ok(link) if link.kind.as_deref() == Some("bridge") => link,
-            Ok(_) => return Err(linux::Error::new("RTM_GETLINK", format_args!("{name} is no bridge"), Errno::EXIST)),
+            Ok(_) => {
+                return Err(linux::Error::new(
+                    "RTM_GETLINK",
+                    format_args!("{name} is no bridge"),
+                    Errno::EXIST,
+                ));
+            }
             Err(error) if error.is(Errno::NODEV) => {
                 socket.request(vec![link::add_bridge(name, crate::address::random_mac(), bridge.mtu)])?;
                 link::find(&mut socket, name)?
@@ -391,7 +416,9 @@ impl Host {
                 changes.push(address::delete(link.index, stale.address, stale.prefix));
             }
         }
-        changes.extend(bridge.addresses.iter().map(|net| address::add(link.index, net.addr(), net.prefix_len())));
+        changes.extend(
+            bridge.addresses.iter().map(|net| address::add(link.index, net.addr(), net.prefix_len())),
+        );
         if let Some(mtu) = bridge.mtu.filter(|mtu| *mtu != link.mtu) {
             changes.push(link::set_mtu(link.index, mtu));
         }

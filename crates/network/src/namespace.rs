@@ -86,7 +86,8 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> linux::Result<T> + Send) -> lin
 /// Write a setting under `/proc/sys`, as the calling thread's namespaces have it.
 pub(crate) fn set(key: &str, value: &str) -> linux::Result<()> {
     let path = format!("/proc/sys/{key}");
-    std::fs::write(&path, value).map_err(|error| linux::Error::from_io("write", format_args!("{path:?}, {value:?}"), &error))
+    std::fs::write(&path, value)
+        .map_err(|error| linux::Error::from_io("write", format_args!("{path:?}, {value:?}"), &error))
 }
 
 /// As [`set`]; a kernel without IPv6 lacks the setting, and needs none.
@@ -99,6 +100,7 @@ pub(crate) fn set_if_there(key: &str, value: &str) -> linux::Result<()> {
 
 pub(crate) fn get(key: &str) -> linux::Result<String> {
     let path = format!("/proc/sys/{key}");
-    let text = std::fs::read_to_string(&path).map_err(|error| linux::Error::from_io("read", format_args!("{path:?}"), &error))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| linux::Error::from_io("read", format_args!("{path:?}"), &error))?;
     Ok(text.trim().to_owned())
 }

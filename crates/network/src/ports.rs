@@ -108,7 +108,9 @@ impl Table {
                     return Ok(reserved);
                 }
                 // Another port will not help an address that the host does not have.
-                Err(error @ Error::PortRefused { errno, .. }) if errno != Errno::ADDRINUSE => return Err(error),
+                Err(error @ Error::PortRefused { errno, .. }) if errno != Errno::ADDRINUSE => {
+                    return Err(error);
+                }
                 Err(error) => failure = error,
             }
         }
@@ -118,7 +120,12 @@ impl Table {
         })
     }
 
-    fn try_port(&mut self, request: &Request, addresses: &[IpAddr], port: u16) -> Result<Vec<Reserved>, Error> {
+    fn try_port(
+        &mut self,
+        request: &Request,
+        addresses: &[IpAddr],
+        port: u16,
+    ) -> Result<Vec<Reserved>, Error> {
         let transport = request.transport;
         let mut reserved = Vec::new();
         for address in addresses {
@@ -154,7 +161,8 @@ impl Table {
         let range = parse_range(&setting("net/ipv4/ip_local_port_range")).unwrap_or(FALLBACK_RANGE);
         let reserved = parse_list(&setting("net/ipv4/ip_local_reserved_ports"));
         let (first, last) = (*range.start(), *range.end());
-        let start = self.last.filter(|port| range.contains(port) && *port < last).map_or(first, |port| port + 1);
+        let start =
+            self.last.filter(|port| range.contains(port) && *port < last).map_or(first, |port| port + 1);
         let usable = |port: &u16| !reserved.iter().any(|range| range.contains(port));
         (start..=last).chain(first..start).filter(usable).collect()
     }
@@ -164,7 +172,7 @@ fn has_ipv6() -> bool {
     namespace::get("net/ipv6/conf/all/disable_ipv6").is_ok_and(|disabled| disabled == "0")
 }
 
-/// `32768	60999`
+/// Two numbers with blanks between them.
 fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
     let mut numbers = text.split_whitespace().map(str::parse);
     let (first, last) = (numbers.next()?.ok()?, numbers.next()?.ok()?);

@@ -106,7 +106,8 @@ fn name(message: &[u8], start: usize) -> Option<(String, usize)> {
         if !text.is_empty() {
             text.push('.');
         }
-        let plain = |byte: u8| if byte.is_ascii_graphic() && byte != b'.' { byte.to_ascii_lowercase() } else { b'?' };
+        let plain =
+            |byte: u8| if byte.is_ascii_graphic() && byte != b'.' { byte.to_ascii_lowercase() } else { b'?' };
         text.extend(message.get(at..at + length)?.iter().map(|byte| char::from(plain(*byte))));
         at += length;
     }
@@ -162,7 +163,13 @@ fn labels(name: &str) -> Vec<u8> {
 
 /// An answer to a question that was understood. What does not fit within `limit` is left out, and the answer says so:
 /// the client asks again over TCP.
-pub(super) fn answer(message: &[u8], question: &Question, code: Code, records: &[Record], limit: usize) -> Vec<u8> {
+pub(super) fn answer(
+    message: &[u8],
+    question: &Question,
+    code: Code,
+    records: &[Record],
+    limit: usize,
+) -> Vec<u8> {
     let mut out = message[..question.end].to_vec();
     set_head(&mut out, code);
     let reserve = if question.extended { 11 } else { 0 };
@@ -284,7 +291,8 @@ pub(super) mod tests {
     fn answers_carry_what_fits() {
         let message = ask("web", A, None);
         let question = parsed(&message);
-        let records: Vec<Record> = (0..100).map(|i| Record::Address(Ipv4Addr::new(10, 0, 0, i).into())).collect();
+        let records: Vec<Record> =
+            (0..100).map(|i| Record::Address(Ipv4Addr::new(10, 0, 0, i).into())).collect();
         let cut = answer(&message, &question, Code::NoError, &records, 512);
         assert!(cut.len() <= 512);
         assert_eq!(cut[2] & 0x02, 0x02);
@@ -299,7 +307,9 @@ pub(super) mod tests {
         assert_eq!(reverse_address("2.0.18.172.in-addr.arpa"), Some("172.18.0.2".parse().unwrap()));
         let six = "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
         assert_eq!(reverse_address(six), Some("fd00::2".parse().unwrap()));
-        for wrong in ["1.2.3.in-addr.arpa", "1.2.3.4.5.in-addr.arpa", "300.1.1.1.in-addr.arpa", "web", "1.ip6.arpa"] {
+        for wrong in
+            ["1.2.3.in-addr.arpa", "1.2.3.4.5.in-addr.arpa", "300.1.1.1.in-addr.arpa", "web", "1.ip6.arpa"]
+        {
             assert_eq!(reverse_address(wrong), None, "{wrong}");
         }
     }

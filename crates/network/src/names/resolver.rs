@@ -218,8 +218,14 @@ impl Resolver {
             let token = self.token();
             if self.poll.add(&stream, token, Interest::READ).is_ok() {
                 let deadline = Instant::now() + IDLE;
-                let client =
-                    Client { stream, received: Vec::new(), unsent: Vec::new(), asked: 0, ended: false, deadline };
+                let client = Client {
+                    stream,
+                    received: Vec::new(),
+                    unsent: Vec::new(),
+                    asked: 0,
+                    ended: false,
+                    deadline,
+                };
                 self.clients.insert(token, client);
             }
         }
@@ -366,7 +372,9 @@ fn listen_inside() -> linux::Result<(UdpSocket, TcpListener)> {
     inet::listen(&tcp)?;
     let tcp = TcpListener::from(tcp);
     let port = |address: std::io::Result<SocketAddr>| {
-        address.map(|address| address.port()).map_err(|error| linux::Error::from_io("getsockname", "", &error))
+        address
+            .map(|address| address.port())
+            .map_err(|error| linux::Error::from_io("getsockname", "", &error))
     };
     let mut batch = Batch::new(TableFamily::Inet, TABLE);
     // Made before it is deleted, so that there is something to delete.
@@ -428,7 +436,9 @@ mod tests {
 
     fn answers(decision: &Decision) -> Option<(u8, u16)> {
         match decision {
-            Decision::Answer(answer) => Some((message::code(answer), u16::from_be_bytes([answer[6], answer[7]]))),
+            Decision::Answer(answer) => {
+                Some((message::code(answer), u16::from_be_bytes([answer[6], answer[7]])))
+            }
             _ => None,
         }
     }

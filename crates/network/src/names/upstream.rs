@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use linux::inet::{self, Transport};
 use linux::poll::{Interest, Poll, Token};
 
-use super::message::{self, Code};
 use super::Config;
+use super::message::{self, Code};
 
 /// Servers tried, as in resolv.conf(5).
 const MAX_SERVERS: usize = 3;
@@ -67,7 +67,13 @@ impl Query {
     }
 
     /// Ask the next server that can be asked. False when there is none left.
-    pub(super) fn ask(&mut self, config: &Config, namespace: BorrowedFd<'_>, poll: &Poll, token: Token) -> bool {
+    pub(super) fn ask(
+        &mut self,
+        config: &Config,
+        namespace: BorrowedFd<'_>,
+        poll: &Poll,
+        token: Token,
+    ) -> bool {
         let inside = !config.inside.is_empty();
         let servers = if inside { &config.inside } else { &config.upstreams };
         while let Some(server) = servers.get(self.next).filter(|_| self.next < MAX_SERVERS) {
@@ -120,7 +126,9 @@ impl Query {
             }
         };
         match answer {
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Outcome::Waiting,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                Outcome::Waiting
+            }
             Err(_) => Outcome::Failed,
             Ok(answer) => self.judge(answer),
         }

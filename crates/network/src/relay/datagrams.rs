@@ -29,7 +29,8 @@ impl Relays {
             let target = *target;
             let Ok((length, client)) = socket.recv_from(&mut self.scratch) else { return };
             let known = self.flows.iter().find(|(_, flow)| flow.port == port && flow.client == client);
-            let Some(token) = known.map(|(token, _)| *token).or_else(|| self.open_flow(port, client, target)) else {
+            let Some(token) = known.map(|(token, _)| *token).or_else(|| self.open_flow(port, client, target))
+            else {
                 continue;
             };
             if let Some(flow) = self.flows.get_mut(&token) {

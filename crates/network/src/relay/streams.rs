@@ -64,7 +64,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    pub(super) fn open(client: TcpStream, target: SocketAddr, poll: &Poll, token: Token) -> linux::Result<Connection> {
+    pub(super) fn open(
+        client: TcpStream,
+        target: SocketAddr,
+        poll: &Poll,
+        token: Token,
+    ) -> linux::Result<Connection> {
         linux::fd::set_nonblocking(&client, true)?;
         let server = TcpStream::from(inet::connect(target)?);
         // Small writes pass as they come; failing to say so only delays them.
@@ -125,8 +130,10 @@ impl Connection {
     }
 
     fn register(&mut self, poll: &Poll, token: Token) -> linux::Result<()> {
-        let client = Interest { read: self.to_server.wants_read(), write: !self.to_client.pending.is_empty() };
-        let server = Interest { read: self.to_client.wants_read(), write: !self.to_server.pending.is_empty() };
+        let client =
+            Interest { read: self.to_server.wants_read(), write: !self.to_client.pending.is_empty() };
+        let server =
+            Interest { read: self.to_client.wants_read(), write: !self.to_server.pending.is_empty() };
         self.client.register(poll, token, client)?;
         self.server.register(poll, token | 1, server)
     }

@@ -1,0 +1,8 @@
+//! The network on the real kernel: every test in a host of its own (a network namespace), with real packets.
+//!
+//! Needs root, `ip`, `nft` and `iptables` (the tests look with other eyes than the product).
+
+mod names;
+mod ports;
+mod reach;
+mod world;
