@@ -35,7 +35,11 @@ pub(crate) fn encode(message: &impl Serialize, descriptors: usize) -> io::Result
 }
 
 /// Sends one frame on a blocking socket.
-pub(crate) fn send(socket: impl AsFd, message: &impl Serialize, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+pub(crate) fn send(
+    socket: impl AsFd,
+    message: &impl Serialize,
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let bytes = encode(message, descriptors.len())?;
     let mut groups = descriptors.chunks(MAX_PASSED).peekable();
     let mut sent = 0;

@@ -160,7 +160,8 @@ mod tests {
     #[test]
     fn three_failures_make_it_unhealthy_and_one_success_well() {
         let states = run(&mut monitor(0), &[(1, 1), (1, 2), (1, 3), (1, 4), (0, 5), (2, 6)]);
-        let expected = [(Starting, 1), (Starting, 2), (Unhealthy, 3), (Unhealthy, 4), (Healthy, 0), (Healthy, 1)];
+        let expected =
+            [(Starting, 1), (Starting, 2), (Unhealthy, 3), (Unhealthy, 4), (Healthy, 0), (Healthy, 1)];
         assert_eq!(states, expected);
     }
 
@@ -192,8 +193,17 @@ mod tests {
 
     #[test]
     fn durations_read_as_in_go() {
-        let cases = [(0, "0s"), (1, "1ns"), (1_500, "1.5µs"), (250_000_000, "250ms"), (SECOND, "1s"), (3 * SECOND / 2, "1.5s")];
-        for (nanos, text) in cases.into_iter().chain([(30 * SECOND, "30s"), (90 * SECOND, "1m30s"), (3600 * SECOND, "1h0m0s")]) {
+        let cases = [
+            (0, "0s"),
+            (1, "1ns"),
+            (1_500, "1.5µs"),
+            (250_000_000, "250ms"),
+            (SECOND, "1s"),
+            (3 * SECOND / 2, "1.5s"),
+        ];
+        for (nanos, text) in
+            cases.into_iter().chain([(30 * SECOND, "30s"), (90 * SECOND, "1m30s"), (3600 * SECOND, "1h0m0s")])
+        {
             assert_eq!(go_duration(Duration::from_nanos(nanos)), text);
         }
     }

@@ -40,7 +40,14 @@ impl Journal {
         let path = paths::journal(runtime_dir);
         let _ = std::fs::remove_file(&path);
         let file = open(&path)?;
-        Ok(Journal { path, file, size: 0, pending: Vec::new(), incarnation: incarnation.to_owned(), sequence: 0 })
+        Ok(Journal {
+            path,
+            file,
+            size: 0,
+            pending: Vec::new(),
+            incarnation: incarnation.to_owned(),
+            sequence: 0,
+        })
     }
 
     pub fn sequence(&self) -> u64 {
@@ -98,7 +105,8 @@ impl Journal {
     /// Events above `after`, oldest first.
     pub fn since(&self, after: u64) -> io::Result<Vec<Event>> {
         let mut events = read_file(&self.path)?;
-        let pending = self.pending.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
+        let pending =
+            self.pending.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok());
         events.extend(pending);
         events.retain(|event| event.sequence > after);
         Ok(events)
@@ -143,7 +151,9 @@ fn read_file(path: &Path) -> io::Result<Vec<Event>> {
 
 /// Drops probes but the last few, then the oldest until the rest is at most `target` bytes long.
 fn trim(events: Vec<Event>, target: usize) -> Vec<Event> {
-    let is_probe = |event: &Event| matches!(event.what, Happening::HealthProbed { .. } | Happening::HealthStarted { .. });
+    let is_probe = |event: &Event| {
+        matches!(event.what, Happening::HealthProbed { .. } | Happening::HealthStarted { .. })
+    };
     let probes = events.iter().filter(|event| is_probe(event)).count();
     let mut surplus = probes.saturating_sub(2 * PROBES_KEPT);
     let mut kept: Vec<Event> = events
@@ -154,7 +164,8 @@ fn trim(events: Vec<Event>, target: usize) -> Vec<Event> {
             !drop
         })
         .collect();
-    let sizes: Vec<usize> = kept.iter().map(|event| serde_json::to_vec(event).map_or(0, |line| line.len() + 1)).collect();
+    let sizes: Vec<usize> =
+        kept.iter().map(|event| serde_json::to_vec(event).map_or(0, |line| line.len() + 1)).collect();
     let mut total: usize = sizes.iter().sum();
     let mut first = 0;
     while total > target && first < sizes.len() {
@@ -176,7 +187,8 @@ mod tests {
     }
 
     fn probe() -> Happening {
-        let probe = Probe { start: String::new(), end: String::new(), exit_code: 0, output: "x".repeat(4096) };
+        let probe =
+            Probe { start: String::new(), end: String::new(), exit_code: 0, output: "x".repeat(4096) };
         Happening::HealthProbed { status: HealthStatus::Healthy, failing_streak: 0, probe }
     }
 

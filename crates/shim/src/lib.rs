@@ -1,11 +1,32 @@
-//! The parent of one container.
+//! The parent of one container: its standard streams, its log, its exit, its restarts, its health, its names.
+//!
+//! The engine may come and go; what a running container needs is here. A shim is told everything in one message
+//! ([`protocol::Launch`]), starts the container through `runtime` (linked in), and serves it from one thread
+//! ([`supervise`]). Whatever happens is appended to a journal that the engine reads when it is back. Two phases
+//! end it: it announces the final exit, and stays until the engine has recorded that ([`protocol::Request::Release`]).
+//!
+//! The engine holds a [`Handle`]. Both read logs through [`log`], and [`cleanup`] deals with what a killed shim
+//! left. A shim sits in the engine's cgroup, never in its container's.
+//!
+//! *Never here*: the daemon's configuration, images, HTTP; a second thread; memory that grows with what passes
+//! through.
+
+mod frame;
+mod handle;
+mod state;
+mod supervise;
+
 pub mod clock;
-pub mod frame;
 pub mod health;
 pub mod journal;
 pub mod log;
 pub mod paths;
 pub mod protocol;
 pub mod restart;
+
+pub use handle::{Handle, LaunchError, Launched};
+pub use state::{Cleaned, cleanup};
+pub use supervise::run;
+
 #[cfg(test)]
 mod testing;

@@ -5,6 +5,7 @@
 //!   shim.sock                    requests, see `protocol`
 //!   journal                      events, one JSON document per line
 //!   state.json                   what `cleanup` needs when the shim is dead
+//!   shim.log                     what the shim itself complains about (a panic); empty as a rule
 //! <data>/containers/<id>/
 //!   <id>-json.log                the current log file …
 //!   <id>-json.log.idx            … and its time index
@@ -24,6 +25,10 @@ pub fn journal(runtime_dir: &Path) -> PathBuf {
 
 pub fn state(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("state.json")
+}
+
+pub fn complaints(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("shim.log")
 }
 
 /// A log file: 0 is the current one.

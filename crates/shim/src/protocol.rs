@@ -204,7 +204,7 @@ pub struct Names {
 }
 
 /// A client that wants the container's (or an exec's) streams. Its socket travels beside.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Attachment {
     pub stdin: bool,
     pub stdout: bool,
@@ -232,6 +232,23 @@ fn yes() -> bool {
     true
 }
 
+impl Default for Attachment {
+    /// Live, and nothing else.
+    fn default() -> Attachment {
+        Attachment {
+            stdin: false,
+            stdout: false,
+            stderr: false,
+            multiplexed: false,
+            detach_keys: Vec::new(),
+            preface: Vec::new(),
+            unread: Vec::new(),
+            replay: false,
+            live: true,
+        }
+    }
+}
+
 /// A client that waits for an exit. At that moment it is sent the body of `POST /containers/{id}/wait`
 /// (`{"StatusCode":N}`), and its socket is closed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -256,7 +273,9 @@ pub enum Request {
     /// The container's state now.
     State,
     /// Stay on this connection and send every [`Event`] with a sequence number above `after`.
-    Subscribe { after: u64 },
+    Subscribe {
+        after: u64,
+    },
     /// One descriptor: the client's socket.
     Attach(Attachment),
     /// One descriptor: the client's socket.
@@ -279,13 +298,26 @@ pub enum Request {
         #[serde(default)]
         attachment: Option<Attachment>,
     },
-    ResizeContainer { height: u16, width: u16 },
-    ResizeExec { id: String, height: u16, width: u16 },
+    ResizeContainer {
+        height: u16,
+        width: u16,
+    },
+    ResizeExec {
+        id: String,
+        height: u16,
+        width: u16,
+    },
     /// Send a signal. `final_stop`: no restart policy may bring the container back after it.
-    Signal { signal: i32, final_stop: bool },
+    Signal {
+        signal: i32,
+        final_stop: bool,
+    },
     /// Stop signal, time, SIGKILL; answered at once with `Done`; the exit comes as an event. The shim finishes
     /// this without the engine.
-    Stop { signal: Option<i32>, timeout: Option<i64> },
+    Stop {
+        signal: Option<i32>,
+        timeout: Option<i64>,
+    },
     Pause,
     Resume,
     /// New limits for a running container, new restart policy.
@@ -302,17 +334,24 @@ pub enum Request {
     /// The engine has recorded the final exit; the shim may go. `removed` tells those who wait for that. When
     /// it is false, their sockets come back with [`Reply::Done`], preface sent, for the engine to answer. Not
     /// before the final exit: until then it is refused.
-    Release { removed: bool },
+    Release {
+        removed: bool,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
-    Launched { pid: i32, started_at: String },
+    Launched {
+        pid: i32,
+        started_at: String,
+    },
     Done,
     State(Snapshot),
     /// The exec's process id on the host.
-    ExecStarted { pid: i32 },
+    ExecStarted {
+        pid: i32,
+    },
     /// The descriptor rides along.
     Root,
     Failed(Failure),
@@ -378,11 +417,19 @@ pub struct HealthState {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
-    Running { pid: i32, started_at: String, paused: bool },
+    Running {
+        pid: i32,
+        started_at: String,
+        paused: bool,
+    },
     /// Ended, and the policy brings it back.
-    Restarting { exit: Exit },
+    Restarting {
+        exit: Exit,
+    },
     /// Ended for good; the shim stays until it is released.
-    Exited { exit: Exit },
+    Exited {
+        exit: Exit,
+    },
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -412,22 +459,49 @@ pub struct Event {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Happening {
-    Started { pid: i32, restart_count: u32 },
+    Started {
+        pid: i32,
+        restart_count: u32,
+    },
     /// `restarts`: the policy brings it back, after `delay_ms`.
-    Exited { exit: Exit, restarts: bool, delay_ms: u64 },
+    Exited {
+        exit: Exit,
+        restarts: bool,
+        delay_ms: u64,
+    },
     OutOfMemory,
     Paused,
     Resumed,
     /// A signal that a client asked for was delivered.
-    Killed { signal: i32 },
-    Detached { exec: Option<String> },
-    ExecStarted { exec: String, pid: i32 },
-    ExecExited { exec: String, code: i32 },
+    Killed {
+        signal: i32,
+    },
+    Detached {
+        exec: Option<String>,
+    },
+    ExecStarted {
+        exec: String,
+        pid: i32,
+    },
+    ExecExited {
+        exec: String,
+        code: i32,
+    },
     /// A probe begins; `result` counts them from 1.
-    HealthStarted { result: u64 },
-    HealthProbed { status: HealthStatus, failing_streak: u32, probe: Probe },
+    HealthStarted {
+        result: u64,
+    },
+    HealthProbed {
+        status: HealthStatus,
+        failing_streak: u32,
+        probe: Probe,
+    },
     /// The log could not be written (a full disk); the numbers count from the start of the container.
-    LogLost { records: u64, bytes: u64, error: String },
+    LogLost {
+        records: u64,
+        bytes: u64,
+        error: String,
+    },
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -61,7 +61,10 @@ mod tests {
 
     fn delays(policy: RestartPolicy, exits: &[(i32, Duration)]) -> Vec<Option<u128>> {
         let mut restarts = Restarts::new(policy, 0);
-        exits.iter().map(|(code, ran)| restarts.decide(*code, *ran, false).map(|delay| delay.as_millis())).collect()
+        exits
+            .iter()
+            .map(|(code, ran)| restarts.decide(*code, *ran, false).map(|delay| delay.as_millis()))
+            .collect()
     }
 
     #[test]
@@ -69,7 +72,8 @@ mod tests {
         let mut exits = vec![(0, SHORT); 12];
         exits.push((0, GOOD_RUN));
         exits.push((0, SHORT));
-        let expected = [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000, 60_000, 100, 200];
+        let expected =
+            [100, 200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 51_200, 60_000, 60_000, 100, 200];
         assert_eq!(delays(RestartPolicy::Always, &exits), expected.map(Some));
     }
 
@@ -84,7 +88,9 @@ mod tests {
 
     #[test]
     fn stays_down_when_told() {
-        for policy in [RestartPolicy::Always, RestartPolicy::UnlessStopped, RestartPolicy::OnFailure { max_retries: 0 }] {
+        for policy in
+            [RestartPolicy::Always, RestartPolicy::UnlessStopped, RestartPolicy::OnFailure { max_retries: 0 }]
+        {
             assert_eq!(Restarts::new(policy, 0).decide(137, SHORT, true), None);
         }
         assert_eq!(Restarts::new(RestartPolicy::No, 0).decide(1, SHORT, false), None);

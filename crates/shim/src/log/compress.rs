@@ -27,7 +27,8 @@ impl Compression {
     pub fn start(log: &Path) -> io::Result<Compression> {
         let input = File::open(paths::log_segment(log, 1))?;
         let mut options = OpenOptions::new();
-        let output = options.create(true).write(true).truncate(true).mode(0o640).open(paths::log_compressing(log))?;
+        let output =
+            options.create(true).write(true).truncate(true).mode(0o640).open(paths::log_compressing(log))?;
         Ok(Compression { log: log.to_owned(), input, output: GzEncoder::new(output, Level::default()) })
     }
 

@@ -39,7 +39,11 @@ impl IndexWriter {
     /// once, at most [`SPACING`] and a batch. Without a usable index this file gets none, and since nobody
     /// knows its newest time then, the next file's entries skip nothing either.
     pub fn resume(path: &Path, log: &File, size: u64) -> IndexWriter {
-        Self::try_resume(path, log, size).unwrap_or(IndexWriter { file: None, next: u64::MAX, newest: i64::MAX })
+        Self::try_resume(path, log, size).unwrap_or(IndexWriter {
+            file: None,
+            next: u64::MAX,
+            newest: i64::MAX,
+        })
     }
 
     fn try_resume(path: &Path, log: &File, size: u64) -> Option<IndexWriter> {

@@ -120,7 +120,10 @@ mod tests {
     fn write(writer: &mut Writer, from: i64, to: i64) {
         for number in from..to {
             let stream = if number % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
-            writer.append(stream, &Piece { text: format!("line {number}").as_bytes(), newline: true, time: number });
+            writer.append(
+                stream,
+                &Piece { text: format!("line {number}").as_bytes(), newline: true, time: number },
+            );
             writer.flush();
         }
     }
@@ -139,7 +142,9 @@ mod tests {
     /// One log in one file, one in rotated files, one in compressed ones.
     fn kinds(dir: &Path) -> Vec<Log> {
         let mut kinds = Vec::new();
-        for (name, max_size, compress) in [("whole", None, false), ("rotated", Some(1000), false), ("compressed", Some(1000), true)] {
+        for (name, max_size, compress) in
+            [("whole", None, false), ("rotated", Some(1000), false), ("compressed", Some(1000), true)]
+        {
             let mut log = log_options(dir);
             log.path = dir.join(name);
             (log.max_size, log.max_files, log.compress) = (max_size, 100, compress);
@@ -182,7 +187,10 @@ mod tests {
             let mut output = Output::open(&log.path, all(), writer.rotations()).unwrap();
             let mut out = Vec::new();
             for from in [5, 6, 30, 31, 32, 100] {
-                assert_eq!(output.fill(&mut out, usize::MAX, writer.rotations()).unwrap(), Progress::CaughtUp);
+                assert_eq!(
+                    output.fill(&mut out, usize::MAX, writer.rotations()).unwrap(),
+                    Progress::CaughtUp
+                );
                 write(&mut writer, from, from + if from == 100 { 100 } else { 1 });
             }
             output.fill(&mut out, usize::MAX, writer.rotations()).unwrap();

@@ -59,7 +59,14 @@ impl Reader {
             Start::Tail(lines) => seek_tail(&mut segments, path, lines)?,
             Start::Since(time) => seek_since(&mut segments, path, time)?,
         }
-        Ok(Reader { path: path.to_owned(), segments, rotations, buffer: Vec::new(), used: 0, skipping: false })
+        Ok(Reader {
+            path: path.to_owned(),
+            segments,
+            rotations,
+            buffer: Vec::new(),
+            used: 0,
+            skipping: false,
+        })
     }
 
     /// The next line with its LF; `None` at the end for now. `rotations` as in [`Reader::open`].

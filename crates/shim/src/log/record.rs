@@ -177,9 +177,18 @@ mod tests {
 
     #[test]
     fn writes_dockers_bytes() {
-        assert_eq!(line(b"hello", true), "{\"log\":\"hello\\n\",\"stream\":\"stdout\",\"time\":\"2024-02-29T12:34:56.12Z\"}\n");
-        assert_eq!(line(b"part", false), "{\"log\":\"part\",\"stream\":\"stdout\",\"time\":\"2024-02-29T12:34:56.12Z\"}\n");
-        assert_eq!(line(b"", true), "{\"log\":\"\\n\",\"stream\":\"stdout\",\"time\":\"2024-02-29T12:34:56.12Z\"}\n");
+        assert_eq!(
+            line(b"hello", true),
+            "{\"log\":\"hello\\n\",\"stream\":\"stdout\",\"time\":\"2024-02-29T12:34:56.12Z\"}\n"
+        );
+        assert_eq!(
+            line(b"part", false),
+            "{\"log\":\"part\",\"stream\":\"stdout\",\"time\":\"2024-02-29T12:34:56.12Z\"}\n"
+        );
+        assert_eq!(
+            line(b"", true),
+            "{\"log\":\"\\n\",\"stream\":\"stdout\",\"time\":\"2024-02-29T12:34:56.12Z\"}\n"
+        );
     }
 
     #[test]
@@ -199,7 +208,8 @@ mod tests {
 
     #[test]
     fn reads_back_what_it_wrote() {
-        let attributes = BTreeMap::from([("k<".to_owned(), "v\"".to_owned()), ("z".to_owned(), String::new())]);
+        let attributes =
+            BTreeMap::from([("k<".to_owned(), "v\"".to_owned()), ("z".to_owned(), String::new())]);
         let encoded = encode_attributes(&attributes);
         assert_eq!(encoded, br#""attrs":{"k\u003c":"v\"","z":""},"#);
         let mut out = Vec::new();

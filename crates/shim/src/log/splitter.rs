@@ -52,6 +52,11 @@ impl Splitter {
         }
     }
 
+    /// What arrived and is not recorded yet: the beginning of a line.
+    pub fn unrecorded(&self) -> &[u8] {
+        &self.pending
+    }
+
     /// The stream has ended: what is left becomes a record without LF.
     pub fn finish(&mut self, now: i64, mut emit: impl FnMut(Piece<'_>)) {
         let time = self.cut_at.take().unwrap_or(now);
@@ -117,10 +122,12 @@ mod tests {
             text.extend(std::iter::repeat_n(b'a', length));
             text.push(b'\n');
         }
-        let whole: Vec<_> = split(&[&text]).into_iter().map(|(length, newline, _)| (length, newline)).collect();
+        let whole: Vec<_> =
+            split(&[&text]).into_iter().map(|(length, newline, _)| (length, newline)).collect();
         for size in [1, 7, 4096, 16_384, 30_000] {
             let chunks: Vec<&[u8]> = text.chunks(size).collect();
-            let pieces: Vec<_> = split(&chunks).into_iter().map(|(length, newline, _)| (length, newline)).collect();
+            let pieces: Vec<_> =
+                split(&chunks).into_iter().map(|(length, newline, _)| (length, newline)).collect();
             assert_eq!(pieces, whole, "chunks of {size}");
         }
     }

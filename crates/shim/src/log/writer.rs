@@ -251,7 +251,8 @@ mod tests {
     fn lines(writer: &mut Writer, from: usize, to: usize) {
         for number in from..to {
             let text = format!("line {number}");
-            writer.append(Stream::Stdout, &Piece { text: text.as_bytes(), newline: true, time: number as i64 });
+            writer
+                .append(Stream::Stdout, &Piece { text: text.as_bytes(), newline: true, time: number as i64 });
         }
         writer.flush();
     }
@@ -264,11 +265,18 @@ mod tests {
     fn appends_after_a_torn_line() {
         let dir = scratch("writer");
         let options = log_options(&dir);
-        std::fs::write(&options.path, "{\"log\":\"a\\n\",\"stream\":\"stdout\",\"time\":\"1970-01-01T00:00:00Z\"}\n{\"log\":\"torn").unwrap();
+        std::fs::write(
+            &options.path,
+            "{\"log\":\"a\\n\",\"stream\":\"stdout\",\"time\":\"1970-01-01T00:00:00Z\"}\n{\"log\":\"torn",
+        )
+        .unwrap();
         let mut writer = Writer::open(&options).unwrap();
         lines(&mut writer, 1, 2);
         let text = std::fs::read_to_string(&options.path).unwrap();
-        assert!(!text.contains("torn") && text.ends_with("\"time\":\"1970-01-01T00:00:00.000000001Z\"}\n"), "{text}");
+        assert!(
+            !text.contains("torn") && text.ends_with("\"time\":\"1970-01-01T00:00:00.000000001Z\"}\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -283,7 +291,10 @@ mod tests {
         assert!(paths::log_segment(&options.path, 2).exists());
         assert!(!paths::log_segment(&options.path, 3).exists());
         // 700 bytes are reached by the tenth line of 70-odd bytes.
-        assert_eq!(count(&paths::log_segment(&options.path, 1)), count(&paths::log_segment(&options.path, 2)));
+        assert_eq!(
+            count(&paths::log_segment(&options.path, 1)),
+            count(&paths::log_segment(&options.path, 2))
+        );
         assert!(std::fs::metadata(paths::log_segment(&options.path, 1)).unwrap().len() >= 700);
     }
 

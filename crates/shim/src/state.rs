@@ -1,0 +1,147 @@
+//! `state.json`: what is needed to clean up after a shim that was killed, and the cleaning up.
+//!
+//! A container dies with its shim (its process asked the kernel for that), but a process outside its PID namespace
+//! and its cgroup may be left. The file names both so that no later process or cgroup can be mistaken for them:
+//! processes by id and start time, the cgroup by its paths. It is replaced whole at every change of phase.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use linux::Errno;
+use linux::cgroup::Cgroup;
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{Exit, Happening, Phase};
+use crate::{clock, journal, paths};
+
+/// A process, as a name that is never reused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Named {
+    pid: i32,
+    /// Clock ticks since boot.
+    start_time: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct State {
+    pub shim: Named,
+    /// The container's process, while there is one.
+    pub init: Option<Named>,
+    /// The container's cgroup by controller.
+    pub cgroup: Vec<(String, PathBuf)>,
+    pub phase: Phase,
+    /// Names of this endpoint, to be withdrawn.
+    #[serde(default)]
+    pub own_names: Vec<PathBuf>,
+}
+
+/// What a dead shim's container came to.
+#[derive(Debug)]
+pub struct Cleaned {
+    /// Its last exit: the one that the journal has, or 137 from now if it had none.
+    pub exit: Exit,
+    /// Whether the shim itself recorded that exit.
+    pub recorded: bool,
+}
+
+impl Named {
+    pub(crate) fn of(pid: i32) -> linux::Result<Named> {
+        Ok(Named { pid, start_time: linux::procfs::start_time(pid)? })
+    }
+
+    fn is_alive(self) -> bool {
+        // A zombie is as good as gone: it holds nothing.
+        linux::procfs::stat(self.pid)
+            .is_ok_and(|stat| stat.start_time == self.start_time && stat.state != 'Z')
+    }
+}
+
+pub(crate) fn save(runtime_dir: &Path, state: &State) -> io::Result<()> {
+    let path = paths::state(runtime_dir);
+    let draft = paths::with_suffix(&path, ".new");
+    std::fs::write(&draft, serde_json::to_vec(state)?)?;
+    std::fs::rename(&draft, &path)
+}
+
+/// How long killed processes may take to be gone; a process in the middle of a slow disk access takes its time.
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// Ends and removes what a dead shim left, and records the exit if the shim could not. Asking again is harmless.
+///
+/// `NotFound`: there was never a container here (or the host was rebooted). `ResourceBusy`: the shim is alive.
+pub fn cleanup(runtime_dir: &Path) -> io::Result<Cleaned> {
+    let state: State = serde_json::from_slice(&std::fs::read(paths::state(runtime_dir))?)?;
+    if state.shim.is_alive() {
+        return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the container's shim is alive"));
+    }
+    let cgroup = Cgroup::from_paths(state.cgroup.iter().map(|(name, path)| (name.as_str(), path.as_path())));
+    end(&state, &cgroup)?;
+    for path in &state.own_names {
+        network::names::withdraw(path)?;
+    }
+    let _ = std::fs::remove_file(paths::socket(runtime_dir));
+    let recorded = last_exit(runtime_dir)?;
+    let exit = match recorded.clone() {
+        Some(exit) => exit,
+        None => record_exit(runtime_dir, &state.phase)?,
+    };
+    Ok(Cleaned { exit, recorded: recorded.is_some() })
+}
+
+/// Kills until nobody is left, then removes the cgroup.
+fn end(state: &State, cgroup: &Cgroup) -> io::Result<()> {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let init = state.init.filter(|init| init.is_alive());
+        if let Some(init) = init {
+            match linux::process::kill(init.pid, linux::signal::SIGKILL) {
+                Err(error) if !error.is(Errno::SRCH) => return Err(error.into()),
+                _ => {}
+            }
+        }
+        let mut empty = init.is_none();
+        if cgroup.exists() {
+            cgroup.kill()?;
+            empty &= cgroup.pids().is_ok_and(|pids| pids.is_empty());
+        }
+        if empty {
+            return if cgroup.exists() { Ok(cgroup.remove()?) } else { Ok(()) };
+        }
+        if std::time::Instant::now() > deadline {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the container's processes do not end"));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// The final exit, if the journal ends with one.
+fn last_exit(runtime_dir: &Path) -> io::Result<Option<Exit>> {
+    let events = journal::read(runtime_dir)?;
+    let last = events.into_iter().rev().find_map(|event| match event.what {
+        Happening::Exited { exit, restarts, .. } => Some((!restarts).then_some(exit)),
+        Happening::Started { .. } => Some(None),
+        _ => None,
+    });
+    Ok(last.flatten())
+}
+
+fn record_exit(runtime_dir: &Path, phase: &Phase) -> io::Result<Exit> {
+    let exit = match phase {
+        // Died between two runs, or right after the end: what the process itself said stands.
+        Phase::Restarting { exit } | Phase::Exited { exit } => exit.clone(),
+        Phase::Running { started_at, .. } => Exit {
+            code: 137,
+            oom_killed: false,
+            started_at: started_at.clone(),
+            finished_at: clock::format(clock::now()),
+            error: None,
+        },
+    };
+    journal::append_for_the_dead(
+        runtime_dir,
+        Happening::Exited { exit: exit.clone(), restarts: false, delay_ms: 0 },
+    )?;
+    Ok(exit)
+}

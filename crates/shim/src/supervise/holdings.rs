@@ -1,0 +1,165 @@
+//! What outlives one run of the process and not the container: its root, its network, its ports, its names.
+//!
+//! The root is mounted once and stays, detached, in nobody's view; each run gets a copy of that mount. Kernels
+//! before 6.15 cannot copy a detached mount: there the first run gets the mount itself, and each later run a new
+//! one, made when the one before has been taken apart.
+//!
+//! The sockets on published ports are never read: they are there so that nobody else takes the port. What has to
+//! be relayed (`::1`) and the names at 127.0.0.11 are served by `network`, each behind one descriptor of our loop.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use linux::inet::Transport;
+use linux::mount;
+use linux::poll::{Interest, Poll};
+use linux::{Errno, Error};
+use network::names::{Config, Resolver};
+use network::relay::Relays;
+
+use super::reactor::{self, Source};
+use crate::protocol::{Launch, Names, Network, Rootfs};
+
+#[derive(Default)]
+pub(super) struct Holdings {
+    /// The root mount, when it can be copied for each run.
+    root: Option<OwnedFd>,
+    namespace: Option<OwnedFd>,
+    sockets: Vec<OwnedFd>,
+    relays: Option<Relays>,
+    resolver: Option<Resolver>,
+    own_names: Vec<PathBuf>,
+}
+
+impl Holdings {
+    /// Takes the launch's descriptors for the network, in their order, from the front of `descriptors`.
+    pub(super) fn take(
+        poll: &Poll,
+        launch: &Launch,
+        descriptors: &mut Vec<OwnedFd>,
+    ) -> linux::Result<Holdings> {
+        let mut holdings = Holdings::default();
+        let Some(network) = &launch.network else { return Ok(holdings) };
+        if network.namespace {
+            holdings.namespace = take(descriptors, 1)?.pop();
+        }
+        holdings.sockets = take(descriptors, network.held_sockets)?;
+        holdings.listen(poll, network, take(descriptors, network.relays.len())?)?;
+        if let Some(names) = &network.names {
+            holdings.rename(poll, names.clone())?;
+        }
+        Ok(holdings)
+    }
+
+    fn listen(&mut self, poll: &Poll, network: &Network, sockets: Vec<OwnedFd>) -> linux::Result<()> {
+        if sockets.is_empty() {
+            return Ok(());
+        }
+        let mut relays = Relays::new()?;
+        for (socket, relay) in sockets.into_iter().zip(&network.relays) {
+            let transport = match relay.protocol.as_str() {
+                "tcp" => Transport::Tcp,
+                "udp" => Transport::Udp,
+                other => return Err(Error::new("relay", other, Errno::PROTONOSUPPORT)),
+            };
+            relays.add(socket, transport, relay.target)?;
+        }
+        reactor::watch(poll, &relays, Source::Relays, Interest::READ)?;
+        self.relays = Some(relays);
+        Ok(())
+    }
+
+    /// New networks or a first answer: the resolver begins or goes on with these.
+    pub(super) fn rename(&mut self, poll: &Poll, names: Names) -> linux::Result<()> {
+        let config = Config {
+            directories: names.directories,
+            links: names.links,
+            inside: names.inside,
+            upstreams: names.upstreams,
+            keep_single_labels: names.keep_single_labels,
+        };
+        self.own_names = names.own;
+        match (&mut self.resolver, &self.namespace) {
+            (Some(resolver), _) => resolver.configure(config),
+            (None, Some(namespace)) => {
+                let resolver = Resolver::open(namespace.as_fd(), config)?;
+                reactor::watch(poll, &resolver, Source::Resolver, Interest::READ)?;
+                self.resolver = Some(resolver);
+            }
+            // Somebody else's network namespace has somebody else's resolver.
+            (None, None) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn own_names(&self) -> &[PathBuf] {
+        &self.own_names
+    }
+
+    pub(super) fn resolve(&mut self) {
+        if let Some(resolver) = &mut self.resolver {
+            resolver.ready();
+        }
+    }
+
+    pub(super) fn relay(&mut self) {
+        if let Some(relays) = &mut self.relays {
+            relays.ready();
+        }
+    }
+
+    pub(super) fn namespace(&self) -> Option<BorrowedFd<'_>> {
+        self.namespace.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The root for one run.
+    pub(super) fn root(&mut self, rootfs: &Rootfs) -> linux::Result<runtime::Rootfs> {
+        let (lowers, upper, work, volatile) = match rootfs {
+            Rootfs::Directory(path) => return Ok(runtime::Rootfs::Directory(path.clone())),
+            Rootfs::Overlay { lowers, upper, work, volatile } => (lowers, upper, work, *volatile),
+        };
+        let kept = match self.root.take() {
+            Some(kept) => kept,
+            None => {
+                mount::overlay(&mount::Overlay { lowers, upper: Some((upper, work)), volatile, extra: &[] })?
+            }
+        };
+        match mount::clone_handle(&kept, false) {
+            Ok(copy) => {
+                self.root = Some(kept);
+                Ok(runtime::Rootfs::Mount(copy))
+            }
+            Err(error) if error.is(Errno::INVAL) => Ok(runtime::Rootfs::Mount(kept)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The end: ports are free, names are withdrawn, the namespace goes with its last process.
+    pub(super) fn release_network(&mut self, poll: &Poll) {
+        for path in self.own_names.drain(..) {
+            // The engine removes what is still there with the endpoint.
+            let _ = network::names::withdraw(&path);
+        }
+        if let Some(resolver) = self.resolver.take() {
+            let _ = poll.remove(&resolver);
+        }
+        if let Some(relays) = self.relays.take() {
+            let _ = poll.remove(&relays);
+        }
+        self.sockets = Vec::new();
+        self.namespace = None;
+    }
+
+    /// Unmounts, which may wait for the disk.
+    pub(super) fn release_root(&mut self) {
+        self.root = None;
+    }
+}
+
+fn take(descriptors: &mut Vec<OwnedFd>, count: usize) -> linux::Result<Vec<OwnedFd>> {
+    if descriptors.len() < count {
+        return Err(Error::new("recvmsg", format_args!("{count} descriptors promised"), Errno::PROTO));
+    }
+    let rest = descriptors.split_off(count);
+    Ok(std::mem::replace(descriptors, rest))
+}

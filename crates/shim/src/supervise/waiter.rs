@@ -1,0 +1,89 @@
+//! Clients that wait for an exit (`docker wait`, `docker run`). The head of the answer is sent at once, the body
+//! when the time has come, and the end of the connection ends the body.
+
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use linux::poll::Interest;
+
+use super::Supervisor;
+use super::outbox::Outbox;
+use super::reactor::{Id, Source, Watch};
+use crate::protocol::{WaitUntil, Waiter as Wanted};
+
+pub(super) struct Waiter {
+    socket: File,
+    watch: Watch,
+    until: WaitUntil,
+    outbox: Outbox,
+    answered: bool,
+}
+
+impl Supervisor {
+    pub(super) fn wait_for_exit(&mut self, socket: OwnedFd, wanted: &Wanted) -> linux::Result<()> {
+        linux::fd::set_nonblocking(&socket, true)?;
+        let id = self.next_id();
+        let mut outbox = Outbox::default();
+        outbox.push(&wanted.preface);
+        let watch = Watch::new(Source::Waiter(id));
+        let waiter =
+            Waiter { socket: File::from(socket), watch, until: wanted.until, outbox, answered: false };
+        self.waiters.insert(id, waiter);
+        if let Some(code) = self.final_code()
+            && wanted.until == WaitUntil::Exit
+        {
+            self.answer(id, code);
+        }
+        self.waiter_ready(id, false);
+        Ok(())
+    }
+
+    /// Answers all who wait for this.
+    pub(super) fn answer_waiters(&mut self, until: WaitUntil, code: i32) {
+        let ids: Vec<Id> =
+            self.waiters.iter().filter(|(_, waiter)| waiter.until == until).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.answer(id, code);
+            self.waiter_ready(id, false);
+        }
+    }
+
+    fn answer(&mut self, id: Id, code: i32) {
+        if let Some(waiter) = self.waiters.get_mut(&id)
+            && !waiter.answered
+        {
+            waiter.answered = true;
+            waiter.outbox.push(format!("{{\"StatusCode\":{code}}}\n").as_bytes());
+        }
+    }
+
+    pub(super) fn waiter_ready(&mut self, id: Id, hangup: bool) {
+        let Some(waiter) = self.waiters.get_mut(&id) else { return };
+        let failed = hangup || waiter.outbox.flush(&waiter.socket).is_err();
+        let sent = waiter.outbox.is_empty();
+        let interest = if sent { Interest::NONE } else { Interest::WRITE };
+        let over = failed || (sent && waiter.answered);
+        if over || waiter.watch.set(&self.poll, &waiter.socket, Some(interest)).is_err() {
+            self.take_waiter(id).map(super::part);
+        }
+    }
+
+    /// Those who wait for the removal, which the engine will tell them: their heads are sent.
+    pub(super) fn hand_over_waiters(&mut self) -> Vec<OwnedFd> {
+        let ids: Vec<Id> = self
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| {
+                waiter.until == WaitUntil::Removed && !waiter.answered && waiter.outbox.is_empty()
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        ids.into_iter().filter_map(|id| self.take_waiter(id)).map(OwnedFd::from).collect()
+    }
+
+    fn take_waiter(&mut self, id: Id) -> Option<File> {
+        let mut waiter = self.waiters.remove(&id)?;
+        let _ = waiter.watch.set(&self.poll, &waiter.socket, None);
+        Some(waiter.socket)
+    }
+}
