@@ -111,7 +111,7 @@ pub struct AddressPool {
 }
 
 /// How registries are talked to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Registry {
     pub insecure: Vec<String>,
     pub mirrors: Vec<String>,

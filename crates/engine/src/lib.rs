@@ -53,6 +53,7 @@ pub use events::{EventQuery, EventStream, Events};
 pub use exec::StartOptions as ExecStartOptions;
 pub use identity::{ContainerId, ExecId};
 pub use paths::Paths;
+pub use pulls::{PullRequest, PushRequest};
 pub use shim::protocol::LogQuery;
 pub use ticket::{Client, Ticket};
 
@@ -76,6 +77,9 @@ pub(crate) struct Shared {
     pub(crate) events: events::Bus,
     pub(crate) containers: container::Table,
     pub(crate) execs: exec::Table,
+    /// A prune of containers runs.
+    pub(crate) pruning: std::sync::atomic::AtomicBool,
+    pub(crate) databases: container::Databases,
     pub(crate) images: images::Store,
     pub(crate) networks: networks::Networks,
     pub(crate) volumes: volumes::Volumes,

@@ -13,6 +13,7 @@
 //! <exec root>                        gone after a reboot
 //! ├── boot-id                        the boot that this tree belongs to
 //! ├── containers/<id>/               shim.sock, journal, state.json: one running container
+//! ├── shm/<id>                      /dev/shm of containers that share it
 //! └── names/<network>/               one file per endpoint, what 127.0.0.11 answers from
 //! ```
 
@@ -92,6 +93,11 @@ impl Paths {
     /// Where a container's shim lives: `shim.sock`, `journal`, `state.json`.
     pub fn runtime(&self, id: &str) -> PathBuf {
         self.runtimes().join(id)
+    }
+
+    /// The `/dev/shm` of a container that lets others share it: a mount, outside the directory that its shim owns.
+    pub fn shm(&self, id: &str) -> PathBuf {
+        self.exec.join("shm").join(id)
     }
 
     /// Parent of the local volumes.

@@ -17,6 +17,7 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
+use api::container::WaitCondition;
 use shim::protocol::{Attachment, LogQuery, WaitUntil, Waiter};
 
 use crate::Engine;
@@ -43,7 +44,7 @@ pub struct Ticket {
 
 pub(crate) enum What {
     Attach(Attachment),
-    Wait(WaitUntil),
+    Wait(WaitCondition),
     Logs(LogQuery),
     Exec(Box<Prepared>),
 }
@@ -67,7 +68,13 @@ impl Ticket {
             What::Attach(attachment) => {
                 self.container.attach(Attachment { preface, unread, ..attachment }, socket).await
             }
-            What::Wait(until) => self.container.wait(Waiter { until, preface }, socket).await,
+            What::Wait(condition) => {
+                let until = match condition {
+                    WaitCondition::NotRunning | WaitCondition::NextExit => WaitUntil::Exit,
+                    WaitCondition::Removed => WaitUntil::Removed,
+                };
+                self.container.wait(condition, Waiter { until, preface }, socket).await
+            }
             What::Logs(query) => self.container.logs(&self.engine, query, preface, socket).await,
             What::Exec(exec) => self.engine.exec_deliver(self.container, *exec, preface, unread, socket).await,
         }

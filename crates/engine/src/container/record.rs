@@ -121,3 +121,36 @@ impl Record {
         format!("/{}", self.name)
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A created container that asked for nothing.
+    pub(crate) fn record(name: &str) -> Record {
+        Record {
+            id: ContainerId::random(),
+            name: name.into(),
+            created: "2026-01-01T00:00:00Z".into(),
+            image: "sha256:1".into(),
+            platform: "linux".into(),
+            config: Config::default(),
+            host: HostConfig::default(),
+            path: "sh".into(),
+            args: Vec::new(),
+            mounts: Vec::new(),
+            network: NetworkState::default(),
+            state: State::Created { failure: None },
+            restart_count: 0,
+            started_before: false,
+            manually_stopped: false,
+        }
+    }
+
+    #[test]
+    fn a_record_survives_its_json() {
+        let record = record("web");
+        let text = serde_json::to_string(&record).unwrap();
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+    }
+}

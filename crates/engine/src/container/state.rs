@@ -59,9 +59,9 @@ pub struct Run {
     pub health: Option<Health>,
     #[serde(default)]
     pub oom_killed: bool,
-    /// When the run before this one ended; [`clock::NEVER`] for the first.
+    /// How the run before this one ended: shown until this one has, and what is left if it never begins.
     #[serde(default)]
-    pub finished_before: String,
+    pub before: Option<Ended>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -155,7 +155,7 @@ impl Run {
     /// A launch that is about to happen.
     pub fn starting(incarnation: String, health: bool, before: &State) -> Run {
         Run {
-            finished_before: before.ended().map_or_else(|| clock::NEVER.into(), |ended| ended.finished_at.clone()),
+            before: before.ended().cloned(),
             incarnation,
             pid: 0,
             started_at: clock::NEVER.into(),
@@ -270,7 +270,9 @@ impl State {
                 shown.pid = run.pid.into();
                 shown.oom_killed = run.oom_killed;
                 shown.started_at.clone_from(&run.started_at);
-                shown.finished_at.clone_from(&run.finished_before);
+                if let Some(before) = &run.before {
+                    shown.finished_at.clone_from(&before.finished_at);
+                }
                 shown.health = run.health.as_ref().map(Health::describe);
             }
             State::Dead { reason, .. } => shown.error.clone_from(reason),

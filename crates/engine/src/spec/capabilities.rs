@@ -4,51 +4,6 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 
-/// Every capability Linux knows, in the order of its numbers.
-pub(crate) const ALL: &[&str] = &[
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_DAC_READ_SEARCH",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_SETGID",
-    "CAP_SETUID",
-    "CAP_SETPCAP",
-    "CAP_LINUX_IMMUTABLE",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_NET_BROADCAST",
-    "CAP_NET_ADMIN",
-    "CAP_NET_RAW",
-    "CAP_IPC_LOCK",
-    "CAP_IPC_OWNER",
-    "CAP_SYS_MODULE",
-    "CAP_SYS_RAWIO",
-    "CAP_SYS_CHROOT",
-    "CAP_SYS_PTRACE",
-    "CAP_SYS_PACCT",
-    "CAP_SYS_ADMIN",
-    "CAP_SYS_BOOT",
-    "CAP_SYS_NICE",
-    "CAP_SYS_RESOURCE",
-    "CAP_SYS_TIME",
-    "CAP_SYS_TTY_CONFIG",
-    "CAP_MKNOD",
-    "CAP_LEASE",
-    "CAP_AUDIT_WRITE",
-    "CAP_AUDIT_CONTROL",
-    "CAP_SETFCAP",
-    "CAP_MAC_OVERRIDE",
-    "CAP_MAC_ADMIN",
-    "CAP_SYSLOG",
-    "CAP_WAKE_ALARM",
-    "CAP_BLOCK_SUSPEND",
-    "CAP_AUDIT_READ",
-    "CAP_PERFMON",
-    "CAP_BPF",
-    "CAP_CHECKPOINT_RESTORE",
-];
-
 /// What a container has that asks for nothing: enough for a package manager and a web server.
 const DEFAULT: &[&str] = &[
     "CAP_AUDIT_WRITE",
@@ -107,7 +62,7 @@ fn normalise(field: &str, names: &[String]) -> Result<Listed> {
             continue;
         }
         let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
-        if !ALL.contains(&full.as_str()) {
+        if linux::credentials::capability(&full).is_none() {
             return Err(Error::invalid(format!("invalid {field}: unknown capability: \"{name}\"")));
         }
         listed.names.insert(full);
@@ -120,7 +75,7 @@ mod tests {
     use super::*;
 
     fn held() -> BTreeSet<String> {
-        ALL.iter().map(|name| (*name).to_owned()).collect()
+        linux::credentials::capability_names().collect()
     }
 
     fn decided(add: &[&str], drop: &[&str]) -> Vec<String> {
@@ -141,7 +96,7 @@ mod tests {
     #[test]
     fn all_added_lacks_what_is_dropped() {
         let set = decided(&["all"], &["SYS_ADMIN"]);
-        assert_eq!(set.len(), ALL.len() - 1);
+        assert_eq!(set.len(), held().len() - 1);
         assert!(!set.contains(&"CAP_SYS_ADMIN".to_owned()));
     }
 

@@ -82,6 +82,15 @@ fn find_group(name: &str, group: &str) -> Result<u32> {
         .ok_or_else(|| Error::system(format!("unable to find group {name}: no matching entries in group file")))
 }
 
+/// The name of a user id.
+pub(crate) fn name(uid: u32, passwd: &str) -> Option<String> {
+    lines(passwd).find_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [login, _, id, ..] = fields[..] else { return None };
+        (id.parse() == Ok(uid)).then(|| login.to_owned())
+    })
+}
+
 /// The groups that list a user as a member.
 fn memberships(login: &str, group: &str) -> Vec<u32> {
     lines(group)

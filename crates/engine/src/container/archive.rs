@@ -1,0 +1,262 @@
+//! Copies into and out of a container, by handles on its root: the running one's own, with its volumes mounted, or a
+//! mount made for the purpose.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use api::container::PathStat;
+use image::archive::{Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, archive_tree, extract_into};
+use linux::entry;
+use linux::path::Root;
+
+use super::record::{MountKind, Record};
+use super::{Handle, life, mounts, owner, rootfs};
+use crate::error::{Error, Result};
+use crate::{Engine, spec};
+
+/// What is at a path.
+pub type ArchiveStat = PathStat;
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PutOptions {
+    /// A directory may not be replaced by something else, nor the other way round.
+    pub no_overwrite_dir_non_dir: bool,
+    /// Everything belongs to the container's user.
+    pub copy_uid_gid: bool,
+}
+
+impl Engine {
+    pub async fn archive_stat(&self, wanted: &str, path: &str) -> Result<ArchiveStat> {
+        let container = self.container(wanted)?;
+        let view = self.view(&container).await?;
+        let (path, wanted) = (path.to_owned(), wanted.to_owned());
+        self.blocking(move |_| view.stat(&path, &wanted)).await
+    }
+
+    /// Writes the archive of a path to `out`. The stat comes first, because it goes into a header.
+    pub async fn archive_get(&self, wanted: &str, path: &str, out: OwnedFd) -> Result<()> {
+        let container = self.container(wanted)?;
+        let view = self.view(&container).await?;
+        let (path, wanted) = (path.to_owned(), wanted.to_owned());
+        self.container_event(&container.record(), "archive-path", &[]);
+        self.blocking(move |_| {
+            view.stat(&path, &wanted)?;
+            let mut writer = Writer::new(File::from(out));
+            archive_path(&view.root, &relative(&path), &base(&path), &mut writer)?;
+            writer.finish()?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Unpacks an archive, plain or compressed, into a directory of the container.
+    pub async fn archive_put(
+        &self,
+        wanted: &str,
+        path: &str,
+        options: PutOptions,
+        archive: impl Read + Send + 'static,
+    ) -> Result<()> {
+        let container = self.container(wanted)?;
+        let view = self.view(&container).await?;
+        let (path, wanted) = (path.to_owned(), wanted.to_owned());
+        let record = container.record();
+        self.blocking(move |engine| {
+            let target = view.directory(&path, &wanted)?;
+            view.check_writable(&record, &path)?;
+            let ownership = match options.copy_uid_gid {
+                true => view.owner(engine, &record)?,
+                false => Ownership::Archive,
+            };
+            let replace = if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
+            let mut reader = Reader::new(image::Decoder::new(archive)?, Limits::default());
+            extract_into(&mut reader, &view.root, Extract { base: &target, layer: false, ownership, replace })?;
+            engine.container_event(&record, "extract-to-dir", &[]);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Writes the whole root file system as an archive.
+    pub async fn container_export(&self, wanted: &str, out: OwnedFd) -> Result<()> {
+        let container = self.container(wanted)?;
+        let record = container.record();
+        self.blocking(move |engine| {
+            // The layers alone: volumes are not part of an export.
+            let snapshot = engine.images().snapshots().get(record.id.as_str())?;
+            let root = rootfs::stack(Some(&snapshot.upper), &snapshot.lowers)?;
+            let mut writer = Writer::new(File::from(out));
+            archive_tree(root.as_fd(), &mut writer)?;
+            writer.finish()?;
+            engine.container_event(&record, "export", &[]);
+            Ok(())
+        })
+        .await
+    }
+
+    async fn view(&self, container: &Handle) -> Result<View> {
+        if life::admit_process(&container.record()).is_ok() {
+            if let Ok(root) = container.ask(|reply| owner::Command::Root { reply }).await {
+                return Ok(View { root: Root::from_directory(root), attached: Vec::new() });
+            }
+        }
+        let record = container.record();
+        self.blocking(move |engine| View::of_stopped(engine, &record)).await
+    }
+}
+
+/// A container's files, from its root down.
+struct View {
+    root: Root,
+    /// Volumes that were attached for this view alone.
+    attached: Vec<Mounted>,
+}
+
+/// A volume in the view of a container that does not run: its place, and where its files are.
+struct Mounted {
+    place: PathBuf,
+    files: Root,
+    read_only: bool,
+}
+
+impl View {
+    fn of_stopped(engine: &Engine, record: &Record) -> Result<View> {
+        let root = Root::from_directory(rootfs::mounted(engine, record.id.as_str())?);
+        let mut attached = Vec::new();
+        for point in &record.mounts {
+            let source = match &point.kind {
+                MountKind::Bind { source, .. } => source.clone(),
+                MountKind::Volume { source, .. } => source.clone(),
+                MountKind::Tmpfs { .. } | MountKind::Image { .. } => continue,
+            };
+            // A file that is bound, or a source that is gone, is seen as the image has it.
+            let Ok(files) = Root::open(&source) else { continue };
+            attached.push(Mounted { place: PathBuf::from(&point.destination), files, read_only: point.read_only });
+        }
+        // The innermost first.
+        attached.sort_by_key(|mounted| std::cmp::Reverse(mounted.place.components().count()));
+        Ok(View { root, attached })
+    }
+
+    /// The tree that a path is in, and the path within it.
+    fn within<'a>(&'a self, path: &str) -> (&'a Root, PathBuf) {
+        let clean = PathBuf::from(mounts::clean(path));
+        for mounted in &self.attached {
+            if let Ok(rest) = clean.strip_prefix(&mounted.place) {
+                return (&mounted.files, if rest.as_os_str().is_empty() { PathBuf::from(".") } else { rest.to_owned() });
+            }
+        }
+        (&self.root, relative(path))
+    }
+
+    fn stat(&self, path: &str, container: &str) -> Result<ArchiveStat> {
+        let (root, inside) = self.within(path);
+        let missing = |_| Error::not_found(format!("Could not find the file {path} in container {container}"));
+        let follow = path.ends_with('/') || path.ends_with("/.");
+        let node = if follow || inside.file_name().is_none() {
+            root.resolve(&inside).map_err(missing)?
+        } else {
+            let (directory, last) = root.parent(&inside).map_err(missing)?;
+            entry::node(&directory, last).map_err(missing)?
+        };
+        let failed = |error| Error::failed(format!("cannot look at {path}"), error);
+        let metadata = entry::metadata_of(&node).map_err(failed)?;
+        let link = match metadata.kind {
+            entry::Kind::Symlink => entry::read_link_of(&node).map_err(failed)?.to_string_lossy().into_owned(),
+            _ => String::new(),
+        };
+        if follow && metadata.kind != entry::Kind::Directory {
+            return Err(Error::invalid(format!("{path}: not a directory")));
+        }
+        let time = jiff::Timestamp::new(metadata.modified.seconds, i32::try_from(metadata.modified.nanoseconds).unwrap_or(0));
+        Ok(PathStat {
+            name: base(path).to_string_lossy().into_owned(),
+            size: i64::try_from(metadata.size).unwrap_or(i64::MAX),
+            mode: PathStat::go_mode(mode_bits(metadata.kind) | metadata.mode),
+            mtime: time.map(crate::clock::format).unwrap_or_else(|_| crate::clock::NEVER.into()),
+            link_target: link,
+        })
+    }
+
+    /// The directory that a copy goes to, which may be a link to one.
+    fn directory(&self, path: &str, container: &str) -> Result<PathBuf> {
+        let inside = relative(path);
+        let node = self
+            .root
+            .resolve(&inside)
+            .map_err(|_| Error::not_found(format!("Could not find the file {path} in container {container}")))?;
+        let metadata = entry::metadata_of(&node).map_err(|error| Error::failed(format!("cannot look at {path}"), error))?;
+        if metadata.kind != entry::Kind::Directory {
+            return Err(Error::invalid("extraction point is not a directory"));
+        }
+        Ok(inside)
+    }
+
+    fn check_writable(&self, record: &Record, path: &str) -> Result<()> {
+        let clean = PathBuf::from(mounts::clean(path));
+        let volume = record.mounts.iter().filter(|point| clean.starts_with(&point.destination)).max_by_key(|point| point.destination.len());
+        match volume {
+            Some(point) if point.read_only => Err(Error::invalid("mounted volume is marked read-only")),
+            Some(_) => Ok(()),
+            None if record.host.readonly_rootfs => Err(Error::invalid("container rootfs is marked read-only")),
+            None => Ok(()),
+        }
+    }
+
+    /// The container's user, as the owner of everything that is copied in.
+    fn owner(&self, engine: &Engine, record: &Record) -> Result<Ownership> {
+        if record.config.user.is_empty() {
+            return Ok(Ownership::Archive);
+        }
+        let (uid, gid) = spec::owner_of(engine, record, &self.root)?;
+        Ok(Ownership::Fixed { uid, gid })
+    }
+}
+
+fn mode_bits(kind: entry::Kind) -> u32 {
+    match kind {
+        entry::Kind::File => 0o100_000,
+        entry::Kind::Directory => 0o040_000,
+        entry::Kind::Symlink => 0o120_000,
+        entry::Kind::Fifo => 0o010_000,
+        entry::Kind::Character => 0o020_000,
+        entry::Kind::Block => 0o060_000,
+        entry::Kind::Socket => 0o140_000,
+    }
+}
+
+/// As a path below the root, keeping what its end says about following a link.
+fn relative(path: &str) -> PathBuf {
+    let clean = mounts::clean(path);
+    let inside = clean.trim_start_matches('/');
+    if inside.is_empty() {
+        return PathBuf::from(".");
+    }
+    if path.ends_with('/') || path.ends_with("/.") { Path::new(inside).join(".") } else { PathBuf::from(inside) }
+}
+
+/// The name that entries of the archive begin with.
+fn base(path: &str) -> OsString {
+    if path.ends_with("/.") {
+        return OsString::from(".");
+    }
+    let clean = mounts::clean(path);
+    Path::new(&clean).file_name().map_or_else(|| OsString::from("/"), OsString::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_keep_what_their_end_says() {
+        assert_eq!(relative("/a/../b"), PathBuf::from("b"));
+        assert_eq!(relative("/a/."), PathBuf::from("a/."));
+        assert_eq!(relative("/"), PathBuf::from("."));
+        assert_eq!(base("/a/b/"), OsString::from("b"));
+        assert_eq!(base("/a/."), OsString::from("."));
+    }
+}

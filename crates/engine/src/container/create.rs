@@ -1,0 +1,192 @@
+//! Creating a container: everything is checked and filled in before anything is made, and what is made becomes a
+//! container in one transaction.
+
+use api::container::{CreateRequest, CreateResponse};
+use oci::platform::Platform;
+
+use super::owner::Owner;
+use super::record::{MountKind, MountPoint, NAMES, NetworkState, Record};
+use super::state::State;
+use super::{defaults, files, logs, mounts, validate};
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::ContainerId;
+use crate::{Engine, clock, names, spec};
+
+impl Engine {
+    /// Makes a container. Without a name it gets one.
+    pub async fn container_create(
+        &self,
+        name: Option<String>,
+        platform: Option<Platform>,
+        request: CreateRequest,
+    ) -> Result<CreateResponse> {
+        let (record, warnings) = self.blocking(move |engine| create(engine, name, platform, request)).await?;
+        let id = record.id.to_string();
+        Owner::spawn(self, record.clone(), None);
+        self.container_event(&record, "create", &[]);
+        Ok(CreateResponse { id, warnings })
+    }
+}
+
+fn create(
+    engine: &Engine,
+    name: Option<String>,
+    platform: Option<Platform>,
+    request: CreateRequest,
+) -> Result<(Record, Vec<String>)> {
+    let name = name.filter(|name| !name.is_empty());
+    let bare = name.as_deref().map(validate::name).transpose()?.map(str::to_owned);
+    let (mut record, diff_ids, warnings) = describe(engine, platform.as_ref(), request)?;
+    let planned = mounts::plan(&record.config, &record.host, |name| Ok(engine.container(name)?.record()))?;
+    spec::check(engine, &record)?;
+    logs::describe(&record.host.log_config, &record, engine.paths().log(record.id.as_str()))?;
+    engine.shared().networks.check(&record)?;
+
+    let mut made = Made { engine, id: record.id.clone(), volumes: Vec::new(), done: false };
+    engine.images().snapshots().create(record.id.as_str(), &diff_ids)?;
+    files::make_directory(&engine.paths().container(record.id.as_str()))?;
+    record.mounts = made.mounts(planned)?;
+    mounts::fill(engine, &record, &made.volumes)?;
+    reserve(engine, &mut record, bare)?;
+    made.done = true;
+    Ok((record, warnings))
+}
+
+/// The record of a request, checked, with its defaults and its image's configuration; and the image's layers.
+fn describe(
+    engine: &Engine,
+    platform: Option<&Platform>,
+    request: CreateRequest,
+) -> Result<(Record, Vec<oci::digest::Digest>, Vec<String>)> {
+    let CreateRequest { mut config, host_config: mut host, networking_config } = request;
+    if config == Default::default() {
+        return Err(Error::invalid("config cannot be empty in order to create a container"));
+    }
+    if config.image.is_empty() {
+        return Err(Error::invalid("no image specified"));
+    }
+    let machine = &engine.shared().host;
+    let settings = engine.config();
+    let mut warnings = Vec::new();
+    let image = match platform {
+        Some(platform) => engine.images().resolve_for(&config.image, platform)?,
+        None => engine.images().resolve(&config.image)?,
+    };
+    let made_for = image.config.platform();
+    if platform.is_none() && !Platform::host().accepts(&made_for) {
+        warnings.push(format!(
+            "The requested image's platform ({made_for}) does not match the detected host platform ({}) and no specific platform was requested",
+            Platform::host()
+        ));
+    }
+    defaults::merge(&mut config, &image.config.config);
+    let (path, args) = defaults::command(&config)?;
+    validate::config(&config)?;
+    defaults::host(&mut host, &settings.container, machine);
+    validate::host(&config, &host)?;
+    warnings.extend(validate::resources(&mut host.resources, machine, false)?);
+    let endpoints = defaults::endpoints(&host, networking_config);
+    validate::endpoints(&host, &endpoints)?;
+
+    let id = ContainerId::random();
+    defaults::hostname(&mut config, &host, id.short(), &machine.hostname);
+    if spec::wants_init_of(&host, &settings) && settings.init.is_none() {
+        return Err(Error::invalid("--init needs an init binary, and this engine has none"));
+    }
+    let record = Record {
+        id,
+        name: String::new(),
+        created: clock::now(),
+        image: image.id.to_string(),
+        platform: made_for.to_string(),
+        config,
+        host,
+        path,
+        args,
+        mounts: Vec::new(),
+        network: NetworkState { endpoints, ..NetworkState::default() },
+        state: State::Created { failure: None },
+        restart_count: 0,
+        started_before: false,
+        manually_stopped: false,
+    };
+    Ok((record, image.diff_ids().to_vec(), warnings))
+}
+
+/// What has been made for a container that does not exist yet; taken back unless it comes to exist.
+struct Made<'a> {
+    engine: &'a Engine,
+    id: ContainerId,
+    /// Volumes that did not exist before.
+    volumes: Vec<String>,
+    done: bool,
+}
+
+impl Made<'_> {
+    /// Makes sure of every volume.
+    fn mounts(&mut self, planned: Vec<mounts::Planned>) -> Result<Vec<MountPoint>> {
+        let mut points = Vec::new();
+        for mounts::Planned { mut point, wanted } in planned {
+            if let (Some(wanted), MountKind::Volume { name, driver, source, .. }) = (wanted, &mut point.kind) {
+                let volume = self.engine.shared().volumes.ensure(&wanted)?;
+                if volume.created {
+                    self.volumes.push(volume.name.clone());
+                    self.engine.volume_created(&volume);
+                }
+                (*name, *driver, *source) = (volume.name, volume.driver, volume.mountpoint);
+            }
+            points.push(point);
+        }
+        Ok(points)
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if self.done {
+            return;
+        }
+        for name in &self.volumes {
+            if let Err(error) = self.engine.volume_discard(name) {
+                tracing::warn!(volume = name, %error, "cannot undo a volume");
+            }
+        }
+        super::remove::sweep(self.engine, self.id.as_str());
+    }
+}
+
+/// The commit: the record, its snapshot and its name, or nothing.
+fn reserve(engine: &Engine, record: &mut Record, name: Option<String>) -> Result<()> {
+    let chosen = name.is_some();
+    let mut attempt = 0;
+    loop {
+        record.name = match &name {
+            Some(name) => name.clone(),
+            None if attempt <= names::RETRIES => names::random(attempt),
+            None => record.id.short().to_owned(),
+        };
+        let taken = engine.records().write(|transaction| {
+            let reserved = transaction.reserve(NAMES, &record.name, record.id.as_str())?;
+            if reserved.is_ok() {
+                transaction.put(record.id.as_str(), record)?;
+                engine.images().snapshots().record(transaction, record.id.as_str())?;
+            }
+            Ok::<_, store::Error>(reserved)
+        })?;
+        match taken {
+            Ok(()) => return Ok(()),
+            Err(taken) if chosen || attempt > names::RETRIES => return Err(name_taken(&record.name, &taken.holder)),
+            Err(_) => attempt += 1,
+        }
+    }
+}
+
+pub(super) fn name_taken(name: &str, holder: &str) -> Error {
+    Error::new(
+        ErrorKind::Conflict,
+        format!(
+            "Conflict. The container name \"/{name}\" is already in use by container \"{holder}\". You have to remove \
+             (or rename) that container to be able to reuse that name."
+        ),
+    )
+}

@@ -1,0 +1,292 @@
+//! What a container is when its creator has said little: the image's configuration merged in, and the engine's
+//! defaults filled in, so that inspect shows what will really happen.
+
+use std::collections::BTreeMap;
+
+use api::container::{Config, HealthConfig, HostConfig};
+
+use crate::config;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::spec;
+
+/// Merges the image's configuration: what the container says wins, lists of names are joined.
+pub(super) fn merge(config: &mut Config, image: &oci::image::Config) {
+    if config.user.is_empty() {
+        config.user.clone_from(&image.user);
+    }
+    for port in image.exposed_ports.keys() {
+        config.exposed_ports.entry(port.clone()).or_default();
+    }
+    merge_environment(config, &image.env);
+    let labels = config.labels.get_or_insert_default();
+    for (key, value) in &image.labels {
+        labels.entry(key.clone()).or_insert_with(|| value.clone());
+    }
+    merge_command(config, image);
+    if config.working_dir.is_empty() {
+        config.working_dir.clone_from(&image.working_dir);
+    }
+    if !image.volumes.is_empty() {
+        let volumes = config.volumes.get_or_insert_default();
+        for path in image.volumes.keys() {
+            volumes.entry(path.clone()).or_default();
+        }
+    }
+    if config.stop_signal.is_empty() {
+        config.stop_signal.clone_from(&image.stop_signal);
+    }
+    if config.stop_timeout.is_none() {
+        config.stop_timeout = image.stop_timeout;
+    }
+    if config.shell.as_ref().is_none_or(Vec::is_empty) {
+        config.shell.clone_from(&image.shell);
+    }
+    merge_health(config, image.healthcheck.as_ref());
+}
+
+/// The image's variables first, in place of which the container's of the same name stand at the end, as Docker
+/// orders them: the container's, then the image's that it did not name.
+fn merge_environment(config: &mut Config, image: &[String]) {
+    let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
+    let own = config.env.get_or_insert_default();
+    let named: Vec<String> = own.iter().map(|entry| name(entry)).collect();
+    own.extend(image.iter().filter(|entry| !named.contains(&name(entry))).cloned());
+}
+
+/// An entrypoint of the container's own drops the image's command, unless it is the same.
+fn merge_command(config: &mut Config, image: &oci::image::Config) {
+    let set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    if !set(&config.entrypoint) {
+        if !set(&config.cmd) {
+            config.cmd.clone_from(&image.cmd);
+            config.args_escaped = image.args_escaped;
+        }
+        // `--entrypoint ""` arrives as one empty word, and means none.
+        if config.entrypoint.is_none() {
+            config.entrypoint.clone_from(&image.entrypoint);
+        }
+    }
+    if config.entrypoint.as_deref() == Some(&[String::new()]) {
+        config.entrypoint = None;
+    }
+}
+
+fn merge_health(config: &mut Config, image: Option<&oci::image::Healthcheck>) {
+    let Some(image) = image else { return };
+    let own = config.healthcheck.get_or_insert_default();
+    if own.test.is_empty() {
+        own.test.clone_from(&image.test);
+    }
+    let take = |value: &mut i64, default: i64| {
+        if *value == 0 {
+            *value = default;
+        }
+    };
+    take(&mut own.interval, image.interval);
+    take(&mut own.timeout, image.timeout);
+    take(&mut own.start_period, image.start_period);
+    take(&mut own.start_interval, image.start_interval);
+    take(&mut own.retries, image.retries);
+    if *own == HealthConfig::default() {
+        config.healthcheck = None;
+    }
+}
+
+/// What runs: the first word and the rest.
+pub(super) fn command(config: &Config) -> Result<(String, Vec<String>)> {
+    let mut words = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned();
+    match words.next() {
+        Some(path) if !path.is_empty() || words.len() > 0 => Ok((path, words.collect())),
+        _ => Err(Error::invalid("no command specified")),
+    }
+}
+
+/// The host's half.
+pub(super) fn host(wanted: &mut HostConfig, defaults: &config::Container, host: &Host) {
+    let or = |field: &mut String, default: &str| {
+        if field.is_empty() {
+            default.clone_into(field);
+        }
+    };
+    if wanted.network_mode == "default" {
+        wanted.network_mode.clear();
+    }
+    or(&mut wanted.network_mode, "bridge");
+    or(&mut wanted.restart_policy.name, "no");
+    or(&mut wanted.ipc_mode, &defaults.ipc_mode);
+    or(&mut wanted.runtime, &defaults.default_runtime);
+    let cgroupns = match (&defaults.cgroupns_mode, host.cgroups.version) {
+        (Some(mode), _) => mode.as_str(),
+        (None, 2) if !wanted.privileged => "private",
+        (None, 2) => "private",
+        (None, _) => "host",
+    };
+    or(&mut wanted.cgroupns_mode, cgroupns);
+    if wanted.shm_size == 0 {
+        wanted.shm_size = defaults.shm_size;
+    }
+    log_config(wanted, defaults);
+    let resources = &mut wanted.resources;
+    if resources.memory > 0 && resources.memory_swap == 0 {
+        resources.memory_swap = resources.memory.saturating_mul(2);
+    }
+    if resources.pids_limit.is_some_and(|limit| limit <= 0) {
+        resources.pids_limit = None;
+    }
+    if resources.memory_swappiness == Some(-1) {
+        resources.memory_swappiness = None;
+    }
+    if host.cgroups.oom_kill_disable {
+        resources.oom_kill_disable.get_or_insert(false);
+    } else if resources.oom_kill_disable == Some(false) {
+        resources.oom_kill_disable = None;
+    }
+    wanted.dns.get_or_insert_default();
+    wanted.dns_options.get_or_insert_default();
+    wanted.dns_search.get_or_insert_default();
+    paths(wanted);
+    if wanted.init.is_none() && defaults.init {
+        wanted.init = Some(true);
+    }
+}
+
+/// The container's log options over the engine's; a driver of its own starts afresh.
+fn log_config(wanted: &mut HostConfig, defaults: &config::Container) {
+    if wanted.log_config.kind.is_empty() {
+        wanted.log_config.kind.clone_from(&defaults.log_driver);
+    }
+    let mut options = wanted.log_config.config.take().unwrap_or_default();
+    if wanted.log_config.kind == defaults.log_driver {
+        for (key, value) in &defaults.log_options {
+            options.entry(key.clone()).or_insert_with(|| value.clone());
+        }
+    }
+    wanted.log_config.config = Some(options);
+}
+
+/// Inspect shows what is hidden; a privileged container hides nothing.
+fn paths(wanted: &mut HostConfig) {
+    let list = |paths: &[&str]| Some(paths.iter().map(|path| (*path).to_owned()).collect());
+    // The option is the older way to send two empty lists.
+    let unconfined = wanted.security_opt.iter().flatten().any(|option| option == "systempaths=unconfined");
+    if wanted.privileged {
+        wanted.masked_paths = None;
+        wanted.readonly_paths = None;
+        return;
+    }
+    if unconfined {
+        wanted.masked_paths = Some(Vec::new());
+        wanted.readonly_paths = Some(Vec::new());
+        return;
+    }
+    if wanted.masked_paths.is_none() {
+        wanted.masked_paths = list(spec::DEFAULT_MASKED);
+    }
+    if wanted.readonly_paths.is_none() {
+        wanted.readonly_paths = list(spec::DEFAULT_READONLY);
+    }
+}
+
+/// The name inside: what was asked for, the host's where its network is shared, else the short id.
+pub(super) fn hostname(config: &mut Config, host: &HostConfig, short_id: &str, of_host: &str) {
+    if config.hostname.is_empty() {
+        config.hostname = if host.network_mode == "host" || host.uts_mode == "host" { of_host } else { short_id }.to_owned();
+    }
+}
+
+/// The networks asked for, by name; the one of the network mode is among them.
+pub(super) fn endpoints(
+    host: &HostConfig,
+    asked: Option<api::container::NetworkingConfig>,
+) -> BTreeMap<String, api::network::EndpointSettings> {
+    let mut endpoints = BTreeMap::new();
+    for (name, settings) in asked.map(|asked| asked.endpoints_config).unwrap_or_default() {
+        let name = if name == "default" { host.network_mode.clone() } else { name };
+        endpoints.insert(name, settings.unwrap_or_default());
+    }
+    if spec::other(&host.network_mode).is_none() {
+        endpoints.entry(host.network_mode.clone()).or_default();
+    }
+    endpoints
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(list: &[&str]) -> Option<Vec<String>> {
+        Some(list.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    fn image() -> oci::image::Config {
+        oci::image::Config {
+            entrypoint: words(&["/entry"]),
+            cmd: words(&["serve"]),
+            env: vec!["A=image".into(), "B=image".into()],
+            working_dir: "/srv".into(),
+            ..oci::image::Config::default()
+        }
+    }
+
+    fn merged(change: impl FnOnce(&mut Config)) -> Config {
+        let mut config = Config::default();
+        change(&mut config);
+        merge(&mut config, &image());
+        config
+    }
+
+    #[test]
+    fn an_own_entrypoint_drops_the_images_command() {
+        let run = |change: fn(&mut Config)| {
+            let (path, args) = command(&merged(change)).unwrap();
+            [vec![path], args].concat().join(" ")
+        };
+        assert_eq!(run(|_| {}), "/entry serve");
+        assert_eq!(run(|config| config.cmd = words(&["sh"])), "/entry sh");
+        assert_eq!(run(|config| config.entrypoint = words(&["/own"])), "/own");
+        assert_eq!(
+            run(|config| {
+                config.entrypoint = words(&[""]);
+                config.cmd = words(&["sh"]);
+            }),
+            "sh"
+        );
+    }
+
+    #[test]
+    fn nothing_to_run_is_an_error() {
+        assert_eq!(command(&Config::default()).unwrap_err().message(), "no command specified");
+    }
+
+    #[test]
+    fn the_containers_variables_win() {
+        let config = merged(|config| config.env = words(&["A=own"]));
+        assert_eq!(config.env, words(&["A=own", "B=image"]));
+        assert_eq!(config.working_dir, "/srv");
+    }
+
+    #[test]
+    fn inspect_shows_what_will_happen() {
+        let machine = Host::observe().unwrap();
+        let mut wanted = HostConfig::default();
+        wanted.network_mode = "default".into();
+        wanted.resources.memory = 8 << 20;
+        host(&mut wanted, &config::Container::default(), &machine);
+        assert_eq!(wanted.network_mode, "bridge");
+        assert_eq!(wanted.ipc_mode, "private");
+        assert_eq!(wanted.resources.memory_swap, 16 << 20);
+        assert_eq!(wanted.shm_size, 64 << 20);
+        assert_eq!(wanted.log_config.kind, "json-file");
+        assert!(wanted.masked_paths.unwrap().contains(&"/proc/kcore".to_owned()));
+        assert_eq!(wanted.dns, Some(Vec::new()));
+    }
+
+    #[test]
+    fn the_network_mode_is_an_endpoint() {
+        let bridge = HostConfig { network_mode: "bridge".into(), ..HostConfig::default() };
+        assert!(endpoints(&bridge, None).contains_key("bridge"));
+        let shared = HostConfig { network_mode: "container:web".into(), ..HostConfig::default() };
+        assert!(endpoints(&shared, None).is_empty());
+    }
+}

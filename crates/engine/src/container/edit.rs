@@ -1,0 +1,266 @@
+//! Requests that change a container's run or its record: start, stop, kill, pause, rename, update.
+
+use std::time::Duration;
+
+use api::container::{Resources, UpdateRequest, UpdateResponse};
+
+use super::create::name_taken;
+use super::owner::{Command, Owner};
+use super::record::{NAMES, Record};
+use super::state::State;
+use super::{Handle, life, validate};
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::spec;
+
+/// Beyond the stop timeout, how long a stop waits for the exit: SIGKILL, the kernel's clean-up, a slow disk.
+const GRACE: Duration = Duration::from_secs(30);
+
+impl Engine {
+    pub async fn container_start(&self, wanted: &str) -> Result<()> {
+        self.container(wanted)?.ask(|reply| Command::Start { reply }).await
+    }
+
+    /// Asks the container to end and waits until it has. `timeout` in seconds, negative for ever.
+    pub async fn container_stop(&self, wanted: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let container = self.container(wanted)?;
+        let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?;
+        self.stop(&container, signal, timeout).await?;
+        self.container_event(&container.record(), "stop", &[]);
+        Ok(())
+    }
+
+    async fn stop(&self, container: &Handle, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
+        container.ask(|reply| Command::Stop { signal, timeout, reply }).await?;
+        let record = container.record();
+        let seconds = timeout.or(record.config.stop_timeout).unwrap_or(self.config().container.stop_timeout);
+        let stopped = container.until(|record| !record.state.is_running());
+        let Ok(seconds) = u64::try_from(seconds) else {
+            stopped.await;
+            return Ok(());
+        };
+        // None when it was removed meanwhile: that is stopped, too.
+        tokio::time::timeout(Duration::from_secs(seconds).saturating_add(GRACE), stopped)
+            .await
+            .map(drop)
+            .map_err(|_| Error::system(format!("cannot stop container: {}: tried to kill container, but did not receive an exit event", record.id)))
+    }
+
+    pub async fn container_restart(&self, wanted: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+        let container = self.container(wanted)?;
+        let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?;
+        let keep = container.record().host.auto_remove;
+        if keep {
+            container.edit(|record, _| { record.host.auto_remove = false; Ok(()) }).await?;
+        }
+        if container.record().state.is_running() {
+            match self.stop(&container, signal, timeout).await {
+                Err(error) if error.kind() != api::error::ErrorKind::NotModified => return Err(error),
+                _ => {}
+            }
+        }
+        if keep {
+            container.edit(|record, _| { record.host.auto_remove = true; Ok(()) }).await?;
+        }
+        container.ask(|reply| Command::Start { reply }).await?;
+        self.container_event(&container.record(), "restart", &[]);
+        Ok(())
+    }
+
+    /// Sends a signal; SIGKILL waits for the end.
+    pub async fn container_kill(&self, wanted: &str, signal: &str) -> Result<()> {
+        let container = self.container(wanted)?;
+        let signal = if signal.is_empty() { linux::signal::SIGKILL } else { parse_signal(signal)? };
+        container.ask(|reply| Command::Kill { signal, reply }).await?;
+        if signal == linux::signal::SIGKILL {
+            let ended = container.until(|record| !record.state.is_running());
+            tokio::time::timeout(GRACE, ended)
+                .await
+                .map_err(|_| Error::system(format!("cannot kill container: {wanted}: did not receive an exit event")))?;
+        }
+        Ok(())
+    }
+
+    pub async fn container_pause(&self, wanted: &str) -> Result<()> {
+        self.container(wanted)?.ask(|reply| Command::Pause { reply }).await
+    }
+
+    pub async fn container_unpause(&self, wanted: &str) -> Result<()> {
+        self.container(wanted)?.ask(|reply| Command::Unpause { reply }).await
+    }
+
+    pub async fn container_rename(&self, wanted: &str, name: &str) -> Result<()> {
+        if wanted.is_empty() || name.is_empty() {
+            return Err(Error::invalid("Neither old nor new names may be empty"));
+        }
+        let container = self.container(wanted)?;
+        let name = validate::name(name)?.to_owned();
+        container.ask(|reply| Command::Rename { name, reply }).await
+    }
+
+    /// Changes limits and the restart policy: what is zero stays as it is.
+    pub async fn container_update(&self, wanted: &str, request: UpdateRequest) -> Result<UpdateResponse> {
+        let container = self.container(wanted)?;
+        let engine = self.clone();
+        let (resources, restart, warnings) = container
+            .edit(move |record, _| {
+                let mut changed = record.clone();
+                let plan = update(&mut changed, request, &engine.shared().host)?;
+                *record = changed;
+                Ok(plan)
+            })
+            .await?;
+        container.ask(|reply| Command::Update { resources: Some(Box::new(resources)), restart, reply }).await?;
+        self.container_event(&container.record(), "update", &[]);
+        Ok(UpdateResponse { warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) })
+    }
+}
+
+pub(super) fn parse_signal(text: &str) -> Result<i32> {
+    linux::signal::parse(text).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
+}
+
+type Plan = (oci::runtime::Resources, Option<shim::protocol::RestartPolicy>, Vec<String>);
+
+/// Takes an update into the record and says what the shim has to change.
+fn update(record: &mut Record, request: UpdateRequest, host: &Host) -> Result<Plan> {
+    if matches!(record.state, State::Removing { .. } | State::Dead { .. }) {
+        return Err(Error::conflict(format!("cannot update container {}: container is marked for removal", record.id)));
+    }
+    let UpdateRequest { resources: mut wanted, restart_policy } = request;
+    let warnings = validate::resources(&mut wanted, host, true)?;
+    merge(&mut record.host.resources, &wanted)?;
+    let restart = if restart_policy.name.is_empty() {
+        None
+    } else {
+        if record.host.auto_remove && restart_policy.name != "no" {
+            return Err(Error::invalid("Restart policy cannot be updated because AutoRemove is enabled for the container"));
+        }
+        record.host.restart_policy = restart_policy;
+        validate::host(&without_names(record), &record.host)?;
+        Some(life::restart_policy(&record.host.restart_policy))
+    };
+    Ok((spec::resources(&wanted, host)?, restart, warnings))
+}
+
+/// The configuration without what conflicts with network modes: those were checked when the container was created,
+/// before its host name was filled in.
+fn without_names(record: &Record) -> api::container::Config {
+    api::container::Config { hostname: String::new(), exposed_ports: Default::default(), ..record.config.clone() }
+}
+
+/// Each field that was said replaces the recorded one, if the whole still makes sense.
+fn merge(have: &mut Resources, wanted: &Resources) -> Result<()> {
+    let set = |field: &mut i64, value: i64| {
+        if value != 0 {
+            *field = value;
+        }
+    };
+    let conflict = |what: &str| Err(Error::invalid(format!("Conflicting options: {what}")));
+    if wanted.nano_cpus > 0 && (have.cpu_period > 0 || have.cpu_quota > 0) {
+        return conflict("Nano CPUs cannot be updated as CPU Period or CPU Quota has already been set");
+    }
+    if (wanted.cpu_period > 0 || wanted.cpu_quota > 0) && have.nano_cpus > 0 {
+        return conflict("CPU Period and CPU Quota cannot be updated as NanoCPUs has already been set");
+    }
+    if wanted.memory > 0 && wanted.memory_swap == 0 && have.memory_swap > 0 && wanted.memory > have.memory_swap {
+        return Err(Error::invalid(
+            "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
+        ));
+    }
+    set(&mut have.memory, wanted.memory);
+    set(&mut have.memory_swap, wanted.memory_swap);
+    set(&mut have.memory_reservation, wanted.memory_reservation);
+    set(&mut have.nano_cpus, wanted.nano_cpus);
+    set(&mut have.cpu_shares, wanted.cpu_shares);
+    set(&mut have.cpu_period, wanted.cpu_period);
+    set(&mut have.cpu_quota, wanted.cpu_quota);
+    set(&mut have.cpu_realtime_period, wanted.cpu_realtime_period);
+    set(&mut have.cpu_realtime_runtime, wanted.cpu_realtime_runtime);
+    if wanted.blkio_weight != 0 {
+        have.blkio_weight = wanted.blkio_weight;
+    }
+    if !wanted.cpuset_cpus.is_empty() {
+        have.cpuset_cpus.clone_from(&wanted.cpuset_cpus);
+    }
+    if !wanted.cpuset_mems.is_empty() {
+        have.cpuset_mems.clone_from(&wanted.cpuset_mems);
+    }
+    if wanted.pids_limit.is_some() {
+        have.pids_limit = wanted.pids_limit.filter(|limit| *limit > 0);
+    }
+    Ok(())
+}
+
+impl Owner {
+    /// The new name is reserved, the old one given back, in one transaction.
+    pub(super) async fn rename(&mut self, name: String) -> Result<()> {
+        let old = self.record.name.clone();
+        if name == old {
+            return Err(Error::invalid("Renaming a container with the same name as its current name"));
+        }
+        let former = old.clone();
+        let mut record = self.record.clone();
+        record.name.clone_from(&name);
+        self.record = self
+            .engine
+            .blocking(move |engine| {
+                let id = record.id.as_str();
+                let taken = engine.records().write(|transaction| {
+                    let reserved = transaction.reserve(NAMES, &record.name, id)?;
+                    if reserved.is_ok() {
+                        transaction.release(NAMES, &old)?;
+                        transaction.put(id, &record)?;
+                    }
+                    Ok::<_, store::Error>(reserved)
+                })?;
+                taken.map_err(|taken| name_taken(&record.name, &taken.holder))?;
+                engine.shared().containers.rename(&record.id, &old, &record.name);
+                Ok(record)
+            })
+            .await?;
+        self.publish();
+        self.engine.container_event(&self.record, "rename", &[("oldName", format!("/{former}"))]);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::record::tests::record;
+
+    fn updated(have: Resources, wanted: Resources) -> Result<Record> {
+        let mut record = record("web");
+        record.host.resources = have;
+        let host = Host::observe().unwrap();
+        update(&mut record, UpdateRequest { resources: wanted, ..UpdateRequest::default() }, &host)?;
+        Ok(record)
+    }
+
+    #[test]
+    fn what_is_not_said_stays() {
+        let have = Resources { cpu_shares: 7, pids_limit: Some(9), ..Resources::default() };
+        let wanted = Resources { cpu_shares: 8, ..Resources::default() };
+        let record = updated(have, wanted).unwrap();
+        assert_eq!((record.host.resources.cpu_shares, record.host.resources.pids_limit), (8, Some(9)));
+    }
+
+    #[test]
+    fn cpus_and_quota_do_not_mix() {
+        let have = Resources { cpu_quota: 5000, ..Resources::default() };
+        let wanted = Resources { nano_cpus: 1_000_000_000, ..Resources::default() };
+        assert!(updated(have, wanted).unwrap_err().message().contains("Nano CPUs cannot be updated"));
+    }
+
+    #[test]
+    fn a_policy_and_auto_remove_exclude_each_other() {
+        let mut record = record("web");
+        record.host.auto_remove = true;
+        let restart_policy = api::container::RestartPolicy { name: "always".into(), maximum_retry_count: 0 };
+        let request = UpdateRequest { restart_policy, ..UpdateRequest::default() };
+        let error = update(&mut record, request, &Host::observe().unwrap()).unwrap_err();
+        assert!(error.message().contains("AutoRemove is enabled"));
+    }
+}

@@ -1,0 +1,137 @@
+//! Clients of a container that does not run: their sockets wait here for the start, and travel with it.
+//!
+//! They get the head of their response at once. `docker run` attaches, waits for that head, registers its wait, waits
+//! for that head too, and only then starts the container.
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use linux::poll::{Interest, Poll};
+use shim::protocol::{Attachment, WaitUntil, Waiter};
+
+use crate::error::{Error, Result};
+
+/// Clients of each sort that may wait at one container. They hold a descriptor of the engine each.
+const LIMIT: usize = 256;
+
+#[derive(Default)]
+pub(super) struct Held {
+    pub(super) attachments: Vec<(Attachment, OwnedFd)>,
+    pub(super) waiters: Vec<(Waiter, OwnedFd)>,
+}
+
+impl Held {
+    pub(super) fn attach(&mut self, mut attachment: Attachment, socket: OwnedFd) -> Result<()> {
+        self.attachments.retain(|(_, socket)| !hung_up(socket));
+        room(self.attachments.len())?;
+        let socket = greet(socket, &mut attachment.preface)?;
+        self.attachments.push((attachment, socket));
+        Ok(())
+    }
+
+    pub(super) fn wait(&mut self, mut waiter: Waiter, socket: OwnedFd) -> Result<()> {
+        self.waiters.retain(|(_, socket)| !hung_up(socket));
+        room(self.waiters.len())?;
+        let socket = greet(socket, &mut waiter.preface)?;
+        self.waiters.push((waiter, socket));
+        Ok(())
+    }
+
+    /// The container is gone: everybody who waits is told, everybody who is attached sees the end.
+    pub(super) fn dismiss(&mut self, code: i32) {
+        self.attachments.clear();
+        for (_, socket) in self.waiters.drain(..) {
+            answer(socket, code);
+        }
+    }
+
+    /// A start has failed: who is attached sees the end, and a wait for an exit goes on.
+    pub(super) fn start_failed(&mut self) {
+        self.attachments.clear();
+    }
+
+    /// Clients that wait for an exit that did happen, if only for a moment.
+    pub(super) fn exited(&mut self, code: i32) {
+        let (exits, rest) = self.waiters.drain(..).partition(|(waiter, _)| waiter.until == WaitUntil::Exit);
+        self.waiters = rest;
+        let exits: Vec<(Waiter, OwnedFd)> = exits;
+        for (_, socket) in exits {
+            answer(socket, code);
+        }
+    }
+}
+
+fn answer(socket: OwnedFd, code: i32) {
+    let body = format!("{{\"StatusCode\":{code}}}\n");
+    if let Err(error) = crate::ticket::answer(socket, &[body.as_bytes()]) {
+        tracing::debug!(%error, "a waiting client went away");
+    }
+}
+
+fn room(taken: usize) -> Result<()> {
+    if taken < LIMIT {
+        return Ok(());
+    }
+    Err(Error::unavailable(format!("{LIMIT} clients already wait for this container to start")))
+}
+
+/// Sends the head of the response, which then need not be sent again.
+fn greet(socket: OwnedFd, preface: &mut Vec<u8>) -> Result<OwnedFd> {
+    let mut file = File::from(socket);
+    file.write_all(preface).map_err(|error| Error::failed("cannot answer a client", error))?;
+    preface.clear();
+    Ok(file.into())
+}
+
+/// Whether the client has closed its connection altogether. A half-closed one may still want output.
+fn hung_up(socket: &OwnedFd) -> bool {
+    let look = || -> linux::Result<bool> {
+        let poll = Poll::new()?;
+        poll.add(socket, 0, Interest::NONE)?;
+        let mut events = Vec::new();
+        poll.wait(&mut events, Some(Duration::ZERO))?;
+        Ok(events.iter().any(|event| event.hangup))
+    };
+    look().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    fn waiter(until: WaitUntil) -> Waiter {
+        Waiter { until, preface: b"head\n".to_vec() }
+    }
+
+    #[test]
+    fn a_client_gets_its_head_at_once_and_its_body_at_the_end() {
+        let (mut client, ours) = UnixStream::pair().unwrap();
+        let mut held = Held::default();
+        held.wait(waiter(WaitUntil::Removed), ours.into()).unwrap();
+        let mut head = [0; 5];
+        client.read_exact(&mut head).unwrap();
+        assert_eq!(&head, b"head\n");
+        held.exited(3);
+        assert_eq!(held.waiters.len(), 1);
+        held.dismiss(0);
+        let mut body = String::new();
+        client.read_to_string(&mut body).unwrap();
+        assert_eq!(body, "{\"StatusCode\":0}\n");
+    }
+
+    #[test]
+    fn clients_that_left_make_room() {
+        let mut held = Held::default();
+        for _ in 0..LIMIT * 2 {
+            let (client, ours) = UnixStream::pair().unwrap();
+            held.wait(waiter(WaitUntil::Exit), ours.into()).unwrap();
+            drop(client);
+        }
+        assert!(held.waiters.len() <= 1);
+    }
+}

@@ -1,0 +1,143 @@
+//! Everything that is known of one container.
+
+use std::collections::BTreeMap;
+
+use api::container::{DriverData, Inspect, MountPoint as Shown, NetworkSettings};
+
+use super::record::{MountKind, MountPoint, Record};
+use super::rootfs;
+use crate::Engine;
+use crate::error::Result;
+
+impl Engine {
+    pub async fn container_inspect(&self, wanted: &str, size: bool) -> Result<Inspect> {
+        let container = self.container(wanted)?;
+        let record = container.record();
+        let mut shown = self.describe(&record);
+        if size {
+            let measured = self.blocking(move |engine| sizes(engine, &record)).await?;
+            (shown.size_rw, shown.size_root_fs) = (Some(measured.0), Some(measured.1));
+        }
+        Ok(shown)
+    }
+
+    fn describe(&self, record: &Record) -> Inspect {
+        let paths = self.paths();
+        let id = record.id.as_str();
+        let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
+        let running = self.shared().execs.running(&record.id);
+        Inspect {
+            id: id.to_owned(),
+            created: record.created.clone(),
+            path: record.path.clone(),
+            args: record.args.clone(),
+            state: record.state.describe(),
+            image: record.image.clone(),
+            resolv_conf_path: path(paths.resolv_conf(id)),
+            hostname_path: path(paths.hostname(id)),
+            hosts_path: path(paths.hosts(id)),
+            log_path: if record.host.log_config.kind == "none" { String::new() } else { path(paths.log(id)) },
+            name: record.slashed(),
+            restart_count: record.restart_count.into(),
+            driver: "overlay2".into(),
+            platform: "linux".into(),
+            exec_ids: Some(running).filter(|ids| !ids.is_empty()),
+            host_config: record.host.clone(),
+            graph_driver: self.layers(id),
+            mounts: record.mounts.iter().map(mount_point).collect(),
+            config: record.config.clone(),
+            network_settings: network_settings(record),
+            ..Inspect::default()
+        }
+    }
+
+    /// Where the files are, as Docker's overlay2 driver tells it.
+    fn layers(&self, id: &str) -> DriverData {
+        let data = self.images().snapshots().get(id).ok().map(|snapshot| {
+            let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
+            let lowers: Vec<String> = snapshot.lowers.iter().map(|path| text(path)).collect();
+            BTreeMap::from([
+                ("LowerDir".to_owned(), lowers.join(":")),
+                ("UpperDir".to_owned(), text(&snapshot.upper)),
+                ("WorkDir".to_owned(), text(&snapshot.work)),
+            ])
+        });
+        DriverData { data, name: "overlay2".into() }
+    }
+}
+
+/// Bytes that the container has written, and those with its image's.
+pub(super) fn sizes(engine: &Engine, record: &Record) -> Result<(i64, i64)> {
+    let own = rootfs::written(engine, record.id.as_str())?;
+    let image = record.image.parse().ok().and_then(|id| engine.images().get(&id)).map_or(0, |image| image.size);
+    let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    Ok((signed(own), signed(own.saturating_add(image))))
+}
+
+pub(super) fn mount_point(point: &MountPoint) -> Shown {
+    let common = Shown {
+        destination: point.destination.clone(),
+        mode: point.mode.clone(),
+        rw: !point.read_only,
+        ..Shown::default()
+    };
+    match &point.kind {
+        MountKind::Bind { source, propagation, .. } => Shown {
+            kind: "bind".into(),
+            source: source.to_string_lossy().into_owned(),
+            propagation: propagation.clone(),
+            ..common
+        },
+        MountKind::Volume { name, driver, source, propagation, .. } => Shown {
+            kind: "volume".into(),
+            name: name.clone(),
+            source: source.to_string_lossy().into_owned(),
+            driver: driver.clone(),
+            propagation: propagation.clone(),
+            ..common
+        },
+        MountKind::Tmpfs { .. } => Shown { kind: "tmpfs".into(), ..common },
+        MountKind::Image { reference, .. } => Shown { kind: "image".into(), source: reference.clone(), ..common },
+    }
+}
+
+/// The endpoints, the ports, and for old clients the default bridge's endpoint again.
+fn network_settings(record: &Record) -> NetworkSettings {
+    let network = &record.network;
+    let bridge = network.endpoints.get("bridge").cloned().unwrap_or_default();
+    let running = record.state.is_running();
+    NetworkSettings {
+        sandbox_id: network.sandbox.clone(),
+        sandbox_key: match record.state.run() {
+            Some(run) if run.pid > 0 && !network.sandbox.is_empty() => format!("/proc/{}/ns/net", run.pid),
+            _ => String::new(),
+        },
+        ports: Some(if running { network.ports.clone() } else { BTreeMap::new() }),
+        endpoint_id: bridge.endpoint_id,
+        gateway: bridge.gateway,
+        global_ipv6_address: bridge.global_ipv6_address,
+        global_ipv6_prefix_len: bridge.global_ipv6_prefix_len,
+        ip_address: bridge.ip_address,
+        ip_prefix_len: bridge.ip_prefix_len,
+        ipv6_gateway: bridge.ipv6_gateway,
+        mac_address: bridge.mac_address,
+        networks: network.endpoints.clone(),
+        ..NetworkSettings::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::record::tests::record;
+
+    #[test]
+    fn the_default_bridge_is_shown_twice() {
+        let mut record = record("web");
+        let endpoint = api::network::EndpointSettings { ip_address: "172.17.0.2".into(), ..Default::default() };
+        record.network.endpoints.insert("bridge".into(), endpoint);
+        let shown = network_settings(&record);
+        assert_eq!(shown.ip_address, "172.17.0.2");
+        assert_eq!(shown.ports, Some(BTreeMap::new()));
+    }
+}

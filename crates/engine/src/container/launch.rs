@@ -1,0 +1,334 @@
+//! Starting a container: everything from its record to a running shim, on a blocking thread.
+//!
+//! ```text
+//!  record ─▶ root fs ─▶ volumes ─▶ network ─▶ /etc files ─▶ user ─▶ spec ─▶ shim
+//!                                                            record (commit) ┘ in parallel
+//! ```
+//!
+//! Each step's undo stands in [`leave`], which also runs after an ordinary exit: a failed start gives back what it
+//! took by the same code.
+
+use std::fs::DirBuilder;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
+use std::sync::Arc;
+
+use api::container::HealthConfig;
+use shim::protocol::{self, FailureKind, Launch, LogDriver, Stdin};
+
+use super::held::Held;
+use super::owner::{Connected, Live, store};
+use super::record::Record;
+use super::state::{Ended, Failure, Run, State};
+use super::stream::EventStream;
+use super::{files, life, mounts, rootfs};
+use crate::error::{Error, ErrorKind, Result};
+use crate::networks::Joined;
+use crate::{Engine, clock, identity, spec};
+
+/// A shim has started the container.
+pub(super) struct Launched {
+    pub(super) record: Record,
+    pub(super) connected: Connected,
+}
+
+/// It came to nothing; everything that was taken has been given back.
+pub(super) struct Failed {
+    pub(super) record: Record,
+    pub(super) held: Held,
+    pub(super) error: Error,
+}
+
+/// A failure with the exit code that stands for it.
+struct Stopped {
+    code: i32,
+    error: Error,
+}
+
+impl From<Error> for Stopped {
+    fn from(error: Error) -> Stopped {
+        Stopped { code: 128, error }
+    }
+}
+
+/// Starts the container of `record` under a new shim.
+pub(super) fn launch(engine: &Engine, mut record: Record, mut held: Held) -> Result<Launched, Box<Failed>> {
+    let before = record.state.clone();
+    match attempt(engine, &mut record, &mut held) {
+        Ok(connected) => Ok(Launched { record, connected }),
+        Err(Stopped { code, error }) => {
+            leave(engine, &mut record);
+            remove_runtime(engine, record.id.as_str());
+            record.state = failed(&before, code, error.to_string());
+            if !record.host.auto_remove {
+                if let Err(error) = store(engine, &record) {
+                    tracing::error!(container = %record.id, %error, "cannot record a failed start");
+                }
+            }
+            held.start_failed();
+            Err(Box::new(Failed { record, held, error }))
+        }
+    }
+}
+
+fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Connected, Stopped> {
+    let incarnation = identity::random();
+    let root = rootfs::prepare(engine, record)?;
+    make_runtime(engine, record.id.as_str())?;
+    let bound = mounts::bind(engine, record)?;
+    let joined = engine
+        .shared()
+        .networks
+        .join(record)
+        .map_err(|error| error.within("failed to set up container networking"))?;
+    files::write(engine, record, &joined)?;
+    let spec = spec::for_container(engine, record, &root, &bound)?;
+
+    let health = health(record)?;
+    record.state = State::Running(Run::starting(incarnation.clone(), health.is_some(), &record.state));
+    record.restart_count = 0;
+    record.started_before = true;
+    record.manually_stopped = false;
+
+    let launch = describe(engine, record, incarnation, spec, root, health, &joined, held)?;
+    let descriptors = descriptors(joined, std::mem::take(held));
+    let shim = &engine.config().shim;
+    // What is thrown away at its end anyway is not worth a commit: restore learns of it from the runtime directory.
+    let (launched, stored) = std::thread::scope(|scope| {
+        let stored = (!record.host.auto_remove).then(|| scope.spawn(|| store(engine, record)));
+        let launched = shim::Handle::launch(shim, &launch, descriptors);
+        let stored = stored.map_or(Ok(()), |thread| {
+            thread.join().unwrap_or_else(|_| Err(Error::system("the engine failed inside")))
+        });
+        (launched, stored)
+    });
+    let shim::Launched { handle, pid, started_at, shim_pid, pidfd } = launched.map_err(start_failure)?;
+    super::reap::when_dead(shim_pid, pidfd);
+    let live = Live { shim: Arc::new(handle), pid };
+    if let Err(error) = stored {
+        // A container that nobody would remember must not run.
+        let kill = protocol::Request::Signal { signal: 9, final_stop: true };
+        let killed = live.request(&kill, &[]).and_then(|_| live.request(&protocol::Request::Release { removed: false }, &[]));
+        if let Err(error) = killed {
+            tracing::error!(container = %record.id, %error, "cannot undo a start");
+        }
+        return Err(error.into());
+    }
+    if let Some(run) = record.state.run_mut() {
+        run.pid = pid;
+        run.started_at = started_at;
+    }
+    let events = subscribe(&live, 0)?;
+    Ok(Connected { live, events })
+}
+
+/// Listens to a shim from the event behind `after` on.
+pub(super) fn subscribe(live: &Live, after: u64) -> Result<EventStream> {
+    let socket = live
+        .shim
+        .subscribe(after)
+        .map_err(|error| Error::failed("cannot listen to the container's shim", error))?;
+    EventStream::new(socket)
+}
+
+#[allow(clippy::too_many_arguments, reason = "one message says everything that the container needs")]
+fn describe(
+    engine: &Engine,
+    record: &Record,
+    incarnation: String,
+    spec: oci::runtime::Spec,
+    rootfs: protocol::Rootfs,
+    health: Option<protocol::Health>,
+    joined: &Joined,
+    held: &Held,
+) -> Result<Launch> {
+    let id = record.id.as_str();
+    Ok(Launch {
+        version: protocol::VERSION,
+        container: id.to_owned(),
+        runtime_dir: engine.paths().runtime(id),
+        incarnation,
+        spec,
+        rootfs,
+        cgroup_driver: engine.config().cgroup.driver,
+        stdin: match (record.config.open_stdin, record.config.stdin_once) {
+            (false, _) => Stdin::Closed,
+            (true, false) => Stdin::Open,
+            (true, true) => Stdin::Once,
+        },
+        log: log(engine, record)?,
+        restart: life::restart_policy(&record.host.restart_policy),
+        restart_count: 0,
+        health,
+        stop_signal: stop_signal_configured(record)?.unwrap_or(linux::signal::SIGTERM),
+        stop_timeout: record.config.stop_timeout.unwrap_or(engine.config().container.stop_timeout),
+        network: Some(protocol::Network {
+            namespace: joined.namespace.is_some(),
+            held_sockets: joined.held.len(),
+            relays: joined.relays.iter().map(|(relay, _)| relay.clone()).collect(),
+            names: joined.names.clone(),
+        }),
+        attachments: held.attachments.iter().map(|(attachment, _)| attachment.clone()).collect(),
+        waiters: held.waiters.iter().map(|(waiter, _)| waiter.clone()).collect(),
+    })
+}
+
+/// The descriptors of a launch, in the order that the protocol gives.
+fn descriptors(joined: Joined, held: Held) -> Vec<OwnedFd> {
+    let mut all: Vec<OwnedFd> = joined.namespace.into_iter().collect();
+    all.extend(joined.held);
+    all.extend(joined.relays.into_iter().map(|(_, socket)| socket));
+    all.extend(held.attachments.into_iter().map(|(_, socket)| socket));
+    all.extend(held.waiters.into_iter().map(|(_, socket)| socket));
+    all
+}
+
+/// Where output goes. The options were checked at create.
+fn log(engine: &Engine, record: &Record) -> Result<protocol::Log> {
+    super::logs::describe(&record.host.log_config, record, engine.paths().log(record.id.as_str()))
+}
+
+/// The configured stop signal; none when the container has none.
+pub(super) fn stop_signal_configured(record: &Record) -> Result<Option<i32>> {
+    let text = record.config.stop_signal.as_str();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    linux::signal::parse(text).map(Some).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
+}
+
+/// The health check with Docker's defaults, as an argument vector.
+fn health(record: &Record) -> Result<Option<protocol::Health>> {
+    let Some(check) = &record.config.healthcheck else { return Ok(None) };
+    let command = match check.test.split_first() {
+        None => return Ok(None),
+        Some((word, _)) if word == "NONE" => return Ok(None),
+        Some((word, arguments)) if word == "CMD" => arguments.to_vec(),
+        Some((word, lines)) if word == "CMD-SHELL" => {
+            let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
+            let shell = record.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default);
+            shell.into_iter().chain(lines.iter().cloned()).collect()
+        }
+        Some((word, _)) => {
+            return Err(Error::invalid(format!("Unknown healthcheck type \"{word}\" (expected 'CMD')")));
+        }
+    };
+    Ok(Some(timed(check, command)))
+}
+
+fn timed(check: &HealthConfig, command: Vec<String>) -> protocol::Health {
+    const SECOND: u64 = 1_000_000_000;
+    let or = |value: i64, default: u64| u64::try_from(value).ok().filter(|value| *value > 0).unwrap_or(default);
+    protocol::Health {
+        command,
+        interval: or(check.interval, 30 * SECOND),
+        timeout: or(check.timeout, 30 * SECOND),
+        start_period: or(check.start_period, 0),
+        start_interval: or(check.start_interval, 5 * SECOND),
+        retries: u32::try_from(check.retries).ok().filter(|retries| *retries > 0).unwrap_or(3),
+    }
+}
+
+/// What a container that never ran, or ran before, is after a start that failed.
+fn failed(before: &State, code: i32, message: String) -> State {
+    match before.ended() {
+        Some(ended) => State::Exited(Ended { code, error: message, ..ended.clone() }),
+        None => State::Created { failure: Some(Failure { code, message }) },
+    }
+}
+
+/// What went wrong at start, as `die` and inspect tell it.
+pub(super) fn exit_code(record: &Record) -> i32 {
+    super::wait::code(record)
+}
+
+fn start_failure(error: shim::LaunchError) -> Stopped {
+    let words = "failed to create task for container";
+    match error {
+        shim::LaunchError::Refused(failure) => {
+            let (kind, code) = match failure.kind {
+                FailureKind::NotFound => (ErrorKind::InvalidParameter, 127),
+                FailureKind::NotExecutable => (ErrorKind::InvalidParameter, 126),
+                _ => (ErrorKind::System, 128),
+            };
+            let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
+            let message = format!(
+                "{words}: failed to create shim task: OCI runtime create failed: wharf-runtime create failed: \
+                 unable to start container process: {}{causes}",
+                failure.message
+            );
+            Stopped { code, error: Error::new(kind, message) }
+        }
+        shim::LaunchError::Io(error) => Error::failed(format!("{words}: cannot start its shim"), error).into(),
+    }
+}
+
+/// A shim's refusal of a request to a running container.
+pub(super) fn refusal(failure: protocol::Failure) -> Error {
+    let kind = match failure.kind {
+        FailureKind::Conflict => ErrorKind::Conflict,
+        FailureKind::Invalid | FailureKind::NotFound | FailureKind::NotExecutable => ErrorKind::InvalidParameter,
+        FailureKind::Other => ErrorKind::System,
+    };
+    let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
+    Error::new(kind, failure.message + &causes)
+}
+
+fn make_runtime(engine: &Engine, id: &str) -> Result<()> {
+    let path = engine.paths().runtime(id);
+    // One that a failed cleanup left must not lend its socket or journal to the new run.
+    let made = super::remove::remove_directory(&path)
+        .and_then(|()| DirBuilder::new().mode(0o700).recursive(true).create(&path));
+    made.map_err(|error| Error::failed(format!("cannot make the runtime directory {}", path.display()), error))
+}
+
+pub(super) fn remove_runtime(engine: &Engine, id: &str) {
+    let path = engine.paths().runtime(id);
+    if let Err(error) = super::remove::remove_directory(&path) {
+        tracing::warn!(path = %path.display(), %error, "cannot remove a runtime directory");
+    }
+}
+
+/// Gives back what a run took from the host. Goes on past failures and logs each: the container has ended, and what
+/// could not be undone now is undone when the engine opens next.
+pub(super) fn leave(engine: &Engine, record: &mut Record) {
+    if let Err(error) = engine.shared().networks.leave(record) {
+        tracing::warn!(container = %record.id, %error, "cannot give back all of a network endpoint");
+    }
+    if let Err(error) = mounts::release(engine, record) {
+        tracing::warn!(container = %record.id, %error, "cannot release all volumes");
+    }
+}
+
+/// When a run ended, for those that ended without a word.
+pub(super) fn lost(run: &Run, code: i32) -> Ended {
+    run.lost(code, clock::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::record::tests::record;
+
+    #[test]
+    fn a_shell_line_runs_in_the_images_shell() {
+        let mut record = record("web");
+        record.config.healthcheck =
+            Some(HealthConfig { test: vec!["CMD-SHELL".into(), "exit 0".into()], retries: 5, ..Default::default() });
+        let check = health(&record).unwrap().unwrap();
+        assert_eq!(check.command, ["/bin/sh", "-c", "exit 0"]);
+        assert_eq!((check.interval, check.retries), (30_000_000_000, 5));
+        record.config.shell = Some(vec!["/bin/bash".into(), "-c".into()]);
+        assert_eq!(health(&record).unwrap().unwrap().command[0], "/bin/bash");
+        record.config.healthcheck = Some(HealthConfig { test: vec!["NONE".into()], ..Default::default() });
+        assert!(health(&record).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_failed_start_keeps_what_an_earlier_run_left() {
+        let ran = Run::starting("i".into(), false, &State::Created { failure: None }).lost(0, "2026-01-01T00:00:00Z".into());
+        let State::Exited(ended) = failed(&State::Exited(ran), 127, "no".into()) else { panic!("it ran before") };
+        assert_eq!((ended.code, ended.finished_at.as_str()), (127, "2026-01-01T00:00:00Z"));
+        assert!(matches!(failed(&State::Created { failure: None }, 126, "no".into()), State::Created { failure: Some(_) }));
+    }
+}

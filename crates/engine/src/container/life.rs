@@ -1,0 +1,349 @@
+//! What may be done to a container in which state, and what follows from what its shim reports: decisions only.
+
+use shim::protocol::{Event, Happening, RestartPolicy};
+
+use super::record::Record;
+use super::state::{Ended, State};
+use crate::error::{Error, Result};
+
+const SIGKILL: i32 = 9;
+
+/// What the owner has to do after an event was taken into the record.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Consequence {
+    /// Tell the listeners.
+    Announce { action: String, extra: Vec<(&'static str, String)> },
+    /// The run is over for good: give back its network, remember its end, let the shim go.
+    Settle,
+    ExecStarted { exec: String, pid: i32 },
+    ExecEnded { exec: String, code: i32 },
+}
+
+fn announce(action: impl Into<String>, extra: Vec<(&'static str, String)>) -> Consequence {
+    Consequence::Announce { action: action.into(), extra }
+}
+
+/// Takes an event into the record. Events of another run and ones already contained change nothing.
+pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
+    let Some(run) = record.state.run_mut() else { return Vec::new() };
+    if run.incarnation != event.incarnation || event.sequence <= run.sequence {
+        return Vec::new();
+    }
+    run.sequence = event.sequence;
+    match &event.what {
+        Happening::Started { pid, restart_count } => {
+            let mut run = run.clone();
+            run.pid = *pid;
+            run.started_at.clone_from(&event.time);
+            run.paused = false;
+            if let Some(health) = &mut run.health {
+                *health = super::state::Health::starting();
+            }
+            if let State::Restarting { ended, .. } = &record.state {
+                run.before = Some(ended.clone());
+            }
+            record.state = State::Running(run);
+            record.restart_count = *restart_count;
+            vec![announce("start", Vec::new())]
+        }
+        Happening::Exited { exit, restarts, .. } => {
+            let run = run.clone();
+            let ended = run.ended(exit);
+            let mut consequences = vec![announce("die", die_attributes(&ended))];
+            if *restarts {
+                record.state = State::Restarting { run, ended };
+            } else {
+                record.state = State::Exited(ended);
+                consequences.push(Consequence::Settle);
+            }
+            consequences
+        }
+        Happening::OutOfMemory => {
+            run.oom_killed = true;
+            vec![announce("oom", Vec::new())]
+        }
+        Happening::Paused => {
+            run.paused = true;
+            vec![announce("pause", Vec::new())]
+        }
+        Happening::Resumed => {
+            run.paused = false;
+            vec![announce("unpause", Vec::new())]
+        }
+        Happening::Killed { signal } => vec![announce("kill", vec![("signal", signal.to_string())])],
+        Happening::Detached { exec: None } => vec![announce("detach", Vec::new())],
+        Happening::Detached { exec: Some(exec) } => {
+            vec![announce("exec_detach", vec![("execID", exec.clone())])]
+        }
+        Happening::ExecStarted { exec, pid } => {
+            vec![Consequence::ExecStarted { exec: exec.clone(), pid: *pid }]
+        }
+        Happening::ExecExited { exec, code } => vec![
+            announce("exec_die", vec![("execID", exec.clone()), ("exitCode", code.to_string())]),
+            Consequence::ExecEnded { exec: exec.clone(), code: *code },
+        ],
+        Happening::HealthStarted { .. } => Vec::new(),
+        Happening::HealthProbed { status, failing_streak, probe } => {
+            let Some(health) = &mut run.health else { return Vec::new() };
+            if health.probed(*status, *failing_streak, probe.clone()) {
+                vec![announce(format!("health_status: {}", health.status.as_str()), Vec::new())]
+            } else {
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// What a `die` event says beside the usual.
+pub(super) fn die_attributes(ended: &Ended) -> Vec<(&'static str, String)> {
+    let lasted = match (crate::clock::parse(&ended.started_at), crate::clock::parse(&ended.finished_at)) {
+        (Some(start), Some(end)) => (end.as_second() - start.as_second()).max(0),
+        _ => 0,
+    };
+    vec![("execDuration", lasted.to_string()), ("exitCode", ended.code.to_string())]
+}
+
+/// Whether a start is due: an error when it cannot be, `NotModified` when there is nothing to do.
+pub(super) fn admit_start(record: &Record) -> Result<()> {
+    match &record.state {
+        State::Running(run) if run.paused => {
+            Err(Error::conflict("cannot start a paused container, try unpause instead"))
+        }
+        State::Running(_) | State::Restarting { .. } => {
+            Err(Error::not_modified(format!("container {} is already running", record.id)))
+        }
+        State::Removing { .. } | State::Dead { .. } => {
+            Err(Error::conflict("container is marked for removal and cannot be started"))
+        }
+        State::Created { .. } | State::Exited(_) => Ok(()),
+    }
+}
+
+pub(super) fn admit_stop(record: &Record) -> Result<()> {
+    if record.state.is_running() {
+        return Ok(());
+    }
+    Err(Error::not_modified(format!("container {} is already stopped", record.id)))
+}
+
+/// For what needs a process: kill, exec, top, resize. `Restarting` has none just now.
+pub(super) fn admit_process(record: &Record) -> Result<()> {
+    match &record.state {
+        State::Running(_) => Ok(()),
+        State::Restarting { .. } => Err(Error::conflict(format!(
+            "Container {} is restarting, wait until the container is running",
+            record.id
+        ))),
+        _ => Err(Error::conflict(format!("container {} is not running", record.id))),
+    }
+}
+
+pub(super) fn admit_kill(record: &Record) -> Result<()> {
+    if record.state.is_running() {
+        return Ok(());
+    }
+    Err(Error::conflict(format!(
+        "cannot kill container: {}: container {} is not running",
+        record.name, record.id
+    )))
+}
+
+pub(super) fn admit_pause(record: &Record) -> Result<()> {
+    admit_process(record)?;
+    if record.state.is_paused() {
+        return Err(Error::conflict(format!("container {} is already paused", record.id)));
+    }
+    Ok(())
+}
+
+pub(super) fn admit_unpause(record: &Record) -> Result<()> {
+    if record.state.is_paused() {
+        return Ok(());
+    }
+    Err(Error::conflict(format!("container {} is not paused", record.id)))
+}
+
+/// An exec needs a process that is not frozen.
+pub(crate) fn admit_exec(record: &Record) -> Result<()> {
+    admit_process(record)?;
+    if record.state.is_paused() {
+        return Err(Error::conflict(format!(
+            "Container {} is paused, unpause the container before exec",
+            record.id
+        )));
+    }
+    Ok(())
+}
+
+pub(super) fn admit_attach(record: &Record) -> Result<()> {
+    match &record.state {
+        State::Running(run) if run.paused => Err(Error::conflict(format!(
+            "container {} is paused, unpause the container before attach",
+            record.id
+        ))),
+        State::Restarting { .. } => Err(Error::conflict(format!(
+            "container {} is restarting, wait until the container is running",
+            record.id
+        ))),
+        State::Removing { .. } | State::Dead { .. } => {
+            Err(Error::conflict(format!("container {} is marked for removal", record.id)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What stands between a container and its removal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Removal {
+    Now,
+    /// It runs, and force was asked for.
+    KillFirst,
+}
+
+pub(super) fn admit_remove(record: &Record, force: bool) -> Result<Removal> {
+    let refuse = |why: &str| Err(Error::conflict(format!("cannot remove container \"/{}\": {why}", record.name)));
+    match &record.state {
+        State::Removing { .. } => {
+            Err(Error::conflict(format!("removal of container {} is already in progress", record.name)))
+        }
+        State::Running(_) | State::Restarting { .. } if force => Ok(Removal::KillFirst),
+        State::Running(run) if run.paused => {
+            refuse("container is paused and must be unpaused first")
+        }
+        State::Running(_) => {
+            refuse("container is running: stop the container before removing or force remove")
+        }
+        State::Restarting { .. } => {
+            refuse("container is restarting: stop the container before removing or force remove")
+        }
+        State::Created { .. } | State::Exited(_) | State::Dead { .. } => Ok(Removal::Now),
+    }
+}
+
+/// Whether a signal by hand also ends the restart policy: when it is what stops this container anyway.
+pub(super) fn ends_policy(signal: i32, configured: Option<i32>) -> bool {
+    signal == SIGKILL || configured.is_none_or(|stop| stop == signal)
+}
+
+/// The API's policy as the shim applies it. Checked at create, so an unknown word cannot arrive here.
+pub(super) fn restart_policy(policy: &api::container::RestartPolicy) -> RestartPolicy {
+    match policy.name.as_str() {
+        "always" => RestartPolicy::Always,
+        "unless-stopped" => RestartPolicy::UnlessStopped,
+        "on-failure" => RestartPolicy::OnFailure {
+            max_retries: u32::try_from(policy.maximum_retry_count).unwrap_or(0),
+        },
+        _ => RestartPolicy::No,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shim::protocol::Exit;
+
+    use super::*;
+    use crate::container::record::tests::record;
+    use crate::container::state::Run;
+    use crate::error::ErrorKind;
+
+    fn running() -> Record {
+        let mut record = record("web");
+        let run = Run::starting("first".into(), false, &record.state);
+        record.state = State::Running(Run { pid: 7, sequence: 1, ..run });
+        record
+    }
+
+    fn event(sequence: u64, what: Happening) -> Event {
+        Event { incarnation: "first".into(), sequence, time: "2026-01-01T00:00:05Z".into(), what }
+    }
+
+    fn exit(code: i32) -> Exit {
+        Exit {
+            code,
+            oom_killed: false,
+            started_at: "2026-01-01T00:00:00Z".into(),
+            finished_at: "2026-01-01T00:00:05Z".into(),
+            error: None,
+        }
+    }
+
+    fn actions(consequences: &[Consequence]) -> Vec<&str> {
+        consequences
+            .iter()
+            .map(|consequence| match consequence {
+                Consequence::Announce { action, .. } => action.as_str(),
+                Consequence::Settle => "(settle)",
+                Consequence::ExecStarted { .. } => "(exec started)",
+                Consequence::ExecEnded { .. } => "(exec ended)",
+            })
+            .collect()
+    }
+
+    #[test]
+    fn an_event_counts_once() {
+        let mut record = running();
+        let killed = event(2, Happening::Killed { signal: 15 });
+        assert_eq!(actions(&happened(&mut record, &killed)), ["kill"]);
+        assert!(happened(&mut record, &killed).is_empty());
+    }
+
+    #[test]
+    fn events_of_another_run_are_not_ours() {
+        let mut record = running();
+        let mut foreign = event(9, Happening::OutOfMemory);
+        foreign.incarnation = "second".into();
+        assert!(happened(&mut record, &foreign).is_empty());
+        assert_eq!(record.state.run().unwrap().sequence, 1);
+    }
+
+    #[test]
+    fn the_final_exit_is_settled() {
+        let mut record = running();
+        let last = event(2, Happening::Exited { exit: exit(3), restarts: false, delay_ms: 0 });
+        let consequences = happened(&mut record, &last);
+        assert_eq!(actions(&consequences), ["die", "(settle)"]);
+        let Consequence::Announce { extra, .. } = &consequences[0] else { panic!("die is announced") };
+        assert_eq!(*extra, [("execDuration", "5".to_owned()), ("exitCode", "3".to_owned())]);
+        assert_eq!(record.state.describe().exit_code, 3);
+    }
+
+    #[test]
+    fn a_policy_brings_it_back_within_the_same_run() {
+        let mut record = running();
+        let died = event(2, Happening::Exited { exit: exit(1), restarts: true, delay_ms: 100 });
+        assert_eq!(actions(&happened(&mut record, &died)), ["die"]);
+        assert!(record.state.is_restarting());
+        let again = event(3, Happening::Started { pid: 8, restart_count: 1 });
+        assert_eq!(actions(&happened(&mut record, &again)), ["start"]);
+        let shown = record.state.describe();
+        assert_eq!((shown.pid, record.restart_count), (8, 1));
+        assert_eq!(shown.finished_at, "2026-01-01T00:00:05Z");
+    }
+
+    #[test]
+    fn each_state_refuses_in_its_words() {
+        let mut record = running();
+        assert_eq!(admit_start(&record).unwrap_err().kind(), ErrorKind::NotModified);
+        assert!(admit_remove(&record, false).unwrap_err().message().ends_with(
+            "container is running: stop the container before removing or force remove"
+        ));
+        assert_eq!(admit_remove(&record, true).unwrap(), Removal::KillFirst);
+        happened(&mut record, &event(2, Happening::Paused));
+        assert_eq!(
+            admit_start(&record).unwrap_err().message(),
+            "cannot start a paused container, try unpause instead"
+        );
+        assert!(admit_exec(&record).unwrap_err().message().contains("is paused, unpause the container before exec"));
+        assert!(admit_pause(&record).unwrap_err().message().ends_with("is already paused"));
+        record.state = State::Removing { ended: None };
+        assert!(admit_remove(&record, true).unwrap_err().message().ends_with("is already in progress"));
+    }
+
+    #[test]
+    fn a_stop_signal_ends_the_policy() {
+        assert!(ends_policy(9, Some(15)));
+        assert!(ends_policy(10, None));
+        assert!(ends_policy(3, Some(3)));
+        assert!(!ends_policy(1, Some(15)));
+    }
+}

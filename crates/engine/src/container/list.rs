@@ -1,0 +1,265 @@
+//! The list of containers, narrowed down by filters.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use api::container::{Port, Status, Summary, SummaryHost, SummaryNetworks};
+use api::filters::{Filters, InvalidFilter};
+use jiff::Timestamp;
+
+use super::record::{MountKind, Record};
+use super::{inspect, status};
+use crate::error::{Error, Result};
+use crate::{Engine, clock};
+
+const KNOWN: &[&str] = &[
+    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
+    "publish", "since", "status", "volume",
+];
+
+#[derive(Debug, Clone, Default)]
+pub struct ListOptions {
+    /// Also those that do not run.
+    pub all: bool,
+    /// The newest so many, running or not.
+    pub limit: Option<usize>,
+    pub size: bool,
+    pub filters: Filters,
+}
+
+impl From<InvalidFilter> for Error {
+    fn from(error: InvalidFilter) -> Error {
+        Error::invalid(error.to_string())
+    }
+}
+
+impl Engine {
+    pub async fn container_list(&self, options: ListOptions) -> Result<Vec<Summary>> {
+        options.filters.check(KNOWN)?;
+        let limit = options.limit.filter(|limit| *limit > 0);
+        let selection = Selection::new(self, &options)?;
+        let mut records: Vec<Arc<Record>> = self.shared().containers.records();
+        // Newest first; ids break ties, so that two lists agree.
+        records.sort_by(|one, other| (&other.created, &other.id).cmp(&(&one.created, &one.id)));
+        records.retain(|record| selection.wants(record));
+        records.truncate(limit.unwrap_or(usize::MAX));
+        let now = Timestamp::now();
+        let mut list: Vec<Summary> = records.iter().map(|record| summary(self, record, now)).collect();
+        if options.size {
+            let measured = self
+                .blocking(move |engine| Ok(records.iter().map(|record| inspect::sizes(engine, record)).collect::<Vec<_>>()))
+                .await?;
+            for (summary, sizes) in list.iter_mut().zip(measured) {
+                // A container that is removed meanwhile has no size.
+                (summary.size_rw, summary.size_root_fs) = sizes.unwrap_or_default();
+            }
+        }
+        Ok(list)
+    }
+}
+
+/// Filters with what they mean looked up once.
+struct Selection<'a> {
+    filters: &'a Filters,
+    all: bool,
+    before: Option<Arc<Record>>,
+    since: Option<Arc<Record>>,
+    ancestors: Vec<String>,
+    exited: Vec<i32>,
+}
+
+impl<'a> Selection<'a> {
+    fn new(engine: &Engine, options: &'a ListOptions) -> Result<Selection<'a>> {
+        let filters = &options.filters;
+        for value in filters.values("status") {
+            if !Status::ALL.iter().any(|status| status.as_str() == value) {
+                return Err(InvalidFilter::value("status", value).into());
+            }
+        }
+        for value in filters.values("health") {
+            if !["none", "starting", "healthy", "unhealthy"].contains(&value) {
+                return Err(InvalidFilter::value("health", value).into());
+            }
+        }
+        filters.flag("is-task")?;
+        let exited = filters
+            .values("exited")
+            .map(|value| value.parse().map_err(|_| InvalidFilter::value("exited", value)))
+            .collect::<Result<Vec<i32>, _>>()?;
+        let reference = |key: &str| -> Result<Option<Arc<Record>>> {
+            filters.values(key).last().map(|name| Ok(engine.container(name)?.record())).transpose()
+        };
+        let ancestors = filters
+            .values("ancestor")
+            .map(|name| engine.images().resolve(name).map_or_else(|_| name.to_owned(), |image| image.id.to_string()))
+            .collect();
+        Ok(Selection {
+            filters,
+            // Asking for states, or for so many, is asking for those that do not run, too.
+            all: options.all || options.limit.is_some_and(|limit| limit > 0) || filters.contains("status"),
+            before: reference("before")?,
+            since: reference("since")?,
+            ancestors,
+            exited,
+        })
+    }
+
+    fn wants(&self, record: &Record) -> bool {
+        let filters = self.filters;
+        let state = record.state.describe();
+        let health = state.health.as_ref().map_or("none", |health| health.status.as_str());
+        if !self.all && !self.asks_for_stopped() && !state.running {
+            return false;
+        }
+        let labels = record.config.labels.clone().unwrap_or_default();
+        filters.prefix("id", record.id.as_str())
+            && (filters.pattern("name", &record.slashed()) || filters.pattern("name", &record.name))
+            && filters.pairs("label", &labels)
+            && filters.exact("status", record.state.status().as_str())
+            && filters.exact("health", health)
+            && filters.any("isolation", |value| value == record.host.isolation)
+            && (self.exited.is_empty() || self.exited.iter().any(|code| state.exit_code == i64::from(*code) && !state.running && record.state.ended().is_some()))
+            && self.before.as_ref().is_none_or(|other| record.created < other.created)
+            && self.since.as_ref().is_none_or(|other| record.created > other.created)
+            && self.descends(record)
+            && filters.any("volume", |value| mounts(record, value))
+            && filters.any("network", |value| {
+                record.network.endpoints.iter().any(|(name, endpoint)| name == value || (!endpoint.network_id.is_empty() && endpoint.network_id.starts_with(value)))
+            })
+            && filters.any("publish", |value| ports(record).iter().any(|port| port.public_port > 0 && port_matches(value, port.public_port, &port.kind)))
+            && filters.any("expose", |value| exposes(record, value))
+            && !matches!(filters.flag("is-task"), Ok(Some(true)))
+    }
+
+    fn asks_for_stopped(&self) -> bool {
+        !self.exited.is_empty() || self.before.is_some() || self.since.is_some()
+    }
+
+    fn descends(&self, record: &Record) -> bool {
+        self.ancestors.is_empty() || self.ancestors.iter().any(|image| *image == record.image || *image == record.config.image)
+    }
+}
+
+fn mounts(record: &Record, wanted: &str) -> bool {
+    record.mounts.iter().any(|point| {
+        point.destination == wanted
+            || match &point.kind {
+                MountKind::Volume { name, .. } => name == wanted,
+                MountKind::Bind { source, .. } => source.as_path() == std::path::Path::new(wanted),
+                MountKind::Tmpfs { .. } | MountKind::Image { .. } => false,
+            }
+    })
+}
+
+/// `80`, `80/udp`, `8000-8010/tcp` against one port.
+fn port_matches(wanted: &str, port: u16, protocol: &str) -> bool {
+    let (range, wanted_protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    wanted_protocol == protocol
+        && matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&port))
+}
+
+fn exposes(record: &Record, wanted: &str) -> bool {
+    record.config.exposed_ports.keys().any(|text| {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        port.parse().is_ok_and(|port| port_matches(wanted, port, protocol))
+    })
+}
+
+fn summary(engine: &Engine, record: &Record, now: Timestamp) -> Summary {
+    let mut command = record.path.clone();
+    for argument in &record.args {
+        command.push(' ');
+        command.push_str(argument);
+    }
+    Summary {
+        id: record.id.to_string(),
+        names: vec![record.slashed()],
+        image: shown_image(engine, record),
+        image_id: record.image.clone(),
+        command,
+        created: clock::parse(&record.created).map_or(0, Timestamp::as_second),
+        ports: ports(record),
+        labels: record.config.labels.clone().unwrap_or_default(),
+        state: record.state.status(),
+        status: status::words(&record.state, now),
+        host_config: SummaryHost {
+            network_mode: record.host.network_mode.clone(),
+            annotations: record.host.annotations.clone(),
+        },
+        network_settings: SummaryNetworks { networks: record.network.endpoints.clone() },
+        mounts: record.mounts.iter().map(inspect::mount_point).collect(),
+        ..Summary::default()
+    }
+}
+
+/// The name it was made by, unless that now means another image: then the id.
+fn shown_image(engine: &Engine, record: &Record) -> String {
+    match engine.images().resolve(&record.config.image) {
+        Ok(image) if image.id.as_str() == record.image => record.config.image.clone(),
+        _ => record.image.clone(),
+    }
+}
+
+/// Published ports, and exposed ones while the container runs.
+fn ports(record: &Record) -> Vec<Port> {
+    if !record.state.is_running() {
+        return Vec::new();
+    }
+    let mut list = Vec::new();
+    for (text, bindings) in &record.network.ports {
+        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let Ok(private_port) = port.parse() else { continue };
+        let exposed = Port { private_port, kind: protocol.to_owned(), ..Port::default() };
+        match bindings.as_deref() {
+            None | Some([]) => list.push(exposed),
+            Some(bindings) => list.extend(bindings.iter().map(|binding| Port {
+                ip: binding.host_ip.clone(),
+                public_port: binding.host_port.parse().unwrap_or(0),
+                ..exposed.clone()
+            })),
+        }
+    }
+    list.sort();
+    list
+}
+
+/// `until` and labels of a prune.
+pub(super) fn prunable(filters: &Filters, labels: &BTreeMap<String, String>, created: &str, until: Option<i64>) -> bool {
+    let unwanted = filters.values("label!").any(|wanted| match wanted.split_once('=') {
+        Some((name, value)) => labels.get(name).is_some_and(|have| have == value),
+        None => labels.contains_key(wanted),
+    });
+    filters.pairs("label", labels) && !unwanted && until.is_none_or(|until| clock::nanoseconds(created) < until)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::container::record::tests::record;
+
+    #[test]
+    fn ports_match_by_range_and_protocol() {
+        assert!(port_matches("80", 80, "tcp"));
+        assert!(!port_matches("80", 80, "udp"));
+        assert!(port_matches("8000-8010/udp", 8005, "udp"));
+        assert!(!port_matches("x", 80, "tcp"));
+    }
+
+    #[test]
+    fn prune_spares_what_is_labelled_or_young() {
+        let mut filters = Filters::default();
+        filters.add("label!", "keep");
+        let labels = BTreeMap::from([("keep".to_owned(), String::new())]);
+        assert!(!prunable(&filters, &labels, "2026-01-01T00:00:00Z", None));
+        assert!(prunable(&filters, &BTreeMap::new(), "2026-01-01T00:00:00Z", None));
+        assert!(!prunable(&filters, &BTreeMap::new(), "2026-01-01T00:00:00Z", Some(5)));
+    }
+
+    #[test]
+    fn what_does_not_run_has_no_ports() {
+        let mut record = record("web");
+        record.network.ports.insert("80/tcp".into(), None);
+        assert!(ports(&record).is_empty());
+    }
+}

@@ -1,0 +1,244 @@
+//! Containers: the table of all of them, and the way to each one's owner.
+//!
+//! One task owns one container ([`owner`]). It alone changes the record, talks to the shim and decides what happens
+//! next; requests reach it through a mailbox, one at a time. Everybody else reads the newest immutable [`Record`],
+//! so a listing never waits for a slow container. A request whose client goes away still runs to its end: half a
+//! start would be worse than an unwanted one.
+
+mod archive;
+mod attach;
+mod commit;
+mod create;
+mod defaults;
+mod edit;
+mod files;
+mod held;
+mod inspect;
+mod launch;
+mod life;
+mod list;
+mod logs;
+mod mounts;
+mod owner;
+mod prune;
+mod reap;
+mod record;
+mod remove;
+mod restore;
+mod rootfs;
+mod state;
+mod stats;
+mod status;
+mod stream;
+mod top;
+mod validate;
+mod wait;
+
+use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use shim::protocol::{Attachment, LogQuery, Waiter};
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use archive::{ArchiveStat, PutOptions};
+pub use attach::AttachOptions;
+pub(crate) use attach::detach_keys;
+pub use commit::CommitOptions;
+pub(crate) use life::admit_exec;
+pub use list::ListOptions;
+pub(crate) use logs::bytes;
+pub(crate) use mounts::{Bound, check_volume_name, clean};
+pub(crate) use owner::{Command, Live};
+pub use record::{MountKind, MountPoint, NetworkState, Record};
+pub use remove::RemoveOptions;
+pub(crate) use rootfs::{Databases, database, opened_database};
+pub use state::State;
+pub use wait::{Exit, WaitOutcome};
+
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::identity::ContainerId;
+
+/// Requests that may wait for one container's owner. More clients than this at one container are told to wait by
+/// back-pressure: their connections simply do not advance.
+const MAILBOX: usize = 64;
+
+/// The answer to one request.
+pub(crate) type Reply<T> = oneshot::Sender<Result<T>>;
+
+/// The way to a container: its newest record, and its owner's mailbox.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    pub(crate) id: ContainerId,
+    view: watch::Receiver<Arc<Record>>,
+    mailbox: mpsc::Sender<Command>,
+}
+
+/// Every container of this engine.
+#[derive(Default)]
+pub(crate) struct Table {
+    index: RwLock<Index>,
+}
+
+#[derive(Default)]
+struct Index {
+    by_id: BTreeMap<ContainerId, Handle>,
+    by_name: HashMap<String, ContainerId>,
+}
+
+impl Handle {
+    /// The container as it is now.
+    pub(crate) fn record(&self) -> Arc<Record> {
+        self.view.borrow().clone()
+    }
+
+    /// Asks the owner; a container that is gone is not found.
+    pub(crate) async fn ask<T>(&self, command: impl FnOnce(Reply<T>) -> Command) -> Result<T> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || Error::not_found(format!("No such container: {}", self.id));
+        self.mailbox.send(command(reply)).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())?
+    }
+
+    /// Waits until the record satisfies `condition`; none when the container is removed before.
+    pub(crate) async fn until(&self, condition: impl FnMut(&Arc<Record>) -> bool) -> Option<Arc<Record>> {
+        let mut view = self.view.clone();
+        let found = view.wait_for(condition).await.ok().map(|record| record.clone());
+        found
+    }
+
+    pub(crate) async fn attach(&self, attachment: Attachment, socket: OwnedFd) -> Result<()> {
+        self.ask(|reply| Command::Attach { attachment: Box::new(attachment), socket, reply }).await
+    }
+
+    pub(crate) async fn wait(&self, condition: api::container::WaitCondition, waiter: Waiter, socket: OwnedFd) -> Result<()> {
+        self.ask(|reply| Command::Wait { condition, waiter, socket, reply }).await
+    }
+
+    pub(crate) async fn logs(
+        &self,
+        engine: &Engine,
+        query: LogQuery,
+        preface: Vec<u8>,
+        socket: OwnedFd,
+    ) -> Result<()> {
+        let left = self.ask(|reply| Command::Logs { query: query.clone(), preface, socket, reply }).await?;
+        match left {
+            // The shim writes, as long as the container runs.
+            None => Ok(()),
+            // No shim: the file is all there is.
+            Some((preface, socket)) => logs::serve(engine, &self.record(), query, preface, socket).await,
+        }
+    }
+
+    /// Changes the record inside the owner, then stores and publishes it. `live` is there while the container runs.
+    pub(crate) async fn edit<T: Send + 'static>(
+        &self,
+        change: impl FnOnce(&mut Record, Option<&Live>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (sender, receiver) = oneshot::channel();
+        self.ask(|reply| Command::Edit {
+            change: Box::new(move |record, live| {
+                let value = change(record, live)?;
+                // The asker may have gone away; the change stands.
+                let _ = sender.send(value);
+                Ok(())
+            }),
+            reply,
+        })
+        .await?;
+        receiver.await.map_err(|_| Error::system("the change of a container was lost"))
+    }
+}
+
+impl Table {
+    /// All containers, in the order of their ids.
+    pub(crate) fn handles(&self) -> Vec<Handle> {
+        self.read().by_id.values().cloned().collect()
+    }
+
+    /// All records as they are now.
+    pub(crate) fn records(&self) -> Vec<Arc<Record>> {
+        self.read().by_id.values().map(Handle::record).collect()
+    }
+
+    /// By full id, full name, or a prefix of one id only.
+    pub(crate) fn find(&self, wanted: &str) -> Result<Handle> {
+        let index = self.read();
+        let name = wanted.strip_prefix('/').unwrap_or(wanted);
+        if name.is_empty() {
+            return Err(Error::invalid(format!("invalid name or ID supplied: {wanted:?}")));
+        }
+        if let Some(handle) = wanted.parse::<ContainerId>().ok().and_then(|id| index.by_id.get(&id)) {
+            return Ok(handle.clone());
+        }
+        if let Some(handle) = index.by_name.get(name).and_then(|id| index.by_id.get(id)) {
+            return Ok(handle.clone());
+        }
+        let mut matches = index.by_id.values().filter(|handle| handle.id.as_str().starts_with(name));
+        match (matches.next(), matches.next()) {
+            (Some(only), None) => Ok(only.clone()),
+            (Some(_), Some(_)) => {
+                Err(Error::invalid(format!("multiple IDs found with provided prefix: {wanted}")))
+            }
+            (None, _) => Err(Error::not_found(format!("No such container: {wanted}"))),
+        }
+    }
+
+    pub(crate) fn get(&self, id: &ContainerId) -> Option<Handle> {
+        self.read().by_id.get(id).cloned()
+    }
+
+    fn insert(&self, handle: Handle) {
+        let mut index = self.write();
+        index.by_name.insert(handle.record().name.clone(), handle.id.clone());
+        index.by_id.insert(handle.id.clone(), handle);
+    }
+
+    fn remove(&self, id: &ContainerId) {
+        let mut index = self.write();
+        index.by_id.remove(id);
+        index.by_name.retain(|_, holder| holder != id);
+    }
+
+    fn rename(&self, id: &ContainerId, old: &str, new: &str) {
+        let mut index = self.write();
+        index.by_name.remove(old);
+        index.by_name.insert(new.to_owned(), id.clone());
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Index> {
+        // Every change of the index is one or two insertions: a panic cannot leave it torn.
+        self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> std::sync::RwLockWriteGuard<'_, Index> {
+        self.index.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Engine {
+    /// The container that `wanted` names.
+    pub(crate) fn container(&self, wanted: &str) -> Result<Handle> {
+        self.shared().containers.find(wanted)
+    }
+
+    /// Publishes what happened to a container, with the attributes that all its events have.
+    pub(crate) fn container_event(&self, record: &Record, action: &str, extra: &[(&str, String)]) {
+        let (id, attributes) = event_attributes(record, extra);
+        self.events_bus().publish(api::event::kind::CONTAINER, action, id, attributes);
+    }
+}
+
+/// Labels, image and name, then what is special to the event.
+pub(crate) fn event_attributes<'a>(
+    record: &'a Record,
+    extra: &[(&str, String)],
+) -> (&'a str, BTreeMap<String, String>) {
+    let mut attributes = record.config.labels.clone().unwrap_or_default();
+    attributes.insert("image".into(), record.config.image.clone());
+    attributes.insert("name".into(), record.name.clone());
+    attributes.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+    (record.id.as_str(), attributes)
+}

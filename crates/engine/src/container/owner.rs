@@ -1,0 +1,508 @@
+//! The task that owns one container.
+//!
+//! ```text
+//!   requests (mailbox) ──▶┐                       ┌──▶ record (one commit), view, events
+//!                         ├─▶ decide (life.rs) ───┤
+//!   the shim's events ───▶┘                       └──▶ shim, network, files (blocking threads)
+//! ```
+//!
+//! Requests are served one after the other; each is short, because whatever takes time (a stop's grace period, a
+//! restart's pause) happens in the shim and comes back as an event.
+
+use std::future::pending;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::container::WaitCondition;
+use shim::protocol::{
+    Attachment, Event, LogQuery, Reply as Answer, Request, RestartPolicy, Waiter,
+};
+use tokio::sync::{mpsc, watch};
+
+use super::held::Held;
+use super::life::{self, Consequence, Removal};
+use super::record::Record;
+use super::restore::Observed;
+use super::state::State;
+use super::{Handle, MAILBOX, Reply, event_attributes, launch, remove};
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::events::Origin;
+use crate::exec::Prepared;
+
+/// How long the owner waits for the event that confirms what the shim has already done.
+const CONFIRMATION: Duration = Duration::from_secs(10);
+
+/// What an owner is asked.
+pub(crate) enum Command {
+    Start { reply: Reply<()> },
+    Stop { signal: Option<i32>, timeout: Option<i64>, reply: Reply<()> },
+    Kill { signal: i32, reply: Reply<()> },
+    Pause { reply: Reply<()> },
+    Unpause { reply: Reply<()> },
+    Update { resources: Option<Box<oci::runtime::Resources>>, restart: Option<RestartPolicy>, reply: Reply<()> },
+    Rename { name: String, reply: Reply<()> },
+    Remove { force: bool, volumes: bool, reply: Reply<()> },
+    Attach { attachment: Box<Attachment>, socket: OwnedFd, reply: Reply<()> },
+    Wait { condition: WaitCondition, waiter: Waiter, socket: OwnedFd, reply: Reply<()> },
+    /// Answers with the client's socket when there is no shim to serve it.
+    Logs { query: LogQuery, preface: Vec<u8>, socket: OwnedFd, reply: Reply<Option<(Vec<u8>, OwnedFd)>> },
+    Exec { exec: Box<Prepared>, attachment: Option<(Box<Attachment>, OwnedFd)>, reply: Reply<i32> },
+    Resize { exec: Option<String>, height: u16, width: u16, reply: Reply<()> },
+    /// A descriptor on the root mount of a running container.
+    Root { reply: Reply<OwnedFd> },
+    Edit { change: Change, reply: Reply<()> },
+    /// The engine closes; the container runs on.
+    Leave,
+}
+
+/// A change of the record, made inside the owner on a blocking thread.
+pub(crate) type Change = Box<dyn FnOnce(&mut Record, Option<&Live>) -> Result<()> + Send>;
+
+/// A container that has a shim.
+#[derive(Clone)]
+pub(crate) struct Live {
+    pub(crate) shim: Arc<shim::Handle>,
+    /// The container's first process, on the host.
+    pub(crate) pid: i32,
+}
+
+impl Live {
+    /// Asks the shim and gives its refusal Docker's kinds.
+    pub(crate) fn request(&self, request: &Request, descriptors: &[OwnedFd]) -> Result<(Answer, Vec<OwnedFd>)> {
+        let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        let (answer, received) = self
+            .shim
+            .request(request, &borrowed)
+            .map_err(|error| Error::failed("cannot reach the container's shim", error))?;
+        match answer {
+            Answer::Failed(failure) => Err(launch::refusal(failure)),
+            answer => Ok((answer, received)),
+        }
+    }
+}
+
+/// A shim and the stream of its events.
+pub(super) struct Connected {
+    pub(super) live: Live,
+    pub(super) events: super::stream::EventStream,
+}
+
+pub(super) struct Owner {
+    pub(super) engine: Engine,
+    pub(super) record: Record,
+    view: watch::Sender<Arc<Record>>,
+    pub(super) connected: Option<Connected>,
+    pub(super) held: Held,
+    /// The container is gone: the task ends.
+    pub(super) removed: bool,
+}
+
+impl Owner {
+    /// Starts the task and makes the container visible to everybody.
+    pub(super) fn spawn(engine: &Engine, record: Record, connected: Option<Connected>) -> Handle {
+        Owner::spawn_with(engine, record, connected, None)
+    }
+
+    /// The same for a container whose shim an earlier engine launched: `found` is taken in before any request.
+    pub(super) fn spawn_with(
+        engine: &Engine,
+        record: Record,
+        connected: Option<Connected>,
+        found: Option<Observed>,
+    ) -> Handle {
+        let (view, watched) = watch::channel(Arc::new(record.clone()));
+        let (mailbox, commands) = mpsc::channel(MAILBOX);
+        let handle = Handle { id: record.id.clone(), view: watched, mailbox };
+        engine.shared().containers.insert(handle.clone());
+        let mut owner = Owner {
+            engine: engine.clone(),
+            record,
+            view,
+            connected,
+            held: Held::default(),
+            removed: false,
+        };
+        tokio::spawn(async move {
+            if let Some(found) = found {
+                owner.resume(found).await;
+            }
+            owner.run(commands).await;
+        });
+        handle
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while !self.removed {
+            let next = async {
+                match &mut self.connected {
+                    Some(connected) => connected.events.next().await,
+                    None => pending().await,
+                }
+            };
+            // Events first: a request is decided on the newest state.
+            tokio::select! {
+                biased;
+                event = next => self.heard(event).await,
+                command = commands.recv() => match command {
+                    None | Some(Command::Leave) => return,
+                    Some(command) => self.obey(command).await,
+                },
+            }
+        }
+    }
+
+    async fn obey(&mut self, command: Command) {
+        // An asker that went away does not want its answer; what it asked for is done.
+        match command {
+            Command::Start { reply } => drop(reply.send(self.start().await)),
+            Command::Stop { signal, timeout, reply } => drop(reply.send(self.stop(signal, timeout).await)),
+            Command::Kill { signal, reply } => drop(reply.send(self.kill(signal).await)),
+            Command::Pause { reply } => drop(reply.send(self.pause().await)),
+            Command::Unpause { reply } => drop(reply.send(self.unpause().await)),
+            Command::Update { resources, restart, reply } => {
+                drop(reply.send(self.update(resources, restart).await));
+            }
+            Command::Rename { name, reply } => drop(reply.send(self.rename(name).await)),
+            Command::Remove { force, volumes, reply } => drop(reply.send(self.remove(force, volumes).await)),
+            Command::Attach { attachment, socket, reply } => {
+                drop(reply.send(self.attach(*attachment, socket).await));
+            }
+            Command::Wait { condition, waiter, socket, reply } => {
+                drop(reply.send(self.wait(condition, waiter, socket).await));
+            }
+            Command::Logs { query, preface, socket, reply } => {
+                drop(reply.send(self.logs(query, preface, socket).await));
+            }
+            Command::Exec { exec, attachment, reply } => drop(reply.send(self.exec(*exec, attachment).await)),
+            Command::Resize { exec, height, width, reply } => {
+                drop(reply.send(self.resize(exec, height, width).await));
+            }
+            Command::Root { reply } => drop(reply.send(self.root().await)),
+            Command::Edit { change, reply } => drop(reply.send(self.edit(change).await)),
+            Command::Leave => {}
+        }
+    }
+
+    /// Takes in what the shim's stream brought. Its end without a final exit means that the shim has died.
+    async fn heard(&mut self, event: Option<Event>) {
+        match event {
+            Some(event) => self.happened(event).await,
+            None => self.lost_shim().await,
+        }
+    }
+
+    async fn happened(&mut self, event: Event) {
+        let consequences = life::happened(&mut self.record, &event);
+        if let Some((connected, run)) = self.connected.as_mut().zip(self.record.state.run()) {
+            connected.live.pid = run.pid;
+        }
+        self.publish();
+        let mut origin = Some(Origin { incarnation: event.incarnation.clone(), sequence: event.sequence });
+        for consequence in consequences {
+            match consequence {
+                Consequence::Announce { action, extra } => {
+                    let (id, attributes) = event_attributes(&self.record, &extra);
+                    let kind = api::event::kind::CONTAINER;
+                    self.engine.events_bus().publish_at(kind, &action, id, attributes, &event.time, origin.take());
+                }
+                Consequence::ExecStarted { exec, pid } => self.engine.shared().execs.started(&exec, pid),
+                Consequence::ExecEnded { exec, code } => self.engine.shared().execs.ended(&exec, code),
+                Consequence::Settle => self.settle().await,
+            }
+        }
+    }
+
+    /// The stream ended. A shim that still answers is subscribed to again; a dead one is cleaned up after.
+    async fn lost_shim(&mut self) {
+        let Some(run) = self.record.state.run().cloned() else {
+            self.connected = None;
+            return;
+        };
+        self.connected = None;
+        let id = self.record.id.clone();
+        let found = self.engine.blocking(move |engine| Ok(super::restore::observe(engine, &id, run.sequence))).await;
+        match found {
+            Ok(observed) => self.resume(observed).await,
+            Err(error) => tracing::error!(container = %self.record.id, %error, "cannot look for a lost shim"),
+        }
+    }
+
+    /// Makes the record true again, given what was found of its shim.
+    pub(super) async fn resume(&mut self, observed: Observed) {
+        let Observed { events, connected } = observed;
+        for event in events {
+            self.happened(event).await;
+        }
+        match connected {
+            Some(connected) if self.record.state.is_running() => self.connected = Some(connected),
+            _ => {
+                if let Some(run) = self.record.state.run() {
+                    let ended = run.lost(137, crate::clock::now());
+                    let extra = life::die_attributes(&ended);
+                    self.record.state = State::Exited(ended);
+                    self.publish();
+                    self.engine.container_event(&self.record, "die", &extra);
+                    self.settle().await;
+                }
+            }
+        }
+    }
+
+    /// The final exit has been taken in: the network goes back, the end is remembered, the shim may go.
+    pub(super) async fn settle(&mut self) {
+        let connected = self.connected.take();
+        let auto_remove = self.record.host.auto_remove;
+        self.engine.shared().execs.container_ended(&self.record.id);
+        let mut record = self.record.clone();
+        let left = self
+            .engine
+            .blocking(move |engine| {
+                launch::leave(engine, &mut record);
+                if !auto_remove {
+                    store(engine, &record)?;
+                }
+                Ok(record)
+            })
+            .await;
+        match left {
+            Ok(record) => self.record = record,
+            Err(error) => tracing::error!(container = %self.record.id, %error, "cannot record an exit"),
+        }
+        self.publish();
+        if auto_remove {
+            if let Err(error) = self.remove_now(true, connected.as_ref().map(|connected| connected.live.clone())).await {
+                tracing::error!(container = %self.record.id, %error, "cannot remove a container after its exit");
+            }
+        } else {
+            self.release(connected.map(|connected| connected.live), false).await;
+        }
+    }
+
+    /// Lets the shim go and removes its directory.
+    pub(super) async fn release(&self, live: Option<Live>, removed: bool) {
+        let id = self.record.id.clone();
+        let released = self
+            .engine
+            .blocking(move |engine| {
+                remove::release(engine, id.as_str(), live.as_ref(), removed);
+                Ok(())
+            })
+            .await;
+        if let Err(error) = released {
+            tracing::error!(container = %self.record.id, %error, "cannot release a shim");
+        }
+    }
+
+    /// Shows the record as it is now to everybody.
+    pub(super) fn publish(&self) {
+        self.view.send_replace(Arc::new(self.record.clone()));
+    }
+
+    /// Remembers the record as it is now.
+    pub(super) async fn save(&self) -> Result<()> {
+        let record = self.record.clone();
+        self.engine.blocking(move |engine| store(engine, &record)).await
+    }
+
+    /// Listens to the shim until the record satisfies `condition`.
+    pub(super) async fn confirm(&mut self, condition: impl Fn(&Record) -> bool) -> Result<()> {
+        let deadline = tokio::time::Instant::now() + CONFIRMATION;
+        while !condition(&self.record) {
+            let Some(connected) = &mut self.connected else { break };
+            let event = tokio::time::timeout_at(deadline, connected.events.next())
+                .await
+                .map_err(|_| Error::system(format!("the shim of container {} does not answer", self.record.id)))?;
+            // Boxed, since settling may remove, and removing may wait for a confirmation.
+            Box::pin(self.heard(event)).await;
+        }
+        Ok(())
+    }
+
+    /// The shim of a container that must have one.
+    pub(super) fn live(&self) -> Result<Live> {
+        match &self.connected {
+            Some(connected) => Ok(connected.live.clone()),
+            None => Err(Error::conflict(format!("container {} is not running", self.record.id))),
+        }
+    }
+
+    /// Sends a request to the shim on a blocking thread.
+    pub(super) async fn request(&self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(Answer, Vec<OwnedFd>)> {
+        let live = self.live()?;
+        self.engine.blocking(move |_| live.request(&request, &descriptors)).await
+    }
+
+    async fn start(&mut self) -> Result<()> {
+        life::admit_start(&self.record)?;
+        let held = std::mem::take(&mut self.held);
+        let record = self.record.clone();
+        let launched = self.engine.blocking(move |engine| Ok(launch::launch(engine, record, held))).await?;
+        match launched {
+            Ok(launched) => {
+                self.record = launched.record;
+                self.connected = Some(launched.connected);
+                self.publish();
+                // The shim's first event says that it runs; it is there already.
+                self.confirm(|record| record.state.run().is_none_or(|run| run.sequence > 0)).await
+            }
+            Err(failed) => {
+                let launch::Failed { record, held, error } = *failed;
+                self.record = record;
+                self.held = held;
+                self.publish();
+                self.engine.container_event(&self.record, "die", &[("exitCode", launch::exit_code(&self.record).to_string())]);
+                if self.record.host.auto_remove {
+                    self.remove_now(true, None).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn stop(&mut self, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
+        life::admit_stop(&self.record)?;
+        self.record.manually_stopped = true;
+        self.request(Request::Stop { signal, timeout }, Vec::new()).await?;
+        Ok(())
+    }
+
+    async fn kill(&mut self, signal: i32) -> Result<()> {
+        life::admit_kill(&self.record)?;
+        let configured = launch::stop_signal_configured(&self.record)?;
+        self.record.manually_stopped = true;
+        let final_stop = life::ends_policy(signal, configured);
+        self.request(Request::Signal { signal, final_stop }, Vec::new()).await?;
+        Ok(())
+    }
+
+    async fn pause(&mut self) -> Result<()> {
+        life::admit_pause(&self.record)?;
+        self.request(Request::Pause, Vec::new()).await?;
+        self.confirm(|record| !record.state.is_running() || record.state.is_paused()).await
+    }
+
+    async fn unpause(&mut self) -> Result<()> {
+        life::admit_unpause(&self.record)?;
+        self.request(Request::Resume, Vec::new()).await?;
+        self.confirm(|record| !record.state.is_paused()).await
+    }
+
+    async fn update(
+        &mut self,
+        resources: Option<Box<oci::runtime::Resources>>,
+        restart: Option<RestartPolicy>,
+    ) -> Result<()> {
+        if self.connected.is_some() {
+            self.request(Request::Update { resources, restart }, Vec::new()).await?;
+        }
+        Ok(())
+    }
+
+    async fn remove(&mut self, force: bool, volumes: bool) -> Result<()> {
+        if life::admit_remove(&self.record, force)? == Removal::KillFirst {
+            self.record.manually_stopped = true;
+            // The container goes away with `--rm` or with us, but only once.
+            self.record.host.auto_remove = false;
+            self.request(Request::Signal { signal: 9, final_stop: true }, Vec::new()).await?;
+            self.confirm(|record| !record.state.is_running()).await?;
+        }
+        self.remove_now(volumes, None).await
+    }
+
+    async fn attach(&mut self, attachment: Attachment, socket: OwnedFd) -> Result<()> {
+        if self.connected.is_none() {
+            return self.held.attach(attachment, socket);
+        }
+        self.request(Request::Attach(attachment), vec![socket]).await?;
+        Ok(())
+    }
+
+    async fn wait(&mut self, condition: WaitCondition, waiter: Waiter, socket: OwnedFd) -> Result<()> {
+        if self.connected.is_some() {
+            self.request(Request::Wait(waiter), vec![socket]).await?;
+            return Ok(());
+        }
+        // It ended between the ticket and its delivery.
+        if condition == WaitCondition::NotRunning {
+            return super::wait::answer(&self.record, waiter, socket);
+        }
+        self.held.wait(waiter, socket)
+    }
+
+    async fn logs(
+        &mut self,
+        query: LogQuery,
+        preface: Vec<u8>,
+        socket: OwnedFd,
+    ) -> Result<Option<(Vec<u8>, OwnedFd)>> {
+        if self.connected.is_none() {
+            return Ok(Some((preface, socket)));
+        }
+        self.request(Request::Logs { query, preface }, vec![socket]).await?;
+        Ok(None)
+    }
+
+    async fn exec(&mut self, exec: Prepared, attachment: Option<(Box<Attachment>, OwnedFd)>) -> Result<i32> {
+        life::admit_exec(&self.record)?;
+        let (attachment, sockets) = match attachment {
+            Some((attachment, socket)) => (Some(*attachment), vec![socket]),
+            None => (None, Vec::new()),
+        };
+        let live = self.live()?;
+        let record = self.record.clone();
+        self.engine
+            .blocking(move |engine| {
+                let request = exec.request(engine, &record, &live, attachment)?;
+                match live.request(&request, &sockets)? {
+                    (Answer::ExecStarted { pid }, _) => Ok(pid),
+                    (other, _) => Err(Error::system(format!("the shim answered an exec with {other:?}"))),
+                }
+            })
+            .await
+    }
+
+    async fn resize(&mut self, exec: Option<String>, height: u16, width: u16) -> Result<()> {
+        life::admit_process(&self.record)?;
+        let extra = [("height", height.to_string()), ("width", width.to_string())];
+        let container = exec.is_none();
+        let request = match exec {
+            Some(id) => Request::ResizeExec { id, height, width },
+            None => Request::ResizeContainer { height, width },
+        };
+        self.request(request, Vec::new()).await?;
+        if container {
+            self.engine.container_event(&self.record, "resize", &extra);
+        }
+        Ok(())
+    }
+
+    async fn root(&mut self) -> Result<OwnedFd> {
+        match self.request(Request::Root, Vec::new()).await? {
+            (Answer::Root, mut descriptors) if !descriptors.is_empty() => Ok(descriptors.remove(0)),
+            (other, _) => Err(Error::system(format!("the shim answered a request for the root with {other:?}"))),
+        }
+    }
+
+    async fn edit(&mut self, change: Change) -> Result<()> {
+        let mut record = self.record.clone();
+        let live = self.connected.as_ref().map(|connected| connected.live.clone());
+        self.record = self
+            .engine
+            .blocking(move |engine| {
+                change(&mut record, live.as_ref())?;
+                store(engine, &record)?;
+                Ok(record)
+            })
+            .await?;
+        self.publish();
+        Ok(())
+    }
+}
+
+/// Writes a record; durable when it returns.
+pub(super) fn store(engine: &Engine, record: &Record) -> Result<()> {
+    engine.records().write(|transaction| transaction.put(record.id.as_str(), record))?;
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! The end of a container: its record first, then its files.
+//!
+//! The record is what promises that a container exists. It goes in one transaction with the name; whatever a crash
+//! leaves behind after that belongs to nobody and is swept when an engine opens (see `restore`).
+
+use std::io;
+use std::path::Path;
+
+use super::owner::{Command, Live, Owner};
+use super::record::{MountKind, NAMES, Record};
+use super::state::State;
+use super::{launch, rootfs};
+use crate::Engine;
+use crate::error::{Error, Result};
+use shim::protocol::Request;
+
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RemoveOptions {
+    /// Kill it first if it runs.
+    pub force: bool,
+    /// With its anonymous volumes.
+    pub volumes: bool,
+    /// Only the link of that name: not supported, since links of that kind are not made.
+    pub link: bool,
+}
+
+impl Engine {
+    pub async fn container_remove(&self, wanted: &str, options: RemoveOptions) -> Result<()> {
+        if options.link {
+            return Err(Error::invalid("removing a link is not supported: legacy links have no names of their own"));
+        }
+        let container = self.container(wanted)?;
+        container
+            .ask(|reply| Command::Remove { force: options.force, volumes: options.volumes, reply })
+            .await
+    }
+}
+
+impl Owner {
+    /// Removes a container that does not run. `live` is the shim to let go, if its run has only just ended.
+    pub(super) async fn remove_now(&mut self, volumes: bool, live: Option<Live>) -> Result<()> {
+        let ended = self.record.state.ended().cloned();
+        let before = std::mem::replace(&mut self.record.state, State::Removing { ended });
+        self.publish();
+        let record = self.record.clone();
+        let forgotten = self.engine.blocking(move |engine| forget(engine, &record)).await;
+        if let Err(error) = forgotten {
+            self.record.state = before;
+            self.publish();
+            return Err(error.within(format!("cannot remove container \"/{}\"", self.record.name)));
+        }
+        self.removed = true;
+        self.engine.shared().containers.remove(&self.record.id);
+        self.release(live, true).await;
+        self.held.dismiss(super::wait::code(&self.record));
+        self.engine.container_event(&self.record, "destroy", &[]);
+        // Anonymous volumes are part of the answer: whoever lists volumes next must not see them.
+        let record = self.record.clone();
+        let swept = self
+            .engine
+            .blocking(move |engine| {
+                if volumes {
+                    remove_anonymous(engine, &record);
+                }
+                let engine = engine.clone();
+                // Files can be many; nobody needs to wait for their end.
+                tokio::task::spawn_blocking(move || sweep(&engine, record.id.as_str()));
+                Ok(())
+            })
+            .await;
+        if let Err(error) = swept {
+            tracing::error!(container = %self.record.id, %error, "cannot remove what a container left");
+        }
+        Ok(())
+    }
+}
+
+/// The record, the name and everything else that promises the container, in one commit.
+fn forget(engine: &Engine, record: &Record) -> Result<()> {
+    engine.records().write(|transaction| {
+        transaction.remove::<Record>(record.id.as_str())?;
+        engine.images().snapshots().forget(transaction, record.id.as_str())?;
+        transaction.release_all(NAMES, record.id.as_str())
+    })?;
+    Ok(())
+}
+
+fn remove_anonymous(engine: &Engine, record: &Record) {
+    for mount in &record.mounts {
+        if let MountKind::Volume { name, anonymous: true, .. } = &mount.kind {
+            // Another container may have it by `--volumes-from`: then it stays, as Docker leaves it.
+            if let Err(error) = engine.volume_discard(name) {
+                tracing::warn!(volume = name, %error, "cannot remove an anonymous volume");
+            }
+        }
+    }
+}
+
+/// Files and directories of a container that no longer exists. Reports everything that could not be removed.
+pub(super) fn sweep(engine: &Engine, id: &str) {
+    let directories = [engine.paths().container(id), engine.paths().runtime(id)];
+    for directory in directories {
+        if let Err(error) = remove_directory(&directory) {
+            tracing::warn!(path = %directory.display(), %error, "cannot remove a directory");
+        }
+    }
+    if let Err(error) = rootfs::remove(engine, id) {
+        tracing::warn!(container = id, %error, "cannot remove a root file system");
+    }
+}
+
+/// Removes a tree that may be absent.
+pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
+    match std::fs::remove_dir_all(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Tells the shim that its container's end is recorded, and removes what it leaves in the runtime root.
+pub(super) fn release(engine: &Engine, id: &str, live: Option<&Live>, removed: bool) {
+    if let Some(live) = live {
+        if let Err(error) = live.request(&Request::Release { removed }, &[]) {
+            tracing::debug!(container = id, %error, "a shim was gone before it was released");
+        }
+    }
+    launch::remove_runtime(engine, id);
+}

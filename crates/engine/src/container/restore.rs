@@ -1,0 +1,357 @@
+//! What an engine that opens does with what it finds.
+//!
+//! It never replays effects. For each record it looks at the runtime root — is there a shim, does it answer, what has
+//! its journal to say — and decides from both; the shim is the truth about a run, the record about everything else.
+//!
+//! ```text
+//!  record      │ shim alive      │ shim dead, journal       │ nothing
+//!  ────────────┼─────────────────┼──────────────────────────┼───────────────────────────
+//!  running     │ go on listening │ its exit, else 137       │ 255: the host was restarted
+//!  created     │ adopt the run   │ the same, as a run       │ as it is
+//!  exited      │ let it go       │ clean up                 │ as it is
+//!  (none)      │ kill            │ clean up                 │
+//! ```
+//!
+//! Then containers whose policy says so are started, `--rm` ones that have ended go away, and whatever belongs to no
+//! record is removed.
+
+use std::collections::HashSet;
+use std::path::Path;
+use std::sync::Arc;
+
+use shim::protocol::{Event, Reply as Answer, Request, Snapshot};
+
+use super::owner::{Command, Connected, Live, Owner};
+use super::record::Record;
+use super::state::{Failure, Run, State};
+use super::{Handle, launch, life, remove};
+use crate::error::{Error, Result};
+use crate::identity::ContainerId;
+use crate::Engine;
+
+/// What was found of a container's shim.
+pub(super) struct Observed {
+    /// From the journal of a dead shim, in order.
+    pub(super) events: Vec<Event>,
+    /// A shim that answers, and everything it reports from the asked event on.
+    pub(super) connected: Option<Connected>,
+}
+
+/// What the runtime root says about one container.
+enum Found {
+    Nothing,
+    Alive { connected: Connected, snapshot: Snapshot },
+    Dead { journal: Vec<Event> },
+}
+
+/// What is to be done about one container.
+#[derive(Debug, Clone, PartialEq)]
+enum Verdict {
+    /// As recorded.
+    Keep,
+    /// Its run goes on, or its end is in what was found.
+    Follow { incarnation: String },
+    /// It ran and nothing is left of it.
+    Lost { code: i32 },
+    /// Its start was interrupted before there was a process.
+    Undo,
+    /// Its end is recorded: only the shim is left over.
+    CleanUp,
+}
+
+/// The table above.
+fn judge(state: &State, found: &Found) -> Verdict {
+    let recorded = state.run().map(|run| run.incarnation.clone());
+    match (state, found) {
+        (State::Exited(_) | State::Removing { .. } | State::Dead { .. }, Found::Nothing) => Verdict::Keep,
+        (State::Created { .. }, Found::Nothing) => Verdict::Keep,
+        (State::Running(_) | State::Restarting { .. }, Found::Nothing) => Verdict::Lost { code: 255 },
+        (State::Removing { .. } | State::Dead { .. }, _) => Verdict::CleanUp,
+        // The end of a run is stored before its shim is let go: a shim behind a recorded end is a left-over.
+        (State::Exited(_), Found::Alive { snapshot, .. }) if over(snapshot) => Verdict::CleanUp,
+        (_, Found::Alive { snapshot, .. }) => Verdict::Follow { incarnation: snapshot.incarnation.clone() },
+        (State::Exited(_), Found::Dead { .. }) => Verdict::CleanUp,
+        (_, Found::Dead { journal }) => match journal.first() {
+            Some(event) => Verdict::Follow { incarnation: recorded.unwrap_or_else(|| event.incarnation.clone()) },
+            None => Verdict::Undo,
+        },
+    }
+}
+
+fn over(snapshot: &Snapshot) -> bool {
+    matches!(snapshot.phase, shim::protocol::Phase::Exited { .. })
+}
+
+/// Whether a container that does not run is started when the engine opens.
+fn starts_at_open(record: &Record) -> bool {
+    if !record.started_before {
+        return false;
+    }
+    let failed = record.state.ended().is_some_and(|ended| ended.code != 0);
+    let retries = record.host.restart_policy.maximum_retry_count;
+    match record.host.restart_policy.name.as_str() {
+        "always" => true,
+        "unless-stopped" => !record.manually_stopped,
+        "on-failure" => failed && (retries == 0 || i64::from(record.restart_count) < retries),
+        _ => false,
+    }
+}
+
+/// Looks for a container's shim again, after its stream has ended. Blocking.
+pub(super) fn observe(engine: &Engine, id: &ContainerId, after: u64) -> Observed {
+    match look(&engine.paths().runtime(id.as_str()), after) {
+        Found::Alive { connected, .. } => Observed { events: Vec::new(), connected: Some(connected) },
+        Found::Dead { journal } => Observed { events: journal, connected: None },
+        Found::Nothing => Observed { events: Vec::new(), connected: None },
+    }
+}
+
+/// Connects to a shim, or kills and cleans what a dead one left and reads its journal.
+fn look(runtime: &Path, after: u64) -> Found {
+    if !runtime.exists() {
+        return Found::Nothing;
+    }
+    match connect(runtime, after) {
+        Ok((connected, snapshot)) => Found::Alive { connected, snapshot },
+        Err(error) => {
+            tracing::info!(runtime = %runtime.display(), %error, "no shim answers; cleaning up after it");
+            // Writes the exit into the journal if the shim did not live to do it.
+            if let Err(error) = shim::cleanup(runtime) {
+                tracing::error!(runtime = %runtime.display(), %error, "cannot clean up after a shim");
+            }
+            Found::Dead { journal: shim::journal::read(runtime).unwrap_or_default() }
+        }
+    }
+}
+
+fn connect(runtime: &Path, after: u64) -> Result<(Connected, Snapshot)> {
+    let handle = shim::Handle::connect(runtime).map_err(|error| Error::failed("cannot connect to a shim", error))?;
+    let live = Live { shim: Arc::new(handle), pid: 0 };
+    let (Answer::State(snapshot), _) = live.request(&Request::State, &[])? else {
+        return Err(Error::system("the shim did not answer with its state"));
+    };
+    let events = launch::subscribe(&live, after)?;
+    Ok((Connected { live, events }, snapshot))
+}
+
+impl Engine {
+    /// Makes every recorded container true again, and removes what belongs to none.
+    pub(crate) async fn restore_containers(&self) -> Result<()> {
+        let records = self
+            .blocking(|engine| {
+                engine.records().migrate::<Record>()?;
+                Ok(engine.records().read(|reader| reader.list::<Record>())?)
+            })
+            .await?;
+        let known: HashSet<String> = records.iter().map(|(id, _)| id.clone()).collect();
+        let mut handles = Vec::new();
+        for (_, record) in records {
+            handles.push(self.restore_container(record).await?);
+        }
+        self.blocking(move |engine| {
+            let running: Vec<_> = engine.shared().containers.records().into_iter().filter(|record| record.state.is_running()).collect();
+            engine.shared().networks.restore(&running)?;
+            sweep_orphans(engine, &known);
+            Ok(())
+        })
+        .await?;
+        let engine = self.clone();
+        // Starting may take long, and clients may ask meanwhile.
+        tokio::spawn(async move { engine.start_by_policy(handles).await });
+        Ok(())
+    }
+
+    async fn restore_container(&self, mut record: Record) -> Result<Handle> {
+        let id = record.id.clone();
+        let after = record.state.run().map_or(0, |run| run.sequence);
+        let found = self.blocking(move |engine| Ok(look(&engine.paths().runtime(id.as_str()), after))).await?;
+        let verdict = judge(&record.state, &found);
+        let (events, connected) = match found {
+            Found::Alive { connected, .. } => (Vec::new(), Some(connected)),
+            Found::Dead { journal } => (journal, None),
+            Found::Nothing => (Vec::new(), None),
+        };
+        match verdict {
+            Verdict::Keep => Ok(Owner::spawn(self, record, None)),
+            Verdict::Follow { incarnation } => {
+                begin(&mut record, incarnation);
+                Ok(Owner::spawn_resumed(self, record, Observed { events, connected }))
+            }
+            Verdict::Lost { code } => {
+                if let Some(run) = record.state.run() {
+                    record.state = State::Exited(launch::lost(run, code));
+                }
+                self.close_run(record, None).await
+            }
+            Verdict::Undo => {
+                undo(&mut record);
+                self.close_run(record, None).await
+            }
+            Verdict::CleanUp => self.close_run(record, connected).await,
+        }
+    }
+
+    /// Stores a record whose run is over and lets go of whatever is left of it.
+    async fn close_run(&self, mut record: Record, connected: Option<Connected>) -> Result<Handle> {
+        let record = self
+            .blocking(move |engine| {
+                launch::leave(engine, &mut record);
+                super::owner::store(engine, &record)?;
+                remove::release(engine, record.id.as_str(), connected.as_ref().map(|connected| &connected.live), false);
+                Ok(record)
+            })
+            .await?;
+        Ok(Owner::spawn(self, record, None))
+    }
+
+    /// Restart policies after a restart of the engine, and `--rm` for what ended while it was away.
+    async fn start_by_policy(&self, handles: Vec<Handle>) {
+        for handle in handles {
+            let record = handle.record();
+            let done = match &record.state {
+                State::Exited(_) if record.host.auto_remove => {
+                    handle.ask(|reply| Command::Remove { force: false, volumes: true, reply }).await
+                }
+                State::Exited(_) | State::Created { .. } if starts_at_open(&record) => {
+                    handle.ask(|reply| Command::Start { reply }).await
+                }
+                _ => Ok(()),
+            };
+            if let Err(error) = done {
+                tracing::warn!(container = %handle.id, %error, "cannot apply a container's policy");
+            }
+        }
+    }
+}
+
+impl Owner {
+    /// Like [`Owner::spawn`] for a run that was found: what happened meanwhile is taken in before anything else.
+    fn spawn_resumed(engine: &Engine, record: Record, observed: Observed) -> Handle {
+        Owner::spawn_with(engine, record, None, Some(observed))
+    }
+}
+
+/// Makes the record run, if it does not know of this run yet.
+fn begin(record: &mut Record, incarnation: String) {
+    if record.state.run().is_some_and(|run| run.incarnation == incarnation) {
+        return;
+    }
+    let health = record.config.healthcheck.as_ref().is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE"));
+    record.started_before = true;
+    record.state = State::Running(Run::starting(incarnation, health, &record.state));
+}
+
+/// A start that was cut short leaves the container as it was before.
+fn undo(record: &mut Record) {
+    let State::Running(run) = &record.state else { return };
+    record.state = match &run.before {
+        Some(ended) => State::Exited(ended.clone()),
+        None => State::Created {
+            failure: Some(Failure { code: 128, message: "the engine was stopped during the start".into() }),
+        },
+    };
+}
+
+/// Removes directories, shims and root file systems that no record speaks of.
+fn sweep_orphans(engine: &Engine, known: &HashSet<String>) {
+    for parent in [engine.paths().runtimes(), engine.paths().containers()] {
+        let Ok(entries) = std::fs::read_dir(&parent) else { continue };
+        for entry in entries.flatten() {
+            let Ok(id) = entry.file_name().into_string() else { continue };
+            if known.contains(&id) || id.parse::<ContainerId>().is_err() {
+                continue;
+            }
+            discard(engine, &id);
+        }
+    }
+    if let Err(error) = super::rootfs::sweep(engine, known) {
+        tracing::warn!(%error, "cannot remove root file systems that nobody has");
+    }
+}
+
+/// Kills what may still run under an id that nobody remembers, then removes its files.
+fn discard(engine: &Engine, id: &str) {
+    let runtime = engine.paths().runtime(id);
+    if runtime.exists() {
+        if let Ok((connected, _)) = connect(&runtime, 0) {
+            let kill = Request::Signal { signal: linux::signal::SIGKILL, final_stop: true };
+            // It may have ended by itself; the release below is what counts.
+            let _ = connected.live.request(&kill, &[]);
+            let _ = connected.live.request(&Request::Release { removed: true }, &[]);
+        }
+        if let Err(error) = shim::cleanup(&runtime) {
+            tracing::warn!(container = id, %error, "cannot clean up after a shim");
+        }
+    }
+    tracing::info!(container = id, "removing what belongs to no container");
+    remove::sweep(engine, id);
+}
+
+#[cfg(test)]
+mod tests {
+    use shim::protocol::Happening;
+
+    use super::*;
+    use crate::clock;
+    use crate::container::record::tests::record;
+
+    fn running() -> State {
+        State::Running(Run::starting("first".into(), false, &State::Created { failure: None }))
+    }
+
+    fn exited() -> State {
+        State::Exited(Run::starting("first".into(), false, &State::Created { failure: None }).lost(1, clock::NEVER.into()))
+    }
+
+    fn journal() -> Found {
+        let what = Happening::Started { pid: 7, restart_count: 0 };
+        Found::Dead { journal: vec![Event { incarnation: "first".into(), sequence: 1, time: clock::now(), what }] }
+    }
+
+    #[test]
+    fn a_rebooted_host_leaves_no_trace_of_what_ran() {
+        assert_eq!(judge(&running(), &Found::Nothing), Verdict::Lost { code: 255 });
+        assert_eq!(judge(&exited(), &Found::Nothing), Verdict::Keep);
+    }
+
+    #[test]
+    fn a_dead_shims_journal_is_followed() {
+        let follow = Verdict::Follow { incarnation: "first".into() };
+        assert_eq!(judge(&running(), &journal()), follow);
+        assert_eq!(judge(&State::Created { failure: None }, &journal()), follow);
+        assert_eq!(judge(&exited(), &journal()), Verdict::CleanUp);
+    }
+
+    #[test]
+    fn a_start_without_a_process_is_undone() {
+        let empty = Found::Dead { journal: Vec::new() };
+        assert_eq!(judge(&running(), &empty), Verdict::Undo);
+        let mut record = record("web");
+        record.state = running();
+        undo(&mut record);
+        assert!(matches!(record.state, State::Created { failure: Some(_) }));
+    }
+
+    #[test]
+    fn policies_at_open() {
+        let mut record = record("web");
+        record.started_before = true;
+        record.state = exited();
+        let mut starts = |name: &str, retries, count, stopped| {
+            record.host.restart_policy =
+                api::container::RestartPolicy { name: name.into(), maximum_retry_count: retries };
+            record.restart_count = count;
+            record.manually_stopped = stopped;
+            starts_at_open(&record)
+        };
+        assert!(starts("always", 0, 0, true));
+        assert!(!starts("unless-stopped", 0, 0, true));
+        assert!(starts("unless-stopped", 0, 0, false));
+        assert!(starts("on-failure", 3, 2, true));
+        assert!(!starts("on-failure", 3, 3, false));
+        assert!(!starts("no", 0, 0, false));
+        record.started_before = false;
+        record.host.restart_policy.name = "always".into();
+        assert!(!starts_at_open(&record));
+    }
+}

@@ -1,0 +1,180 @@
+//! A container's root file system, seen from the engine: what the shim mounts, the user database in it, and a view of
+//! it while nothing runs.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use linux::mount::{self, Overlay};
+use linux::path::Root;
+use shim::protocol::Rootfs;
+
+use super::owner::Live;
+use super::record::Record;
+use crate::Engine;
+use crate::error::{Error, Result};
+use crate::spec::MAX_DATABASE;
+
+/// Images whose user databases are remembered. Two small files each.
+const REMEMBERED: usize = 64;
+
+/// `passwd` and `group` by image: most containers start with their image's own.
+#[derive(Default)]
+pub(crate) struct Databases {
+    by_image: Mutex<HashMap<String, Arc<(String, String)>>>,
+}
+
+/// What the shim mounts as `/`.
+pub(super) fn prepare(engine: &Engine, record: &Record) -> Result<Rootfs> {
+    let snapshot = engine.images().snapshots().get(record.id.as_str())?;
+    Ok(Rootfs::Overlay {
+        lowers: snapshot.lowers,
+        upper: snapshot.upper,
+        work: snapshot.work,
+        // Its files go with it: nothing is lost when they never reach the disk.
+        volatile: record.host.auto_remove,
+    })
+}
+
+/// Removes a container's writable layer.
+pub(super) fn remove(engine: &Engine, id: &str) -> Result<()> {
+    // Dropping what was taken out of sight deletes the files.
+    drop(engine.images().snapshots().remove(id)?);
+    Ok(())
+}
+
+/// `passwd` and `group` of a container that is about to start.
+pub(crate) fn database(engine: &Engine, record: &Record, root: &Rootfs) -> Result<(String, String)> {
+    let Rootfs::Overlay { lowers, upper, .. } = root else {
+        return Err(Error::system("a container of ours has an overlay as its root"));
+    };
+    // An upper directory without `etc` cannot have changed the image's files.
+    if upper.join("etc").symlink_metadata().is_ok() {
+        return read_database(&stack(Some(upper), lowers)?);
+    }
+    let cache = &engine.shared().databases.by_image;
+    let known = cache.lock().unwrap_or_else(PoisonError::into_inner).get(&record.image).cloned();
+    if let Some(known) = known {
+        return Ok((known.0.clone(), known.1.clone()));
+    }
+    let found = read_database(&stack(None, lowers)?)?;
+    let mut cache = cache.lock().unwrap_or_else(PoisonError::into_inner);
+    if cache.len() >= REMEMBERED {
+        cache.clear();
+    }
+    cache.insert(record.image.clone(), Arc::new(found.clone()));
+    Ok(found)
+}
+
+/// The same of a container that runs, from its own root.
+pub(crate) fn opened_database(live: &Live) -> Result<(String, String)> {
+    let root = linux::procfs::root_of(live.pid)
+        .map_err(|error| Error::failed("cannot look into the container", error))?;
+    read_database(&Root::from_directory(root))
+}
+
+fn read_database(root: &Root) -> Result<(String, String)> {
+    Ok((read(root, "etc/passwd")?, read(root, "etc/group")?))
+}
+
+/// A file of the container, up to the bound; one that is absent is empty.
+fn read(root: &Root, path: &str) -> Result<String> {
+    let failed = |error| Error::failed(format!("cannot open /{path} of the container"), error);
+    let node = match root.resolve(Path::new(path)) {
+        Ok(node) => node,
+        Err(error) if error.is(linux::Errno::NOENT) || error.is(linux::Errno::NOTDIR) => return Ok(String::new()),
+        Err(error) => return Err(failed(error)),
+    };
+    // A pipe or device under that name would never end; only a file has users.
+    if linux::entry::metadata_of(&node).map_err(failed)?.kind != linux::entry::Kind::File {
+        return Ok(String::new());
+    }
+    let mut bytes = Vec::new();
+    linux::entry::read_node(&node)
+        .map_err(failed)?
+        .take(MAX_DATABASE as u64)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Error::failed(format!("cannot read /{path} of the container"), error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Layers as one tree to read from. The mount is detached and goes with its descriptor.
+pub(super) fn stack(upper: Option<&PathBuf>, lowers: &[PathBuf]) -> Result<Root> {
+    let all: Vec<PathBuf> = upper.into_iter().chain(lowers).cloned().collect();
+    let failed = |error| Error::failed("cannot look into the layers of a container", error);
+    match all.as_slice() {
+        [] => Err(Error::system("an image without layers has no files")),
+        [only] => Root::open(only).map_err(failed),
+        lowers => {
+            let overlay =
+                Overlay { lowers, upper: None, volatile: false, extra: &image::OVERLAY_OPTIONS };
+            mount::overlay(&overlay).map(Root::from_directory).map_err(failed)
+        }
+    }
+}
+
+/// The root of a container that does not run, writable, without its volumes.
+pub(super) fn mounted(engine: &Engine, id: &str) -> Result<OwnedFd> {
+    let snapshot = engine.images().snapshots().get(id)?;
+    let overlay = Overlay {
+        lowers: &snapshot.lowers,
+        upper: Some((snapshot.upper.as_path(), snapshot.work.as_path())),
+        volatile: false,
+        extra: &image::OVERLAY_OPTIONS,
+    };
+    mount::overlay(&overlay).map_err(|error| Error::failed("cannot mount the root of a container", error))
+}
+
+/// Root file systems without a container are deleted by the image store when it opens, from the same records; this
+/// takes away what a removal without its record left.
+pub(super) fn sweep(engine: &Engine, known: &HashSet<String>) -> Result<()> {
+    let directory = engine.paths().data_root().join("snapshots");
+    let Ok(entries) = std::fs::read_dir(&directory) else { return Ok(()) };
+    for entry in entries.flatten() {
+        let Ok(id) = entry.file_name().into_string() else { continue };
+        if id.parse::<crate::identity::ContainerId>().is_ok() && !known.contains(&id) {
+            remove(engine, &id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Bytes that a container has written.
+pub(super) fn written(engine: &Engine, id: &str) -> Result<u64> {
+    let snapshot = engine.images().snapshots().get(id)?;
+    let root = Root::open(&snapshot.upper).map_err(|error| Error::failed("cannot look into a container", error))?;
+    let mut total = 0;
+    add_up(root.as_fd(), &mut HashSet::new(), &mut total, 0)?;
+    Ok(total)
+}
+
+/// Levels of a tree that are counted; one descriptor is open per level.
+const DEPTH: usize = 900;
+
+fn add_up(
+    directory: std::os::fd::BorrowedFd<'_>,
+    seen: &mut HashSet<(u64, u64)>,
+    total: &mut u64,
+    depth: usize,
+) -> Result<()> {
+    let failed = |error| Error::failed("cannot measure a container", error);
+    if depth > DEPTH {
+        return Ok(());
+    }
+    for (name, kind) in linux::entry::list(directory).map_err(failed)? {
+        let Ok(metadata) = linux::entry::metadata(directory, &name) else { continue };
+        match kind {
+            linux::entry::Kind::Directory => {
+                if let Ok(inner) = linux::entry::directory(directory, &name) {
+                    add_up(inner.as_fd(), seen, total, depth + 1)?;
+                }
+            }
+            // A file with several names has its size once.
+            linux::entry::Kind::File if metadata.links < 2 || seen.insert(metadata.identity) => *total += metadata.size,
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,485 @@
+//! What a container may not ask for, in Docker's words. Each check looks at one group of fields; none of them looks at
+//! the host but for what the kernel can enforce, and where it cannot, the wish is dropped with a warning.
+
+use api::container::{Config, HealthConfig, HostConfig, Resources};
+use api::network::EndpointSettings;
+use std::collections::BTreeMap;
+
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::spec::{check_sysctl, other};
+
+/// Docker's least amount of memory.
+const LEAST_MEMORY: i64 = 6 << 20;
+
+fn refuse<T>(message: impl Into<String>) -> Result<T> {
+    Err(Error::invalid(message))
+}
+
+pub(super) fn name(name: &str) -> Result<&str> {
+    let bare = name.strip_prefix('/').unwrap_or(name);
+    let mut characters = bare.chars();
+    let valid = bare.len() >= 2
+        && characters.next().is_some_and(|first| first.is_ascii_alphanumeric())
+        && characters.all(|character| character.is_ascii_alphanumeric() || "_.-".contains(character));
+    if valid {
+        return Ok(bare);
+    }
+    refuse(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"))
+}
+
+/// The portable half, after the image's has been merged in.
+pub(super) fn config(config: &Config) -> Result<()> {
+    if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
+        return refuse(format!(
+            "the working directory '{}' is invalid, it needs to be an absolute path",
+            config.working_dir
+        ));
+    }
+    if !config.stop_signal.is_empty() && linux::signal::parse(&config.stop_signal).is_none() {
+        return refuse(format!("invalid signal: {}", config.stop_signal));
+    }
+    for entry in config.env.iter().flatten() {
+        if entry.is_empty() || entry.starts_with('=') {
+            return refuse(format!("invalid environment variable: {entry}"));
+        }
+        if entry.contains('\0') {
+            return refuse("invalid environment variable: it contains a NUL byte");
+        }
+    }
+    if config.hostname.len() > 64 {
+        return refuse(format!("hostname \"{}\" is too long (maximum 64 bytes)", config.hostname));
+    }
+    for port in config.exposed_ports.keys() {
+        exposed(port)?;
+    }
+    config.healthcheck.as_ref().map_or(Ok(()), health)
+}
+
+/// `80`, `80/tcp`, `8000-8010/udp`.
+pub(super) fn exposed(text: &str) -> Result<()> {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+    let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
+    let valid = matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if first > 0 && first <= last);
+    if !valid {
+        return refuse(format!("invalid port specification: {text:?}"));
+    }
+    if ["tcp", "udp", "sctp"].contains(&protocol.to_ascii_lowercase().as_str()) { Ok(()) } else { refuse(format!("invalid proto: {protocol}")) }
+}
+
+fn health(check: &HealthConfig) -> Result<()> {
+    if let Some(word) = check.test.first() {
+        match word.as_str() {
+            "NONE" | "CMD" => {}
+            "CMD-SHELL" if check.test.len() <= 2 => {}
+            "CMD-SHELL" => return refuse("CMD-SHELL takes one shell line in Healthcheck"),
+            other => return refuse(format!("Unknown healthcheck type \"{other}\" (expected 'CMD')")),
+        }
+    }
+    for (name, value) in [
+        ("Interval", check.interval),
+        ("Timeout", check.timeout),
+        ("StartPeriod", check.start_period),
+        ("StartInterval", check.start_interval),
+    ] {
+        if value != 0 && value < 1_000_000 {
+            return refuse(format!("{name} in Healthcheck cannot be less than 1ms"));
+        }
+    }
+    if check.retries < 0 {
+        return refuse("Retries in Healthcheck cannot be negative");
+    }
+    Ok(())
+}
+
+/// The host's half, after its defaults have been filled in.
+pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
+    if host.shm_size < 0 {
+        return refuse("SHM size can not be less than 0");
+    }
+    if !(-1000..=1000).contains(&host.oom_score_adj) {
+        return refuse(format!("Invalid value {}, range for oom score adj is [-1000, 1000]", host.oom_score_adj));
+    }
+    modes(host)?;
+    restart_policy(host)?;
+    network(config, host)?;
+    for key in host.sysctls.keys() {
+        check_sysctl(key, host.network_mode == "host", host.ipc_mode == "host")?;
+    }
+    for entry in host.extra_hosts.iter().flatten() {
+        let address = entry.split_once([':', '=']).map(|(_, address)| address.trim_matches(['[', ']']));
+        let known = address.is_some_and(|text| text == "host-gateway" || text.parse::<std::net::IpAddr>().is_ok());
+        if !known {
+            return refuse(format!("bad format for add-host: {entry:?}"));
+        }
+    }
+    for server in host.dns.iter().flatten() {
+        if server.parse::<std::net::IpAddr>().is_err() {
+            return refuse(format!("bad format for dns: {server:?}"));
+        }
+    }
+    for port in host.port_bindings.iter().flatten().map(|(port, _)| port) {
+        exposed(port)?;
+    }
+    unsupported(host)
+}
+
+/// Wishes that cannot be fulfilled are refused: a flag that is ignored is worse than none.
+fn unsupported(host: &HostConfig) -> Result<()> {
+    if !["", "runc", "io.containerd.runc.v2", "wharf-runtime"].contains(&host.runtime.as_str()) {
+        return refuse(format!("unknown or invalid runtime name: {}", host.runtime));
+    }
+    if !host.storage_opt.is_empty() {
+        return refuse("--storage-opt is not supported: the storage of this engine has no quota for containers");
+    }
+    if !["", "default"].contains(&host.isolation.as_str()) {
+        return refuse(format!("invalid isolation: {} (Linux knows only 'default')", host.isolation));
+    }
+    if !host.volume_driver.is_empty() && host.volume_driver != "local" {
+        return refuse(format!("error looking up volume plugin {}: plugin \"{}\" not found", host.volume_driver, host.volume_driver));
+    }
+    if !["", "host"].contains(&host.userns_mode.as_str()) {
+        return refuse(format!("invalid USER mode: {}", host.userns_mode));
+    }
+    if !host.cgroup.is_empty() {
+        return refuse(format!("invalid cgroup: {:?} is not supported", host.cgroup));
+    }
+    if host.resources.kernel_memory != 0 || host.resources.kernel_memory_tcp != 0 {
+        return refuse("kernel memory limits are not supported: the kernel has removed them");
+    }
+    Ok(())
+}
+
+fn modes(host: &HostConfig) -> Result<()> {
+    let container = |mode: &str| other(mode).is_some();
+    let ipc = host.ipc_mode.as_str();
+    if !["", "none", "private", "shareable", "host"].contains(&ipc) && !container(ipc) {
+        return refuse(format!("invalid IPC mode: {ipc}"));
+    }
+    let pid = host.pid_mode.as_str();
+    if !["", "host"].contains(&pid) && !container(pid) {
+        return refuse(format!("invalid PID mode: {pid}"));
+    }
+    if !["", "host"].contains(&host.uts_mode.as_str()) {
+        return refuse(format!("invalid UTS mode: {}", host.uts_mode));
+    }
+    if !["", "private", "host"].contains(&host.cgroupns_mode.as_str()) {
+        return refuse(format!("invalid cgroup namespace mode: {}", host.cgroupns_mode));
+    }
+    Ok(())
+}
+
+fn restart_policy(host: &HostConfig) -> Result<()> {
+    let policy = &host.restart_policy;
+    match policy.name.as_str() {
+        "" | "no" | "always" | "unless-stopped" => {
+            if policy.maximum_retry_count != 0 {
+                let hint = if policy.maximum_retry_count < 0 { " and cannot be negative" } else { "" };
+                return refuse(format!(
+                    "invalid restart policy: maximum retry count can only be used with 'on-failure'{hint}"
+                ));
+            }
+        }
+        "on-failure" if policy.maximum_retry_count < 0 => {
+            return refuse("invalid restart policy: maximum retry count cannot be negative");
+        }
+        "on-failure" => {}
+        other => {
+            return refuse(format!(
+                "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
+            ));
+        }
+    }
+    let applies = !["", "no"].contains(&policy.name.as_str());
+    if host.auto_remove && applies {
+        return refuse("can't create 'AutoRemove' container with restart policy");
+    }
+    Ok(())
+}
+
+fn network(config: &Config, host: &HostConfig) -> Result<()> {
+    let mode = host.network_mode.as_str();
+    let some = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    if host.uts_mode == "host" && !config.hostname.is_empty() {
+        return refuse("conflicting options: hostname and the UTS mode");
+    }
+    if mode == "host" {
+        if some(&host.links) {
+            return refuse("conflicting options: host type networking can't be used with links. This would result in undefined behavior");
+        }
+        if !config.mac_address.is_empty() {
+            return refuse("conflicting options: mac-address and the network mode");
+        }
+        return Ok(());
+    }
+    let Some(target) = mode.strip_prefix("container:").or((mode == "container").then_some("")) else {
+        return Ok(());
+    };
+    if target.is_empty() {
+        return refuse("invalid network mode: invalid container format container:<name|id>");
+    }
+    for (wrong, message) in [
+        (!config.hostname.is_empty(), "hostname and the network mode"),
+        (some(&host.links), "container type network can't be used with links. This would result in undefined behavior"),
+        (some(&host.dns), "dns and the network mode"),
+        (some(&host.extra_hosts), "custom host-to-IP mapping and the network mode"),
+        (!config.mac_address.is_empty(), "mac-address and the network mode"),
+        (
+            host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) || host.publish_all_ports,
+            "port publishing and the container type network mode",
+        ),
+        (!config.exposed_ports.is_empty(), "port exposing and the container type network mode"),
+    ] {
+        if wrong {
+            return refuse(format!("conflicting options: {message}"));
+        }
+    }
+    Ok(())
+}
+
+/// More than one network with one that allows no other.
+pub(super) fn endpoints(host: &HostConfig, endpoints: &BTreeMap<String, EndpointSettings>) -> Result<()> {
+    if endpoints.len() < 2 {
+        return Ok(());
+    }
+    if host.network_mode == "host" || other(&host.network_mode).is_some() {
+        return refuse("container sharing network namespace with another container or host cannot be connected to any other network");
+    }
+    if host.network_mode == "none" || endpoints.contains_key("none") {
+        return refuse("container cannot be connected to multiple networks with one of the networks in private (none) mode");
+    }
+    if endpoints.contains_key("host") {
+        return refuse("cannot connect container to host network - container must be created in host network mode");
+    }
+    Ok(())
+}
+
+/// Limits: errors for what makes no sense, warnings for what the kernel cannot do. Changes what is discarded.
+pub(super) fn resources(wanted: &mut Resources, host: &Host, update: bool) -> Result<Vec<String>> {
+    let mut warnings = Vec::new();
+    memory(wanted, host, update, &mut warnings)?;
+    processor(wanted, host, &mut warnings)?;
+    if wanted.blkio_weight != 0 && !(10..=1000).contains(&wanted.blkio_weight) {
+        return refuse("Range of blkio weight is from 10 to 1000");
+    }
+    if wanted.blkio_weight != 0 && !host.cgroups.blkio_weight {
+        warnings.push("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.".into());
+        wanted.blkio_weight = 0;
+    }
+    if wanted.pids_limit.is_some_and(|limit| limit > 0) && !host.cgroups.pids {
+        warnings.push("Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.".into());
+        wanted.pids_limit = None;
+    }
+    Ok(warnings)
+}
+
+fn memory(wanted: &mut Resources, host: &Host, update: bool, warnings: &mut Vec<String>) -> Result<()> {
+    if wanted.memory != 0 && wanted.memory < LEAST_MEMORY {
+        return refuse("Minimum memory limit allowed is 6MB");
+    }
+    if wanted.memory > 0 && !host.cgroups.memory {
+        warnings.push("Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.".into());
+        wanted.memory = 0;
+        wanted.memory_swap = -1;
+    }
+    if wanted.memory > 0 && wanted.memory_swap != -1 && !host.cgroups.swap {
+        warnings.push("Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.".into());
+        wanted.memory_swap = -1;
+    }
+    if wanted.memory > 0 && wanted.memory_swap > 0 && wanted.memory_swap < wanted.memory {
+        return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
+    }
+    if wanted.memory == 0 && wanted.memory_swap > 0 && !update {
+        return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
+    }
+    if let Some(swappiness) = wanted.memory_swappiness {
+        if !(-1..=100).contains(&swappiness) {
+            return refuse(format!("Invalid value: {swappiness}, valid memory swappiness range is 0-100"));
+        }
+        if swappiness == -1 {
+            wanted.memory_swappiness = None;
+        } else if !host.cgroups.swappiness {
+            warnings.push("Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.".into());
+            wanted.memory_swappiness = None;
+        }
+    }
+    if wanted.memory_reservation != 0 && wanted.memory_reservation < LEAST_MEMORY {
+        return refuse("Minimum memory reservation allowed is 6MB");
+    }
+    if wanted.memory > 0 && wanted.memory_reservation > wanted.memory {
+        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
+    }
+    if wanted.oom_kill_disable == Some(true) {
+        if !host.cgroups.oom_kill_disable {
+            warnings.push("Your kernel does not support OomKillDisable. OomKillDisable discarded.".into());
+            wanted.oom_kill_disable = None;
+        } else if wanted.memory == 0 {
+            warnings.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into());
+        }
+    }
+    Ok(())
+}
+
+fn processor(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) -> Result<()> {
+    if wanted.nano_cpus != 0 {
+        if wanted.cpu_period != 0 {
+            return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
+        }
+        if wanted.cpu_quota != 0 {
+            return refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
+        }
+        let most = i64::try_from(host.cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
+        if wanted.nano_cpus < 10_000_000 || wanted.nano_cpus > most {
+            return refuse(format!(
+                "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available",
+                cpus = host.cpus
+            ));
+        }
+    }
+    if wanted.cpu_shares < 0 {
+        return refuse(format!("invalid CPU shares ({}): value must be a positive integer", wanted.cpu_shares));
+    }
+    if wanted.cpu_shares > 0 && !host.cgroups.cpu_shares {
+        warnings.push("Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.".into());
+        wanted.cpu_shares = 0;
+    }
+    if (wanted.cpu_period != 0 || wanted.cpu_quota > 0 || wanted.nano_cpus > 0) && !host.cgroups.cpu_quota {
+        warnings.push("Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.".into());
+        (wanted.cpu_period, wanted.cpu_quota, wanted.nano_cpus) = (0, 0, 0);
+    }
+    if wanted.cpu_period != 0 && !(1000..=1_000_000).contains(&wanted.cpu_period) {
+        return refuse("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+    }
+    if wanted.cpu_quota > 0 && wanted.cpu_quota < 1000 {
+        return refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)");
+    }
+    if (!wanted.cpuset_cpus.is_empty() || !wanted.cpuset_mems.is_empty()) && !host.cgroups.cpuset {
+        warnings.push("Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.".into());
+        wanted.cpuset_cpus.clear();
+        wanted.cpuset_mems.clear();
+    }
+    cpuset("CPUs", &wanted.cpuset_cpus, "/sys/devices/system/cpu/online")?;
+    cpuset("memory nodes", &wanted.cpuset_mems, "/sys/devices/system/node/online")
+}
+
+fn cpuset(what: &str, requested: &str, online: &str) -> Result<()> {
+    if requested.is_empty() {
+        return Ok(());
+    }
+    // A kernel without NUMA has one node.
+    let available = std::fs::read_to_string(online).unwrap_or_else(|_| "0".into());
+    let available = available.trim();
+    let (Some(wanted), Some(present)) = (numbers(requested), numbers(available)) else {
+        return refuse(format!("Invalid value {requested} for cpuset {}", if what == "CPUs" { "cpus" } else { "mems" }));
+    };
+    if wanted.iter().all(|number| present.contains(number)) {
+        return Ok(());
+    }
+    refuse(format!("Requested {what} are not available - requested {requested}, available: {available}"))
+}
+
+/// `0-2,7`; numbers above the kernel's own limit make no sense.
+fn numbers(text: &str) -> Option<Vec<u32>> {
+    let mut all = Vec::new();
+    for part in text.split(',').filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        if first > last || last > 8191 {
+            return None;
+        }
+        all.extend(first..=last);
+    }
+    Some(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(change: impl FnOnce(&mut Resources)) -> Result<Vec<String>> {
+        let mut wanted = Resources::default();
+        change(&mut wanted);
+        let mut host = Host::observe().unwrap();
+        host.cpus = 2;
+        host.cgroups.memory = true;
+        host.cgroups.swap = true;
+        host.cgroups.cpuset = true;
+        host.cgroups.cpu_quota = true;
+        host.cgroups.pids = false;
+        resources(&mut wanted, &host, false)
+    }
+
+    fn message(change: impl FnOnce(&mut Resources)) -> String {
+        checked(change).unwrap_err().message().to_owned()
+    }
+
+    #[test]
+    fn limits_are_refused_in_dockers_words() {
+        assert_eq!(message(|wanted| wanted.memory = 1), "Minimum memory limit allowed is 6MB");
+        assert_eq!(
+            message(|wanted| (wanted.memory, wanted.memory_swap) = (16 << 20, 8 << 20)),
+            "Minimum memoryswap limit should be larger than memory limit, see usage"
+        );
+        assert_eq!(
+            message(|wanted| wanted.nano_cpus = 3_000_000_000),
+            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"
+        );
+        assert_eq!(
+            message(|wanted| (wanted.nano_cpus, wanted.cpu_period) = (1_000_000_000, 1)),
+            "Conflicting options: Nano CPUs and CPU Period cannot both be set"
+        );
+        assert!(message(|wanted| wanted.cpuset_cpus = "8000".into()).starts_with("Requested CPUs are not available - requested 8000"));
+        assert_eq!(message(|wanted| wanted.blkio_weight = 5), "Range of blkio weight is from 10 to 1000");
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_is_discarded_with_a_warning() {
+        let warnings = checked(|wanted| wanted.pids_limit = Some(5)).unwrap();
+        assert!(warnings[0].ends_with("PIDs limit discarded."));
+    }
+
+    #[test]
+    fn names() {
+        assert_eq!(name("/web-1").unwrap(), "web-1");
+        assert_eq!(
+            name("a").unwrap_err().message(),
+            "Invalid container name (a), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"
+        );
+        assert!(name("-web").is_err() && name("we b").is_err() && name("").is_err());
+    }
+
+    #[test]
+    fn modes_conflict() {
+        let check = |change: fn(&mut Config, &mut HostConfig)| {
+            let (mut config, mut wanted) = (Config::default(), HostConfig::default());
+            change(&mut config, &mut wanted);
+            host(&config, &wanted).unwrap_err().message().to_owned()
+        };
+        assert_eq!(check(|_, host| host.ipc_mode = "x".into()), "invalid IPC mode: x");
+        assert_eq!(
+            check(|config, host| {
+                config.hostname = "h".into();
+                host.network_mode = "container:web".into();
+            }),
+            "conflicting options: hostname and the network mode"
+        );
+        assert_eq!(
+            check(|_, host| host.network_mode = "container:".into()),
+            "invalid network mode: invalid container format container:<name|id>"
+        );
+        assert_eq!(
+            check(|_, host| {
+                host.auto_remove = true;
+                host.restart_policy.name = "always".into();
+            }),
+            "can't create 'AutoRemove' container with restart policy"
+        );
+        assert!(check(|_, host| host.restart_policy.name = "often".into()).contains("unknown policy 'often'"));
+    }
+
+    #[test]
+    fn health_times_have_a_least_value() {
+        let check = HealthConfig { interval: 5, ..HealthConfig::default() };
+        assert_eq!(health(&check).unwrap_err().message(), "Interval in Healthcheck cannot be less than 1ms");
+    }
+}

@@ -1,0 +1,221 @@
+//! Device nodes, and which of them the container may use.
+
+use std::fs;
+use std::os::linux::fs::MetadataExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use api::container::HostConfig;
+use oci::runtime::{Device, DeviceKind, DeviceRule};
+
+use crate::error::{Error, Result};
+
+/// Nodes in one directory tree that `--device` names: more is a mistake.
+const LIMIT: usize = 4096;
+
+/// A device of the host that the container gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostDevice {
+    pub(super) node: Device,
+    /// Letters of `rwm`.
+    pub(super) access: String,
+}
+
+/// All of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Found(pub(super) Vec<HostDevice>);
+
+/// What is refused at create: forms that make no sense, and requests that nothing here can serve.
+pub(super) fn check(host: &HostConfig) -> Result<()> {
+    for rule in host.resources.device_cgroup_rules.iter().flatten() {
+        cgroup_rule(rule)?;
+    }
+    for device in host.resources.devices.iter().flatten() {
+        access(&device.cgroup_permissions)?;
+    }
+    Ok(())
+}
+
+/// Looks up the devices that a container asks for.
+pub(super) fn find(host: &HostConfig) -> Result<Found> {
+    if let Some(request) = host.resources.device_requests.iter().flatten().next() {
+        let capabilities: Vec<String> =
+            request.capabilities.iter().flatten().map(|all| format!("[{}]", all.join(" "))).collect();
+        return Err(Error::system(format!(
+            "could not select device driver \"{}\" with capabilities: [{}]",
+            request.driver,
+            capabilities.join(" ")
+        )));
+    }
+    let mut found = Vec::new();
+    if host.privileged {
+        walk(Path::new("/dev"), Path::new("/dev"), "rwm", true, &mut found)?;
+        return Ok(Found(found));
+    }
+    for device in host.resources.devices.iter().flatten() {
+        let inside = if device.path_in_container.is_empty() { &device.path_on_host } else { &device.path_in_container };
+        let failed = |error| gathering(&device.path_on_host, error);
+        // A link may point anywhere: what counts is the node behind it.
+        let source = fs::canonicalize(&device.path_on_host).map_err(failed)?;
+        walk(&source, Path::new(inside), access(&device.cgroup_permissions)?, false, &mut found)?;
+    }
+    Ok(Found(found))
+}
+
+fn gathering(path: &str, error: std::io::Error) -> Error {
+    Error::failed(format!("error gathering device information while adding custom device \"{path}\""), error)
+}
+
+/// Collects a node, or every node below a directory. `all` is the walk of a privileged container, which skips what
+/// has a mount of its own inside.
+fn walk(source: &Path, inside: &Path, access: &str, all: bool, found: &mut Vec<HostDevice>) -> Result<()> {
+    let failed = |error| gathering(&source.display().to_string(), error);
+    let metadata = fs::symlink_metadata(source).map_err(failed)?;
+    if !metadata.is_dir() {
+        match node(inside, &metadata) {
+            Some(node) => found.push(HostDevice { node, access: access.to_owned() }),
+            None if all => {}
+            None => {
+                return Err(Error::system(format!(
+                    "error gathering device information while adding custom device \"{}\": not a device node",
+                    source.display()
+                )));
+            }
+        }
+        if found.len() > LIMIT {
+            return Err(Error::invalid(format!("more than {LIMIT} devices below {}", source.display())));
+        }
+        return Ok(());
+    }
+    for entry in fs::read_dir(source).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let name = entry.file_name();
+        let own_mount = all && source == Path::new("/dev") && ["pts", "shm", "fd", "mqueue", "console", ".udev", ".lxc", ".lxd-mounts"].iter().any(|known| name == *known);
+        let kind = entry.file_type().map_err(failed)?;
+        if own_mount || !(kind.is_dir() || kind.is_char_device() || kind.is_block_device()) {
+            continue;
+        }
+        walk(&entry.path(), &inside.join(&name), access, all, found)?;
+    }
+    Ok(())
+}
+
+fn node(inside: &Path, metadata: &fs::Metadata) -> Option<Device> {
+    let kind = if metadata.file_type().is_char_device() {
+        DeviceKind::Character
+    } else if metadata.file_type().is_block_device() {
+        DeviceKind::Block
+    } else {
+        return None;
+    };
+    let device = metadata.st_rdev();
+    Some(Device {
+        path: PathBuf::from(inside),
+        kind,
+        major: (((device >> 8) & 0xfff) | ((device >> 32) & !0xfff)) as i64,
+        minor: ((device & 0xff) | ((device >> 12) & !0xff)) as i64,
+        file_mode: Some(metadata.st_mode() & 0o7777),
+        uid: Some(metadata.st_uid()),
+        gid: Some(metadata.st_gid()),
+    })
+}
+
+fn access(permissions: &str) -> Result<&str> {
+    match permissions {
+        "" => Ok("rwm"),
+        letters if letters.len() <= 3 && letters.bytes().all(|letter| b"rwm".contains(&letter)) => Ok(letters),
+        other => Err(Error::invalid(format!("invalid device mode: {other}"))),
+    }
+}
+
+/// The nodes to create beside the ones that every container has.
+pub(super) fn nodes(found: &Found) -> Vec<Device> {
+    found.0.iter().map(|device| device.node.clone()).collect()
+}
+
+/// In order: nothing, what every container may use, what this one asks for.
+pub(super) fn rules(host: &HostConfig, found: &Found) -> Result<Vec<DeviceRule>> {
+    if host.privileged {
+        return Ok(vec![rule(true, "a", None, None, "rwm")]);
+    }
+    let mut rules = vec![
+        rule(false, "a", None, None, "rwm"),
+        // Making a node gives no access to it.
+        rule(true, "c", None, None, "m"),
+        rule(true, "b", None, None, "m"),
+    ];
+    // null, zero, full, random, urandom, tty, console, ptmx
+    for (major, minor) in [(1, 3), (1, 5), (1, 7), (1, 8), (1, 9), (5, 0), (5, 1), (5, 2)] {
+        rules.push(rule(true, "c", Some(major), Some(minor), "rwm"));
+    }
+    // Terminals under /dev/pts.
+    rules.push(rule(true, "c", Some(136), None, "rwm"));
+    for device in &found.0 {
+        let kind = if device.node.kind == DeviceKind::Block { "b" } else { "c" };
+        rules.push(rule(true, kind, Some(device.node.major), Some(device.node.minor), &device.access));
+    }
+    for text in host.resources.device_cgroup_rules.iter().flatten() {
+        rules.push(cgroup_rule(text)?);
+    }
+    Ok(rules)
+}
+
+fn rule(allow: bool, kind: &str, major: Option<i64>, minor: Option<i64>, access: &str) -> DeviceRule {
+    DeviceRule { allow, kind: kind.into(), major, minor, access: access.into() }
+}
+
+/// `c 1:3 rwm`, with `*` for any number.
+pub(crate) fn cgroup_rule(text: &str) -> Result<DeviceRule> {
+    let invalid = || Error::invalid(format!("invalid device cgroup rule format: '{text}'"));
+    let parts: Vec<&str> = text.split(' ').collect();
+    let [kind, numbers, access] = parts[..] else { return Err(invalid()) };
+    let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
+    let number = |text: &str| match text {
+        "*" => Ok(None),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().map(Some).map_err(|_| invalid()),
+        _ => Err(invalid()),
+    };
+    let letters = (1..=3).contains(&access.len()) && access.bytes().all(|letter| b"rwm".contains(&letter));
+    if !["a", "b", "c"].contains(&kind) || !letters {
+        return Err(invalid());
+    }
+    Ok(rule(true, kind, number(major)?, number(minor)?, access))
+}
+
+#[cfg(test)]
+mod tests {
+    use api::container::DeviceMapping;
+
+    use super::*;
+
+    #[test]
+    fn cgroup_rules_are_read_strictly() {
+        let rule = cgroup_rule("c 7:* rmw").unwrap();
+        assert_eq!((rule.major, rule.minor, rule.access.as_str()), (Some(7), None, "rmw"));
+        for text in ["", "c 7:* ", "x 1:1 r", "c 1 r", "c 1:1 rx", "c +1:1 r"] {
+            assert!(cgroup_rule(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_device_brings_its_node_and_its_rule() {
+        let mut host = HostConfig::default();
+        host.resources.devices = Some(vec![DeviceMapping {
+            path_on_host: "/dev/null".into(),
+            path_in_container: "/dev/nothing".into(),
+            cgroup_permissions: "r".into(),
+        }]);
+        let found = find(&host).unwrap();
+        assert_eq!(nodes(&found)[0].path, PathBuf::from("/dev/nothing"));
+        let last = rules(&host, &found).unwrap().pop().unwrap();
+        assert_eq!((last.major, last.minor, last.access.as_str()), (Some(1), Some(3), "r"));
+    }
+
+    #[test]
+    fn what_is_no_device_is_refused() {
+        let mut host = HostConfig::default();
+        let device = DeviceMapping { path_on_host: "/etc/passwd".into(), ..Default::default() };
+        host.resources.devices = Some(vec![device]);
+        assert!(find(&host).unwrap_err().to_string().ends_with("not a device node"));
+    }
+}

@@ -1,0 +1,192 @@
+//! From a container's record to the runtime specification of one run.
+//!
+//! [`for_container`] and [`for_exec`] gather what must be looked up (users in the container's own files, process ids
+//! of shared namespaces, a profile's text); [`generate`] and the modules below turn it into the specification and are
+//! pure, so that the whole result can be shown in a test.
+
+mod capabilities;
+mod devices;
+mod mounts;
+mod namespaces;
+mod process;
+mod resources;
+mod seccomp;
+mod user;
+
+use std::path::PathBuf;
+
+use oci::runtime::{Linux, Process, Root, Spec};
+use shim::protocol::Rootfs;
+
+pub(crate) use devices::cgroup_rule;
+pub(crate) use mounts::{DEFAULT_MASKED, DEFAULT_READONLY, tmpfs};
+pub(crate) use namespaces::{check_sysctl, other};
+pub(crate) use process::wants_init_of;
+pub(crate) use resources::resources;
+
+use crate::Engine;
+use crate::config::Config;
+use crate::container::{Bound, Live, Record, database, opened_database};
+use crate::error::{Error, Result};
+use crate::host::Host;
+pub(crate) use user::{MAX_DATABASE, name as user_name};
+use user::Identity;
+
+/// Everything that decides what the specification says.
+pub(crate) struct Input<'a> {
+    pub(crate) record: &'a Record,
+    pub(crate) config: &'a Config,
+    pub(crate) host: &'a Host,
+    pub(crate) identity: Identity,
+    pub(crate) bound: &'a Bound,
+    pub(crate) shared: namespaces::Shared,
+    /// `hostname`, `hosts` and `resolv.conf` on the host.
+    pub(crate) files: [(&'static str, PathBuf); 3],
+    pub(crate) cgroup: String,
+    pub(crate) devices: devices::Found,
+    pub(crate) seccomp: Option<seccomp::Profile>,
+}
+
+/// The specification for one run.
+pub(crate) fn for_container(engine: &Engine, record: &Record, root: &Rootfs, bound: &Bound) -> Result<Spec> {
+    let config = engine.config();
+    let id = record.id.as_str();
+    let (passwd, group) = database(engine, record, root)?;
+    let extra = record.host.group_add.clone().unwrap_or_default();
+    let input = Input {
+        record,
+        config: &config,
+        host: &engine.shared().host,
+        identity: user::resolve(&record.config.user, &extra, &passwd, &group)?,
+        bound,
+        shared: namespaces::look_up(engine, record)?,
+        files: [
+            ("/etc/resolv.conf", engine.paths().resolv_conf(id)),
+            ("/etc/hostname", engine.paths().hostname(id)),
+            ("/etc/hosts", engine.paths().hosts(id)),
+        ],
+        cgroup: cgroup_path(&config, record),
+        devices: devices::find(&record.host)?,
+        seccomp: profile(&config, record)?,
+    };
+    generate(&input)
+}
+
+/// A process that `exec` adds to a running container.
+pub(crate) fn for_exec(
+    engine: &Engine,
+    record: &Record,
+    live: &Live,
+    request: &api::exec::CreateRequest,
+    console_size: Option<[u32; 2]>,
+) -> Result<Process> {
+    let (passwd, group) = opened_database(live)?;
+    let user = if request.user.is_empty() { &record.config.user } else { &request.user };
+    let extra = record.host.group_add.clone().unwrap_or_default();
+    let identity = user::resolve(user, &extra, &passwd, &group)?;
+    process::exec(record, &engine.config(), &engine.shared().host, &identity, request, console_size)
+}
+
+/// Checks at create what [`generate`] would refuse at start.
+pub(crate) fn check(engine: &Engine, record: &Record) -> Result<()> {
+    let config = engine.config();
+    process::check(record, &engine.shared().host)?;
+    profile(&config, record)?;
+    devices::check(&record.host)?;
+    Ok(())
+}
+
+/// The whole specification.
+pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
+    let Input { record, host, .. } = input;
+    let privileged = record.host.privileged;
+    let process = process::container(record, input.config, host, &input.identity)?;
+    let bounding = process.capabilities.as_ref().map(|sets| sets.bounding.clone()).unwrap_or_default();
+    let (masked, readonly) = mounts::hidden(&record.host);
+    let mut devices = devices::nodes(&input.devices);
+    devices.sort_by(|one, other| one.path.cmp(&other.path));
+    let mut resources = resources(&record.host.resources, host)?;
+    resources.devices = devices::rules(&record.host, &input.devices)?;
+    let propagation = mounts::root_propagation(input.bound);
+    Ok(Spec {
+        oci_version: oci::runtime::VERSION.into(),
+        process: Some(process),
+        root: Some(Root { path: PathBuf::from("rootfs"), readonly: record.host.readonly_rootfs }),
+        hostname: namespaces::hostname(record),
+        domainname: if record.host.uts_mode == "host" { String::new() } else { record.config.domainname.clone() },
+        mounts: mounts::all(input)?,
+        hooks: None,
+        annotations: record.host.annotations.clone(),
+        linux: Some(Linux {
+            devices,
+            sysctl: namespaces::sysctls(record)?,
+            resources: Some(resources),
+            cgroups_path: input.cgroup.clone(),
+            namespaces: namespaces::list(record, &input.shared),
+            seccomp: input.seccomp.as_ref().filter(|_| !privileged).map(|profile| {
+                profile.expand(&seccomp::Facts {
+                    architecture: host.architecture,
+                    kernel: host.kernel_version,
+                    capabilities: &bounding,
+                })
+            }),
+            rootfs_propagation: propagation,
+            masked_paths: masked,
+            readonly_paths: readonly,
+            ..Linux::default()
+        }),
+    })
+}
+
+/// Where the container's cgroup is, in the form that the driver wants.
+pub(crate) fn cgroup_path(config: &Config, record: &Record) -> String {
+    use shim::protocol::CgroupDriver;
+    let own = Some(record.host.resources.cgroup_parent.as_str()).filter(|parent| !parent.is_empty());
+    let parent = own.or(config.cgroup.parent.as_deref());
+    match config.cgroup.driver {
+        CgroupDriver::Systemd => format!("{}:docker:{}", parent.unwrap_or("system.slice"), record.id),
+        CgroupDriver::Cgroupfs => {
+            let parent = parent.map_or_else(|| default_parent(config), str::to_owned);
+            format!("/{}/{}", parent.trim_matches('/'), record.id)
+        }
+    }
+}
+
+/// Engines with different exec roots must not meet in the cgroup tree.
+fn default_parent(config: &Config) -> String {
+    let root = config.exec_root.to_string_lossy();
+    if root == "/run/wharf" || root == "/var/run/wharf" {
+        return "wharf".into();
+    }
+    let digest = oci::digest::Digest::sha256_of(root.as_bytes()).to_string();
+    let hex = digest.rsplit(':').next().unwrap_or_default();
+    format!("wharf-{}", &hex[..8])
+}
+
+/// The seccomp profile that applies; none when unconfined or privileged.
+fn profile(config: &Config, record: &Record) -> Result<Option<seccomp::Profile>> {
+    if record.host.privileged {
+        return Ok(None);
+    }
+    let chosen = record.host.security_opt.iter().flatten().filter_map(|option| security_value(option, "seccomp")).last();
+    let read = |path: &str| {
+        std::fs::read_to_string(path)
+            .map_err(|error| Error::failed(format!("opening seccomp profile ({path}) failed"), error))
+    };
+    match chosen.unwrap_or(config.container.seccomp_profile.as_str()) {
+        "unconfined" => Ok(None),
+        "builtin" | "" => Ok(Some(seccomp::Profile::builtin().clone())),
+        // Clients send the text itself; only the daemon's own setting is a path.
+        text if chosen.is_some() => seccomp::Profile::parse(text).map(Some),
+        path => seccomp::Profile::parse(&read(path)?).map(Some),
+    }
+}
+
+/// The value of a security option, written with `=` or, as once, with `:`.
+pub(crate) fn security_value<'a>(option: &'a str, key: &str) -> Option<&'a str> {
+    let rest = option.strip_prefix(key)?;
+    rest.strip_prefix('=').or_else(|| rest.strip_prefix(':'))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+//! Which namespaces a container has for itself, which it shares and with whom, and what depends on that.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use oci::runtime::{Namespace, NamespaceKind};
+
+use crate::Engine;
+use crate::container::{Record, State};
+use crate::error::{Error, Result};
+
+/// Paths of namespaces that other containers own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Shared {
+    pub(super) ipc: Option<PathBuf>,
+    pub(super) pid: Option<PathBuf>,
+    pub(super) network: Option<PathBuf>,
+    /// `/dev/shm` of the container whose IPC namespace is shared.
+    pub(super) shm: Option<PathBuf>,
+}
+
+/// The container that a mode names: `container:<name or id>`.
+pub(crate) fn other(mode: &str) -> Option<&str> {
+    mode.strip_prefix("container:").filter(|name| !name.is_empty())
+}
+
+/// Finds the processes whose namespaces are shared.
+pub(super) fn look_up(engine: &Engine, record: &Record) -> Result<Shared> {
+    let mut shared = Shared::default();
+    if let Some(name) = other(&record.host.ipc_mode) {
+        let owner = engine.container(name)?.record();
+        if owner.host.ipc_mode != "shareable" {
+            return Err(Error::invalid(format!(
+                "can't join IPC of container {}: non-shareable IPC (hint: use IpcMode:shareable for the donor container)",
+                owner.id
+            )));
+        }
+        shared.ipc = Some(namespace_of(&owner, "IPC", "ipc")?);
+        shared.shm = Some(engine.paths().shm(owner.id.as_str()));
+    }
+    if let Some(name) = other(&record.host.pid_mode) {
+        shared.pid = Some(namespace_of(&*engine.container(name)?.record(), "PID", "pid")?);
+    }
+    if let Some(name) = other(&record.host.network_mode) {
+        shared.network = Some(namespace_of(&*engine.container(name)?.record(), "network", "net")?);
+    }
+    Ok(shared)
+}
+
+fn namespace_of(owner: &Record, what: &str, file: &str) -> Result<PathBuf> {
+    match &owner.state {
+        State::Running(run) if run.pid > 0 => Ok(PathBuf::from(format!("/proc/{}/ns/{file}", run.pid))),
+        State::Restarting { .. } => Err(Error::conflict(format!(
+            "Container {} is restarting, wait until the container is running",
+            owner.id
+        ))),
+        state => Err(Error::conflict(format!(
+            "cannot join {what} namespace of a non running container: container {} is {}",
+            owner.name,
+            state.status()
+        ))),
+    }
+}
+
+pub(super) fn list(record: &Record, shared: &Shared) -> Vec<Namespace> {
+    let host = &record.host;
+    let mut all = vec![Namespace { kind: NamespaceKind::Mount, path: None }];
+    let mut add = |kind, mode: &str, path: &Option<PathBuf>| {
+        if mode != "host" {
+            all.push(Namespace { kind, path: path.clone() });
+        }
+    };
+    add(NamespaceKind::Network, &host.network_mode, &shared.network);
+    add(NamespaceKind::Uts, &host.uts_mode, &None);
+    add(NamespaceKind::Pid, &host.pid_mode, &shared.pid);
+    add(NamespaceKind::Ipc, &host.ipc_mode, &shared.ipc);
+    add(NamespaceKind::Cgroup, &host.cgroupns_mode, &None);
+    all
+}
+
+/// The name inside; with the host's UTS namespace there is none to set.
+pub(super) fn hostname(record: &Record) -> String {
+    if record.host.uts_mode == "host" { String::new() } else { record.config.hostname.clone() }
+}
+
+/// What `HOSTNAME` says.
+pub(super) fn shown_hostname(record: &Record) -> &str {
+    &record.config.hostname
+}
+
+/// Docker's defaults for an own network, then the container's wishes; only what a namespace confines is allowed.
+pub(super) fn sysctls(record: &Record) -> Result<BTreeMap<String, String>> {
+    let host = &record.host;
+    let mut all = BTreeMap::new();
+    if host.network_mode != "host" && other(&host.network_mode).is_none() {
+        all.insert("net.ipv4.ip_unprivileged_port_start".into(), "0".into());
+        all.insert("net.ipv4.ping_group_range".into(), "0 2147483647".into());
+    }
+    for (key, value) in &host.sysctls {
+        check_sysctl(key, host.network_mode == "host", host.ipc_mode == "host")?;
+        all.insert(key.clone(), value.clone());
+    }
+    Ok(all)
+}
+
+pub(crate) fn check_sysctl(key: &str, host_network: bool, host_ipc: bool) -> Result<()> {
+    const IPC: &[&str] = &[
+        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
+        "kernel.shmmni", "kernel.shm_rmid_forced",
+    ];
+    if IPC.contains(&key) || key.starts_with("fs.mqueue.") {
+        if host_ipc {
+            return Err(Error::invalid(format!("sysctl \"{key}\" not allowed in host IPC namespace")));
+        }
+        return Ok(());
+    }
+    if key.starts_with("net.") {
+        if host_network {
+            return Err(Error::invalid(format!("sysctl \"{key}\" not allowed in host network namespace")));
+        }
+        return Ok(());
+    }
+    Err(Error::invalid(format!("sysctl \"{key}\" is not in a separate kernel namespace")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sysctls_of_the_host_are_refused() {
+        assert!(check_sysctl("net.core.somaxconn", false, false).is_ok());
+        assert!(check_sysctl("net.core.somaxconn", true, false).is_err());
+        assert!(check_sysctl("kernel.sem", false, true).is_err());
+        assert_eq!(
+            check_sysctl("vm.swappiness", false, false).unwrap_err().message(),
+            "sysctl \"vm.swappiness\" is not in a separate kernel namespace"
+        );
+    }
+}
