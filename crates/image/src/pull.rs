@@ -14,6 +14,7 @@
 
 mod fetch;
 mod flight;
+mod inspect;
 mod resolve;
 mod tail;
 
@@ -29,6 +30,8 @@ use tokio::sync::{Mutex, Semaphore};
 use tokio::task::spawn_blocking;
 
 use crate::registry::{Access, Credentials, Error, Kind, Registries, Session, first_answer};
+pub use inspect::Remote;
+
 pub use crate::retry::Retry;
 use crate::{Arrival, Image, Images, Progress, Sink, Step, Unpacked};
 use fetch::Fetch;
@@ -42,13 +45,14 @@ const MAX_LAYERS: usize = 127;
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub downloads: usize,
+    pub uploads: usize,
     pub unpacks: usize,
     pub retry: Retry,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { downloads: 3, unpacks: 3, retry: Retry::default() }
+        Self { downloads: 3, uploads: 5, unpacks: 3, retry: Retry::default() }
     }
 }
 

@@ -5,7 +5,7 @@
 //! the same registry that is known to have it, and only then sent. The config and the manifest follow; the tag exists
 //! when all that it stands for does.
 //!
-//! Limits: [`UPLOADS`] layers at a time, [`MOUNT_TRIES`] repositories asked for each.
+//! Limits: as many layers at a time as [`crate::pull::Limits`] says, [`MOUNT_TRIES`] repositories asked for each.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,13 +17,11 @@ use oci::image::{Descriptor, Manifest};
 use oci::reference::Reference;
 use tokio::task::spawn_blocking;
 
-use crate::pull::{Pulls, Retry};
+use crate::pull::{Limits, Pulls};
 use crate::registry::{Access, Credentials, Error, Kind, Mounting, Sent, Session, Upload, first_answer};
 use crate::retry::Failures;
 use crate::{Image, Images, Progress, Sink, Step};
 
-/// As many as Docker sends at a time.
-const UPLOADS: usize = 5;
 /// A mount that fails costs a round trip; after this many the bytes are sent.
 const MOUNT_TRIES: usize = 3;
 /// Positions are told at most this often.
@@ -36,7 +34,7 @@ struct Push {
     reference: Reference,
     manifest: Manifest,
     content: Vec<u8>,
-    retry: Retry,
+    limits: Limits,
     sink: Arc<dyn Sink>,
 }
 
@@ -53,7 +51,7 @@ impl Pulls {
         sink(Progress::status(format!("The push refers to repository [{name}]")));
         for (reference, image) in found {
             let images = self.images().clone();
-            let push = Push::prepare(images, image, reference, self.limits().retry, sink.clone()).await?;
+            let push = Push::prepare(images, image, reference, *self.limits(), sink.clone()).await?;
             let push = Arc::new(push);
             let sessions = self.registries().sessions(&name, credentials, Access::Push).await?;
             first_answer(sessions, |session| {
@@ -102,7 +100,7 @@ impl Push {
         images: Images,
         image: Arc<Image>,
         reference: Reference,
-        retry: Retry,
+        limits: Limits,
         sink: Arc<dyn Sink>,
     ) -> Result<Self, crate::Error> {
         let (blobs, digest) = (images.blobs().clone(), image.manifest.digest.clone());
@@ -110,7 +108,7 @@ impl Push {
         let manifest = serde_json::from_slice(&content).map_err(|error| {
             crate::Error::caused(crate::Kind::Other, format!("manifest {}", image.manifest.digest), error)
         })?;
-        Ok(Self { images, image, reference, manifest, content, retry, sink })
+        Ok(Self { images, image, reference, manifest, content, limits, sink })
     }
 
     async fn run(&self, session: &Session) -> Result<(), Error> {
@@ -122,17 +120,16 @@ impl Push {
             self.tell(id, Step::Preparing);
         }
         stream::iter(layers.into_iter().map(Ok))
-            .try_for_each_concurrent(
-                UPLOADS,
-                |(layer, id)| async move { self.layer(session, layer, &id).await },
-            )
+            .try_for_each_concurrent(self.limits.uploads.max(1), |(layer, id)| async move {
+                self.layer(session, layer, &id).await
+            })
             .await?;
         self.blob(session, &self.manifest.config, |_| ()).await?;
 
         let tag = self.reference.tag().unwrap_or(oci::reference::DEFAULT_TAG);
         let descriptor = self.media_type_of_manifest();
         let put = || session.put_manifest(tag, &descriptor, self.content.clone());
-        crate::retry::retrying(self.retry, put).await?;
+        crate::retry::retrying(self.limits.retry, put).await?;
         self.remember(descriptor.digest.clone()).await?;
         (self.sink)(Progress::Pushed {
             tag: tag.to_owned(),
@@ -225,7 +222,7 @@ impl Push {
     ) -> Result<(), Error> {
         let path = self.images.blobs().path(&descriptor.digest);
         let sent: Sent = Arc::new(sent);
-        let mut failures = Failures::new(self.retry);
+        let mut failures = Failures::new(self.limits.retry);
         let mut open: Option<Upload> = None;
         let mut offset = 0;
         loop {

@@ -90,7 +90,9 @@ fn tls_reason(error: &rustls::Error) -> (Kind, String) {
                 untrusted("certificate has expired or is not yet valid")
             }
             CertificateError::NotValidForNameContext { expected, presented } => {
-                let names = presented.join(", ");
+                // Such as `DnsName("host")`.
+                let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+                let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
                 let expected = expected.to_str();
                 untrusted(&format!("certificate is valid for {names}, not {expected}"))
             }
@@ -117,12 +119,12 @@ fn innermost_io(error: &reqwest::Error) -> Option<&io::Error> {
     chain(error).filter_map(|error| error.downcast_ref::<io::Error>()).last()
 }
 
-/// TLS errors travel inside an `io::Error`, whose `source()` skips them.
+/// TLS errors travel inside one or several `io::Error`s, whose `source()` skips what they hold.
 fn tls_of<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Error> {
     if let Some(tls) = error.downcast_ref::<rustls::Error>() {
         return Some(tls);
     }
-    error.downcast_ref::<io::Error>()?.get_ref()?.downcast_ref::<rustls::Error>()
+    tls_of(error.downcast_ref::<io::Error>()?.get_ref()?)
 }
 
 #[cfg(test)]

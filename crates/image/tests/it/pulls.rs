@@ -98,6 +98,13 @@ async fn the_platform_decides() {
         assert_eq!(pulled.top.digest, digest);
         assert_eq!(world.file(&pulled.image, "arch").as_deref(), Some(architecture));
     }
+    let remote = world.pulls.inspect(&name.parse().unwrap(), &Credentials::Anonymous).await.unwrap();
+    assert_eq!(remote.descriptor.digest, digest);
+    let platforms: Vec<String> = remote.platforms.iter().map(Platform::to_string).collect();
+    assert_eq!(platforms, ["linux/arm64", "linux/amd64"]);
+    let one = world.pulls.inspect(&fake.name("app:arm64").parse().unwrap(), &Credentials::Anonymous).await.unwrap();
+    assert_eq!(one.platforms, [Platform::new("linux", "arm64", "")]);
+
     let error = world.pull_as(&name, Some("linux/s390x"), Credentials::Anonymous).await.unwrap_err();
     assert_eq!(error, "no matching manifest for linux/s390x in the manifest list entries");
 }
