@@ -9,8 +9,8 @@
 //! Whatever ends a pull early (an error, a client that hangs up, a killed engine) leaves no image and no layer, but
 //! the bytes: complete blobs and partial ones stay, and the next pull of anything that needs them goes on from there.
 //!
-//! Limits: [`Limits`] layers download at a time, and as many unpack; each has one queue of a quarter of a megabyte and
-//! a window for decompression. More than [`MAX_LAYERS`] layers in an image are refused: overlayfs could not mount them.
+//! Limits: [`Limits`] layers download at a time, and as many unpack; each has a queue of 3 MiB and a window for
+//! decompression. More than [`MAX_LAYERS`] layers in an image are refused: overlayfs could not mount them.
 
 mod fetch;
 mod flight;

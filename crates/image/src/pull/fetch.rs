@@ -1,7 +1,7 @@
 //! One layer from the registry to the disk: download, verify, unpack, the last while the first goes on.
 //!
 //! ```text
-//!  registry ──chunks──▶ queue of 16 ──▶ writer thread: hash, append ──▶ ingest file ──▶ unpacking thread
+//!  registry ──chunks──▶ queue of 8 ───▶ writer thread: hash, append ──▶ ingest file ──▶ unpacking thread
 //!     ▲                                      │ how far                      (follows, waits at the edge)
 //!     └── Range: bytes=<how far>-  after a cut, a stall, a restart of the engine
 //! ```
@@ -24,10 +24,11 @@ use super::flight::{Announce, Phase, announce};
 use super::tail::{Position, Reader, Writer, tail};
 use crate::registry::{Error, Kind, Session};
 use crate::retry::{Failures, Retry};
-use crate::{Images, Unpacked};
+use crate::{Images, STRIDE, Unpacked};
 
-/// Chunks between network and disk: of some 16 KiB each, a quarter of a megabyte.
-const QUEUE: usize = 16;
+/// Chunks between network and disk. The HTTP library reads up to 400 KiB at once on a fast line, so this is at most
+/// 3 MiB.
+const QUEUE: usize = 8;
 /// How long another writer of the same blob is waited for: one that was cancelled needs a moment to let go.
 const BUSY_TRIES: u32 = 50;
 const BUSY_PAUSE: Duration = Duration::from_millis(100);
@@ -237,11 +238,16 @@ fn write(
     mut chunks: mpsc::Receiver<Bytes>,
     news: &Announce,
 ) -> Result<Incoming, Error> {
+    let mut told = incoming.ingest.offset();
     while let Some(chunk) = chunks.blocking_recv() {
         incoming.ingest.write(&chunk)?;
         let current = incoming.ingest.offset();
         incoming.tail.advance(current);
-        announce(news, Phase::Downloading { current });
+        // Everybody who waits wakes up for this.
+        if current - told >= STRIDE {
+            told = current;
+            announce(news, Phase::Downloading { current });
+        }
     }
     Ok(incoming)
 }
