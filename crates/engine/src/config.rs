@@ -17,7 +17,7 @@ pub struct Config {
     pub exec_root: PathBuf,
     /// The `wharf-shim` binary.
     pub shim: PathBuf,
-    /// The binary that becomes `/sbin/docker-init` under `--init`; none refuses that flag.
+    /// Another binary for `/sbin/docker-init` under `--init` than our own.
     pub init: Option<PathBuf>,
     /// `key=value` labels of the engine itself, shown by info.
     pub labels: Vec<String>,
@@ -136,7 +136,7 @@ impl Config {
             data_root: data_root.into(),
             exec_root: exec_root.into(),
             shim: sibling("wharf-shim"),
-            init: Some(sibling("wharf-runtime")),
+            init: None,
             labels: Vec::new(),
             debug: false,
             experimental: false,

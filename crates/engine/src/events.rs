@@ -138,6 +138,11 @@ impl Bus {
         (inner.history.iter().cloned().collect(), self.live.subscribe())
     }
 
+    /// How many listen now.
+    pub(crate) fn listeners(&self) -> usize {
+        self.live.receiver_count()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // A panic while publishing leaves at worst one event out.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

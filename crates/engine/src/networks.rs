@@ -40,6 +40,12 @@ impl Networks {
         Ok(Networks {})
     }
 
+    /// What a container asks for, checked when it is created: the networks exist, addresses fit, nothing is asked for
+    /// that its network cannot give.
+    pub(crate) fn check(&self, _record: &Record) -> Result<()> {
+        Ok(())
+    }
+
     /// Namespace, endpoints, addresses, ports and names for one run.
     pub(crate) fn join(&self, _record: &mut Record) -> Result<Joined> {
         Ok(Joined::default())

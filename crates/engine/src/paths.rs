@@ -12,6 +12,7 @@
 //!
 //! <exec root>                        gone after a reboot
 //! ├── boot-id                        the boot that this tree belongs to
+//! ├── docker-init                    process 1 of containers with --init
 //! ├── containers/<id>/               shim.sock, journal, state.json: one running container
 //! ├── shm/<id>                      /dev/shm of containers that share it
 //! └── names/<network>/               one file per endpoint, what 127.0.0.11 answers from
@@ -98,6 +99,11 @@ impl Paths {
     /// The `/dev/shm` of a container that lets others share it: a mount, outside the directory that its shim owns.
     pub fn shm(&self, id: &str) -> PathBuf {
         self.exec.join("shm").join(id)
+    }
+
+    /// The process 1 of `--init`, bind-mounted into containers.
+    pub fn init(&self) -> PathBuf {
+        self.exec.join("docker-init")
     }
 
     /// Parent of the local volumes.

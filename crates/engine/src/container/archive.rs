@@ -68,7 +68,7 @@ impl Engine {
             let target = view.directory(&path, &wanted)?;
             view.check_writable(&record, &path)?;
             let ownership = match options.copy_uid_gid {
-                true => view.owner(engine, &record)?,
+                true => view.owner(&record)?,
                 false => Ownership::Archive,
             };
             let replace = if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
@@ -207,11 +207,12 @@ impl View {
     }
 
     /// The container's user, as the owner of everything that is copied in.
-    fn owner(&self, engine: &Engine, record: &Record) -> Result<Ownership> {
+    fn owner(&self, record: &Record) -> Result<Ownership> {
         if record.config.user.is_empty() {
             return Ok(Ownership::Archive);
         }
-        let (uid, gid) = spec::owner_of(engine, record, &self.root)?;
+        let (passwd, group) = rootfs::read_database(&self.root)?;
+        let (uid, gid) = spec::owner_of(record, &passwd, &group)?;
         Ok(Ownership::Fixed { uid, gid })
     }
 }

@@ -90,9 +90,6 @@ fn describe(
 
     let id = ContainerId::random();
     defaults::hostname(&mut config, &host, id.short(), &machine.hostname);
-    if spec::wants_init_of(&host, &settings) && settings.init.is_none() {
-        return Err(Error::invalid("--init needs an init binary, and this engine has none"));
-    }
     let record = Record {
         id,
         name: String::new(),

@@ -108,6 +108,12 @@ impl Handle {
         found
     }
 
+    /// Ends the owner without touching the container.
+    pub(crate) async fn leave(&self) {
+        // One that is gone has left already.
+        let _ = self.mailbox.send(Command::Leave).await;
+    }
+
     pub(crate) async fn attach(&self, attachment: Attachment, socket: OwnedFd) -> Result<()> {
         self.ask(|reply| Command::Attach { attachment: Box::new(attachment), socket, reply }).await
     }

@@ -75,7 +75,7 @@ pub(crate) fn opened_database(live: &Live) -> Result<(String, String)> {
     read_database(&Root::from_directory(root))
 }
 
-fn read_database(root: &Root) -> Result<(String, String)> {
+pub(super) fn read_database(root: &Root) -> Result<(String, String)> {
     Ok((read(root, "etc/passwd")?, read(root, "etc/group")?))
 }
 

@@ -21,7 +21,6 @@ use shim::protocol::Rootfs;
 pub(crate) use devices::cgroup_rule;
 pub(crate) use mounts::{DEFAULT_MASKED, DEFAULT_READONLY, tmpfs};
 pub(crate) use namespaces::{check_sysctl, other};
-pub(crate) use process::wants_init_of;
 pub(crate) use resources::resources;
 
 use crate::Engine;
@@ -43,6 +42,8 @@ pub(crate) struct Input<'a> {
     /// `hostname`, `hosts` and `resolv.conf` on the host.
     pub(crate) files: [(&'static str, PathBuf); 3],
     pub(crate) cgroup: String,
+    /// The process that `--init` puts first.
+    pub(crate) init: PathBuf,
     pub(crate) devices: devices::Found,
     pub(crate) seccomp: Option<seccomp::Profile>,
 }
@@ -66,6 +67,7 @@ pub(crate) fn for_container(engine: &Engine, record: &Record, root: &Rootfs, bou
             ("/etc/hosts", engine.paths().hosts(id)),
         ],
         cgroup: cgroup_path(&config, record),
+        init: config.init.clone().unwrap_or_else(|| engine.paths().init()),
         devices: devices::find(&record.host)?,
         seccomp: profile(&config, record)?,
     };
@@ -85,6 +87,12 @@ pub(crate) fn for_exec(
     let extra = record.host.group_add.clone().unwrap_or_default();
     let identity = user::resolve(user, &extra, &passwd, &group)?;
     process::exec(record, &engine.config(), &engine.shared().host, &identity, request, console_size)
+}
+
+/// The user that a container is configured with, as the owner of files copied into it.
+pub(crate) fn owner_of(record: &Record, passwd: &str, group: &str) -> Result<(u32, u32)> {
+    let identity = user::resolve(&record.config.user, &[], passwd, group)?;
+    Ok((identity.uid, identity.gid))
 }
 
 /// Checks at create what [`generate`] would refuse at start.

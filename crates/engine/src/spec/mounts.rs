@@ -71,7 +71,7 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
     own.sort_by_key(|mount| mount.destination.components().count());
     mounts.append(&mut own);
     if wants_init(record, input.config) {
-        mounts.push(init(input)?);
+        mounts.push(init(input));
     }
     Ok(mounts)
 }
@@ -134,15 +134,14 @@ fn engine_files(input: &Input<'_>) -> Vec<Mount> {
         .collect()
 }
 
-fn init(input: &Input<'_>) -> Result<Mount> {
-    let binary = input.config.init.clone().ok_or_else(|| Error::system("no init binary is installed, which --init needs"))?;
-    Ok(Mount {
+fn init(input: &Input<'_>) -> Mount {
+    Mount {
         destination: INIT.into(),
         kind: "bind".into(),
-        source: Some(binary),
+        source: Some(input.init.clone()),
         options: vec!["bind".into(), "ro".into()],
         ..Mount::default()
-    })
+    }
 }
 
 fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount {

@@ -135,10 +135,7 @@ fn no_new_privileges(record: &Record, config: &Config) -> bool {
 
 /// Whether `--init` applies.
 pub(super) fn wants_init(record: &Record, config: &Config) -> bool {
-    wants_init_of(&record.host, config)
-}
-
-pub(crate) fn wants_init_of(host: &api::container::HostConfig, config: &Config) -> bool {
+    let host = &record.host;
     // Who shares another's processes is not the first of them.
     super::namespaces::other(&host.pid_mode).is_none() && host.init.unwrap_or(config.container.init)
 }
