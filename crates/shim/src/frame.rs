@@ -66,7 +66,7 @@ pub(crate) struct Frame {
 
 /// Puts frames together from what arrives.
 #[derive(Debug, Default)]
-pub struct Assembler {
+pub(crate) struct Assembler {
     bytes: Vec<u8>,
     descriptors: Vec<OwnedFd>,
 }

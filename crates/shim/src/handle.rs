@@ -68,6 +68,7 @@ impl Handle {
     /// whoever handles SIGCHLD otherwise.
     pub fn launch(shim: &Path, launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Launched, LaunchError> {
         let (ours, theirs) = UnixStream::pair()?;
+        set_patience(&ours)?;
         let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
         let complaints = paths::complaints(&launch.runtime_dir);
         let complaints = OpenOptions::new().create(true).append(true).mode(0o600).open(complaints)?;
@@ -148,9 +149,13 @@ impl Handle {
 
 fn open(runtime_dir: &Path) -> io::Result<UnixStream> {
     let connection = connect_long(&paths::socket(runtime_dir))?;
-    connection.set_read_timeout(Some(PATIENCE))?;
-    connection.set_write_timeout(Some(PATIENCE))?;
+    set_patience(&connection)?;
     Ok(connection)
+}
+
+fn set_patience(connection: &UnixStream) -> io::Result<()> {
+    connection.set_read_timeout(Some(PATIENCE))?;
+    connection.set_write_timeout(Some(PATIENCE))
 }
 
 /// Connects to a socket whose path may be longer than the 107 bytes that an address holds, by way of a handle on

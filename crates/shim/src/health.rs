@@ -113,7 +113,7 @@ pub fn go_duration(duration: Duration) -> String {
     let nanos = duration.as_nanos();
     let (unit, scale): (&str, u128) = match nanos {
         0 => return "0s".to_owned(),
-        ..1_000 => ("ns", 1),
+        1..1_000 => ("ns", 1),
         1_000..1_000_000 => ("µs", 1_000),
         1_000_000..1_000_000_000 => ("ms", 1_000_000),
         _ => ("s", 1_000_000_000),

@@ -184,7 +184,7 @@ pub struct Relay {
 }
 
 /// What the embedded resolver answers from; see `network::names`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Names {
     /// One directory per network that this container is on.
     pub directories: Vec<PathBuf>,

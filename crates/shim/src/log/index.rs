@@ -94,7 +94,7 @@ fn options() -> OpenOptions {
 /// The time at the end of a line of the log, without decoding the rest.
 fn time_of(line: &[u8]) -> Option<i64> {
     const MEMBER: &[u8] = b"\"time\":\"";
-    let at = line.len().checked_sub(MEMBER.len() + 40).unwrap_or_default();
+    let at = line.len().saturating_sub(MEMBER.len() + 40);
     let start = line[at..].windows(MEMBER.len()).rposition(|window| window == MEMBER)? + at + MEMBER.len();
     let text = line[start..].split(|byte| *byte == b'"').next()?;
     clock::parse(std::str::from_utf8(text).ok()?)

@@ -46,7 +46,6 @@ pub fn run() -> ExitCode {
                 supervisor.adopt_connection(control);
             }
             supervisor.work();
-            supervisor.leave();
             ExitCode::SUCCESS
         }
         Err(failure) => {
@@ -197,8 +196,12 @@ impl Supervisor {
         self.leave();
     }
 
-    /// The engine has recorded everything: what lies in the runtime directory has done its duty.
-    fn leave(&self) {
+    /// The engine has recorded everything: what lies in the runtime directory has done its duty. The names are
+    /// given up at once, even if some client keeps this process a while longer: a successor may take them.
+    pub(super) fn leave(&mut self) {
+        if let Some(listener) = self.listener.take() {
+            let _ = self.poll.remove(&listener);
+        }
         for path in [paths::socket, paths::journal, paths::state] {
             // The engine removes the whole directory with the container.
             let _ = std::fs::remove_file(path(&self.launch.runtime_dir));

@@ -103,7 +103,9 @@ impl Supervisor {
         let Some(code) = self.final_code() else {
             return Err(super::failure(FailureKind::Conflict, "the container has not ended for good"));
         };
-        self.released = true;
+        if !std::mem::replace(&mut self.released, true) {
+            self.leave();
+        }
         if removed {
             self.answer_waiters(WaitUntil::Removed, code);
         }

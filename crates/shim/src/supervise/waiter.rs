@@ -63,8 +63,9 @@ impl Supervisor {
         let sent = waiter.outbox.is_empty();
         let interest = if sent { Interest::NONE } else { Interest::WRITE };
         let over = failed || (sent && waiter.answered);
-        if over || waiter.watch.set(&self.poll, &waiter.socket, Some(interest)).is_err() {
-            self.take_waiter(id).map(super::part);
+        let over = over || waiter.watch.set(&self.poll, &waiter.socket, Some(interest)).is_err();
+        if over && let Some(socket) = self.take_waiter(id) {
+            super::part(socket);
         }
     }
 

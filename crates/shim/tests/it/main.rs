@@ -2,5 +2,6 @@
 
 mod exec;
 mod life;
+mod network;
 mod stream;
 mod world;

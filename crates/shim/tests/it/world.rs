@@ -15,21 +15,21 @@ use shim::protocol::*;
 use shim::{Handle, LaunchError, Launched};
 
 /// Nothing here takes that long unless it is broken.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
-pub struct World {
-    pub dir: PathBuf,
-    pub launch: Launch,
-    pub cgroup: String,
+pub(crate) struct World {
+    pub(crate) dir: PathBuf,
+    pub(crate) launch: Launch,
+    pub(crate) cgroup: String,
     launched: Option<Launched>,
     events: Option<(UnixStream, Decoder)>,
-    pub seen: Vec<Event>,
+    pub(crate) seen: Vec<Event>,
 }
 
 /// A world whose container will run `script` in busybox's shell.
-pub fn world(script: &str) -> World {
+pub(crate) fn world(script: &str) -> World {
     let number = COUNTER.fetch_add(1, Ordering::Relaxed);
     let name = format!("wharf-shim-it-{}-{number}", std::process::id());
     let dir = std::env::temp_dir().join(&name);
@@ -96,7 +96,7 @@ fn spec(script: &str, cgroup: &str) -> Spec {
     }
 }
 
-pub fn process(args: &[&str]) -> Process {
+pub(crate) fn process(args: &[&str]) -> Process {
     Process {
         args: args.iter().map(|arg| (*arg).to_owned()).collect(),
         env: vec!["PATH=/bin".to_owned()],
@@ -105,16 +105,16 @@ pub fn process(args: &[&str]) -> Process {
     }
 }
 
-pub fn outputs() -> Attachment {
+pub(crate) fn outputs() -> Attachment {
     Attachment { stdout: true, stderr: true, ..Attachment::default() }
 }
 
 impl World {
-    pub fn process(&mut self) -> &mut Process {
+    pub(crate) fn process(&mut self) -> &mut Process {
         self.launch.spec.process.as_mut().unwrap()
     }
 
-    pub fn try_start(&mut self, sockets: Vec<OwnedFd>) -> Result<i32, LaunchError> {
+    pub(crate) fn try_start(&mut self, sockets: Vec<OwnedFd>) -> Result<i32, LaunchError> {
         let shim = Path::new(env!("CARGO_BIN_EXE_wharf-shim"));
         let launched = Handle::launch(shim, &self.launch, sockets)?;
         let pid = launched.pid;
@@ -122,12 +122,12 @@ impl World {
         Ok(pid)
     }
 
-    pub fn start(&mut self) -> i32 {
+    pub(crate) fn start(&mut self) -> i32 {
         self.try_start(Vec::new()).unwrap()
     }
 
     /// Starts it with one client attached.
-    pub fn start_attached(&mut self, attachment: Attachment) -> UnixStream {
+    pub(crate) fn start_attached(&mut self, attachment: Attachment) -> UnixStream {
         let (ours, theirs) = UnixStream::pair().unwrap();
         self.launch.attachments.push(attachment);
         self.try_start(vec![theirs.into()]).unwrap();
@@ -135,37 +135,37 @@ impl World {
         ours
     }
 
-    pub fn handle(&self) -> &Handle {
+    pub(crate) fn handle(&self) -> &Handle {
         &self.launched.as_ref().unwrap().handle
     }
 
-    pub fn shim_pid(&self) -> i32 {
+    pub(crate) fn shim_pid(&self) -> i32 {
         self.launched.as_ref().unwrap().shim_pid
     }
 
-    pub fn shim_pidfd(&self) -> BorrowedFd<'_> {
+    pub(crate) fn shim_pidfd(&self) -> BorrowedFd<'_> {
         self.launched.as_ref().unwrap().pidfd.as_fd()
     }
 
-    pub fn ask(&self, request: Request) -> Reply {
+    pub(crate) fn ask(&self, request: Request) -> Reply {
         self.handle().request(&request, &[]).unwrap().0
     }
 
     #[track_caller]
-    pub fn done(&self, request: Request) {
+    pub(crate) fn done(&self, request: Request) {
         let reply = self.ask(request);
         assert!(matches!(reply, Reply::Done), "{reply:?}");
     }
 
     /// Asks with one end of a new socket; returns the other end.
-    pub fn ask_with_socket(&self, request: Request) -> (Reply, UnixStream) {
+    pub(crate) fn ask_with_socket(&self, request: Request) -> (Reply, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_read_timeout(Some(PATIENCE)).unwrap();
         let reply = self.handle().request(&request, &[theirs.as_fd()]).unwrap().0;
         (reply, ours)
     }
 
-    pub fn state(&self) -> Snapshot {
+    pub(crate) fn state(&self) -> Snapshot {
         match self.ask(Request::State) {
             Reply::State(snapshot) => snapshot,
             other => panic!("{other:?}"),
@@ -174,7 +174,7 @@ impl World {
 
     /// Waits for the next event that `pick` takes; all events on the way are in `seen`.
     #[track_caller]
-    pub fn event<T>(&mut self, pick: impl Fn(&Happening) -> Option<T>) -> T {
+    pub(crate) fn event<T>(&mut self, pick: impl Fn(&Happening) -> Option<T>) -> T {
         if self.events.is_none() {
             let stream = self.handle().subscribe(0).unwrap();
             stream.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -199,26 +199,26 @@ impl World {
 
     /// Waits for the final exit.
     #[track_caller]
-    pub fn exit(&mut self) -> Exit {
+    pub(crate) fn exit(&mut self) -> Exit {
         self.event(|what| match what {
             Happening::Exited { exit, restarts: false, .. } => Some(exit.clone()),
             _ => None,
         })
     }
 
-    pub fn logs(&self, query: LogQuery) -> String {
+    pub(crate) fn logs(&self, query: LogQuery) -> String {
         let (reply, mut socket) = self.ask_with_socket(Request::Logs { query, preface: Vec::new() });
         assert!(matches!(reply, Reply::Done), "{reply:?}");
         read_text(&mut socket)
     }
 
-    pub fn all_logs(&self) -> String {
+    pub(crate) fn all_logs(&self) -> String {
         self.logs(LogQuery { stdout: true, stderr: true, ..LogQuery::default() })
     }
 
     /// Until the shim has logged this.
     #[track_caller]
-    pub fn wait_for_log(&self, text: &str) {
+    pub(crate) fn wait_for_log(&self, text: &str) {
         let deadline = Instant::now() + PATIENCE;
         while !self.all_logs().contains(text) {
             assert!(Instant::now() < deadline, "{text:?} is not in the log: {}", self.all_logs());
@@ -226,20 +226,20 @@ impl World {
         }
     }
 
-    pub fn exec(&self, id: &str, args: &[&str], attachment: Attachment) -> (Reply, UnixStream) {
+    pub(crate) fn exec(&self, id: &str, args: &[&str], attachment: Attachment) -> (Reply, UnixStream) {
         let stdin = attachment.stdin;
         let (process, attachment) = (Box::new(process(args)), Some(attachment));
         self.ask_with_socket(Request::Exec { id: id.to_owned(), process, stdin, attachment })
     }
 
-    pub fn release(&mut self) {
+    pub(crate) fn release(&mut self) {
         self.done(Request::Release { removed: false });
         self.gone();
     }
 
     /// Waits for the end of the shim.
     #[track_caller]
-    pub fn gone(&mut self) {
+    pub(crate) fn gone(&mut self) {
         let launched = self.launched.take().unwrap();
         assert!(
             linux::poll::wait_readable(&launched.pidfd, Some(PATIENCE)).unwrap(),
@@ -248,7 +248,7 @@ impl World {
         linux::process::wait(launched.shim_pid).unwrap();
     }
 
-    pub fn cgroups(&self) -> Vec<PathBuf> {
+    pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
         find_cgroups(Path::new("/sys/fs/cgroup"), self.cgroup.trim_start_matches('/'))
     }
 }
@@ -286,7 +286,7 @@ fn find_cgroups(root: &Path, name: &str) -> Vec<PathBuf> {
 
 /// Everything until the end of the stream.
 #[track_caller]
-pub fn read_text(socket: &mut UnixStream) -> String {
+pub(crate) fn read_text(socket: &mut UnixStream) -> String {
     let mut bytes = Vec::new();
     socket.read_to_end(&mut bytes).unwrap();
     String::from_utf8(bytes).unwrap()
@@ -294,7 +294,7 @@ pub fn read_text(socket: &mut UnixStream) -> String {
 
 /// Reads until `text` has come by.
 #[track_caller]
-pub fn read_until(socket: &mut UnixStream, text: &str) -> String {
+pub(crate) fn read_until(socket: &mut UnixStream, text: &str) -> String {
     let mut got = Vec::new();
     let mut byte = [0];
     while !String::from_utf8_lossy(&got).contains(text) {
@@ -306,12 +306,12 @@ pub fn read_until(socket: &mut UnixStream, text: &str) -> String {
     String::from_utf8_lossy(&got).into_owned()
 }
 
-pub fn type_in(socket: &mut UnixStream, text: &[u8]) {
+pub(crate) fn type_in(socket: &mut UnixStream, text: &[u8]) {
     socket.write_all(text).unwrap();
 }
 
 /// The streams of a framed output, apart.
-pub fn unframe(bytes: &str) -> (String, String) {
+pub(crate) fn unframe(bytes: &str) -> (String, String) {
     let (mut stdout, mut stderr) = (String::new(), String::new());
     let mut rest = bytes.as_bytes();
     while let Some((header, tail)) = rest.split_first_chunk::<8>() {
@@ -329,19 +329,10 @@ pub fn unframe(bytes: &str) -> (String, String) {
 }
 
 /// Whether a process of that id is there and no zombie.
-pub fn is_alive(pid: i32) -> bool {
+pub(crate) fn is_alive(pid: i32) -> bool {
     linux::procfs::stat(pid).is_ok_and(|stat| stat.state != 'Z')
 }
 
-#[track_caller]
-pub fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-pub fn raw(fd: &impl AsRawFd) -> i32 {
+pub(crate) fn raw(fd: &impl AsRawFd) -> i32 {
     fd.as_raw_fd()
 }
