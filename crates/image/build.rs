@@ -22,7 +22,14 @@ fn main() {
 
 fn compile(program: &Path) {
     let mut compiler = Command::new(variable("RUSTC"));
-    compiler.arg(SOURCE).arg("-o").arg(program).args(["--edition", "2024", "--crate-name", "hello", "--crate-type", "bin"]);
+    compiler.arg(SOURCE).arg("-o").arg(program).args([
+        "--edition",
+        "2024",
+        "--crate-name",
+        "hello",
+        "--crate-type",
+        "bin",
+    ]);
     compiler.args(["--target", &variable("TARGET")]);
     compiler.args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "strip=symbols", "-C", "debuginfo=0"]);
     compiler.args(["-C", "relocation-model=static", "-C", "target-feature=+crt-static"]);

@@ -89,7 +89,11 @@ impl Images {
         image.config = import.config;
         image.created = Some(now());
         image.rootfs.diff_ids.push(unpacked.diff_id().clone());
-        image.history.push(History { created: image.created.clone(), comment: import.comment, ..History::default() });
+        image.history.push(History {
+            created: image.created.clone(),
+            comment: import.comment,
+            ..History::default()
+        });
         self.finish(image, vec![digest], vec![unpacked], import.names, None)
     }
 
@@ -101,7 +105,8 @@ impl Images {
         names: Vec<Reference>,
         parent: Option<Digest>,
     ) -> Result<Digest, Error> {
-        let content = serde_json::to_vec(&image).map_err(|e| Error::caused(Kind::Other, "encode image config", e))?;
+        let content =
+            serde_json::to_vec(&image).map_err(|e| Error::caused(Kind::Other, "encode image config", e))?;
         let _lease = self.leases().hold([Digest::sha256_of(&content)]);
         let config = self.blobs().put(&content)?;
         let manifest = self.make_manifest(&config, &layers)?;

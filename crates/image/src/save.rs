@@ -58,12 +58,19 @@ struct Layout {
 impl Images {
     /// Writes the images that `names` mean, each with those of its names that were asked for. A repository's name without a tag means
     /// all its tags.
-    pub fn save(&self, names: &[String], platform: Option<&Platform>, out: impl Write) -> Result<Vec<Digest>, Error> {
+    pub fn save(
+        &self,
+        names: &[String],
+        platform: Option<&Platform>,
+        out: impl Write,
+    ) -> Result<Vec<Digest>, Error> {
         let chosen = self.choose(names, platform)?;
         // The images may be removed meanwhile; their content stays until this is written.
-        let _lease = self.leases().hold(chosen.iter().flat_map(|c| {
-            c.image.layers.iter().map(|l| l.digest.clone()).chain([c.image.id.clone()])
-        }));
+        let _lease = self.leases().hold(
+            chosen
+                .iter()
+                .flat_map(|c| c.image.layers.iter().map(|l| l.digest.clone()).chain([c.image.id.clone()])),
+        );
         let mut layout = Layout::default();
         for chosen in &chosen {
             self.describe(chosen, &mut layout)?;
@@ -93,7 +100,11 @@ impl Images {
         Ok(chosen)
     }
 
-    fn meant(&self, text: &str, platform: Option<&Platform>) -> Result<Vec<(Arc<Image>, Option<Reference>)>, Error> {
+    fn meant(
+        &self,
+        text: &str,
+        platform: Option<&Platform>,
+    ) -> Result<Vec<(Arc<Image>, Option<Reference>)>, Error> {
         let name = Reference::parse_normalized(text).ok();
         if let Some(name) = name.as_ref().filter(|n| n.is_name_only()) {
             let repository = name.name();
@@ -147,7 +158,8 @@ impl Images {
         }
         layout.items.push(Item {
             config: blob_path(&image.id),
-            repo_tags: (!chosen.names.is_empty()).then(|| chosen.names.iter().map(Reference::familiar).collect()),
+            repo_tags: (!chosen.names.is_empty())
+                .then(|| chosen.names.iter().map(Reference::familiar).collect()),
             layers: image.diff_ids().iter().map(blob_path).collect(),
             parent: image.parent.clone(),
             layer_sources: layers.into_iter().map(|l| (l.digest.clone(), l)).collect(),
@@ -210,7 +222,9 @@ impl<R: Read> Read for Exact<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let n = self.source.read(buffer)?;
         if n == 0 && self.left > 0 && !buffer.is_empty() {
-            return Err(Error::new(Kind::Other, "stored layer is damaged: it is shorter than when it came").into());
+            return Err(
+                Error::new(Kind::Other, "stored layer is damaged: it is shorter than when it came").into()
+            );
         }
         self.left = self.left.saturating_sub(n as u64);
         Ok(n)

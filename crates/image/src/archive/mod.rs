@@ -16,8 +16,8 @@ mod walk;
 mod writer;
 
 pub use entry::{Content, Entry, Segment};
-pub(crate) use extract::{OPAQUE_XATTR, clean};
 pub use extract::{Extract, Extracted, Ownership, Replace, extract_into};
+pub(crate) use extract::{OPAQUE_XATTR, clean};
 pub use reader::{Limits, Reader};
 pub(crate) use walk::archive_layer;
 pub use walk::{archive_path, archive_tree};

@@ -360,6 +360,3 @@ fn invalid(what: &str) -> Error {
 fn truncated() -> Error {
     Error::new(Kind::Hostile, "unexpected EOF: archive ends in the middle of an entry")
 }
-
-#[cfg(test)]
-mod tests;

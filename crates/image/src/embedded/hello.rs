@@ -126,7 +126,9 @@ fn read_status(buffer: &mut MaybeUninit<[u8; 4096]>) -> &[u8] {
 }
 
 fn value<'a>(status: &'a [u8], key: &[u8]) -> Option<&'a [u8]> {
-    let line = status.split(|b| *b == b'\n').find(|line| line.iter().zip(key).take_while(|(a, b)| a == b).count() == key.len())?;
+    let line = status
+        .split(|b| *b == b'\n')
+        .find(|line| line.iter().zip(key).take_while(|(a, b)| a == b).count() == key.len())?;
     line.get(key.len()..).map(<[u8]>::trim_ascii)
 }
 

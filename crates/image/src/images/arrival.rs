@@ -69,7 +69,10 @@ impl Images {
         let document = Document::parse(&manifest.media_type, &content)
             .map_err(|e| Error::caused(Kind::Hostile, format!("manifest {}", manifest.digest), e))?;
         let Document::Manifest(document) = document else {
-            return Err(Error::new(Kind::Hostile, format!("{} is an index, not a manifest", manifest.digest)));
+            return Err(Error::new(
+                Kind::Hostile,
+                format!("{} is an index, not a manifest", manifest.digest),
+            ));
         };
         let Manifest { config: about, layers, .. } = *document;
         let config = parse_config(&self.blobs().read(&about.digest)?)?;

@@ -21,7 +21,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
-use linux::entry::{self, Kind as Node, Metadata};
+use linux::entry::{self, Kind as Node, Metadata, Time};
 use linux::mount::{self, Overlay};
 use linux::path::Root;
 use linux::{Errno, xattr};
@@ -95,6 +95,7 @@ impl Fixups {
             layer: Root::open(files)?,
             into: Root::open(into)?,
             moved: Vec::new(),
+            times: Vec::new(),
             changed: false,
         };
         for path in &self.implied {
@@ -103,6 +104,7 @@ impl Fixups {
         for (path, target) in &self.links {
             repair.link(path, target)?;
         }
+        repair.restore_times()?;
         Ok(repair.changed)
     }
 }
@@ -129,6 +131,8 @@ struct Repair<'a> {
     into: Root,
     /// Implied directories whose content was moved elsewhere.
     moved: Vec<PathBuf>,
+    /// Directories are filled after they are made, which changes their time.
+    times: Vec<(PathBuf, Time)>,
     changed: bool,
 }
 
@@ -165,6 +169,7 @@ impl Repair<'_> {
                     let made = entry::directory(&handle, part)?;
                     if let Some(model) = self.model(&at)? {
                         copy_attributes(model.as_fd(), made.as_fd())?;
+                        self.times.push((at.clone(), entry::metadata_of(&model)?.modified));
                     }
                     handle = made;
                 }
@@ -173,6 +178,13 @@ impl Repair<'_> {
             }
         }
         Ok(handle)
+    }
+
+    fn restore_times(&self) -> Result<(), Error> {
+        for (path, time) in &self.times {
+            entry::set_modified(self.into.resolve_without_links(path)?, *time)?;
+        }
+        Ok(())
     }
 
     /// Whose attributes a directory has: what is below if the layer only implies it, else what the view shows.
@@ -214,6 +226,7 @@ impl Repair<'_> {
                 let path = destination.join(&name);
                 let made = self.ensure(&path)?;
                 copy_attributes(child.as_fd(), made.as_fd())?;
+                self.times.push((path.clone(), entry::metadata_of(&child)?.modified));
                 self.move_children(child.as_fd(), &path)?;
             } else {
                 entry::hard_link(source, &name, &into, &name)?;

@@ -13,7 +13,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 use oci::digest::{Digest, Hasher};
 
-use crate::compression::Decoder;
+use crate::compression::{Compression, Decoder};
 use crate::{Error, Kind};
 
 /// Bytes per chunk.
@@ -59,7 +59,7 @@ fn produce(source: impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> Resul
     let decoded = decode(source, sender);
     if let Err(error) = &decoded {
         // The receiver is gone when the consumer failed first; then nobody waits for this.
-        let copy = Error::new(error.kind(), error.message());
+        let copy = Error::new(error.kind(), error.to_string());
         let _ = sender.send(Err(copy.into()));
     }
     decoded
@@ -71,7 +71,8 @@ fn decode(source: impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> Result
     let mut size = 0;
     loop {
         let mut chunk = Vec::with_capacity(CHUNK);
-        decoder.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map_err(corrupt)?;
+        let compression = decoder.compression();
+        decoder.by_ref().take(CHUNK as u64).read_to_end(&mut chunk).map_err(|e| explain(e, compression))?;
         if chunk.is_empty() {
             break;
         }
@@ -85,14 +86,20 @@ fn decode(source: impl Read, sender: &SyncSender<io::Result<Vec<u8>>>) -> Result
     Ok(Stream { digest: hasher.finish(), size })
 }
 
-/// A decoder speaks of "corrupt deflate stream"; that makes the layer bad. Errors of our own sources keep their kind.
-fn corrupt(error: io::Error) -> Error {
+/// Tells a bad layer from a source that failed: decoders complain of the data, and zstd's of anything as "other".
+fn explain(error: io::Error, compression: Compression) -> Error {
+    use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
     match error.downcast::<Error>() {
         Ok(ours) => ours,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+        Err(error) if error.kind() == UnexpectedEof => {
             Error::new(Kind::Hostile, "unexpected EOF: compressed layer is cut off")
         }
-        Err(error) => Error::caused(Kind::Hostile, "cannot decompress layer", error),
+        Err(error) => match (error.kind(), compression) {
+            (InvalidData | InvalidInput, _) | (Other, Compression::Zstd) => {
+                Error::caused(Kind::Hostile, "cannot decompress layer", error)
+            }
+            _ => Error::caused(Kind::Other, "cannot read layer", error),
+        },
     }
 }
 

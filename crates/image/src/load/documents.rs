@@ -62,7 +62,10 @@ pub(super) fn images(shelf: &Shelf<'_>, platform: Option<&Platform>) -> Result<V
     }
     match index {
         Some(index) => oci_images(shelf, &index, platform),
-        None => Err(Error::new(Kind::Invalid, "invalid archive: it has neither a manifest.json nor an index.json")),
+        None => Err(Error::new(
+            Kind::Invalid,
+            "invalid archive: it has neither a manifest.json nor an index.json",
+        )),
     }
 }
 
@@ -136,13 +139,14 @@ fn collect(
             }
             Document::Index(index) => {
                 // One of them is what this machine would run; its name belongs to that one.
-                let best = index.matching(&Platform::host()).into_iter().find(|e| shelf.has(&e.digest)).cloned();
+                let best =
+                    index.matching(&Platform::host()).into_iter().find(|e| shelf.has(&e.digest)).cloned();
                 collect(shelf, best.as_slice(), &names, nesting - 1, each)?;
             }
             Document::Manifest(manifest) => {
                 let manifest = *manifest;
-                let complete =
-                    shelf.has(&manifest.config.digest) && manifest.layers.iter().all(|l| shelf.has(&l.digest));
+                let complete = shelf.has(&manifest.config.digest)
+                    && manifest.layers.iter().all(|l| shelf.has(&l.digest));
                 if complete {
                     each(Complete { descriptor: entry.clone(), manifest, names });
                 }
@@ -155,7 +159,8 @@ fn collect(
 /// The name that a layout gives to an entry: containerd's annotation, or OCI's where it is more than a bare tag.
 fn annotated(entry: &Descriptor) -> Option<Reference> {
     let whole = entry.annotations.get(annotation::IMAGE_NAME);
-    let name = whole.or_else(|| entry.annotations.get(annotation::REF_NAME).filter(|n| n.contains([':', '/'])))?;
+    let name =
+        whole.or_else(|| entry.annotations.get(annotation::REF_NAME).filter(|n| n.contains([':', '/'])))?;
     let name = Reference::parse_normalized(name).ok()?.with_default_tag();
     name.tag()?;
     // With a digest it would only ever be found by that.
@@ -178,9 +183,10 @@ fn runs_on(shelf: &Shelf<'_>, config: &Digest, platform: Option<&Platform>) -> R
 
 fn nothing(platform: Option<&Platform>) -> Error {
     match platform {
-        Some(platform) => {
-            Error::new(Kind::NotFound, format!("requested platform ({platform}) not found: the archive has no image for it"))
-        }
+        Some(platform) => Error::new(
+            Kind::NotFound,
+            format!("requested platform ({platform}) not found: the archive has no image for it"),
+        ),
         None => Error::new(Kind::Invalid, "invalid archive: it has no complete image"),
     }
 }

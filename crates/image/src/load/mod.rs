@@ -54,7 +54,12 @@ impl Images {
         Ok(loaded)
     }
 
-    fn load_from(&self, shelf: &Shelf<'_>, platform: Option<&Platform>, sink: &dyn Sink) -> Result<Vec<Loaded>, Error> {
+    fn load_from(
+        &self,
+        shelf: &Shelf<'_>,
+        platform: Option<&Platform>,
+        sink: &dyn Sink,
+    ) -> Result<Vec<Loaded>, Error> {
         let mut loaded = Vec::new();
         for wanted in documents::images(shelf, platform)? {
             let names = wanted.names.clone();
@@ -76,7 +81,11 @@ impl Images {
         if diff_ids.len() != wanted.layers.len() {
             return Err(Error::new(
                 Kind::Hostile,
-                format!("invalid manifest, layers length mismatch: expected {}, got {}", diff_ids.len(), wanted.layers.len()),
+                format!(
+                    "invalid manifest, layers length mismatch: expected {}, got {}",
+                    diff_ids.len(),
+                    wanted.layers.len()
+                ),
             ));
         }
         let unpacked = self.unpack_all(diff_ids, &wanted.layers, sink)?;
@@ -87,7 +96,8 @@ impl Images {
         for name in &wanted.names {
             self.tell_of_renaming(name, &wanted.config, sink);
         }
-        let image = self.install(Arrival { manifest, unpacked, names: wanted.names, parent: wanted.parent })?;
+        let image =
+            self.install(Arrival { manifest, unpacked, names: wanted.names, parent: wanted.parent })?;
         Ok(image.id.clone())
     }
 
@@ -103,7 +113,12 @@ impl Images {
     }
 
     /// Unpacks the layers that are not here yet.
-    fn unpack_all(&self, diff_ids: &[Digest], layers: &[Digest], sink: &dyn Sink) -> Result<Vec<Unpacked>, Error> {
+    fn unpack_all(
+        &self,
+        diff_ids: &[Digest],
+        layers: &[Digest],
+        sink: &dyn Sink,
+    ) -> Result<Vec<Unpacked>, Error> {
         let mut seen = HashSet::new();
         let missing: Vec<(&Digest, &Digest)> = (diff_ids.iter().zip(layers))
             .filter(|(diff_id, _)| !self.layers().contains(diff_id) && seen.insert(*diff_id))
@@ -154,7 +169,8 @@ impl Images {
             subject: None,
             annotations: Default::default(),
         };
-        let content = serde_json::to_vec(&manifest).map_err(|e| Error::caused(Kind::Other, "encode manifest", e))?;
+        let content =
+            serde_json::to_vec(&manifest).map_err(|e| Error::caused(Kind::Other, "encode manifest", e))?;
         let digest = self.blobs().put(&content)?;
         Ok(Descriptor::new(media_type::OCI_MANIFEST, digest, content.len() as u64))
     }

@@ -48,7 +48,10 @@ impl<'a> Shelf<'a> {
             let Some(name) = normal(&entry.path) else { continue };
             match entry.content {
                 Content::File { segments: Some(_), .. } => {
-                    return Err(Error::new(Kind::Hostile, format!("invalid archive: {name:?} is a sparse file")));
+                    return Err(Error::new(
+                        Kind::Hostile,
+                        format!("invalid archive: {name:?} is a sparse file"),
+                    ));
                 }
                 Content::File { size, .. } => {
                     let digest = self.take_in(&name, size, &mut reader)?;
@@ -96,12 +99,12 @@ impl<'a> Shelf<'a> {
         let digest = fresh.digest();
         self.lease.add(digest.clone());
         fresh.commit()?;
+        self.fresh.insert(digest.clone());
         if let Some(promised) = blob_name(name)
             && promised != digest
         {
             return Err(Error::new(Kind::Hostile, format!("invalid archive: {name:?} has digest {digest}")));
         }
-        self.fresh.insert(digest.clone());
         Ok(digest)
     }
 
@@ -119,8 +122,9 @@ impl<'a> Shelf<'a> {
 
     /// Like [`Self::find`], for what must be there.
     pub(super) fn need(&self, name: &str) -> Result<Digest, Error> {
-        self.find(name)
-            .ok_or_else(|| Error::new(Kind::Hostile, format!("invalid archive: it does not contain {name:?}")))
+        self.find(name).ok_or_else(|| {
+            Error::new(Kind::Hostile, format!("invalid archive: it does not contain {name:?}"))
+        })
     }
 
     pub(super) fn read(&self, digest: &Digest) -> Result<Vec<u8>, Error> {

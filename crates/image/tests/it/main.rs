@@ -1,8 +1,9 @@
-//! The crate from outside: registries of all tempers, images through them.
+//! The image store on the real kernel: as root, each test in a data root of its own.
 
-mod distribution;
-mod fake;
-mod pulls;
-mod pushes;
-mod sessions;
+mod archives;
+mod hostile;
+mod images;
+mod layers;
+mod registry;
+mod snapshots;
 mod world;

@@ -1,243 +1,197 @@
-//! A data root of its own, and images to put into a registry.
+//! A data root per test, and archives by hand: the writer under test would never write what these tests need.
 
-use std::io::Write as _;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use image::pull::{Limits, Pulls, Request, Retry};
-use image::registry::{Credentials, Insecure, Options, Registries};
 use image::{Images, Progress};
+use linux::mount::{self, Overlay};
+use linux::path::Root;
 use oci::digest::Digest;
-use oci::image::{Descriptor, media_type};
 use store::records::Records;
+use tar::{EntryType, Header};
 
-use crate::fake::Fake;
+/// A fresh directory, gone with the test.
+pub struct Scratch(pub PathBuf);
 
-pub(crate) struct World {
-    pub(crate) images: Images,
-    pub(crate) pulls: Pulls,
-    pub(crate) directory: Directory,
-    told: Arc<Mutex<Vec<Progress>>>,
-}
-
-/// Deleted when dropped.
-pub(crate) struct Directory(pub(crate) PathBuf);
-
-impl Directory {
-    pub(crate) fn new() -> Self {
+impl Scratch {
+    pub fn new(name: &str) -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wharf-image-it-{}-{n}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("wharf-image-{}-{n}-{name}", std::process::id()));
         std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Scratch(path)
     }
 }
 
-impl Drop for Directory {
+impl Drop for Scratch {
     fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
+        std::fs::remove_dir_all(&self.0).unwrap();
     }
 }
 
-pub(crate) fn options() -> Options {
-    Options {
-        insecure: Insecure::default(),
-        certificates: Vec::new(),
-        stall_timeout: Duration::from_millis(500),
-        ..Options::default()
-    }
+pub struct World {
+    pub images: Images,
+    pub scratch: Scratch,
 }
 
 impl World {
-    pub(crate) fn new() -> Self {
-        Self::open(Directory::new(), options())
+    pub fn new(name: &str) -> World {
+        let scratch = Scratch::new(name);
+        World { images: open(&scratch.0), scratch }
     }
 
-    pub(crate) fn open(directory: Directory, options: Options) -> Self {
-        let records = Records::open(&store::paths::database(&directory.0)).unwrap();
-        let images = Images::open(&directory.0, &records).unwrap();
-        let retry = Retry { attempts: 4, pause: Duration::from_millis(10) };
-        let limits = Limits { retry, ..Limits::default() };
-        let pulls = Pulls::new(Registries::new(options), images.clone(), limits);
-        Self { images, pulls, directory, told: Arc::default() }
+    /// What an engine finds that starts after this one was killed.
+    pub fn reopen(self) -> World {
+        let World { images, scratch } = self;
+        drop(images);
+        World { images: open(&scratch.0), scratch }
     }
 
-    /// The same data root in an engine that was started again.
-    pub(crate) fn restart(self) -> Self {
-        let Self { images, pulls, directory, .. } = self;
-        drop((images, pulls));
-        Self::open(directory, options())
+    /// Unpacks and publishes a layer; returns its diff ID.
+    pub fn layer(&self, archive: &[u8]) -> Digest {
+        let unpacked = self.images.layers().unpack(None, archive).unwrap();
+        let diff_id = unpacked.diff_id().clone();
+        self.images.layers().publish(vec![unpacked], &[], |_| Ok(())).unwrap();
+        diff_id
     }
 
-    pub(crate) async fn pull(&self, name: &str) -> Result<image::pull::Pulled, String> {
-        self.pull_as(name, None, Credentials::Anonymous).await
+    /// Publishes layers as one stack and mounts it read-only.
+    pub fn stack(&self, archives: &[Vec<u8>]) -> Root {
+        let unpacked: Vec<_> =
+            archives.iter().map(|a| self.images.layers().unpack(None, &a[..]).unwrap()).collect();
+        let stack: Vec<Digest> = unpacked.iter().map(|u| u.diff_id().clone()).collect();
+        self.images.layers().publish(unpacked, &[stack.clone()], |_| Ok(())).unwrap();
+        let mut lowers = self.images.layers().lowers(&stack).unwrap();
+        // Read-only overlays need two layers.
+        let empty = self.scratch.0.join("empty");
+        std::fs::create_dir_all(&empty).unwrap();
+        lowers.push(empty);
+        let overlay = Overlay { lowers: &lowers, upper: None, volatile: false, extra: &[] };
+        Root::from_directory(mount::overlay(&overlay).unwrap())
     }
 
-    pub(crate) async fn pull_as(
-        &self,
-        name: &str,
-        platform: Option<&str>,
-        credentials: Credentials,
-    ) -> Result<image::pull::Pulled, String> {
-        let request = Request {
-            reference: name.parse().unwrap(),
-            platform: platform.map(|platform| platform.parse().unwrap()),
-            credentials,
-        };
-        let told = self.told.clone();
-        let sink = Arc::new(move |progress| told.lock().unwrap().push(progress));
-        self.pulls.pull(request, sink).await.map_err(|error| error.to_string())
+    /// The directory of the only layer.
+    pub fn files(&self, diff_id: &Digest) -> PathBuf {
+        self.images.layers().lowers(std::slice::from_ref(diff_id)).unwrap().pop().unwrap()
     }
 
-    pub(crate) async fn push(&self, name: &str, credentials: Credentials) -> Result<(), String> {
-        let told = self.told.clone();
-        let sink = Arc::new(move |progress| told.lock().unwrap().push(progress));
-        let name = name.parse().unwrap();
-        self.pulls.push(&name, &credentials, sink).await.map_err(|error| error.to_string())
-    }
-
-    /// Gives an image another name.
-    pub(crate) fn tag(&self, image: &image::Image, name: &str) {
-        self.images.tag(&image.id, &name.parse().unwrap()).unwrap();
-    }
-
-    /// What was said since the last time, positions left out.
-    pub(crate) fn told(&self) -> Vec<String> {
-        let mut lines: Vec<String> = Vec::new();
-        for progress in std::mem::take(&mut *self.told.lock().unwrap()) {
-            let line = match progress {
-                Progress::Status { id: Some(id), status } => format!("{id}: {status}"),
-                Progress::Status { id: None, status } => status,
-                Progress::Layer { id, step } => format!("{id}: {}", step.text()),
-                other => format!("{other:?}"),
-            };
-            if lines.last() != Some(&line) {
-                lines.push(line);
-            }
+    /// No half-done work is left below the data root.
+    pub fn assert_clean(&self) {
+        for directory in ["layers/work", "layers/gone", "snapshots/gone", "blobs/ingest"] {
+            let left: Vec<_> = std::fs::read_dir(self.scratch.0.join(directory)).unwrap().collect();
+            assert!(left.is_empty(), "{directory}: {left:?}");
         }
-        lines
+    }
+}
+
+fn open(data_root: &Path) -> Images {
+    let records = Records::open(&store::paths::database(data_root)).unwrap();
+    Images::open(data_root, &records).unwrap()
+}
+
+pub fn quiet(_: Progress) {}
+
+/// An archive, header by header.
+#[derive(Default)]
+pub struct Tar(Vec<u8>);
+
+impl Tar {
+    pub fn new() -> Tar {
+        Tar::default()
     }
 
-    /// A file of an image, from the topmost layer that has it.
-    pub(crate) fn file(&self, image: &image::Image, path: &str) -> Option<String> {
-        let lowers = self.images.layers().lowers(image.diff_ids()).unwrap();
-        lowers.iter().find_map(|lower| std::fs::read_to_string(lower.join(path)).ok())
+    /// Any member; `set` may change its header before the checksum.
+    pub fn member(
+        mut self,
+        kind: EntryType,
+        path: &str,
+        link: &str,
+        data: &[u8],
+        set: impl FnOnce(&mut Header),
+    ) -> Tar {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        put(&mut header.as_old_mut().name, path.as_bytes());
+        put(&mut header.as_old_mut().linkname, link.as_bytes());
+        header.set_mode(if kind == EntryType::Directory { 0o755 } else { 0o644 });
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_000);
+        header.set_size(data.len() as u64);
+        set(&mut header);
+        header.set_cksum();
+        self.0.extend_from_slice(header.as_bytes());
+        self.0.extend_from_slice(data);
+        self.0.resize(self.0.len().next_multiple_of(512), 0);
+        self
     }
 
-    /// Nothing that a failed pull made is visible, and what it was making goes away.
-    pub(crate) async fn is_clean(&self) -> bool {
-        for _ in 0..500 {
-            if count(&self.directory.0.join("layers/work")) == 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
+    pub fn file(self, path: &str, data: &str) -> Tar {
+        self.member(EntryType::Regular, path, "", data.as_bytes(), |_| {})
+    }
+
+    pub fn directory(self, path: &str) -> Tar {
+        self.member(EntryType::Directory, path, "", &[], |_| {})
+    }
+
+    pub fn symlink(self, path: &str, target: &str) -> Tar {
+        self.member(EntryType::Symlink, path, target, &[], |_| {})
+    }
+
+    pub fn hard_link(self, path: &str, target: &str) -> Tar {
+        self.member(EntryType::Link, path, target, &[], |_| {})
+    }
+
+    /// A PAX header for the next member.
+    pub fn pax(self, records: &[(&str, &[u8])]) -> Tar {
+        let mut body = Vec::new();
+        for (key, value) in records {
+            let rest = key.len() + value.len() + 3;
+            let length = (1..).find(|digits| (rest + digits).to_string().len() == *digits).unwrap() + rest;
+            write!(body, "{length} {key}=").unwrap();
+            body.extend_from_slice(value);
+            body.push(b'\n');
         }
-        self.images.list().is_empty()
-            && self.images.layers().list().is_empty()
-            && count(&self.directory.0.join("layers/work")) == 0
+        self.member(EntryType::XHeader, "pax", "", &body, |_| {})
+    }
+
+    pub fn raw(mut self, bytes: &[u8]) -> Tar {
+        self.0.extend_from_slice(bytes);
+        self
+    }
+
+    pub fn end(mut self) -> Vec<u8> {
+        self.0.extend_from_slice(&[0; 1024]);
+        self.0
+    }
+
+    /// Without the end mark.
+    pub fn unfinished(self) -> Vec<u8> {
+        self.0
     }
 }
 
-fn count(path: &Path) -> usize {
-    std::fs::read_dir(path).map_or(0, Iterator::count)
+pub fn put(field: &mut [u8], value: &[u8]) {
+    field[..value.len()].copy_from_slice(value);
 }
 
-#[derive(Clone, Copy)]
-pub(crate) enum Packing {
-    Plain,
-    Gzip,
-    Zstd,
+pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
 }
 
-/// A layer with one file.
-pub(crate) struct Layer {
-    pub(crate) tar: Vec<u8>,
-    pub(crate) packed: Vec<u8>,
-    kind: &'static str,
+pub fn read(root: &Root, path: &str) -> String {
+    let node = root.resolve(Path::new(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
+    std::io::read_to_string(linux::entry::read_node(&node).unwrap()).unwrap()
 }
 
-pub(crate) fn layer(path: &str, content: &[u8], packing: Packing) -> Layer {
-    let mut archive = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_size(content.len() as u64);
-    header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
-    archive.append_data(&mut header, path, content).unwrap();
-    let tar = archive.into_inner().unwrap();
-    let (packed, kind) = match packing {
-        Packing::Plain => (tar.clone(), media_type::OCI_LAYER),
-        Packing::Zstd => (zstd::encode_all(tar.as_slice(), 1).unwrap(), media_type::OCI_LAYER_ZSTD),
-        Packing::Gzip => {
-            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-            encoder.write_all(&tar).unwrap();
-            (encoder.finish().unwrap(), media_type::OCI_LAYER_GZIP)
-        }
-    };
-    Layer { tar, packed, kind }
+pub fn metadata(root: &Root, path: &str) -> linux::entry::Metadata {
+    let (directory, name) = root.parent(Path::new(path)).unwrap();
+    linux::entry::metadata(&directory, name).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-impl Layer {
-    pub(crate) fn descriptor(&self) -> Descriptor {
-        Descriptor::of(self.kind, &self.packed)
-    }
-
-    pub(crate) fn diff_id(&self) -> Digest {
-        Digest::sha256_of(&self.tar)
-    }
-}
-
-/// Content that no compression shortens, so that a download takes a while.
-pub(crate) fn noise(length: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    (0..length)
-        .map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state as u8
-        })
-        .collect()
-}
-
-/// Puts an image for `architecture` into a registry and returns its manifest's descriptor.
-pub(crate) fn publish(
-    fake: &Fake,
-    repository: &str,
-    tag: &str,
-    architecture: &str,
-    layers: &[Layer],
-) -> Descriptor {
-    let diff_ids: Vec<Digest> = layers.iter().map(Layer::diff_id).collect();
-    publish_as(fake, repository, tag, architecture, layers, &diff_ids)
-}
-
-pub(crate) fn publish_as(
-    fake: &Fake,
-    repository: &str,
-    tag: &str,
-    architecture: &str,
-    layers: &[Layer],
-    diff_ids: &[Digest],
-) -> Descriptor {
-    let config = serde_json::json!({
-        "architecture": architecture, "os": "linux", "config": {"Cmd": ["sh"]},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    });
-    let config = serde_json::to_vec(&config).unwrap();
-    fake.blob(&config);
-    for layer in layers {
-        fake.blob(&layer.packed);
-    }
-    let descriptors: Vec<Descriptor> = layers.iter().map(Layer::descriptor).collect();
-    let manifest = serde_json::json!({
-        "schemaVersion": 2, "mediaType": media_type::OCI_MANIFEST,
-        "config": Descriptor::of(media_type::OCI_CONFIG, &config), "layers": descriptors,
-    });
-    let manifest = serde_json::to_vec(&manifest).unwrap();
-    fake.manifest(repository, tag, media_type::OCI_MANIFEST, &manifest);
-    Descriptor::of(media_type::OCI_MANIFEST, &manifest)
+pub fn exists(root: &Root, path: &str) -> bool {
+    root.resolve_without_links(Path::new(path)).is_ok()
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use image::registry::Credentials;
 
-use crate::fake::Fake;
-use crate::world::{Directory, Packing, World, layer, noise, publish};
+use super::fake::Fake;
+use super::world::{Directory, Packing, World, layer, noise, publish};
 
 struct Distribution {
     child: Child,

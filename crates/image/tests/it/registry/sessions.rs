@@ -8,7 +8,7 @@ use oci::digest::Digest;
 use oci::image::{Descriptor, media_type};
 use oci::reference::Reference;
 
-use crate::fake::{Fake, Fault, Guard};
+use super::fake::{Fake, Fault, Guard};
 
 const MANIFEST: &[u8] = br#"{"schemaVersion":2}"#;
 

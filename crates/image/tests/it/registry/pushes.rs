@@ -3,9 +3,9 @@
 use image::registry::Credentials;
 use oci::digest::Digest;
 
-use crate::fake::{Fake, Fault, Guard};
-use crate::sessions::password;
-use crate::world::{Layer, Packing, World, layer, noise, publish};
+use super::fake::{Fake, Fault, Guard};
+use super::sessions::password;
+use super::world::{Layer, Packing, World, layer, noise, publish};
 
 /// A world that has pulled `app:v1` from a registry, and that registry.
 async fn pulled(layers: &[Layer]) -> (Fake, World, image::pull::Pulled) {

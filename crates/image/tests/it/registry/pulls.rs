@@ -7,9 +7,9 @@ use oci::digest::Digest;
 use oci::image::{Index, media_type};
 use oci::platform::Platform;
 
-use crate::fake::{Fake, Fault, Guard};
-use crate::sessions::password;
-use crate::world::{Directory, Layer, Packing, World, layer, noise, options, publish, publish_as};
+use super::fake::{Fake, Fault, Guard};
+use super::sessions::password;
+use super::world::{Directory, Layer, Packing, World, layer, noise, options, publish, publish_as};
 
 const ARCH: &str = "amd64";
 
@@ -102,7 +102,8 @@ async fn the_platform_decides() {
     assert_eq!(remote.descriptor.digest, digest);
     let platforms: Vec<String> = remote.platforms.iter().map(Platform::to_string).collect();
     assert_eq!(platforms, ["linux/arm64", "linux/amd64"]);
-    let one = world.pulls.inspect(&fake.name("app:arm64").parse().unwrap(), &Credentials::Anonymous).await.unwrap();
+    let one =
+        world.pulls.inspect(&fake.name("app:arm64").parse().unwrap(), &Credentials::Anonymous).await.unwrap();
     assert_eq!(one.platforms, [Platform::new("linux", "arm64", "")]);
 
     let error = world.pull_as(&name, Some("linux/s390x"), Credentials::Anonymous).await.unwrap_err();
