@@ -287,6 +287,14 @@ pub fn pivot_root(new_root: impl AsFd) -> Result<()> {
     rustix::process::chdir(c"/").context("chdir", || "\"/\"")
 }
 
+/// Like [`pivot_root`] where that is impossible (a root in the initial ram disk): the old root stays mounted below,
+/// out of sight but within reach of whoever may break out of a chroot.
+pub fn enter_root(new_root: impl AsFd) -> Result<()> {
+    rustix::process::fchdir(new_root).context("fchdir", || "new root")?;
+    rustix::process::chroot(c".").context("chroot", || "\".\"")?;
+    rustix::process::chdir(c"/").context("chdir", || "\"/\"")
+}
+
 /// Unmounts; `lazy` detaches at once and cleans up when the last user is gone.
 pub fn unmount(path: &Path, lazy: bool) -> Result<()> {
     let flags = if lazy { UnmountFlags::DETACH } else { UnmountFlags::empty() };

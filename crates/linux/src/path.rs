@@ -117,6 +117,21 @@ impl Root {
         Err(Error::new("openat2", format_args!("{path:?} as a file"), Errno::ISDIR))
     }
 
+    /// A regular file's content, at most `limit` bytes of it. Whatever else is at the path (a fifo would block) is
+    /// refused.
+    pub fn read_file(&self, path: &Path, limit: u64) -> Result<Vec<u8>> {
+        use std::io::Read;
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = self.open_at(path, flags, 0)?;
+        if kind(&file)? != Kind::File {
+            return Err(Error::new("openat2", format_args!("{path:?} as a regular file"), Errno::INVAL));
+        }
+        let mut bytes = Vec::new();
+        let mut file = std::fs::File::from(file).take(limit);
+        file.read_to_end(&mut bytes).context("read", || format!("{path:?}"))?;
+        Ok(bytes)
+    }
+
     /// A handle on the directory that holds the path's last component, and that component. The last component
     /// itself is not resolved: for removing, renaming and making nodes and links.
     pub fn parent<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {

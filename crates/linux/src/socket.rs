@@ -1,8 +1,9 @@
 //! Sockets: what the standard library leaves out.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::Result;
 use crate::error::{Context, check};
@@ -17,6 +18,34 @@ pub fn pair() -> Result<(OwnedFd, OwnedFd)> {
 pub fn packet_pair() -> Result<(OwnedFd, OwnedFd)> {
     rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
         .context("socketpair", || "AF_UNIX, SOCK_SEQPACKET")
+}
+
+/// A packet socket that waits for connections at a path, which must not exist. Paths are at most 107 bytes long.
+pub fn listen_packets(path: &Path) -> Result<OwnedFd> {
+    let socket = packet_socket()?;
+    let address = SocketAddrUnix::new(path).context("bind", || format!("{path:?}"))?;
+    rustix::net::bind(&socket, &address).context("bind", || format!("{path:?}"))?;
+    rustix::net::listen(&socket, 1).context("listen", || format!("{path:?}"))?;
+    Ok(socket)
+}
+
+/// Connects to [`listen_packets`].
+pub fn connect_packets(path: &Path) -> Result<OwnedFd> {
+    let socket = packet_socket()?;
+    let address = SocketAddrUnix::new(path).context("connect", || format!("{path:?}"))?;
+    rustix::net::connect(&socket, &address).context("connect", || format!("{path:?}"))?;
+    Ok(socket)
+}
+
+fn packet_socket() -> Result<OwnedFd> {
+    rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .context("socket", || "AF_UNIX, SOCK_SEQPACKET")
+}
+
+/// Waits for the next connection.
+pub fn accept(listener: impl AsFd) -> Result<OwnedFd> {
+    rustix::io::retry_on_intr(|| rustix::net::accept_with(listener.as_fd(), SocketFlags::CLOEXEC))
+        .context("accept4", || "SOCK_CLOEXEC")
 }
 
 /// Who is at the other end of a Unix socket, as the kernel saw it when the connection was made.

@@ -1,0 +1,36 @@
+//! An OCI bundle becomes a process.
+//!
+//! [`create`] makes everything that can fail but the execution itself: cgroup, namespaces, mounts, rights. Its
+//! process then waits at a gate; [`Created::start`] lets it through. A [`Container`] is the handle on what runs:
+//! execute beside it, pause, update, kill, delete. What another process needs to find and clean up is a
+//! [`Record`].
+//!
+//! Plain synchronous code that keeps no threads. A caller with one thread is cloned directly; one with several
+//! pays for an intermediate process (see `linux::process::Clone`).
+//!
+//! *Never here*: images, networks, logs, restart policies; a state that outlives the process except by
+//! [`Record`]. The specification is <https://github.com/opencontainers/runtime-spec>.
+
+mod channel;
+mod container;
+mod credentials;
+mod error;
+mod exec;
+pub mod features;
+mod hooks;
+mod inside;
+mod launch;
+mod options;
+mod place;
+mod plan;
+mod record;
+mod resources;
+mod seccomp;
+
+pub use container::Container;
+pub use error::{Error, Kind, Result};
+pub use exec::{Exec, Execution};
+pub use launch::{Created, Launch, Rootfs, Start, Stdio, create};
+pub use linux::pty::Size;
+pub use place::CgroupDriver;
+pub use record::Record;

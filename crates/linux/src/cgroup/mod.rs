@@ -23,6 +23,7 @@ use crate::error::Context;
 use crate::process::Pid;
 use crate::{Errno, Error, Result, mount};
 
+pub use control::MemoryWatch;
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
 pub use stats::{BlockStats, CpuStats, HugepageStats, MemoryStats, PidsStats, Stats};
 
@@ -290,6 +291,11 @@ impl Doors {
     /// For [`crate::process::Clone::cgroup`].
     pub fn birthplace(&self) -> Option<BorrowedFd<'_>> {
         self.unified.as_ref().map(AsFd::as_fd)
+    }
+
+    /// All of them, for a copy that closes everything else.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.tasks.iter().map(AsFd::as_fd)
     }
 
     /// Moves the calling thread into the v1 trees. It must be the only one of its process.

@@ -160,6 +160,23 @@ pub fn set_umask(mask: u32) -> u32 {
     unsafe { libc::umask(mask) }
 }
 
+/// Changes the working directory to a path as this process sees it.
+pub fn change_directory(path: &std::path::Path) -> Result<()> {
+    rustix::process::chdir(path).map_err(|errno| Error::new("chdir", format_args!("{path:?}"), errno))
+}
+
+/// Where the working directory is. One outside of the root is an error (`ENOENT`).
+pub fn current_directory() -> Result<std::path::PathBuf> {
+    use std::os::unix::ffi::OsStringExt;
+    let error = |errno| Error::new("getcwd", "", errno);
+    let bytes = rustix::process::getcwd(Vec::new()).map_err(error)?.into_bytes();
+    // The kernel says `(unreachable)/…` for a directory that is not below our root.
+    if bytes.first() != Some(&b'/') {
+        return Err(error(Errno::NOENT));
+    }
+    Ok(std::ffi::OsString::from_vec(bytes).into())
+}
+
 pub fn id() -> Pid {
     rustix::process::getpid().as_raw_nonzero().get()
 }

@@ -1,0 +1,129 @@
+//! What the runtime and the copy of it that becomes the container say to each other.
+//!
+//! ```text
+//!   runtime                                   container's side
+//!      │ clone3, writes id maps                  │ waits for Go if it has a user namespace
+//!      │ ── Go ─────────────────────────────────▶│ namespaces, mounts
+//!      │ ◀──────────────────────────── Prepared ─│ only if there are hooks to be run
+//!      │ hooks                                   │
+//!      │ ── Go ─────────────────────────────────▶│ pivot, devices, limits, labels
+//!      │ ◀── Ready (+ terminal, + listener) ─────│ waits at the gate
+//!      │ limits that need our rights             ╎
+//!      │ ── Go ───────────(start)───────────────▶│ executes: the channel closes by itself
+//!      │ ◀──────────────── Failed at any time ───│
+//! ```
+//!
+//! Messages are packets of a `SOCK_SEQPACKET` pair: a letter, then for `Failed` the error as JSON. The end of the
+//! channel without a message means the other side is gone.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use linux::fd;
+
+use crate::error::{Kind, Step};
+use crate::{Error, Result};
+
+/// An error's text is cut so that a packet always fits the default socket buffer.
+const MAX_PACKET: usize = 32 << 10;
+
+#[derive(Debug)]
+pub(crate) struct Channel {
+    socket: OwnedFd,
+}
+
+/// What arrived at the runtime.
+#[derive(Debug)]
+pub(crate) enum Report {
+    Prepared,
+    Ready(Vec<OwnedFd>),
+    Failed(Error),
+    /// The program was executed, or the process died; its exit status tells which.
+    Closed,
+}
+
+impl Channel {
+    pub(crate) fn pair() -> Result<(Channel, Channel)> {
+        let (ours, theirs) = linux::socket::packet_pair().step(|| "channel")?;
+        Ok((Channel { socket: ours }, Channel { socket: theirs }))
+    }
+
+    pub(crate) fn from_socket(socket: OwnedFd) -> Channel {
+        Channel { socket }
+    }
+
+    pub(crate) fn go(&self) -> Result<()> {
+        fd::send(&self.socket, b"G", &[]).map(drop).step(|| "channel")
+    }
+
+    pub(crate) fn prepared(&self) -> Result<()> {
+        fd::send(&self.socket, b"P", &[]).map(drop).step(|| "channel")
+    }
+
+    pub(crate) fn ready(&self, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
+        fd::send(&self.socket, b"R", descriptors).map(drop).step(|| "channel")
+    }
+
+    /// Tells why; there is nobody else to tell if that fails too.
+    pub(crate) fn failed(&self, error: &Error) {
+        let mut packet = vec![b'F'];
+        let json = serde_json::to_vec(error).unwrap_or_default();
+        if json.len() < MAX_PACKET {
+            packet.extend(json);
+        } else {
+            let short: String = error.message().chars().take(4096).collect();
+            packet.extend(serde_json::to_vec(&Error::new(error.kind(), short)).unwrap_or_default());
+        }
+        let _nobody_left = fd::send(&self.socket, &packet, &[]);
+    }
+
+    /// The container's side waits for the runtime. False when the runtime is gone.
+    pub(crate) fn wait_for_go(&self) -> Result<bool> {
+        let mut letter = [0; 1];
+        Ok(fd::read(&self.socket, &mut letter).step(|| "channel")? == 1)
+    }
+
+    /// The runtime waits for the container's side.
+    pub(crate) fn report(&self) -> Result<Report> {
+        let mut packet = vec![0; MAX_PACKET];
+        let mut descriptors = Vec::new();
+        let length = match fd::receive(&self.socket, &mut packet, &mut descriptors) {
+            // It died with something of ours unread.
+            Err(error) if error.is(linux::Errno::CONNRESET) => 0,
+            other => other.step(|| "channel")?,
+        };
+        match packet[..length].split_first() {
+            None => Ok(Report::Closed),
+            Some((b'P', _)) => Ok(Report::Prepared),
+            Some((b'R', _)) => Ok(Report::Ready(descriptors)),
+            Some((b'F', json)) => Ok(Report::Failed(
+                serde_json::from_slice(json).unwrap_or_else(|_| Error::new(Kind::Other, "unknown error")),
+            )),
+            Some((letter, _)) => Err(Error::other(format_args!("channel: unexpected message {letter:#x}"))),
+        }
+    }
+}
+
+impl AsFd for Channel {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_arrive_whole_and_long_ones_cut() {
+        let (ours, theirs) = Channel::pair().unwrap();
+        theirs.failed(&Error::new(Kind::NotFound, "gone").met_in_container());
+        let Report::Failed(error) = ours.report().unwrap() else { panic!() };
+        assert_eq!(error.to_string(), "error during container init: gone");
+        assert_eq!(error.exit_status(), 127);
+        theirs.failed(&Error::other("x".repeat(1 << 20)));
+        let Report::Failed(error) = ours.report().unwrap() else { panic!() };
+        assert_eq!(error.message().len(), 4096);
+        drop(theirs);
+        assert!(matches!(ours.report().unwrap(), Report::Closed));
+    }
+}

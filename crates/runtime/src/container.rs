@@ -1,0 +1,212 @@
+//! A container that exists: what can be asked of it and done to it.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::cgroup::Cgroup;
+use linux::process::{self, Pid};
+use linux::{Errno, namespace, procfs, signal};
+use oci::runtime::{Hooks, Resources, Spec, State, Status};
+
+use crate::channel::Channel;
+use crate::plan::{Confinement, Plan};
+use crate::record::Record;
+use crate::{Error, Kind, Result, error::Step, hooks, launch, resources};
+
+/// A handle on a container.
+///
+/// It holds the mount namespace, so that the end of the first process can be reported at once, while the
+/// namespace is taken apart when the handle is dropped.
+#[derive(Debug)]
+pub struct Container {
+    pub(crate) id: String,
+    pub(crate) bundle: PathBuf,
+    pub(crate) pid: Pid,
+    pub(crate) pidfd: OwnedFd,
+    pub(crate) start_time: u64,
+    pub(crate) cgroup: Cgroup,
+    pub(crate) namespaces: u64,
+    pub(crate) confinement: Confinement,
+    pub(crate) annotations: std::collections::BTreeMap<String, String>,
+    hooks: Hooks,
+    /// Held, not used: see above.
+    _mounts: Option<OwnedFd>,
+    root: Option<OwnedFd>,
+}
+
+impl Container {
+    pub(crate) fn new(
+        id: String,
+        bundle: PathBuf,
+        pid: Pid,
+        pidfd: OwnedFd,
+        cgroup: &Cgroup,
+        plan: Plan,
+    ) -> Result<Container> {
+        Ok(Container {
+            id,
+            bundle,
+            pid,
+            start_time: procfs::start_time(pid).step(|| "container process")?,
+            pidfd,
+            cgroup: cgroup.clone(),
+            namespaces: plan.namespaces.all(),
+            confinement: plan.confinement,
+            annotations: plan.annotations,
+            hooks: plan.hooks,
+            _mounts: Some(namespace::open_of(pid, namespace::MOUNT).step(|| "mount namespace")?),
+            root: Some(procfs::root_of(pid).step(|| "container root")?),
+        })
+    }
+
+    /// From a record that another process left, and the configuration it was made from. Works for one that has
+    /// ended too, to clean up after it.
+    pub fn load(record: &Record, spec: &Spec) -> Result<Container> {
+        let plan = Plan::of_existing(spec)?;
+        let pidfd = process::open_pidfd(record.pid);
+        let alive = pidfd.is_ok() && record.is_alive();
+        let pidfd = match pidfd {
+            Ok(pidfd) if alive => pidfd,
+            // A descriptor that stands for nobody: signals to it say so.
+            _ => linux::fd::pipe().step(|| "pipe")?.0,
+        };
+        let handle = |open: linux::Result<OwnedFd>| if alive { open.ok() } else { None };
+        Ok(Container {
+            id: record.id.clone(),
+            bundle: record.bundle.clone(),
+            pid: record.pid,
+            start_time: record.start_time,
+            pidfd,
+            cgroup: record.cgroup(),
+            namespaces: plan.namespaces.all(),
+            confinement: plan.confinement,
+            annotations: plan.annotations,
+            hooks: plan.hooks,
+            _mounts: handle(namespace::open_of(record.pid, namespace::MOUNT)),
+            root: handle(procfs::root_of(record.pid)),
+        })
+    }
+
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Readable when the first process has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
+    /// The container's root directory, as a handle that outlives its processes.
+    pub fn root(&self) -> Option<BorrowedFd<'_>> {
+        self.root.as_ref().map(AsFd::as_fd)
+    }
+
+    /// What another process needs to find this container.
+    pub fn record(&self) -> Record {
+        Record::new(self)
+    }
+
+    /// Lets a process that waits at a socket execute its program.
+    pub fn start_at(&self, socket: &Path) -> Result<()> {
+        let connection = match linux::socket::connect_packets(socket) {
+            Err(error) if error.is(Errno::NOENT) || error.is(Errno::CONNREFUSED) => {
+                return Err(Error::new(Kind::WrongState, "cannot start a container that has stopped"));
+            }
+            other => other.step(|| "start socket")?,
+        };
+        launch::start_over(&Channel::from_socket(connection))?;
+        self.run_poststart()
+    }
+
+    pub(crate) fn run_poststart(&self) -> Result<()> {
+        hooks::run("poststart", &self.hooks.poststart, &self.state(Status::Running)).inspect_err(|_| {
+            // As with every other hook: the container does not live on.
+            let _gone = process::send_signal(self.pidfd(), signal::SIGKILL);
+        })
+    }
+
+    /// The state document of the specification.
+    pub fn state(&self, status: Status) -> State {
+        State {
+            oci_version: oci::runtime::VERSION.to_owned(),
+            id: self.id.clone(),
+            status,
+            pid: (status != Status::Stopped).then_some(self.pid),
+            bundle: self.bundle.clone(),
+            annotations: self.annotations.clone(),
+        }
+    }
+
+    /// A signal to the first process.
+    pub fn signal(&self, number: i32) -> Result<()> {
+        match process::send_signal(self.pidfd(), number) {
+            Err(error) if error.is(Errno::SRCH) || error.is(Errno::BADF) => {
+                Err(Error::new(Kind::WrongState, "container not running"))
+            }
+            other => other.step(|| "unable to signal init"),
+        }
+    }
+
+    /// A signal to every process. SIGKILL reaches those that are frozen or forking too.
+    pub fn signal_all(&self, number: i32) -> Result<()> {
+        let sent =
+            if number == signal::SIGKILL { self.cgroup.kill() } else { self.cgroup.signal_all(number) };
+        sent.step(|| "unable to signal processes")
+    }
+
+    pub fn kill_all(&self) -> Result<()> {
+        self.signal_all(signal::SIGKILL)
+    }
+
+    pub fn pause(&self) -> Result<()> {
+        self.cgroup.freeze().step(|| "unable to freeze")
+    }
+
+    pub fn resume(&self) -> Result<()> {
+        self.cgroup.thaw().step(|| "unable to thaw")
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.cgroup.is_frozen().unwrap_or(false)
+    }
+
+    /// New limits. What is absent stays as it is.
+    pub fn update(&self, new: &Resources) -> Result<()> {
+        resources::apply(&self.cgroup, new)?;
+        if new.devices.is_empty() {
+            return Ok(());
+        }
+        let rules = resources::device_rules(new)?;
+        self.cgroup.set_devices(&rules).step(|| "unable to apply device rules")
+    }
+
+    /// All processes, as the host counts them.
+    pub fn processes(&self) -> Result<Vec<Pid>> {
+        self.cgroup.pids().step(|| "unable to list processes")
+    }
+
+    /// Ends what is left of it: processes, cgroup; then the poststop hooks. Goes on to the end, and reports the
+    /// first failure.
+    pub fn delete(self) -> Result<()> {
+        let mut failed = Ok(());
+        let mut note = |result: Result<()>| {
+            if failed.is_ok() {
+                failed = result;
+            }
+        };
+        if self.cgroup.exists() {
+            note(self.cgroup.kill().step(|| "unable to kill processes"));
+            note(self.cgroup.remove().step(|| "unable to remove cgroup"));
+        }
+        note(hooks::run("poststop", &self.hooks.poststop, &self.state(Status::Stopped)));
+        failed
+    }
+}

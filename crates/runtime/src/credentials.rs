@@ -1,0 +1,199 @@
+//! Who the program is and what it may do: the last thing that changes before it is executed.
+//!
+//! The order matters. Groups before the user, since afterwards one may not; the bounding set first, since
+//! dropping from it needs a capability; a filter before capabilities go unless no_new_privs allows it after.
+
+use linux::credentials::{self, Set};
+use linux::procfs::Procfs;
+use oci::runtime::{IoPriorityClass, Process, SchedulerFlag, SchedulerPolicy};
+
+use crate::{Error, Result, error::Step};
+
+#[derive(Debug, Default)]
+pub(crate) struct Identity {
+    pub(crate) user: u32,
+    group: u32,
+    groups: Vec<u32>,
+    umask: Option<u32>,
+    capabilities: Option<credentials::Capabilities>,
+    pub(crate) no_new_privileges: bool,
+    apparmor: String,
+    selinux: String,
+    io_priority: Option<(u32, u32)>,
+    scheduling: Option<linux::process::Scheduling>,
+}
+
+impl Identity {
+    pub(crate) fn new(process: &Process) -> Result<Identity> {
+        let io_priority = process.io_priority.map(|priority| {
+            let class = match priority.class {
+                IoPriorityClass::Realtime => 1,
+                IoPriorityClass::BestEffort => 2,
+                IoPriorityClass::Idle => 3,
+            };
+            match u32::try_from(priority.priority) {
+                Ok(level) if level < 8 => Ok((class, level)),
+                _ => Err(Error::invalid(format_args!(
+                    "ioPriority.priority {} is not 0 to 7",
+                    priority.priority
+                ))),
+            }
+        });
+        Ok(Identity {
+            user: process.user.uid,
+            group: process.user.gid,
+            groups: process.user.additional_gids.clone(),
+            umask: process.user.umask,
+            capabilities: process.capabilities.as_ref().map(capabilities),
+            no_new_privileges: process.no_new_privileges,
+            apparmor: process.apparmor_profile.clone(),
+            selinux: process.selinux_label.clone(),
+            io_priority: io_priority.transpose()?,
+            scheduling: process.scheduler.as_ref().map(scheduling).transpose()?,
+        })
+    }
+
+    /// What needs privilege and does not change who we are.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        if let Some(scheduling) = &self.scheduling {
+            linux::process::set_scheduler(scheduling).step(|| "error setting scheduler")?;
+        }
+        if let Some((class, level)) = self.io_priority {
+            linux::process::set_io_priority(class, level).step(|| "error setting I/O priority")?;
+        }
+        Ok(())
+    }
+
+    /// Labels that the kernel's security modules apply at the next execution.
+    pub(crate) fn apply_labels(&self, procfs: &dyn Fn() -> Result<Procfs>) -> Result<()> {
+        if !self.apparmor.is_empty() {
+            if !enabled("/sys/module/apparmor/parameters/enabled") {
+                return Err(Error::invalid("apparmorProfile is set, but the kernel has no AppArmor"));
+            }
+            let text = format!("exec {}", self.apparmor);
+            let procfs = procfs()?;
+            let own = procfs.write_own("attr/apparmor/exec", &text);
+            own.or_else(|_| procfs.write_own("attr/exec", &text))
+                .step(|| "unable to apply apparmor profile")?;
+        }
+        if !self.selinux.is_empty() {
+            if !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+                return Err(Error::invalid("selinuxLabel is set, but SELinux is not enabled"));
+            }
+            procfs()?.write_own("attr/exec", &self.selinux).step(|| "unable to apply SELinux label")?;
+        }
+        Ok(())
+    }
+
+    /// Becomes the user. Capabilities the configuration leaves to us are kept, all others go.
+    pub(crate) fn assume(&self) -> Result<()> {
+        if let Some(capabilities) = &self.capabilities {
+            credentials::limit_bounding(capabilities.bounding).step(|| "unable to apply bounding set")?;
+            credentials::keep_capabilities(true).step(|| "unable to keep capabilities")?;
+        }
+        self.set_groups()?;
+        credentials::set_group(self.group).step(|| "unable to set gid")?;
+        credentials::set_user(self.user).step(|| "unable to set uid")?;
+        if let Some(mask) = self.umask {
+            linux::process::set_umask(mask);
+        }
+        if let Some(capabilities) = &self.capabilities {
+            credentials::keep_capabilities(false).step(|| "unable to keep capabilities")?;
+            let (effective, permitted) = (capabilities.effective, capabilities.permitted);
+            credentials::set(effective, permitted, capabilities.inheritable)
+                .step(|| "unable to apply caps")?;
+            if capabilities.ambient != Set::default() {
+                credentials::set_ambient(capabilities.ambient)
+                    .step(|| "unable to set ambient capabilities")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn set_groups(&self) -> Result<()> {
+        match credentials::set_groups(&self.groups) {
+            // In a user namespace where `setgroups` is denied nothing can be gained by it, so having asked for
+            // none is no error.
+            Err(error) if error.is(linux::Errno::PERM) && self.groups.is_empty() => Ok(()),
+            other => other.step(|| "unable to setgroups"),
+        }
+    }
+}
+
+fn enabled(path: &str) -> bool {
+    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with('Y'))
+}
+
+/// Names that the kernel (or this runtime) does not know are skipped, as the specification asks.
+fn capabilities(named: &oci::runtime::Capabilities) -> credentials::Capabilities {
+    let last = credentials::last_capability();
+    let set = |names: &[String]| {
+        let numbers =
+            names.iter().filter_map(|name| credentials::capability(name)).filter(|number| *number <= last);
+        numbers.fold(Set::default(), Set::with)
+    };
+    credentials::Capabilities {
+        bounding: set(&named.bounding),
+        effective: set(&named.effective),
+        permitted: set(&named.permitted),
+        inheritable: set(&named.inheritable),
+        ambient: set(&named.ambient),
+    }
+}
+
+fn scheduling(scheduler: &oci::runtime::Scheduler) -> Result<linux::process::Scheduling> {
+    let policy = match scheduler.policy {
+        SchedulerPolicy::Other => 0,
+        SchedulerPolicy::Fifo => 1,
+        SchedulerPolicy::RoundRobin => 2,
+        SchedulerPolicy::Batch => 3,
+        SchedulerPolicy::Iso => 4,
+        SchedulerPolicy::Idle => 5,
+        SchedulerPolicy::Deadline => 6,
+    };
+    let flags = scheduler.flags.iter().fold(0, |flags, flag| {
+        flags
+            | match flag {
+                SchedulerFlag::ResetOnFork => 0x01,
+                SchedulerFlag::Reclaim => 0x02,
+                SchedulerFlag::DeadlineOverrun => 0x04,
+                SchedulerFlag::KeepPolicy => 0x08,
+                SchedulerFlag::KeepParameters => 0x10,
+                SchedulerFlag::UtilisationMinimum => 0x20,
+                SchedulerFlag::UtilisationMaximum => 0x40,
+            }
+    });
+    let priority = scheduler.priority.unwrap_or(0);
+    Ok(linux::process::Scheduling {
+        policy,
+        flags,
+        nice: scheduler.nice.unwrap_or(0),
+        priority: u32::try_from(priority)
+            .map_err(|_| Error::invalid(format_args!("scheduler.priority {priority} is negative")))?,
+        runtime: scheduler.runtime.unwrap_or(0),
+        deadline: scheduler.deadline.unwrap_or(0),
+        period: scheduler.period.unwrap_or(0),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn unknown_capabilities_are_skipped() {
+        let named = oci::runtime::Capabilities {
+            bounding: vec!["CAP_CHOWN".into(), "CAP_WISHFUL".into()],
+            ..Default::default()
+        };
+        assert_eq!(capabilities(&named).bounding, Set(1));
+    }
+
+    #[test]
+    fn io_priorities_out_of_range_are_refused() {
+        let process: Process =
+            serde_json::from_str(r#"{"cwd":"/","ioPriority":{"class":"IOPRIO_CLASS_BE","priority":8}}"#)
+                .unwrap();
+        assert!(Identity::new(&process).unwrap_err().to_string().contains("0 to 7"));
+    }
+}

@@ -1,0 +1,153 @@
+//! A process beside the container's first one.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use linux::cgroup::Cgroup;
+use linux::process::{self, Clone, Cloned, Pid};
+use linux::{namespace, signal};
+use oci::runtime::{Process, Status};
+
+use crate::channel::{Channel, Report};
+use crate::container::Container;
+use crate::inside::join::{self, Join};
+use crate::launch::{self, Stdio};
+use crate::plan::Program;
+use crate::{Error, Kind, Result, error::Step};
+
+/// How a process is executed in a container.
+#[derive(Debug)]
+pub struct Execution<'a> {
+    pub process: &'a Process,
+    pub stdio: Stdio,
+    /// A cgroup below the container's, which must exist.
+    pub cgroup: Option<&'a Path>,
+    /// It is killed when the calling thread dies.
+    pub die_with_parent: bool,
+    /// Passed to the program as descriptors from 3 up.
+    pub preserved: Vec<OwnedFd>,
+}
+
+/// A process that runs in a container. It is the caller's child.
+#[derive(Debug)]
+pub struct Exec {
+    pid: Pid,
+    pidfd: OwnedFd,
+    terminal: Option<OwnedFd>,
+}
+
+impl Exec {
+    pub fn pid(&self) -> Pid {
+        self.pid
+    }
+
+    /// Readable when it has ended.
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.pidfd.as_fd()
+    }
+
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal.as_ref().map(AsFd::as_fd)
+    }
+
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
+    pub fn into_pidfd(self) -> OwnedFd {
+        self.pidfd
+    }
+}
+
+impl Container {
+    /// Executes a process beside the first one, killed when the caller dies.
+    pub fn exec(&self, process: &Process, stdio: Stdio) -> Result<Exec> {
+        let preserved = Vec::new();
+        self.execute(Execution { process, stdio, cgroup: None, die_with_parent: true, preserved })
+    }
+
+    pub fn execute(&self, execution: Execution<'_>) -> Result<Exec> {
+        let mut program = Program::new(execution.process)?;
+        program.terminal_given = matches!(execution.stdio, Stdio::Terminal { .. });
+        let prefix = |error: Error| match error.kind() {
+            Kind::Invalid | Kind::WrongState => error,
+            _ => error.at_start("unable to start container process"),
+        };
+        self.execute_program(&program, execution).map_err(prefix)
+    }
+
+    fn execute_program(&self, program: &Program, execution: Execution<'_>) -> Result<Exec> {
+        // Alive now, and the descriptor keeps meaning this process.
+        self.signal(0).map_err(|_| Error::new(Kind::WrongState, "cannot exec in a stopped container"))?;
+        let cgroup = self.cgroup_of(execution.cgroup)?;
+        let doors = cgroup.doors().step(|| "unable to join cgroup")?;
+        let (ours, theirs) = Channel::pair()?;
+        let waits = !program.limits.is_empty()
+            || program.oom_score.is_some()
+            || self.confinement.seccomp_listener.is_some();
+        let join = Join {
+            target: self.pidfd(),
+            namespaces: self.namespaces & !namespace::PID,
+            program,
+            confinement: &self.confinement,
+            streams: execution.stdio.wanted(),
+            preserved: execution.preserved,
+            doors: &doors,
+            die_with_parent: execution.die_with_parent,
+            waits,
+        };
+        let request = Clone {
+            cgroup: doors.birthplace(),
+            pid_namespace: (self.namespaces & namespace::PID != 0).then(|| self.pidfd()),
+            ..Clone::default()
+        };
+        let (pid, pidfd) = match request.start().step(|| "unable to clone")? {
+            Cloned::Copy => {
+                drop(ours);
+                join::run(join, theirs)
+            }
+            Cloned::Caller { pid, pidfd } => (pid, pidfd),
+        };
+        drop((join, theirs));
+        match self.guide(program, &ours, pid, waits) {
+            Ok(terminal) => Ok(Exec { pid, pidfd, terminal }),
+            Err(error) => {
+                let _dead_already = process::send_signal(pidfd.as_fd(), signal::SIGKILL);
+                let _reaped_elsewhere = process::wait(pid);
+                Err(error)
+            }
+        }
+    }
+
+    fn cgroup_of(&self, below: Option<&Path>) -> Result<Cgroup> {
+        match below {
+            None => Ok(self.cgroup.clone()),
+            Some(path) => self.cgroup.child(path).step(|| "cgroup of the process"),
+        }
+    }
+
+    fn guide(&self, program: &Program, channel: &Channel, pid: Pid, waits: bool) -> Result<Option<OwnedFd>> {
+        let mut terminal = None;
+        loop {
+            match channel.report()? {
+                Report::Ready(descriptors) => {
+                    if let Some(score) = program.oom_score {
+                        launch::set_oom_score(pid, score)?;
+                    }
+                    let mut state = self.state(Status::Running);
+                    state.pid = Some(pid);
+                    let listener = self.confinement.seccomp_listener.as_ref();
+                    terminal = launch::settle(program, listener, descriptors, pid, &state)?;
+                    if waits {
+                        channel.go()?;
+                    }
+                }
+                Report::Failed(error) => return Err(error),
+                Report::Closed => return Ok(terminal),
+                Report::Prepared => {
+                    return Err(Error::other("channel: unexpected message of a later process"));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The container's first process, from the clone to its program.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::cgroup::Doors;
+use linux::procfs::Procfs;
+use linux::pty::{Size, Terminal};
+use linux::{credentials, fd, namespace, process, signal};
+use oci::runtime::{State, Status};
+
+use super::console;
+use super::execute::{self, Streams};
+use super::rootfs::{Source, Sources, Tree};
+use crate::channel::Channel;
+use crate::hooks;
+use crate::plan::{self, Plan, Program};
+use crate::{Error, Result, error::Step};
+
+/// All that the process needs, laid out before the clone.
+pub(crate) struct Init<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) bundle: &'a Path,
+    pub(crate) plan: &'a Plan,
+    pub(crate) program: &'a Program,
+    pub(crate) source: Source,
+    /// Cloned by the runtime where the container has other rights than it.
+    pub(crate) sources: Option<Sources>,
+    pub(crate) streams: Wanted,
+    pub(crate) preserved: Vec<OwnedFd>,
+    pub(crate) doors: &'a Doors,
+    pub(crate) gate: Gate,
+    pub(crate) pivot: bool,
+    pub(crate) new_keyring: bool,
+    pub(crate) die_with_parent: bool,
+}
+
+/// The streams that the program is to have.
+pub(crate) enum Wanted {
+    Terminal(Option<Size>),
+    Descriptors([OwnedFd; 3]),
+}
+
+/// Where the word to start comes from.
+pub(crate) enum Gate {
+    /// On the channel.
+    Channel,
+    /// From whoever connects here.
+    Listener(OwnedFd),
+}
+
+/// What stops the start without there being anybody to tell.
+enum Stop {
+    Failed(Error),
+    /// The runtime is gone.
+    Abandoned,
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Stop {
+        Stop::Failed(error)
+    }
+}
+
+/// Becomes the container, or reports why not and ends.
+pub(crate) fn run(init: Init<'_>, channel: Channel) -> ! {
+    // Until a descriptor is marked otherwise, what comes later in this process is told here.
+    let mut reporter = channel;
+    match go(init, &mut reporter) {
+        Err(Stop::Failed(error)) => reporter.failed(&error.met_in_container()),
+        Err(Stop::Abandoned) | Ok(()) => {}
+    }
+    process::exit_now(1)
+}
+
+fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
+    prepare(&init, channel)?;
+    let Init { plan, program, .. } = init;
+    let rootfs = match &init.source {
+        Source::Directory(path) => Some(path.clone()),
+        Source::Mount(_) => None,
+    };
+    enter_namespaces(&init)?;
+    let mut sources = init.sources;
+    let tree = Tree::attach(plan, init.source, &mut sources)?;
+    tree.furnish(plan, sources.unwrap_or_default(), rootfs.as_deref())?;
+    let streams = streams(&tree, init.streams)?;
+    run_hooks(plan, channel, init.id, init.bundle)?;
+    tree.make_directory(&program.directory)?;
+    set_names_and_sysctls(plan)?;
+    tree.protect(plan)?;
+    let home = execute::home(&tree.root, program);
+    tree.enter(init.pivot)?;
+    tree.propagate(plan)?;
+    drop(tree);
+
+    execute::set_streams(&streams, &init.preserved, program.identity.user)?;
+    let terminal = match streams {
+        Streams::Terminal(Terminal { master, slave: _ }) => Some(master),
+        Streams::Descriptors(_) => None,
+    };
+    let mut listener = execute::assume(program, &plan.confinement, &Procfs::new_here)?;
+    if init.die_with_parent {
+        process::set_death_signal(signal::SIGKILL).step(|| "death signal")?;
+    }
+    let asks = plan.confinement.seccomp_listener.is_some();
+    if program.identity.no_new_privileges && asks {
+        listener = execute::load_filter(&plan.confinement)?;
+    }
+    let path = execute::find(program)?;
+
+    let passed: Vec<BorrowedFd<'_>> = terminal.iter().chain(&listener).map(AsFd::as_fd).collect();
+    channel.ready(&passed)?;
+    drop(terminal);
+    drop(listener);
+    wait_at_gate(init.gate, channel)?;
+    hooks::run(
+        "startContainer",
+        &plan.hooks.start_container,
+        &state(plan, init.id, init.bundle, Status::Created),
+    )?;
+    if program.identity.no_new_privileges && !asks {
+        execute::load_filter(&plan.confinement)?;
+    }
+    Err(Stop::Failed(execute::execute(&path, program, home)))
+}
+
+/// A clean process: no descriptors but those needed, no signals of the caller's, nobody looking in.
+fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> {
+    process::set_dumpable(false).step(|| "set dumpable")?;
+    signal::reset_all().step(|| "signals")?;
+    process::set_umask(0o022);
+    let mut keep: Vec<BorrowedFd<'_>> = vec![channel.as_fd()];
+    keep.extend(plan::descriptors(&init.plan.namespaces));
+    keep.extend(init.source.descriptor());
+    keep.extend(init.sources.iter().flatten().flatten().map(AsFd::as_fd));
+    keep.extend(init.preserved.iter().map(AsFd::as_fd));
+    keep.extend(init.doors.descriptors());
+    if let Wanted::Descriptors(fds) = &init.streams {
+        keep.extend(fds.iter().map(AsFd::as_fd));
+    }
+    if let Gate::Listener(listener) = &init.gate {
+        keep.push(listener.as_fd());
+    }
+    fd::close_all_except(&keep).step(|| "descriptors")?;
+    init.doors.enter_legacy().step(|| "unable to join cgroup")?;
+    if init.plan.namespaces.is_new(namespace::USER) && !channel.wait_for_go()? {
+        return Err(Stop::Abandoned);
+    }
+    Ok(())
+}
+
+fn enter_namespaces(init: &Init<'_>) -> Result<()> {
+    let namespaces = &init.plan.namespaces;
+    if namespaces.has_user() {
+        become_root_inside()?;
+    }
+    for (flag, joined) in &namespaces.joined {
+        namespace::enter(joined, *flag)
+            .step(|| format!("unable to join {} namespace", namespace::name(*flag)))?;
+    }
+    if namespaces.is_new(namespace::CGROUP) {
+        // Only now: its root is where we are, and we have just moved.
+        namespace::unshare(namespace::CGROUP).step(|| "cgroup namespace")?;
+    }
+    if namespaces.is_new(namespace::TIME) {
+        namespace::unshare(namespace::TIME).step(|| "time namespace")?;
+        if !namespaces.time_offsets.is_empty() {
+            let procfs = Procfs::host().step(|| "time namespace")?;
+            procfs.write_own("timens_offsets", &namespaces.time_offsets).step(|| "time offsets")?;
+        }
+    }
+    if namespaces.is_new(namespace::NETWORK) {
+        linux::socket::set_loopback_up().step(|| "loopback interface")?;
+    }
+    process::new_session().step(|| "session")?;
+    if init.new_keyring {
+        match credentials::new_session_keyring(&format!("_ses.{}", init.id)) {
+            // No keys in this kernel, or none allowed to us: there is none to share either.
+            Err(error) if error.is(linux::Errno::NOSYS) || error.is(linux::Errno::PERM) => {}
+            other => drop(other.step(|| "session keyring")?),
+        }
+    }
+    Ok(())
+}
+
+/// Ids of the host mean nothing any more; everything that follows is done by the namespace's root.
+fn become_root_inside() -> Result<()> {
+    match credentials::set_groups(&[]) {
+        Err(error) if error.is(linux::Errno::PERM) => {}
+        other => other.step(|| "user namespace groups")?,
+    }
+    credentials::set_group(0).step(|| "user namespace root")?;
+    credentials::set_user(0).step(|| "user namespace root")
+}
+
+fn streams(tree: &Tree, wanted: Wanted) -> Result<Streams> {
+    match wanted {
+        Wanted::Descriptors(fds) => Ok(Streams::Descriptors(fds)),
+        Wanted::Terminal(size) => {
+            let terminal = console::open(&tree.root, size)?;
+            console::bind(&tree.root, &terminal)?;
+            Ok(Streams::Terminal(terminal))
+        }
+    }
+}
+
+fn run_hooks(plan: &Plan, channel: &Channel, id: &str, bundle: &Path) -> std::result::Result<(), Stop> {
+    if !plan.hooks.prestart.is_empty() || !plan.hooks.create_runtime.is_empty() {
+        channel.prepared()?;
+        if !channel.wait_for_go()? {
+            return Err(Stop::Abandoned);
+        }
+    }
+    hooks::run("createContainer", &plan.hooks.create_container, &state(plan, id, bundle, Status::Creating))?;
+    Ok(())
+}
+
+/// As the hooks see it. The process that runs them here is the container's own.
+fn state(plan: &Plan, id: &str, bundle: &Path, status: Status) -> State {
+    State {
+        oci_version: oci::runtime::VERSION.to_owned(),
+        id: id.to_owned(),
+        status,
+        pid: Some(process::id()),
+        bundle: PathBuf::from(bundle),
+        annotations: plan.annotations.clone(),
+    }
+}
+
+fn set_names_and_sysctls(plan: &Plan) -> Result<()> {
+    if !plan.hostname.is_empty() {
+        namespace::set_hostname(&plan.hostname).step(|| "hostname")?;
+    }
+    if !plan.domainname.is_empty() {
+        namespace::set_domainname(&plan.domainname).step(|| "domainname")?;
+    }
+    if plan.sysctls.is_empty() {
+        return Ok(());
+    }
+    let procfs = Procfs::new_here()?;
+    for (path, value) in &plan.sysctls {
+        procfs.write(&format!("sys/{path}"), value).step(|| format!("error setting sysctl {path:?}"))?;
+    }
+    Ok(())
+}
+
+fn wait_at_gate(gate: Gate, channel: &mut Channel) -> std::result::Result<(), Stop> {
+    if let Gate::Listener(listener) = gate {
+        let caller = linux::socket::accept(&listener).step(|| "start")?;
+        // From here on whoever said start hears what goes wrong.
+        *channel = Channel::from_socket(caller);
+    }
+    if channel.wait_for_go()? { Ok(()) } else { Err(Stop::Abandoned) }
+}
+
+/// Shorter to say where it is needed.
+trait Here: Sized {
+    fn new_here() -> Result<Self>;
+}
+
+impl Here for Procfs {
+    fn new_here() -> Result<Procfs> {
+        Procfs::new().step(|| "procfs of our own")
+    }
+}

@@ -1,0 +1,104 @@
+//! A later process of a container: it joins what is there and executes.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use linux::cgroup::Doors;
+use linux::path::Root;
+use linux::procfs::Procfs;
+use linux::pty::Terminal;
+use linux::{credentials, fd, namespace, process, signal};
+
+use super::console;
+use super::execute::{self, Streams};
+use super::init::Wanted;
+use crate::channel::Channel;
+use crate::plan::{Confinement, Program};
+use crate::{Error, Result, error::Step};
+
+pub(crate) struct Join<'a> {
+    /// The container's first process, whose namespaces are joined.
+    pub(crate) target: BorrowedFd<'a>,
+    /// Those that differ from ours, but for PID, in which we are already.
+    pub(crate) namespaces: u64,
+    pub(crate) program: &'a Program,
+    pub(crate) confinement: &'a Confinement,
+    pub(crate) streams: Wanted,
+    pub(crate) preserved: Vec<OwnedFd>,
+    pub(crate) doors: &'a Doors,
+    pub(crate) die_with_parent: bool,
+    /// The runtime has something to do between our report and the execution.
+    pub(crate) waits: bool,
+}
+
+pub(crate) fn run(join: Join<'_>, channel: Channel) -> ! {
+    if let Err(error) = go(join, &channel) {
+        channel.failed(&error);
+    }
+    process::exit_now(1)
+}
+
+fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
+    prepare(&join, channel)?;
+    let program = join.program;
+    if join.namespaces != 0 {
+        namespace::enter(join.target, join.namespaces)
+            .step(|| "unable to join the container's namespaces")?;
+    }
+    if join.namespaces & namespace::USER != 0 {
+        credentials::set_group(0).step(|| "user namespace root")?;
+        credentials::set_user(0).step(|| "user namespace root")?;
+    }
+    process::new_session().step(|| "session")?;
+    if let Some(cpus) = &program.last_cpus {
+        process::set_affinity(cpus).step(|| "execCPUAffinity.final")?;
+    }
+    let root = Root::open(Path::new("/")).step(|| "container root")?;
+    let streams = match join.streams {
+        Wanted::Descriptors(fds) => Streams::Descriptors(fds),
+        Wanted::Terminal(size) => Streams::Terminal(console::open(&root, size)?),
+    };
+    let home = execute::home(&root, program);
+    drop(root);
+    execute::set_streams(&streams, &join.preserved, program.identity.user)?;
+    let terminal = match streams {
+        Streams::Terminal(Terminal { master, slave: _ }) => Some(master),
+        Streams::Descriptors(_) => None,
+    };
+    let procfs = || Procfs::new().step(|| "procfs of our own");
+    let mut listener = execute::assume(program, join.confinement, &procfs)?;
+    if join.die_with_parent {
+        process::set_death_signal(signal::SIGKILL).step(|| "death signal")?;
+    }
+    let asks = join.confinement.seccomp_listener.is_some();
+    if program.identity.no_new_privileges && asks {
+        listener = execute::load_filter(join.confinement)?;
+    }
+    let path = execute::find(program)?;
+    let passed: Vec<BorrowedFd<'_>> = terminal.iter().chain(&listener).map(AsFd::as_fd).collect();
+    channel.ready(&passed)?;
+    if join.waits && !channel.wait_for_go()? {
+        process::exit_now(1);
+    }
+    if program.identity.no_new_privileges && !asks {
+        execute::load_filter(join.confinement)?;
+    }
+    Err::<(), Error>(execute::execute(&path, program, home))
+}
+
+fn prepare(join: &Join<'_>, channel: &Channel) -> Result<()> {
+    process::set_dumpable(false).step(|| "set dumpable")?;
+    signal::reset_all().step(|| "signals")?;
+    process::set_umask(0o022);
+    let mut keep: Vec<BorrowedFd<'_>> = vec![channel.as_fd(), join.target];
+    keep.extend(join.preserved.iter().map(AsFd::as_fd));
+    keep.extend(join.doors.descriptors());
+    if let Wanted::Descriptors(fds) = &join.streams {
+        keep.extend(fds.iter().map(AsFd::as_fd));
+    }
+    fd::close_all_except(&keep).step(|| "descriptors")?;
+    if let Some(cpus) = &join.program.first_cpus {
+        process::set_affinity(cpus).step(|| "execCPUAffinity.initial")?;
+    }
+    join.doors.enter_legacy().step(|| "unable to join cgroup")
+}

@@ -1,0 +1,274 @@
+//! One mount of the configuration, performed.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::cgroup::Layout;
+use linux::mount::{self, Attributes, NewFs};
+use linux::path::{self, Root};
+use linux::{Errno, namespace};
+
+use super::copy_up;
+use super::rootfs::{Tree, place};
+use crate::options::Options;
+use crate::plan::{Mount, MountKind, Plan};
+use crate::{Error, Result, error::Step};
+
+const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+
+/// Files in procfs that hold nothing of power and that tools replace by their own view.
+const HARMLESS_IN_PROC: &[&str] = &[
+    "proc/cpuinfo",
+    "proc/diskstats",
+    "proc/loadavg",
+    "proc/meminfo",
+    "proc/net/dev",
+    "proc/slabinfo",
+    "proc/stat",
+    "proc/swaps",
+    "proc/sys/crypto/fips_enabled",
+    "proc/sys/kernel/ns_last_pid",
+    "proc/uptime",
+];
+
+/// How errors about a mount begin.
+pub(crate) fn describe(mount: &Mount) -> String {
+    let source = match &mount.kind {
+        _ if !mount.source.as_os_str().is_empty() => mount.source.display().to_string(),
+        MountKind::FileSystem(kind) => kind.clone(),
+        _ => String::new(),
+    };
+    format!("error mounting {source:?} to rootfs at {:?}", mount.destination.display().to_string())
+}
+
+/// A detached copy of a bind's source with its attributes set.
+pub(crate) fn clone_source(
+    mount: &Mount,
+    directory: Option<BorrowedFd<'_>>,
+    source: &Path,
+    recursive: bool,
+) -> Result<OwnedFd> {
+    let tree = mount::clone_tree(directory, source, recursive).step(|| "bind source")?;
+    if let Some((users, groups)) = &mount.id_maps {
+        let maps = namespace::user_with_maps(users, groups).step(|| "id-mapped mount")?;
+        let attributes = Attributes { idmap: Some(maps.as_fd()), ..Attributes::default() };
+        let whole = mount.options.id_mapped == Some(true);
+        mount::set_attributes(&tree, &attributes, whole).step(|| "id-mapped mount")?;
+    }
+    apply(&tree, &mount.options)?;
+    Ok(tree)
+}
+
+/// Attributes and propagation of an existing mount.
+fn apply(tree: impl AsFd, options: &Options) -> Result<()> {
+    let changes =
+        [(options.set, options.clear, false), (options.recursive_set, options.recursive_clear, true)];
+    for (set, clear, recursive) in changes {
+        if set | clear == 0 {
+            continue;
+        }
+        // The access-time modes are one field to the kernel: touching any means clearing all.
+        let clear = if (set | clear) & mount::ATIME == 0 { clear } else { clear | mount::ATIME };
+        let attributes = Attributes { set, clear, ..Attributes::default() };
+        mount::set_attributes(&tree, &attributes, recursive).step(|| "mount attributes")?;
+    }
+    for (propagation, recursive) in &options.propagation {
+        let attributes = Attributes { propagation: Some(*propagation), ..Attributes::default() };
+        mount::set_attributes(&tree, &attributes, *recursive).step(|| "mount propagation")?;
+    }
+    Ok(())
+}
+
+pub(crate) fn perform(
+    tree: &Tree,
+    plan: &Plan,
+    mount: &Mount,
+    source: Option<OwnedFd>,
+    rootfs: Option<&Path>,
+) -> Result<()> {
+    let root = &tree.root;
+    match &mount.kind {
+        MountKind::Bind { recursive } => {
+            let source = match source {
+                Some(source) => source,
+                None => clone_inside(root, mount, rootfs, *recursive)?,
+            };
+            let directory = path::kind(&source).step(|| "bind source")? == path::Kind::Directory;
+            let target = place(root, &mount.destination, directory)?;
+            guard_proc(&target, &source, &mount.destination)?;
+            mount::attach(&source, &target).step(|| "bind")
+        }
+        MountKind::Remount => {
+            let target = root.resolve(&mount.destination).step(|| "remount")?;
+            apply(&target, &mount.options)
+        }
+        MountKind::Cgroup => cgroups(root, plan, mount),
+        MountKind::FileSystem(kind) => file_system(root, mount, kind),
+    }
+}
+
+/// A source that lies in the container's own directory, with what is mounted there by now.
+fn clone_inside(root: &Root, mount: &Mount, rootfs: Option<&Path>, recursive: bool) -> Result<OwnedFd> {
+    let inner = match rootfs {
+        Some(rootfs) => mount.source.strip_prefix(rootfs).unwrap_or(&mount.source),
+        None => &mount.source,
+    };
+    let source = root.resolve(inner).step(|| "bind source")?;
+    let tree = mount::clone_handle(&source, recursive).step(|| "bind source")?;
+    apply(&tree, &mount.options)?;
+    Ok(tree)
+}
+
+/// Nothing may be put over procfs that could pass for it: labels and limits are written there.
+fn guard_proc(target: &OwnedFd, source: &OwnedFd, destination: &Path) -> Result<()> {
+    let magic = |handle: &OwnedFd| linux::disk::magic(handle).step(|| "mount target");
+    if magic(target)? != PROC_SUPER_MAGIC {
+        return Ok(());
+    }
+    let clean = crate::plan::clean(destination);
+    let whole = clean == Path::new("proc") && magic(source)? == PROC_SUPER_MAGIC;
+    if whole || HARMLESS_IN_PROC.iter().any(|known| clean == Path::new(known)) {
+        return Ok(());
+    }
+    Err(Error::invalid(format_args!(
+        "{:?} cannot be mounted because it is inside /proc",
+        destination.display()
+    )))
+}
+
+fn file_system(root: &Root, mount: &Mount, kind: &str) -> Result<()> {
+    let target = match kind {
+        // An image that has a link there would have us mount, and later write, somewhere else.
+        "proc" | "sysfs" => {
+            if let Err(error) = root.resolve_without_links(&mount.destination)
+                && !error.is(Errno::NOENT)
+            {
+                return Err(error).step(|| format!("{kind} must be mounted on an ordinary directory"));
+            }
+            place(root, &mount.destination, true)?
+        }
+        _ => place(root, &mount.destination, true)?,
+    };
+    let fs = NewFs::open(kind).step(|| "file system")?;
+    if !mount.source.as_os_str().is_empty() {
+        fs.option("source", &mount.source).step(|| "file system")?;
+    }
+    for flag in &mount.options.super_flags {
+        fs.flag(flag).step(|| "file system")?;
+    }
+    if mount.options.is_read_only() && mount.source.is_absolute() {
+        // A device must not be written to, not even by the file system itself.
+        fs.flag("ro").step(|| "file system")?;
+    }
+    for option in &mount.options.data {
+        match option.split_once('=') {
+            Some((key, value)) => fs.option(key, value),
+            None => fs.flag(option),
+        }
+        .step(|| "file system")?;
+    }
+    if kind == "tmpfs" && !mount.options.data.iter().any(|option| option.starts_with("mode=")) {
+        let mode = linux::entry::metadata_of(&target).step(|| "mount target")?.mode;
+        fs.option("mode", format!("{mode:o}")).step(|| "file system")?;
+    }
+    attach_new(mount, fs, &target, kind)
+}
+
+fn attach_new(mount: &Mount, fs: NewFs, target: &OwnedFd, kind: &str) -> Result<()> {
+    let copies = mount.options.copy_up && kind == "tmpfs";
+    // While something is copied in, it cannot be read-only yet.
+    let attributes = mount.options.fresh() & if copies { !mount::RDONLY } else { u64::MAX };
+    let made = fs.mount(attributes).step(|| "file system")?;
+    if copies {
+        copy_up::copy(target.as_fd(), made.as_fd()).step(|| "tmpcopyup")?;
+        if mount.options.is_read_only() {
+            let attributes = Attributes { set: mount::RDONLY, ..Attributes::default() };
+            mount::set_attributes(&made, &attributes, false).step(|| "mount attributes")?;
+        }
+    }
+    for (propagation, recursive) in &mount.options.propagation {
+        let attributes = Attributes { propagation: Some(*propagation), ..Attributes::default() };
+        mount::set_attributes(&made, &attributes, *recursive).step(|| "mount propagation")?;
+    }
+    mount::attach(&made, target).step(|| "file system")
+}
+
+/// The container's view of control groups: of its own only, where it has a cgroup namespace.
+fn cgroups(root: &Root, plan: &Plan, mount: &Mount) -> Result<()> {
+    let layout = Layout::detect().step(|| "cgroup mounts")?;
+    let target = place(root, &mount.destination, true)?;
+    if layout.is_unified() {
+        return unified(&layout, mount, &target);
+    }
+    let base = mount::new_fs("tmpfs", Some("cgroup"), &["mode=755"], mount.options.fresh() & !mount::RDONLY)
+        .step(|| "cgroup directory")?;
+    // It must be attached to take mounts itself.
+    mount::attach(&base, &target).step(|| "cgroup directory")?;
+    let inner = Root::from_directory(base);
+    let private = plan.namespaces.is_new(namespace::CGROUP);
+    for tree in &layout.legacy {
+        let Some(name) = tree.mounted.file_name() else { continue };
+        let place = inner.make_dirs(Path::new(name), 0o755).step(|| "cgroup directory")?;
+        let mounted = if private {
+            legacy_view(tree, mount)?
+        } else {
+            let clone = mount::clone_tree(None, &legacy_directory(tree)?, false).step(|| "cgroup v1")?;
+            apply(&clone, &mount.options)?;
+            clone
+        };
+        mount::attach(&mounted, &place).step(|| "cgroup v1")?;
+        link_controllers(&inner, tree, name)?;
+    }
+    if mount.options.is_read_only() {
+        let attributes = Attributes { set: mount::RDONLY, ..Attributes::default() };
+        mount::set_attributes(&inner, &attributes, false).step(|| "cgroup directory")?;
+    }
+    Ok(())
+}
+
+/// The tree as the cgroup namespace sees it.
+fn legacy_view(tree: &linux::cgroup::Tree, mount: &Mount) -> Result<OwnedFd> {
+    let fs = NewFs::open("cgroup").step(|| "cgroup v1")?;
+    fs.option("source", "cgroup").step(|| "cgroup v1")?;
+    for controller in &tree.controllers {
+        match controller.split_once('=') {
+            Some((key, name)) => fs.flag("none").and_then(|()| fs.option(key, name)),
+            None => fs.flag(controller),
+        }
+        .step(|| "cgroup v1")?;
+    }
+    fs.mount(mount.options.fresh()).step(|| "cgroup v1")
+}
+
+/// Programs look for `cpu` where the tree is called `cpu,cpuacct`.
+fn link_controllers(inner: &Root, tree: &linux::cgroup::Tree, name: &std::ffi::OsStr) -> Result<()> {
+    if tree.controllers.len() < 2 {
+        return Ok(());
+    }
+    for controller in tree.controllers.iter().filter(|controller| name != controller.as_str()) {
+        match linux::entry::make_symlink(inner, controller.as_ref(), name) {
+            Err(error) if !error.is(Errno::EXIST) => return Err(error).step(|| "cgroup directory"),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn legacy_directory(tree: &linux::cgroup::Tree) -> Result<PathBuf> {
+    let own = linux::cgroup::own_path(tree.controllers.first().map(String::as_str)).step(|| "own cgroup")?;
+    Ok(tree.mounted.join(own.strip_prefix("/").unwrap_or(&own)))
+}
+
+fn unified(layout: &Layout, mount: &Mount, target: &OwnedFd) -> Result<()> {
+    let made = match mount::new_fs("cgroup2", Some("cgroup"), &[], mount.options.fresh()) {
+        // Not allowed in this user namespace: show the host's, which is as far as our rights go.
+        Err(error) if error.is(Errno::PERM) || error.is(Errno::BUSY) => {
+            let host = layout.unified.as_deref().unwrap_or(Path::new("/sys/fs/cgroup"));
+            let clone = mount::clone_tree(None, host, true).step(|| "cgroup v2")?;
+            apply(&clone, &mount.options)?;
+            clone
+        }
+        other => other.step(|| "cgroup v2")?,
+    };
+    mount::attach(&made, target).step(|| "cgroup v2")
+}

@@ -1,0 +1,176 @@
+//! The container's tree: put together on a root mount, then made the root.
+//!
+//! ```text
+//!   own mount namespace, events from the host come in and none go out
+//!     └ root mount, attached on top of "/"      host paths still resolve below it
+//!         └ mounts in their order, devices, links, console
+//!             └ (hooks) read-only and masked paths, the root itself read-only
+//!   pivot_root: the root mount becomes "/", the host's tree goes
+//! ```
+//!
+//! The root mount comes as a descriptor (an overlay that was never attached) or as a directory. Sources of bind
+//! mounts are cloned before it is attached, so that a bind of the host's "/" does not hold the container again.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::mount::{self, Attributes, Propagation};
+use linux::path::Root;
+
+use super::{devices, masks, mounts};
+use crate::plan::{MountKind, Plan};
+use crate::{Error, Result, error::Step};
+
+/// Where the root mount comes from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    Directory(PathBuf),
+    Mount(OwnedFd),
+}
+
+impl Source {
+    pub(crate) fn descriptor(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Source::Directory(_) => None,
+            Source::Mount(mount) => Some(mount.as_fd()),
+        }
+    }
+}
+
+/// Bind sources by the mount's place in the list. With a user namespace the runtime clones them with its own
+/// rights; otherwise the container's side does.
+pub(crate) type Sources = Vec<Option<OwnedFd>>;
+
+pub(crate) fn clone_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<Sources> {
+    plan.mounts
+        .iter()
+        .map(|mount| match mount.kind {
+            // Seen only when earlier mounts are in place.
+            MountKind::Bind { .. } if rootfs.is_some_and(|root| mount.source.starts_with(root)) => Ok(None),
+            MountKind::Bind { recursive } => mounts::clone_source(mount, None, &mount.source, recursive)
+                .step(|| mounts::describe(mount))
+                .map(Some),
+            _ => Ok(None),
+        })
+        .collect()
+}
+
+/// The tree under construction.
+pub(crate) struct Tree {
+    pub(crate) root: Root,
+    /// A handle on the host's `/dev/null`.
+    null: OwnedFd,
+}
+
+impl Tree {
+    /// Attaches the root mount in this mount namespace.
+    pub(crate) fn attach(plan: &Plan, source: Source, sources: &mut Option<Sources>) -> Result<Tree> {
+        isolate(plan)?;
+        let directory = match &source {
+            Source::Directory(path) => Some(path.clone()),
+            Source::Mount(_) => None,
+        };
+        if sources.is_none() {
+            *sources = Some(clone_sources(plan, directory.as_deref())?);
+        }
+        let host = Root::open(Path::new("/")).step(|| "host's root")?;
+        let null = host.resolve(Path::new("/dev/null")).step(|| "host's /dev/null")?;
+        let root = match source {
+            Source::Mount(mount) => mount,
+            Source::Directory(path) => {
+                let tree = mount::clone_tree(None, &path, true).step(|| format!("rootfs {path:?}"))?;
+                let private = Attributes { propagation: Some(Propagation::Private), ..Attributes::default() };
+                mount::set_attributes(&tree, &private, true).step(|| "rootfs")?;
+                tree
+            }
+        };
+        mount::attach_at(&root, Path::new("/")).step(|| "error preparing rootfs")?;
+        Ok(Tree { root: Root::from_directory(root), null })
+    }
+
+    /// Mounts, devices and links, all before the host's tree is out of sight.
+    pub(crate) fn furnish(&self, plan: &Plan, sources: Sources, rootfs: Option<&Path>) -> Result<()> {
+        for (mount, source) in plan.mounts.iter().zip(sources) {
+            mounts::perform(self, plan, mount, source, rootfs).step(|| mounts::describe(mount))?;
+        }
+        if plan.fills_dev {
+            devices::fill(&self.root, plan)?;
+        }
+        Ok(())
+    }
+
+    /// A working directory that does not exist is made.
+    pub(crate) fn make_directory(&self, path: &Path) -> Result<()> {
+        match self.root.make_dirs(path, 0o755) {
+            // A file in its place, or a tree that cannot be written: entering it will say so.
+            Err(error)
+                if [linux::Errno::NOTDIR, linux::Errno::EXIST, linux::Errno::ROFS]
+                    .contains(&error.errno()) =>
+            {
+                Ok(())
+            }
+            other => other.map(drop).step(|| format!("working directory {path:?}")),
+        }
+    }
+
+    /// From here on the tree is all there is.
+    pub(crate) fn enter(&self, pivot: bool) -> Result<()> {
+        if pivot {
+            return mount::pivot_root(&self.root).step(|| "error jailing process inside rootfs");
+        }
+        mount::enter_root(&self.root).step(|| "error jailing process inside rootfs")
+    }
+
+    /// What must hold for the container and was in the way until now.
+    pub(crate) fn protect(&self, plan: &Plan) -> Result<()> {
+        masks::make_read_only(&self.root, &plan.read_only)?;
+        masks::mask(&self.root, &plan.masked, self.null.as_fd())?;
+        if plan.root_read_only {
+            let read_only = Attributes { set: mount::RDONLY, ..Attributes::default() };
+            mount::set_attributes(&self.root, &read_only, false)
+                .step(|| "error setting rootfs as readonly")?;
+        }
+        Ok(())
+    }
+
+    /// Only a root that is in its place may be shared.
+    pub(crate) fn propagate(&self, plan: &Plan) -> Result<()> {
+        if let Some((propagation, recursive)) =
+            plan.root_propagation.filter(|(p, _)| *p != Propagation::Private)
+        {
+            let attributes = Attributes { propagation: Some(propagation), ..Attributes::default() };
+            mount::set_attributes(&self.root, &attributes, recursive)
+                .step(|| "error setting root propagation")?;
+        }
+        Ok(())
+    }
+}
+
+/// Events of the host's mounts come in (or do not, by configuration), ours never go out.
+fn isolate(plan: &Plan) -> Result<()> {
+    let (propagation, recursive) = plan.root_propagation.unwrap_or((Propagation::Slave, true));
+    let root = Path::new("/");
+    // An unbindable host tree could not be bound from: that applies to the container's root at the end.
+    let first = if propagation == Propagation::Unbindable { Propagation::Private } else { propagation };
+    if first != Propagation::Shared {
+        mount::set_propagation(root, first, recursive || first == Propagation::Slave)
+            .step(|| "root propagation")?;
+    }
+    // The root mount is put on top of this one, which must not tell anybody.
+    mount::set_propagation(root, Propagation::Private, false).step(|| "root propagation")
+}
+
+/// The place of a mount: made if it is missing, of the kind that the source needs.
+pub(crate) fn place(root: &Root, destination: &Path, directory: bool) -> Result<OwnedFd> {
+    let made =
+        if directory { root.make_dirs(destination, 0o755) } else { root.make_file(destination, 0o755) };
+    made.step(|| format!("create mountpoint for {} mount", destination.display()))
+}
+
+/// The parent directory of a path, made if missing, and the last name.
+pub(crate) fn parent<'p>(root: &Root, path: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
+    let name = path.file_name().ok_or_else(|| Error::invalid(format_args!("{path:?} names no file")))?;
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    Ok((root.make_dirs(parent, 0o755).step(|| format!("directory of {path:?}"))?, name))
+}

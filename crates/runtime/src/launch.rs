@@ -1,0 +1,382 @@
+//! The start of a container, as the runtime sees it.
+//!
+//! ```text
+//!   plan (pure) ─▶ cgroup and limits ─▶ clone ─▶ id maps ─▶ hooks ─▶ resource limits ─▶ Created
+//! ```
+//!
+//! What was made is undone when a later step fails: the process is killed and reaped, the cgroup removed.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::cgroup::{Cgroup, Doors};
+use linux::process::{self, Clone, Cloned, Pid};
+use linux::{Errno, namespace, procfs, signal};
+use oci::runtime::{Spec, State, Status};
+
+use crate::channel::{Channel, Report};
+use crate::container::Container;
+use crate::inside::init::{self, Gate, Init, Wanted};
+use crate::inside::rootfs::{self, Source};
+use crate::plan::{Listener, Plan, Program};
+use crate::{CgroupDriver, Error, Kind, Result, Size, error::Step, hooks, place};
+
+/// A container to make.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    pub id: &'a str,
+    pub spec: &'a Spec,
+    /// Paths of the configuration that are relative start here; hooks are told of it.
+    pub bundle: &'a Path,
+    pub rootfs: Rootfs,
+    pub stdio: Stdio,
+    /// Instead of the network namespace that the configuration names.
+    pub netns: Option<BorrowedFd<'a>>,
+    pub cgroup_driver: CgroupDriver,
+    /// The first process is killed when the calling thread dies.
+    pub die_with_parent: bool,
+    pub start: Start<'a>,
+    /// Passed to the program as descriptors from 3 up.
+    pub preserved: Vec<OwnedFd>,
+    /// Without, the container's root is entered by chroot: only where pivot_root is impossible.
+    pub pivot: bool,
+    /// A session keyring of its own.
+    pub keyring: bool,
+}
+
+impl<'a> Launch<'a> {
+    pub fn new(id: &'a str, spec: &'a Spec, bundle: &'a Path, rootfs: Rootfs, stdio: Stdio) -> Launch<'a> {
+        Launch {
+            id,
+            spec,
+            bundle,
+            rootfs,
+            stdio,
+            netns: None,
+            cgroup_driver: CgroupDriver::default(),
+            die_with_parent: false,
+            start: Start::ByHandle,
+            preserved: Vec::new(),
+            pivot: true,
+            keyring: true,
+        }
+    }
+}
+
+/// Where `/` comes from.
+#[derive(Debug)]
+pub enum Rootfs {
+    Directory(PathBuf),
+    /// A detached mount, which is attached in the container's mount namespace alone.
+    Mount(OwnedFd),
+}
+
+#[derive(Debug)]
+pub enum Stdio {
+    /// A terminal of the container's own; its master is handed out.
+    Terminal {
+        size: Option<Size>,
+    },
+    Descriptors {
+        stdin: OwnedFd,
+        stdout: OwnedFd,
+        stderr: OwnedFd,
+    },
+}
+
+impl Stdio {
+    pub(crate) fn wanted(self) -> Wanted {
+        match self {
+            Stdio::Terminal { size } => Wanted::Terminal(size),
+            Stdio::Descriptors { stdin, stdout, stderr } => Wanted::Descriptors([stdin, stdout, stderr]),
+        }
+    }
+}
+
+/// How the word to start reaches the waiting process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start<'a> {
+    /// By [`Created::start`]. If the caller dies before, so does the process.
+    ByHandle,
+    /// By whoever calls [`Container::start_at`] with this path. The process waits for as long as it takes.
+    BySocket(&'a Path),
+}
+
+/// A container whose program has not been executed yet.
+#[derive(Debug)]
+pub struct Created {
+    container: Container,
+    channel: Channel,
+    terminal: Option<OwnedFd>,
+}
+
+impl Created {
+    pub fn pid(&self) -> Pid {
+        self.container.pid()
+    }
+
+    pub fn pidfd(&self) -> BorrowedFd<'_> {
+        self.container.pidfd()
+    }
+
+    /// The terminal's master.
+    pub fn terminal(&self) -> Option<BorrowedFd<'_>> {
+        self.terminal.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The terminal's master, to keep.
+    pub fn take_terminal(&mut self) -> Option<OwnedFd> {
+        self.terminal.take()
+    }
+
+    pub fn container(&self) -> &Container {
+        &self.container
+    }
+
+    /// Executes the program. On failure the process is reaped, and the cgroup is left to
+    /// [`Container::delete`] of a record, or removed here when this was the only handle.
+    pub fn start(self) -> Result<Container> {
+        let Created { container, channel, .. } = self;
+        match start_over(&channel) {
+            Ok(()) => {
+                container.run_poststart()?;
+                Ok(container)
+            }
+            Err(error) => {
+                abort(container.pid(), container.pidfd(), container.cgroup());
+                Err(error)
+            }
+        }
+    }
+
+    /// For a start by socket: the handle, the process goes on waiting.
+    pub fn leave_waiting(self) -> Container {
+        self.container
+    }
+
+    /// Gives up: kills and reaps the process, removes the cgroup.
+    pub fn abandon(self) {
+        abort(self.container.pid(), self.container.pidfd(), self.container.cgroup());
+    }
+}
+
+/// Says start, and waits until the program runs.
+pub(crate) fn start_over(channel: &Channel) -> Result<()> {
+    channel.go()?;
+    match channel.report()? {
+        Report::Closed => Ok(()),
+        Report::Failed(error) => Err(error),
+        Report::Prepared | Report::Ready(_) => Err(Error::other("channel: unexpected message at the start")),
+    }
+}
+
+/// Makes everything but the execution of the program.
+pub fn create(launch: Launch<'_>) -> Result<Created> {
+    let prefix = |error: Error| error.prefixed_if_own("unable to start container process");
+    let plan = Plan::new(launch.spec, launch.netns)?;
+    let process =
+        launch.spec.process.as_ref().ok_or_else(|| Error::invalid("process property must not be empty"))?;
+    let mut program = Program::new(process)?;
+    program.terminal_given = matches!(launch.stdio, Stdio::Terminal { .. });
+    let cgroup = place::create(launch.spec, launch.id, launch.cgroup_driver).map_err(prefix)?;
+    match create_in(launch, plan, &program, &cgroup) {
+        Ok(created) => Ok(created),
+        Err(error) => {
+            // The first failure is the one to tell.
+            let _leftover = cgroup.remove();
+            Err(prefix(error))
+        }
+    }
+}
+
+fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, cgroup: &Cgroup) -> Result<Created> {
+    let doors = cgroup.doors().step(|| "unable to apply cgroup configuration")?;
+    let (id, bundle) = (launch.id.to_owned(), launch.bundle.to_owned());
+    let (ours, theirs) = Channel::pair()?;
+    let init = prepare(launch, &plan, program, &doors)?;
+    let (pid, pidfd) = match clone(&plan, &doors)? {
+        Cloned::Copy => {
+            drop(ours);
+            init::run(init, theirs)
+        }
+        Cloned::Caller { pid, pidfd } => (pid, pidfd),
+    };
+    drop((init, theirs));
+    let guided = guide(&id, &bundle, &plan, program, &ours, pid);
+    let made = guided.and_then(|terminal| {
+        let own = linux::fd::duplicate(&pidfd).step(|| "pidfd")?;
+        Ok((terminal, Container::new(id, bundle, pid, own, cgroup, plan)?))
+    });
+    match made {
+        Ok((terminal, container)) => Ok(Created { container, channel: ours, terminal }),
+        Err(error) => {
+            abort(pid, pidfd.as_fd(), cgroup);
+            Err(error)
+        }
+    }
+}
+
+fn prepare<'a>(
+    launch: Launch<'a>,
+    plan: &'a Plan,
+    program: &'a Program,
+    doors: &'a Doors,
+) -> Result<Init<'a>> {
+    let source = match launch.rootfs {
+        Rootfs::Directory(path) => {
+            let whole = launch.bundle.join(path);
+            Source::Directory(std::fs::canonicalize(&whole).step(|| format!("rootfs {whole:?}"))?)
+        }
+        Rootfs::Mount(mount) => Source::Mount(mount),
+    };
+    let sources = match &source {
+        // Its own rights would not reach everywhere.
+        _ if !plan.namespaces.has_user() => None,
+        Source::Directory(path) => Some(rootfs::clone_sources(plan, Some(path))?),
+        Source::Mount(_) => Some(rootfs::clone_sources(plan, None)?),
+    };
+    let gate = match launch.start {
+        Start::ByHandle => Gate::Channel,
+        Start::BySocket(path) => Gate::Listener(linux::socket::listen_packets(path).step(|| "start socket")?),
+    };
+    Ok(Init {
+        id: launch.id,
+        bundle: launch.bundle,
+        plan,
+        program,
+        source,
+        sources,
+        streams: launch.stdio.wanted(),
+        preserved: launch.preserved,
+        doors,
+        gate,
+        pivot: launch.pivot,
+        new_keyring: launch.keyring,
+        die_with_parent: launch.die_with_parent,
+    })
+}
+
+fn clone(plan: &Plan, doors: &Doors) -> Result<Cloned> {
+    let namespaces = &plan.namespaces;
+    // These two only after the process has reached its cgroup, and with offsets set.
+    let late = namespace::CGROUP | namespace::TIME;
+    let join_user = || match &namespaces.joined_user {
+        Some(user) => namespace::enter(user, namespace::USER),
+        None => Ok(()),
+    };
+    let request = Clone {
+        namespaces: namespaces.new & !late,
+        cgroup: doors.birthplace(),
+        pid_namespace: namespaces.joined_pid.as_ref().map(AsFd::as_fd),
+        before: namespaces.joined_user.is_some().then_some(&join_user),
+    };
+    request.start().step(|| "unable to clone")
+}
+
+/// Brings the process to its gate. Returns the terminal's master if it has one.
+fn guide(
+    id: &str,
+    bundle: &Path,
+    plan: &Plan,
+    program: &Program,
+    channel: &Channel,
+    pid: Pid,
+) -> Result<Option<OwnedFd>> {
+    if let Some(score) = program.oom_score {
+        set_oom_score(pid, score)?;
+    }
+    if plan.namespaces.is_new(namespace::USER) {
+        namespace::set_id_maps(pid, &plan.namespaces.users, &plan.namespaces.groups)
+            .step(|| "id mappings")?;
+        channel.go()?;
+    }
+    let state = State {
+        oci_version: oci::runtime::VERSION.to_owned(),
+        id: id.to_owned(),
+        status: Status::Creating,
+        pid: Some(pid),
+        bundle: bundle.to_owned(),
+        annotations: plan.annotations.clone(),
+    };
+    loop {
+        match channel.report()? {
+            Report::Prepared => {
+                hooks::run("prestart", &plan.hooks.prestart, &state)?;
+                hooks::run("createRuntime", &plan.hooks.create_runtime, &state)?;
+                channel.go()?;
+            }
+            Report::Ready(descriptors) => {
+                return settle(program, plan.confinement.seccomp_listener.as_ref(), descriptors, pid, &state);
+            }
+            Report::Failed(error) => return Err(error),
+            Report::Closed => {
+                return Err(Error::other("the container's first process died before it was ready"));
+            }
+        }
+    }
+}
+
+/// What needs our rights and must come late: limits that would hinder the set-up, and handing the listener on.
+pub(crate) fn settle(
+    program: &Program,
+    listener: Option<&Listener>,
+    descriptors: Vec<OwnedFd>,
+    pid: Pid,
+    state: &State,
+) -> Result<Option<OwnedFd>> {
+    for (resource, limit) in &program.limits {
+        process::set_limit_of(pid, *resource, *limit).step(|| "error setting rlimits for ready process")?;
+    }
+    let mut descriptors = descriptors.into_iter();
+    let terminal = if program.terminal_given { descriptors.next() } else { None };
+    if let (Some(listener), Some(descriptor)) = (listener, descriptors.next()) {
+        hand_over(listener, &descriptor, state).step(|| "seccomp listener")?;
+    }
+    Ok(terminal)
+}
+
+/// The container process state of the specification, with the listener.
+fn hand_over(listener: &Listener, descriptor: &OwnedFd, state: &State) -> Result<()> {
+    let message = serde_json::json!({
+        "ociVersion": oci::runtime::VERSION,
+        "fds": ["seccompFd"],
+        "pid": state.pid,
+        "metadata": listener.metadata,
+        "state": state,
+    });
+    let socket =
+        std::os::unix::net::UnixStream::connect(&listener.path).step(|| format!("{:?}", listener.path))?;
+    linux::fd::send_all(&socket, message.to_string().as_bytes(), &[descriptor.as_fd()]).step(|| "send")
+}
+
+pub(crate) fn set_oom_score(pid: Pid, score: i32) -> Result<()> {
+    let path = format!("{pid}/oom_score_adj");
+    let procfs = procfs::Procfs::host().step(|| "oom_score_adj")?;
+    let written = procfs.write(&path, &score.to_string());
+    if let Err(error) = &written
+        && (error.is(Errno::ACCESS) || error.is(Errno::PERM))
+        && procfs.read(&path).is_ok_and(|now| now.trim() == score.to_string())
+    {
+        return Ok(());
+    }
+    written.step(|| "oom_score_adj")
+}
+
+/// Nothing of a failed start is left: the process is killed and reaped, the cgroup emptied and removed.
+fn abort(pid: Pid, pidfd: BorrowedFd<'_>, cgroup: &Cgroup) {
+    // Each step is tried whatever became of the one before; the failure that led here is the one that is told.
+    let _dead_already = process::send_signal(pidfd, signal::SIGKILL);
+    let _reaped_elsewhere = process::wait(pid);
+    let _empty_already = cgroup.kill();
+    let _leftover = cgroup.remove();
+}
+
+impl Error {
+    /// Errors of the configuration and of the program's name speak for themselves.
+    fn prefixed_if_own(self, step: &str) -> Error {
+        match self.kind() {
+            Kind::Invalid | Kind::NoContainer | Kind::WrongState => self,
+            _ => self.at_start(step),
+        }
+    }
+}

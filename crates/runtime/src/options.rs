@@ -1,0 +1,179 @@
+//! Mount options as text, parsed into what the mount calls take.
+//!
+//! The words are those of mount(8) plus the recursive ones (`rro`, …) and `tmpcopyup` of the runtime
+//! specification. Later words override earlier ones. Words that nobody knows belong to the file system.
+
+use linux::mount::{
+    ATIME, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, Propagation, RDONLY, RELATIME,
+    STRICTATIME,
+};
+
+/// One mount's options.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Options {
+    /// `Some(true)` brings along what is mounted below the source.
+    pub(crate) bind: Option<bool>,
+    pub(crate) remount: bool,
+    pub(crate) set: u64,
+    pub(crate) clear: u64,
+    pub(crate) recursive_set: u64,
+    pub(crate) recursive_clear: u64,
+    /// In order; the flag says whether with all below.
+    pub(crate) propagation: Vec<(Propagation, bool)>,
+    /// What was on the place before is copied into the new tmpfs.
+    pub(crate) copy_up: bool,
+    /// `Some(true)` for the whole tree.
+    pub(crate) id_mapped: Option<bool>,
+    /// For the file system: `key=value` or `key`.
+    pub(crate) data: Vec<String>,
+    /// Of the file system rather than of one mount of it.
+    pub(crate) super_flags: Vec<&'static str>,
+}
+
+/// Every word, for `features`.
+#[rustfmt::skip]
+pub(crate) const WORDS: &[&str] = &[
+    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "lazytime", "loud", "mand",
+    "noatime", "nodev", "nodiratime", "noexec", "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid",
+    "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap",
+    "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
+    "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid", "rsymfollow",
+    "runbindable", "rw", "shared", "silent", "slave", "strictatime", "suid", "symfollow", "sync", "tmpcopyup",
+    "unbindable",
+];
+
+impl Options {
+    pub(crate) fn parse<S: AsRef<str>>(words: &[S]) -> Options {
+        let mut options = Options::default();
+        for word in words {
+            options.take(word.as_ref());
+        }
+        options
+    }
+
+    fn take(&mut self, word: &str) {
+        if self.take_attribute(word) || self.take_propagation(word) {
+            return;
+        }
+        match word {
+            "" | "defaults" | "loud" | "silent" | "iversion" | "noiversion" => {}
+            "bind" => self.bind = Some(self.bind.unwrap_or(false)),
+            "rbind" => self.bind = Some(true),
+            "remount" => self.remount = true,
+            "tmpcopyup" => self.copy_up = true,
+            "idmap" => self.id_mapped = Some(false),
+            "ridmap" => self.id_mapped = Some(true),
+            "sync" => self.super_flags.push("sync"),
+            "async" => self.super_flags.retain(|flag| *flag != "sync"),
+            "dirsync" => self.super_flags.push("dirsync"),
+            "lazytime" => self.super_flags.push("lazytime"),
+            "nolazytime" => self.super_flags.retain(|flag| *flag != "lazytime"),
+            "mand" => self.super_flags.push("mand"),
+            "nomand" => self.super_flags.retain(|flag| *flag != "mand"),
+            other => self.data.push(other.to_owned()),
+        }
+    }
+
+    fn take_attribute(&mut self, word: &str) -> bool {
+        if let Some((set, clear)) = attribute(word) {
+            self.set = (self.set & !clear) | set;
+            self.clear = (self.clear & !set) | clear;
+            return true;
+        }
+        if let Some((set, clear)) = word.strip_prefix('r').and_then(attribute).filter(|_| word != "ro") {
+            self.recursive_set = (self.recursive_set & !clear) | set;
+            self.recursive_clear = (self.recursive_clear & !set) | clear;
+            return true;
+        }
+        false
+    }
+
+    fn take_propagation(&mut self, word: &str) -> bool {
+        let (name, recursive) = match word.strip_prefix('r') {
+            Some(name) => (name, true),
+            None => (word, false),
+        };
+        let propagation = match name {
+            "private" => Propagation::Private,
+            "shared" => Propagation::Shared,
+            "slave" => Propagation::Slave,
+            "unbindable" => Propagation::Unbindable,
+            _ => return false,
+        };
+        self.propagation.push((propagation, recursive));
+        true
+    }
+
+    pub(crate) fn is_read_only(&self) -> bool {
+        (self.set | self.recursive_set) & RDONLY != 0
+    }
+
+    /// The attributes of a mount that is made new.
+    pub(crate) fn fresh(&self) -> u64 {
+        (self.set | self.recursive_set) & !self.recursive_clear
+    }
+}
+
+/// What a word sets and clears. Access-time modes are one field, so each clears the others.
+fn attribute(word: &str) -> Option<(u64, u64)> {
+    Some(match word {
+        "ro" => (RDONLY, 0),
+        "rw" => (0, RDONLY),
+        "nosuid" => (NOSUID, 0),
+        "suid" => (0, NOSUID),
+        "nodev" => (NODEV, 0),
+        "dev" => (0, NODEV),
+        "noexec" => (NOEXEC, 0),
+        "exec" => (0, NOEXEC),
+        "nosymfollow" => (NOSYMFOLLOW, 0),
+        "symfollow" => (0, NOSYMFOLLOW),
+        "nodiratime" => (NODIRATIME, 0),
+        "diratime" => (0, NODIRATIME),
+        "noatime" => (NOATIME, ATIME & !NOATIME),
+        "strictatime" => (STRICTATIME, ATIME & !STRICTATIME),
+        "relatime" | "atime" | "norelatime" | "nostrictatime" => (RELATIME, ATIME),
+        _ => return None,
+    })
+}
+
+/// The propagation of the root mount, by `rootfsPropagation`.
+pub(crate) fn root_propagation(word: &str) -> Option<(Propagation, bool)> {
+    let mut options = Options::default();
+    options.take_propagation(word).then(|| options.propagation[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn later_words_override() {
+        let options = Options::parse(&["ro", "nosuid", "rw", "size=1m", "huge"]);
+        assert_eq!((options.set, options.clear), (NOSUID, RDONLY));
+        assert_eq!(options.data, ["size=1m", "huge"]);
+    }
+
+    #[test]
+    fn recursive_words_are_not_plain_ones() {
+        let options = Options::parse(&["rbind", "rro", "rnosuid", "rslave", "private", "rexec"]);
+        assert_eq!(options.bind, Some(true));
+        assert_eq!(options.set, 0);
+        assert_eq!((options.recursive_set, options.recursive_clear), (RDONLY | NOSUID, NOEXEC));
+        assert_eq!(options.propagation, [(Propagation::Slave, true), (Propagation::Private, false)]);
+        assert!(options.is_read_only());
+    }
+
+    #[test]
+    fn access_time_modes_exclude_each_other() {
+        let options = Options::parse(&["noatime", "strictatime"]);
+        assert_eq!(options.set & ATIME, STRICTATIME);
+        assert_eq!(options.clear & NOATIME, NOATIME);
+    }
+
+    #[test]
+    fn every_listed_word_is_known() {
+        for word in WORDS {
+            assert!(Options::parse(&[word]).data.is_empty(), "{word}");
+        }
+    }
+}

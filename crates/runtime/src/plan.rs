@@ -1,0 +1,600 @@
+//! The configuration, checked and turned into what the kernel takes, before anything is made.
+//!
+//! What is wrong with a configuration is found here, in the caller's process, with the name of the field. Past
+//! this point no text of it is parsed any more. A field that this runtime does not carry out is refused.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use linux::namespace::{self, IdRange};
+use linux::process::{Limit, Resource};
+use oci::runtime::{
+    Device, DeviceKind, Hooks, IdMapping, Linux, Namespace, NamespaceKind, PersonalityDomain, Spec,
+    TimeOffset,
+};
+
+use crate::credentials::Identity;
+use crate::options::{self, Options};
+use crate::seccomp::{self, Compiled};
+use crate::{Error, Result, error::Step};
+
+/// Everything a container is made from.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) namespaces: Namespaces,
+    pub(crate) hostname: String,
+    pub(crate) domainname: String,
+    pub(crate) root_read_only: bool,
+    pub(crate) root_propagation: Option<(linux::mount::Propagation, bool)>,
+    pub(crate) mounts: Vec<Mount>,
+    pub(crate) devices: Vec<Device>,
+    /// `/dev` is ours to fill: nobody bound one from outside.
+    pub(crate) fills_dev: bool,
+    pub(crate) sysctls: Vec<(String, String)>,
+    pub(crate) masked: Vec<PathBuf>,
+    pub(crate) read_only: Vec<PathBuf>,
+    pub(crate) hooks: Hooks,
+    pub(crate) annotations: BTreeMap<String, String>,
+    pub(crate) confinement: Confinement,
+}
+
+/// What every process of the container is put under, its first and those executed later.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Confinement {
+    pub(crate) seccomp: Option<Compiled>,
+    pub(crate) seccomp_listener: Option<Listener>,
+    pub(crate) personality: Option<u64>,
+}
+
+/// Who decides on the system calls that the filter asks about.
+#[derive(Debug, Clone)]
+pub(crate) struct Listener {
+    pub(crate) path: PathBuf,
+    pub(crate) metadata: String,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Namespaces {
+    /// `CLONE_NEW…` flags of those made new, the user namespace included.
+    pub(crate) new: u64,
+    /// Those joined, but for user and PID: the flag and the namespace.
+    pub(crate) joined: Vec<(u64, OwnedFd)>,
+    pub(crate) joined_user: Option<OwnedFd>,
+    pub(crate) joined_pid: Option<OwnedFd>,
+    pub(crate) users: Vec<IdRange>,
+    pub(crate) groups: Vec<IdRange>,
+    /// Lines for `timens_offsets`.
+    pub(crate) time_offsets: String,
+}
+
+impl Namespaces {
+    pub(crate) fn is_new(&self, flag: u64) -> bool {
+        self.new & flag != 0
+    }
+
+    /// Whether ids and rights inside differ from the host's.
+    pub(crate) fn has_user(&self) -> bool {
+        self.is_new(namespace::USER) || self.joined_user.is_some()
+    }
+
+    /// Those that differ from the caller's: what a later process of the container joins.
+    pub(crate) fn all(&self) -> u64 {
+        let joined = self.joined.iter().fold(0, |flags, (flag, _)| flags | flag);
+        let user = if self.joined_user.is_some() { namespace::USER } else { 0 };
+        let pid = if self.joined_pid.is_some() { namespace::PID } else { 0 };
+        self.new | joined | user | pid
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Mount {
+    pub(crate) destination: PathBuf,
+    pub(crate) kind: MountKind,
+    pub(crate) source: PathBuf,
+    pub(crate) options: Options,
+    /// Maps for an id-mapped mount: users, groups.
+    pub(crate) id_maps: Option<(Vec<IdRange>, Vec<IdRange>)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum MountKind {
+    Bind {
+        recursive: bool,
+    },
+    /// New attributes for a mount that is there already.
+    Remount,
+    Cgroup,
+    FileSystem(String),
+}
+
+impl Plan {
+    /// `network` stands in for the network namespace of the configuration.
+    pub(crate) fn new(spec: &Spec, network: Option<BorrowedFd<'_>>) -> Result<Plan> {
+        let nothing = Linux::default();
+        let linux = spec.linux.as_ref().unwrap_or(&nothing);
+        refuse(linux)?;
+        let namespaces = namespaces(linux, network)?;
+        let mounts =
+            spec.mounts.iter().map(|mount| self::mount(mount, &namespaces)).collect::<Result<Vec<_>>>()?;
+        let fills_dev = !mounts.iter().any(|mount| {
+            clean(&mount.destination) == Path::new("dev") && matches!(mount.kind, MountKind::Bind { .. })
+        });
+        if !spec.hostname.is_empty()
+            && !namespaces.is_new(namespace::UTS)
+            && !joins(&namespaces, namespace::UTS)
+        {
+            return Err(Error::invalid("unable to set hostname without a private UTS namespace"));
+        }
+        if !spec.domainname.is_empty()
+            && !namespaces.is_new(namespace::UTS)
+            && !joins(&namespaces, namespace::UTS)
+        {
+            return Err(Error::invalid("unable to set domainname without a private UTS namespace"));
+        }
+        let masks = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
+        if masks && !namespaces.is_new(namespace::MOUNT) {
+            return Err(Error::invalid("unable to restrict sys entries without a private MNT namespace"));
+        }
+        Ok(Plan {
+            hostname: spec.hostname.clone(),
+            domainname: spec.domainname.clone(),
+            root_read_only: spec.root.as_ref().is_some_and(|root| root.readonly),
+            root_propagation: root_propagation(&linux.rootfs_propagation)?,
+            mounts,
+            devices: devices(linux)?,
+            fills_dev,
+            sysctls: sysctls(linux, &namespaces)?,
+            masked: linux.masked_paths.clone(),
+            read_only: linux.readonly_paths.clone(),
+            hooks: spec.hooks.clone().unwrap_or_default(),
+            annotations: spec.annotations.clone(),
+            confinement: confinement(linux)?,
+            namespaces,
+        })
+    }
+}
+
+impl Plan {
+    /// For a container that was made by another process: namespaces are told from its first process, so that
+    /// paths in the configuration need not exist any more.
+    pub(crate) fn of_existing(spec: &Spec) -> Result<Plan> {
+        let mut spec = spec.clone();
+        let mut joined = 0;
+        if let Some(linux) = &mut spec.linux {
+            for namespace in &mut linux.namespaces {
+                if namespace.path.take().is_some_and(|path| !path.as_os_str().is_empty()) {
+                    joined |= flag(namespace.kind);
+                }
+            }
+            linux.time_offsets = None;
+            linux.sysctl.clear();
+            if joined & namespace::USER != 0 {
+                // It has maps of its own, whoever wrote them.
+                linux.namespaces.retain(|namespace| namespace.kind != NamespaceKind::User);
+                linux.uid_mappings.clear();
+                linux.gid_mappings.clear();
+            }
+        }
+        let mut plan = Plan::new(&spec, None)?;
+        plan.namespaces.new |= joined;
+        Ok(plan)
+    }
+}
+
+/// The program of a container, or one executed in it.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) args: Vec<CString>,
+    /// Without `HOME` unless the configuration sets it.
+    pub(crate) env: Vec<CString>,
+    pub(crate) directory: PathBuf,
+    /// The caller gives it a terminal, whatever the configuration says.
+    pub(crate) terminal_given: bool,
+    pub(crate) identity: Identity,
+    pub(crate) limits: Vec<(Resource, Limit)>,
+    pub(crate) oom_score: Option<i32>,
+    pub(crate) first_cpus: Option<Vec<usize>>,
+    pub(crate) last_cpus: Option<Vec<usize>>,
+}
+
+impl Program {
+    pub(crate) fn new(process: &oci::runtime::Process) -> Result<Program> {
+        if process.args.is_empty() {
+            return Err(Error::invalid("args must not be empty"));
+        }
+        if !Path::new(&process.cwd).is_absolute() {
+            return Err(Error::invalid("cwd must be an absolute path"));
+        }
+        let c_strings = |strings: &[String], field: &str| {
+            let convert = |text: &String| {
+                let error = |_| Error::invalid(format_args!("process.{field}: {text:?} holds a zero byte"));
+                CString::new(text.as_str()).map_err(error)
+            };
+            strings.iter().map(convert).collect::<Result<Vec<_>>>()
+        };
+        let limits = process.rlimits.iter().map(|limit| {
+            let resource = Resource::parse(&limit.kind)
+                .ok_or_else(|| Error::invalid(format_args!("invalid rlimit type: {}", limit.kind)))?;
+            Ok((resource, Limit { soft: limit.soft, hard: limit.hard }))
+        });
+        let cpus = |list: Option<&String>| match list {
+            None => Ok(None),
+            Some(list) => linux::process::cpu_list(list).map(Some).ok_or_else(|| {
+                Error::invalid(format_args!("execCPUAffinity: {list:?} is not a list of CPUs"))
+            }),
+        };
+        let affinity = process.exec_cpu_affinity.clone().unwrap_or_default();
+        Ok(Program {
+            args: c_strings(&process.args, "args")?,
+            env: c_strings(&unique(&process.env), "env")?,
+            directory: PathBuf::from(&process.cwd),
+            terminal_given: process.terminal,
+            identity: Identity::new(process)?,
+            limits: limits.collect::<Result<Vec<_>>>()?,
+            oom_score: process.oom_score_adj,
+            first_cpus: cpus(affinity.initial.as_ref())?,
+            last_cpus: cpus(affinity.last.as_ref())?,
+        })
+    }
+
+    /// The value of an environment variable.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.env
+            .iter()
+            .filter_map(|line| line.to_str().ok()?.strip_prefix(name)?.strip_prefix('='))
+            .next_back()
+    }
+}
+
+/// The last value of each variable, in the order of their first appearance.
+fn unique(env: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::with_capacity(env.len());
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in env {
+        let name = line.split('=').next().unwrap_or(line);
+        match places.get(name) {
+            Some(place) => lines[*place] = line.clone(),
+            None => {
+                places.insert(name, lines.len());
+                lines.push(line.clone());
+            }
+        }
+    }
+    lines
+}
+
+fn refuse(linux: &Linux) -> Result<()> {
+    let fields = [
+        (linux.intel_rdt.is_some(), "linux.intelRdt"),
+        (linux.memory_policy.is_some(), "linux.memoryPolicy"),
+        (!linux.net_devices.is_empty(), "linux.netDevices"),
+        (!linux.mount_label.is_empty(), "linux.mountLabel"),
+    ];
+    match fields.iter().find(|(used, _)| *used) {
+        Some((_, field)) => Err(Error::invalid(format_args!("{field} is not supported"))),
+        None => Ok(()),
+    }
+}
+
+fn flag(kind: NamespaceKind) -> u64 {
+    match kind {
+        NamespaceKind::Mount => namespace::MOUNT,
+        NamespaceKind::Pid => namespace::PID,
+        NamespaceKind::Network => namespace::NETWORK,
+        NamespaceKind::Uts => namespace::UTS,
+        NamespaceKind::Ipc => namespace::IPC,
+        NamespaceKind::User => namespace::USER,
+        NamespaceKind::Cgroup => namespace::CGROUP,
+        NamespaceKind::Time => namespace::TIME,
+    }
+}
+
+fn namespaces(linux: &Linux, network: Option<BorrowedFd<'_>>) -> Result<Namespaces> {
+    let mut namespaces = Namespaces::default();
+    let mut seen = 0;
+    for namespace in &linux.namespaces {
+        let flag = flag(namespace.kind);
+        if seen & flag != 0 {
+            return Err(Error::invalid(format_args!(
+                "malformed spec file: duplicated ns {:?}",
+                namespace.kind
+            )));
+        }
+        seen |= flag;
+        if flag != namespace::NETWORK || network.is_none() {
+            add(&mut namespaces, flag, namespace)?;
+        }
+    }
+    if let Some(network) = network {
+        let own = linux::fd::duplicate(network).step(|| "network namespace")?;
+        namespaces.joined.push((namespace::NETWORK, own));
+    }
+    if !namespaces.is_new(namespace::MOUNT) {
+        return Err(Error::invalid("a new mount namespace is required"));
+    }
+    namespaces.users = ranges(&linux.uid_mappings);
+    namespaces.groups = ranges(&linux.gid_mappings);
+    let mapped = !namespaces.users.is_empty() || !namespaces.groups.is_empty();
+    if mapped && !namespaces.has_user() {
+        return Err(Error::invalid(
+            "user namespace mappings specified, but user namespace isn't enabled in the config",
+        ));
+    }
+    if namespaces.is_new(namespace::USER) && (namespaces.users.is_empty() || namespaces.groups.is_empty()) {
+        return Err(Error::invalid("user namespaces enabled, but no user or group mappings found"));
+    }
+    if let Some(offsets) = &linux.time_offsets {
+        if !namespaces.is_new(namespace::TIME) {
+            return Err(Error::invalid(
+                "time namespace offsets specified, but time namespace isn't enabled in the config",
+            ));
+        }
+        let line = |clock: &str, offset: Option<TimeOffset>| {
+            offset.map(|offset| format!("{clock} {} {}\n", offset.secs, offset.nanosecs)).unwrap_or_default()
+        };
+        namespaces.time_offsets = line("monotonic", offsets.monotonic) + &line("boottime", offsets.boottime);
+    }
+    Ok(namespaces)
+}
+
+fn add(namespaces: &mut Namespaces, flag: u64, namespace: &Namespace) -> Result<()> {
+    let Some(path) = namespace.path.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
+        namespaces.new |= flag;
+        return Ok(());
+    };
+    let opened = namespace::open(path).step(|| format!("lstat namespace path {path:?}"))?;
+    let kind = namespace::kind(&opened).step(|| format!("namespace {path:?}"))?;
+    if kind != flag {
+        let (is, expected) = (namespace::name(kind), namespace::name(flag));
+        return Err(Error::invalid(format_args!("namespace {path:?} is of type {is}, not {expected}")));
+    }
+    match flag {
+        namespace::USER => {
+            // Joining the one we are in is refused by the kernel, and means nothing.
+            let own = namespace::open(Path::new("/proc/self/ns/user")).step(|| "own user namespace")?;
+            if !namespace::same(&own, &opened).step(|| "user namespace")? {
+                namespaces.joined_user = Some(opened);
+            }
+        }
+        namespace::PID => namespaces.joined_pid = Some(opened),
+        namespace::MOUNT => {
+            return Err(Error::invalid("joining a mount namespace by its path is not supported"));
+        }
+        _ => namespaces.joined.push((flag, opened)),
+    }
+    Ok(())
+}
+
+fn joins(namespaces: &Namespaces, flag: u64) -> bool {
+    namespaces.joined.iter().any(|(joined, _)| *joined == flag)
+}
+
+pub(crate) fn ranges(mappings: &[IdMapping]) -> Vec<IdRange> {
+    let range = |mapping: &IdMapping| IdRange {
+        inside: mapping.container_id,
+        outside: mapping.host_id,
+        count: mapping.size,
+    };
+    mappings.iter().map(range).collect()
+}
+
+fn mount(mount: &oci::runtime::Mount, namespaces: &Namespaces) -> Result<Mount> {
+    let options = Options::parse(&mount.options);
+    let source = mount.source.clone().unwrap_or_default();
+    let destination = mount.destination.clone();
+    let kind = match (mount.kind.as_str(), options.bind) {
+        _ if options.remount => MountKind::Remount,
+        (_, Some(recursive)) => MountKind::Bind { recursive },
+        ("bind", None) => MountKind::Bind { recursive: false },
+        ("rbind", None) => MountKind::Bind { recursive: true },
+        ("cgroup" | "cgroup2", None) => MountKind::Cgroup,
+        ("", None) => return Err(Error::invalid(format_args!("mount {destination:?} has no type"))),
+        (kind, None) => MountKind::FileSystem(kind.to_owned()),
+    };
+    if matches!(kind, MountKind::Bind { .. }) && !options.data.is_empty() {
+        let word = &options.data[0];
+        return Err(Error::invalid(format_args!(
+            "invalid mount {destination:?}: bind mounts cannot have any filesystem-specific options applied ({word:?})"
+        )));
+    }
+    let id_maps = id_maps(mount, &options, namespaces)?;
+    if id_maps.is_some() && !matches!(kind, MountKind::Bind { .. }) {
+        return Err(Error::invalid(format_args!("mount {destination:?}: only bind mounts can be id-mapped")));
+    }
+    Ok(Mount { destination, kind, source, options, id_maps })
+}
+
+type IdMaps = (Vec<IdRange>, Vec<IdRange>);
+
+/// Own maps, or with a bare `idmap` those of the container.
+fn id_maps(
+    mount: &oci::runtime::Mount,
+    options: &Options,
+    namespaces: &Namespaces,
+) -> Result<Option<IdMaps>> {
+    let own = (ranges(&mount.uid_mappings), ranges(&mount.gid_mappings));
+    match (own.0.is_empty(), own.1.is_empty(), options.id_mapped) {
+        (false, false, _) => Ok(Some(own)),
+        (true, true, None) => Ok(None),
+        (true, true, Some(_)) if namespaces.is_new(namespace::USER) => {
+            Ok(Some((namespaces.users.clone(), namespaces.groups.clone())))
+        }
+        _ => Err(Error::invalid(format_args!(
+            "invalid mount {:?}: id-mapped mounts need both uidMappings and gidMappings",
+            mount.destination
+        ))),
+    }
+}
+
+fn root_propagation(word: &str) -> Result<Option<(linux::mount::Propagation, bool)>> {
+    if word.is_empty() {
+        return Ok(None);
+    }
+    match options::root_propagation(word) {
+        Some(found) => Ok(Some(found)),
+        None => Err(Error::invalid(format_args!("rootfsPropagation={word} is not supported"))),
+    }
+}
+
+fn devices(linux: &Linux) -> Result<Vec<Device>> {
+    for device in &linux.devices {
+        let numbered = u32::try_from(device.major).is_ok() && u32::try_from(device.minor).is_ok();
+        if !numbered && device.kind != DeviceKind::Fifo {
+            return Err(Error::invalid(format_args!("device {:?} has no valid number", device.path)));
+        }
+    }
+    Ok(linux.devices.clone())
+}
+
+/// Only what a namespace of the container's own holds may be set: anything else is the host's.
+fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String)>> {
+    const IPC: [&str; 9] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+        "kernel.msg_next_id",
+    ];
+    let private = |flag| namespaces.is_new(flag) || joins(namespaces, flag);
+    let mut out = Vec::with_capacity(linux.sysctl.len());
+    for (key, value) in &linux.sysctl {
+        let path = sysctl_path(key);
+        let name = path.replace('.', "\0").replace('/', ".").replace('\0', "/");
+        let (ours, needed) = if IPC.contains(&name.as_str()) || name.starts_with("fs.mqueue.") {
+            (private(namespace::IPC), "IPC")
+        } else if name.starts_with("net.") {
+            (private(namespace::NETWORK), "network")
+        } else if name == "kernel.domainname" {
+            (private(namespace::UTS), "UTS")
+        } else if name.starts_with("user.") {
+            (namespaces.has_user(), "user")
+        } else {
+            return Err(Error::invalid(format_args!("sysctl {key:?} is not in a separate kernel namespace")));
+        };
+        if !ours {
+            let message = format_args!(
+                "sysctl {key:?} is not allowed: the container has no {needed} namespace of its own"
+            );
+            return Err(Error::invalid(message));
+        }
+        if path.split('/').any(|part| part.is_empty() || part == "." || part == "..") {
+            return Err(Error::invalid(format_args!("sysctl {key:?} is not a valid name")));
+        }
+        out.push((path, value.clone()));
+    }
+    Ok(out)
+}
+
+/// `net.ipv4.conf.eth0/1.x` and `net/ipv4/conf/eth0.1/x` are one file: whichever separator comes first is it.
+fn sysctl_path(key: &str) -> String {
+    match key.find(['.', '/']) {
+        Some(at) if key.as_bytes()[at] == b'.' => key
+            .chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect(),
+        _ => key.to_owned(),
+    }
+}
+
+fn confinement(linux: &Linux) -> Result<Confinement> {
+    let mut confinement = Confinement::default();
+    if let Some(filter) = &linux.seccomp {
+        confinement.seccomp = Some(seccomp::compile(filter)?);
+        if !filter.listener_path.is_empty() {
+            let (path, metadata) = (PathBuf::from(&filter.listener_path), filter.listener_metadata.clone());
+            confinement.seccomp_listener = Some(Listener { path, metadata });
+        }
+    }
+    if let Some(personality) = &linux.personality {
+        if !personality.flags.is_empty() {
+            return Err(Error::invalid("linux.personality.flags is not supported"));
+        }
+        confinement.personality = Some(match personality.domain {
+            PersonalityDomain::Linux => 0,
+            PersonalityDomain::Linux32 => 8,
+        });
+    }
+    Ok(confinement)
+}
+
+/// A path below the root without steps that lead nowhere, for comparing.
+pub(crate) fn clean(path: &Path) -> PathBuf {
+    use std::path::Component;
+    let mut out = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => out.push(name),
+            Component::ParentDir => {
+                out.pop();
+            }
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+    out
+}
+
+/// A descriptor that later steps need, beside those of the plan itself.
+pub(crate) fn descriptors(namespaces: &Namespaces) -> Vec<BorrowedFd<'_>> {
+    let joined = namespaces.joined.iter().map(|(_, fd)| fd.as_fd());
+    joined.chain(namespaces.joined_user.as_ref().map(AsFd::as_fd)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> String {
+        let spec: Spec = serde_json::from_str(json).unwrap();
+        Plan::new(&spec, None).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn what_cannot_be_carried_out_is_refused_by_name() {
+        let with = |linux: &str| {
+            format!(r#"{{"ociVersion":"1.0.0","linux":{{"namespaces":[{{"type":"mount"}}],{linux}}}}}"#)
+        };
+        let cases = [
+            (r#""intelRdt":{"closID":"x"}"#, "linux.intelRdt is not supported"),
+            (r#""sysctl":{"kernel.panic":"1"}"#, "is not in a separate kernel namespace"),
+            (r#""sysctl":{"net.ipv4.ip_forward":"1"}"#, "no network namespace of its own"),
+            (r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}]"#, "user namespace isn't enabled"),
+            (r#""rootfsPropagation":"sideways""#, "rootfsPropagation=sideways is not supported"),
+        ];
+        for (linux, expected) in cases {
+            let message = refused(&with(linux));
+            assert!(message.contains(expected), "{message}");
+        }
+        assert!(refused(r#"{"ociVersion":"1.0.0"}"#).contains("a new mount namespace is required"));
+    }
+
+    #[test]
+    fn both_spellings_of_a_sysctl() {
+        assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.rp_filter"), "net/ipv4/conf/eth0.1/rp_filter");
+        assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/rp_filter"), "net/ipv4/conf/eth0.1/rp_filter");
+    }
+
+    #[test]
+    fn the_last_value_of_a_variable_counts() {
+        let env = ["A=1", "B=2", "A=3"].map(str::to_owned);
+        assert_eq!(unique(&env), ["A=3", "B=2"]);
+    }
+
+    #[test]
+    fn paths_are_compared_cleanly() {
+        assert_eq!(clean(Path::new("/../dev/./x/..")), Path::new("dev"));
+    }
+}

@@ -1,0 +1,75 @@
+//! What a process that did not make a container needs to find it: written beside it as JSON.
+//!
+//! A process is named by its id and its start time: an id alone may be somebody else's by now.
+
+use std::path::PathBuf;
+
+use linux::cgroup::Cgroup;
+use linux::process::{self, Pid};
+use linux::{procfs, signal};
+use serde::{Deserialize, Serialize};
+
+use crate::container::Container;
+use crate::{Result, error::Step};
+
+/// Records of a later kind are refused rather than guessed at.
+const VERSION: u32 = 1;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    pub version: u32,
+    pub id: String,
+    pub bundle: PathBuf,
+    pub pid: Pid,
+    /// Clock ticks since boot.
+    pub start_time: u64,
+    /// Controllers (empty for v2) and directory, per tree.
+    pub cgroup: Vec<(String, PathBuf)>,
+}
+
+impl Record {
+    pub(crate) fn new(container: &Container) -> Record {
+        Record {
+            version: VERSION,
+            id: container.id.clone(),
+            bundle: container.bundle.clone(),
+            pid: container.pid,
+            start_time: container.start_time,
+            cgroup: container.cgroup.paths(),
+        }
+    }
+
+    /// Whether this build understands it.
+    pub fn is_known(&self) -> bool {
+        self.version <= VERSION
+    }
+
+    pub fn cgroup(&self) -> Cgroup {
+        Cgroup::from_paths(self.cgroup.iter().map(|(names, path)| (names.as_str(), path.as_path())))
+    }
+
+    /// Whether the first process still runs. A zombie does not.
+    pub fn is_alive(&self) -> bool {
+        procfs::stat(self.pid)
+            .is_ok_and(|stat| stat.start_time == self.start_time && !"ZX".contains(stat.state))
+    }
+
+    /// Kills all that is left of the container and removes its cgroup, without its configuration: for whoever
+    /// finds that its keeper is gone.
+    pub fn clean_up(&self) -> Result<()> {
+        if self.is_alive() {
+            let pidfd = process::open_pidfd(self.pid).step(|| "container process")?;
+            // Between the look and the open the id may have gone to somebody else.
+            if self.is_alive() {
+                use std::os::fd::AsFd;
+                process::send_signal(pidfd.as_fd(), signal::SIGKILL).step(|| "container process")?;
+            }
+        }
+        let cgroup = self.cgroup();
+        if cgroup.exists() {
+            cgroup.kill().step(|| "unable to kill processes")?;
+            cgroup.remove().step(|| "unable to remove cgroup")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,436 @@
+//! Limits of the specification as files of control groups.
+//!
+//! The mapping is a pure list of writes, one function per version of cgroups, so that it can be read and tested
+//! side by side. What the kernel refuses is an error with the file and the value.
+
+use linux::cgroup::{Cgroup, DeviceAccess, DeviceKind, DeviceRule};
+use oci::runtime::{BlockIo, Cpu, Memory, Resources, ThrottleDevice};
+
+use crate::{Error, Result, error::Step};
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Setting {
+    /// v1: the controller whose tree has the file. v2: for messages only.
+    controller: &'static str,
+    file: String,
+    value: String,
+}
+
+fn setting(controller: &'static str, file: impl Into<String>, value: impl ToString) -> Setting {
+    Setting { controller, file: file.into(), value: value.to_string() }
+}
+
+/// Applies everything but device rules.
+pub(crate) fn apply(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
+    if let Some(memory) = &resources.memory {
+        check_memory(cgroup, memory)?;
+    }
+    if cgroup.is_unified() {
+        for setting in unified(resources)? {
+            cgroup
+                .set_unified(&setting.file, &setting.value)
+                .step(|| format!("failed to set {}", setting.file))?;
+        }
+        return Ok(());
+    }
+    if let Some(memory) = &resources.memory {
+        apply_legacy_memory(cgroup, memory)?;
+    }
+    for setting in legacy(resources)? {
+        set_legacy(cgroup, &setting)?;
+    }
+    for (file, value) in &resources.unified {
+        cgroup.set_unified(file, value).step(|| format!("failed to set {file}"))?;
+    }
+    Ok(())
+}
+
+fn set_legacy(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
+    let written = if cgroup.legacy(setting.controller).is_some() {
+        cgroup.set_legacy(setting.controller, &setting.file, &setting.value)
+    } else {
+        // A controller that a hybrid machine has on v2 (hugetlb, misc, …).
+        cgroup.set_unified(&setting.file, &setting.value)
+    };
+    written.step(|| format!("failed to set {}", setting.file))
+}
+
+/// With `checkBeforeUpdate` a limit below what is used now is refused instead of killing.
+fn check_memory(cgroup: &Cgroup, memory: &Memory) -> Result<()> {
+    let Some(limit) = memory.limit.filter(|_| memory.check_before_update == Some(true)) else {
+        return Ok(());
+    };
+    let usage = cgroup.stats().memory.usage;
+    if limit > 0 && (limit as u64) < usage {
+        let message = format_args!("rejecting memory limit {limit} <= usage {usage}");
+        return Err(Error::invalid(message));
+    }
+    Ok(())
+}
+
+/// The kernel keeps memory ≤ memory+swap at every moment, so which is written first depends on where they are.
+fn apply_legacy_memory(cgroup: &Cgroup, memory: &Memory) -> Result<()> {
+    let limit = memory.limit.map(|limit| setting("memory", "memory.limit_in_bytes", limit));
+    let swap = memory.swap.map(|swap| setting("memory", "memory.memsw.limit_in_bytes", swap));
+    match (limit, swap) {
+        (Some(limit), Some(swap)) => {
+            if set_legacy(cgroup, &limit).is_ok() {
+                return set_legacy(cgroup, &swap);
+            }
+            set_legacy(cgroup, &swap)?;
+            set_legacy(cgroup, &limit)
+        }
+        (limit, swap) => limit.iter().chain(&swap).try_for_each(|setting| set_legacy(cgroup, setting)),
+    }
+}
+
+fn legacy(resources: &Resources) -> Result<Vec<Setting>> {
+    let mut out = Vec::new();
+    if let Some(memory) = &resources.memory {
+        out.extend(memory.reservation.map(|value| setting("memory", "memory.soft_limit_in_bytes", value)));
+        out.extend(memory.kernel_tcp.map(|value| setting("memory", "memory.kmem.tcp.limit_in_bytes", value)));
+        out.extend(swappiness(memory)?.map(|value| setting("memory", "memory.swappiness", value)));
+        if let Some(disable) = memory.disable_oom_killer {
+            out.push(setting("memory", "memory.oom_control", u8::from(disable)));
+        }
+    }
+    if let Some(cpu) = &resources.cpu {
+        legacy_cpu(cpu, &mut out);
+    }
+    if let Some(limit) = resources.pids.and_then(|pids| pids.limit) {
+        out.push(setting("pids", "pids.max", or_max(limit)));
+    }
+    if let Some(block) = &resources.block_io {
+        legacy_block(block, &mut out);
+    }
+    for limit in &resources.hugepage_limits {
+        out.push(setting("hugetlb", format!("hugetlb.{}.limit_in_bytes", limit.page_size), limit.limit));
+    }
+    if let Some(network) = &resources.network {
+        out.extend(network.class_id.map(|id| setting("net_cls", "net_cls.classid", id)));
+        for priority in &network.priorities {
+            let line = format!("{} {}", priority.name, priority.priority);
+            out.push(setting("net_prio", "net_prio.ifpriomap", line));
+        }
+    }
+    out.extend(rdma(resources));
+    Ok(out)
+}
+
+fn legacy_cpu(cpu: &Cpu, out: &mut Vec<Setting>) {
+    out.extend(cpu.shares.filter(|shares| *shares > 0).map(|value| setting("cpu", "cpu.shares", value)));
+    // The period first: with the old one a new quota may be out of range.
+    out.extend(
+        cpu.period.filter(|period| *period > 0).map(|value| setting("cpu", "cpu.cfs_period_us", value)),
+    );
+    out.extend(cpu.quota.filter(|quota| *quota != 0).map(|value| setting("cpu", "cpu.cfs_quota_us", value)));
+    out.extend(cpu.burst.map(|value| setting("cpu", "cpu.cfs_burst_us", value)));
+    out.extend(cpu.realtime_period.filter(|value| *value > 0).map(|v| setting("cpu", "cpu.rt_period_us", v)));
+    out.extend(
+        cpu.realtime_runtime.filter(|value| *value != 0).map(|v| setting("cpu", "cpu.rt_runtime_us", v)),
+    );
+    out.extend(cpu.idle.map(|value| setting("cpu", "cpu.idle", value)));
+    cpusets(cpu, out);
+}
+
+fn cpusets(cpu: &Cpu, out: &mut Vec<Setting>) {
+    if !cpu.cpus.is_empty() {
+        out.push(setting("cpuset", "cpuset.cpus", &cpu.cpus));
+    }
+    if !cpu.mems.is_empty() {
+        out.push(setting("cpuset", "cpuset.mems", &cpu.mems));
+    }
+}
+
+fn legacy_block(block: &BlockIo, out: &mut Vec<Setting>) {
+    // With the BFQ scheduler the file has another name; which one exists is the kernel's build.
+    out.extend(
+        block.weight.filter(|weight| *weight > 0).map(|value| setting("blkio", "blkio.weight", value)),
+    );
+    out.extend(
+        block.leaf_weight.filter(|weight| *weight > 0).map(|v| setting("blkio", "blkio.leaf_weight", v)),
+    );
+    for device in &block.weight_device {
+        if let Some(weight) = device.weight {
+            let line = format!("{}:{} {weight}", device.major, device.minor);
+            out.push(setting("blkio", "blkio.weight_device", line));
+        }
+    }
+    let lists = [
+        ("blkio.throttle.read_bps_device", &block.throttle_read_bps_device),
+        ("blkio.throttle.write_bps_device", &block.throttle_write_bps_device),
+        ("blkio.throttle.read_iops_device", &block.throttle_read_iops_device),
+        ("blkio.throttle.write_iops_device", &block.throttle_write_iops_device),
+    ];
+    for (file, devices) in lists {
+        for ThrottleDevice { major, minor, rate } in devices {
+            out.push(setting("blkio", file, format!("{major}:{minor} {rate}")));
+        }
+    }
+}
+
+fn unified(resources: &Resources) -> Result<Vec<Setting>> {
+    let mut out = Vec::new();
+    if let Some(memory) = &resources.memory {
+        unified_memory(memory, &mut out)?;
+    }
+    if let Some(cpu) = &resources.cpu {
+        unified_cpu(cpu, &mut out)?;
+    }
+    if let Some(limit) = resources.pids.and_then(|pids| pids.limit) {
+        out.push(setting("pids", "pids.max", or_max(limit)));
+    }
+    if let Some(block) = &resources.block_io {
+        unified_block(block, &mut out)?;
+    }
+    for limit in &resources.hugepage_limits {
+        out.push(setting("hugetlb", format!("hugetlb.{}.max", limit.page_size), limit.limit));
+    }
+    if resources
+        .network
+        .as_ref()
+        .is_some_and(|network| network.class_id.is_some() || !network.priorities.is_empty())
+    {
+        return Err(Error::invalid("linux.resources.network is not supported on cgroup v2"));
+    }
+    out.extend(rdma(resources));
+    out.extend(resources.unified.iter().map(|(file, value)| setting("unified", file, value)));
+    Ok(out)
+}
+
+fn unified_memory(memory: &Memory, out: &mut Vec<Setting>) -> Result<()> {
+    if let Some(swap) = unified_swap(memory)? {
+        out.push(setting("memory", "memory.swap.max", swap));
+    }
+    out.extend(memory.limit.filter(|limit| *limit != 0).map(|v| setting("memory", "memory.max", or_max(v))));
+    out.extend(memory.reservation.filter(|v| *v != 0).map(|v| setting("memory", "memory.low", or_max(v))));
+    if memory.disable_oom_killer == Some(true) {
+        return Err(Error::invalid("memory.disableOOMKiller is not supported on cgroup v2"));
+    }
+    swappiness(memory)?;
+    Ok(())
+}
+
+/// v2 counts swap alone, the specification memory and swap together.
+fn unified_swap(memory: &Memory) -> Result<Option<String>> {
+    let limit = memory.limit.unwrap_or(0);
+    match memory.swap.unwrap_or(0) {
+        0 if limit == -1 => Ok(Some("max".to_owned())),
+        0 => Ok(None),
+        -1 => Ok(Some("max".to_owned())),
+        _ if limit <= 0 => Err(Error::invalid("unable to set swap limit without memory limit")),
+        swap if swap < limit => Err(Error::invalid("memory+swap limit should be >= memory limit")),
+        swap => Ok(Some((swap - limit).to_string())),
+    }
+}
+
+fn unified_cpu(cpu: &Cpu, out: &mut Vec<Setting>) -> Result<()> {
+    if cpu.realtime_runtime.is_some_and(|value| value != 0)
+        || cpu.realtime_period.is_some_and(|value| value != 0)
+    {
+        return Err(Error::invalid("realtime scheduling limits are not supported on cgroup v2"));
+    }
+    if let Some(idle) = cpu.idle {
+        out.push(setting("cpu", "cpu.idle", idle));
+    }
+    if let Some(shares) = cpu.shares.filter(|shares| *shares > 0) {
+        out.push(setting("cpu", "cpu.weight", weight_of(shares)));
+    }
+    if cpu.quota.is_some_and(|quota| quota != 0) || cpu.period.is_some_and(|period| period != 0) {
+        let quota = match cpu.quota {
+            Some(quota) if quota > 0 => quota.to_string(),
+            _ => "max".to_owned(),
+        };
+        let period = cpu.period.filter(|period| *period > 0).unwrap_or(100_000);
+        out.push(setting("cpu", "cpu.max", format!("{quota} {period}")));
+    }
+    if let Some(burst) = cpu.burst {
+        out.push(setting("cpu", "cpu.max.burst", burst));
+    }
+    cpusets(cpu, out);
+    Ok(())
+}
+
+/// Shares 2 to 262144 (1024 is usual) as weights 1 to 10000 (100 is usual): the curve through those three points.
+fn weight_of(shares: u64) -> u64 {
+    match shares {
+        0..=2 => 1,
+        262_144.. => 10_000,
+        _ => {
+            let log = (shares as f64).log2();
+            let exponent = (log * log + 125.0 * log) / 612.0 - 7.0 / 34.0;
+            10f64.powf(exponent).ceil() as u64
+        }
+    }
+}
+
+fn unified_block(block: &BlockIo, out: &mut Vec<Setting>) -> Result<()> {
+    if let Some(weight) = block.weight.filter(|weight| *weight > 0) {
+        // 10 to 1000 becomes 1 to 10000.
+        out.push(setting("io", "io.weight", 1 + (u64::from(weight).max(10) - 10) * 9999 / 990));
+    }
+    if block.leaf_weight.is_some_and(|weight| weight > 0) {
+        return Err(Error::invalid("blockIO.leafWeight is not supported on cgroup v2"));
+    }
+    for device in &block.weight_device {
+        if let Some(weight) = device.weight {
+            out.push(setting("io", "io.bfq.weight", format!("{}:{} {weight}", device.major, device.minor)));
+        }
+    }
+    let lists = [
+        ("rbps", &block.throttle_read_bps_device),
+        ("wbps", &block.throttle_write_bps_device),
+        ("riops", &block.throttle_read_iops_device),
+        ("wiops", &block.throttle_write_iops_device),
+    ];
+    for (key, devices) in lists {
+        for ThrottleDevice { major, minor, rate } in devices {
+            let rate = if *rate == 0 { "max".to_owned() } else { rate.to_string() };
+            out.push(setting("io", "io.max", format!("{major}:{minor} {key}={rate}")));
+        }
+    }
+    Ok(())
+}
+
+fn rdma(resources: &Resources) -> Vec<Setting> {
+    let or_max = |value: Option<u32>| value.map_or("max".to_owned(), |value| value.to_string());
+    let lines = resources.rdma.iter().map(|(device, limit)| {
+        format!("{device} hca_handle={} hca_object={}", or_max(limit.hca_handles), or_max(limit.hca_objects))
+    });
+    lines.map(|line| setting("rdma", "rdma.max", line)).collect()
+}
+
+fn swappiness(memory: &Memory) -> Result<Option<u64>> {
+    match memory.swappiness {
+        Some(value) if value > 100 => Err(Error::invalid(format_args!(
+            "invalid memory swappiness value: {value} (valid range is 0-100)"
+        ))),
+        other => Ok(other),
+    }
+}
+
+fn or_max(value: i64) -> String {
+    if value > 0 { value.to_string() } else { "max".to_owned() }
+}
+
+/// The configuration's rules, then what every container can use: `null` and its kin, terminals, making nodes.
+pub(crate) fn device_rules(resources: &Resources) -> Result<Vec<DeviceRule>> {
+    let mut rules = Vec::new();
+    for rule in &resources.devices {
+        let invalid =
+            |what: &str| Error::invalid(format_args!("linux.resources.devices: invalid {what} in {rule:?}"));
+        let kind = match rule.kind.as_str() {
+            "" | "a" => DeviceKind::All,
+            "b" => DeviceKind::Block,
+            "c" | "u" => DeviceKind::Character,
+            _ => return Err(invalid("type")),
+        };
+        // -1 has always meant any.
+        let number = |number: Option<i64>| match number {
+            None | Some(-1) => Ok(None),
+            Some(number) => u32::try_from(number).map(Some).map_err(|_| invalid("number")),
+        };
+        let (major, minor) = (number(rule.major)?, number(rule.minor)?);
+        let letters = if rule.access.is_empty() { "rwm" } else { &rule.access };
+        let access = DeviceAccess::parse(letters).ok_or_else(|| invalid("access"))?;
+        let everything = kind == DeviceKind::All;
+        if everything {
+            // Nothing before it matters.
+            rules.clear();
+        }
+        rules.push(DeviceRule { allow: rule.allow, kind, major, minor, access });
+    }
+    let open = rules.first().is_some_and(|first| first.kind == DeviceKind::All && first.allow)
+        && rules.iter().all(|rule| rule.allow);
+    if open {
+        rules.truncate(1);
+    } else {
+        rules.extend(always_allowed());
+    }
+    Ok(rules)
+}
+
+fn always_allowed() -> impl Iterator<Item = DeviceRule> {
+    let all = DeviceAccess::ALL;
+    let make = DeviceAccess { read: false, write: false, make: true };
+    #[rustfmt::skip]
+    let table: [(DeviceKind, Option<u32>, Option<u32>, DeviceAccess); 12] = [
+        (DeviceKind::Character, None, None, make), (DeviceKind::Block, None, None, make),
+        (DeviceKind::Character, Some(1), Some(3), all), (DeviceKind::Character, Some(1), Some(5), all),
+        (DeviceKind::Character, Some(1), Some(7), all), (DeviceKind::Character, Some(1), Some(8), all),
+        (DeviceKind::Character, Some(1), Some(9), all), (DeviceKind::Character, Some(5), Some(0), all),
+        (DeviceKind::Character, Some(5), Some(1), all), (DeviceKind::Character, Some(5), Some(2), all),
+        (DeviceKind::Character, Some(136), None, all), (DeviceKind::Character, Some(10), Some(200), all),
+    ];
+    table.into_iter().map(|(kind, major, minor, access)| DeviceRule {
+        allow: true,
+        kind,
+        major,
+        minor,
+        access,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Resources {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn show(settings: Vec<Setting>) -> String {
+        settings.iter().map(|s| format!("{}={}\n", s.file, s.value)).collect()
+    }
+
+    #[test]
+    fn one_configuration_in_both_versions() {
+        let resources = parse(
+            r#"{"memory":{"limit":67108864,"swap":134217728,"reservation":1048576},
+                "cpu":{"shares":1024,"quota":50000,"period":100000,"cpus":"0-1"},"pids":{"limit":0},
+                "blockIO":{"weight":500,"throttleWriteBpsDevice":[{"major":8,"minor":0,"rate":1024}]}}"#,
+        );
+        assert_eq!(
+            show(unified(&resources).unwrap()),
+            "memory.swap.max=67108864\nmemory.max=67108864\nmemory.low=1048576\ncpu.weight=100\n\
+             cpu.max=50000 100000\ncpuset.cpus=0-1\npids.max=max\nio.weight=4950\nio.max=8:0 wbps=1024\n"
+        );
+        assert_eq!(
+            show(legacy(&resources).unwrap()),
+            "memory.soft_limit_in_bytes=1048576\ncpu.shares=1024\ncpu.cfs_period_us=100000\n\
+             cpu.cfs_quota_us=50000\ncpuset.cpus=0-1\npids.max=max\nblkio.weight=500\n\
+             blkio.throttle.write_bps_device=8:0 1024\n"
+        );
+    }
+
+    #[test]
+    fn shares_become_weights() {
+        for (shares, weight) in [(2, 1), (1024, 100), (262_144, 10_000), (1, 1), (1 << 20, 10_000)] {
+            assert_eq!(weight_of(shares), weight, "{shares}");
+        }
+    }
+
+    #[test]
+    fn swap_on_v2() {
+        let swap = |json: &str| unified_swap(&serde_json::from_str(json).unwrap()).map_err(|e| e.to_string());
+        assert_eq!(swap(r#"{"limit":10,"swap":-1}"#).unwrap().as_deref(), Some("max"));
+        assert_eq!(swap(r#"{"limit":10,"swap":10}"#).unwrap().as_deref(), Some("0"));
+        assert!(swap(r#"{"swap":10}"#).unwrap_err().contains("without memory limit"));
+        assert!(swap(r#"{"limit":20,"swap":10}"#).unwrap_err().contains(">= memory limit"));
+    }
+
+    #[test]
+    fn a_rule_about_everything_ends_what_was_before() {
+        let rules = device_rules(&parse(
+            r#"{"devices":[{"allow":true,"type":"b","major":8},{"allow":false,"access":"rwm"},
+                {"allow":true,"type":"c","major":10,"minor":-1,"access":"r"}]}"#,
+        ))
+        .unwrap();
+        assert_eq!((rules[0].kind, rules[0].allow), (DeviceKind::All, false));
+        assert_eq!((rules[1].major, rules[1].minor), (Some(10), None));
+        assert_eq!(rules.len(), 14);
+        let open = device_rules(&parse(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#)).unwrap();
+        assert_eq!(open.len(), 1, "everything is open: nothing to add");
+    }
+}

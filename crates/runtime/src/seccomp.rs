@@ -1,0 +1,159 @@
+//! The specification's filter in the kernel's terms.
+
+use linux::seccomp::{Action, Architecture, Compare, Condition, Filter, Flags, Program, Rule, supports};
+use oci::runtime::{Seccomp, SeccompAction, SeccompArgument, SeccompFlag, SeccompOperator, SeccompRule};
+
+use crate::{Error, Result};
+
+/// A compiled filter and how it is loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Compiled {
+    pub(crate) program: Program,
+    pub(crate) flags: Flags,
+}
+
+pub(crate) fn compile(seccomp: &Seccomp) -> Result<Compiled> {
+    let mut filter = Filter {
+        default: action(seccomp.default_action, seccomp.default_errno_ret)?,
+        architectures: architectures(&seccomp.architectures)?,
+        rules: Vec::with_capacity(seccomp.syscalls.len()),
+    };
+    if filter.default == Action::Notify {
+        return Err(Error::invalid("SCMP_ACT_NOTIFY cannot be used as default action"));
+    }
+    for rule in &seccomp.syscalls {
+        let action = action(rule.action, rule.errno_ret)?;
+        // A rule that says what happens anyway would only cost.
+        if action != filter.default {
+            filter.rules.extend(rules(rule, action)?);
+        }
+    }
+    let notifies = filter.rules.iter().any(|rule| rule.action == Action::Notify);
+    if filter.rules.iter().any(|rule| rule.action == Action::Notify && rule.calls.contains(&"write")) {
+        return Err(Error::invalid("SCMP_ACT_NOTIFY cannot be used for the write syscall"));
+    }
+    if notifies && seccomp.listener_path.is_empty() {
+        return Err(Error::invalid("seccomp: SCMP_ACT_NOTIFY is used but listenerPath is not set"));
+    }
+    let program = filter.compile().map_err(|error| Error::invalid(format_args!("seccomp: {error}")))?;
+    Ok(Compiled { program, flags: flags(&seccomp.flags, notifies)? })
+}
+
+fn architectures(names: &[String]) -> Result<Vec<Architecture>> {
+    let known = |name: &String| {
+        Architecture::parse(name)
+            .ok_or_else(|| Error::invalid(format_args!("seccomp: architecture {name} is not known")))
+    };
+    names.iter().map(known).collect()
+}
+
+/// Two conditions on one argument have always meant "either", which is a rule for each.
+fn rules(rule: &SeccompRule, action: Action) -> Result<Vec<Rule<'_>>> {
+    let calls: Vec<&str> = rule.names.iter().map(String::as_str).collect();
+    let conditions = rule.args.iter().map(condition).collect::<Result<Vec<_>>>()?;
+    let repeats = (0..6).any(|index| rule.args.iter().filter(|argument| argument.index == index).count() > 1);
+    if repeats {
+        let single = |condition| Rule { calls: calls.clone(), action, conditions: vec![condition] };
+        return Ok(conditions.into_iter().map(single).collect());
+    }
+    Ok(vec![Rule { calls, action, conditions }])
+}
+
+fn condition(argument: &SeccompArgument) -> Result<Condition> {
+    let value = argument.value;
+    let compare = match argument.op {
+        SeccompOperator::NotEqual => Compare::NotEqual(value),
+        SeccompOperator::Less => Compare::Less(value),
+        SeccompOperator::LessOrEqual => Compare::LessOrEqual(value),
+        SeccompOperator::Equal => Compare::Equal(value),
+        SeccompOperator::GreaterOrEqual => Compare::GreaterOrEqual(value),
+        SeccompOperator::Greater => Compare::Greater(value),
+        SeccompOperator::MaskedEqual => Compare::Masked { mask: value, value: argument.value_two },
+    };
+    match u8::try_from(argument.index) {
+        Ok(index) if index < 6 => Ok(Condition { argument: index, compare }),
+        _ => Err(Error::invalid(format_args!("seccomp: argument index {} is above 5", argument.index))),
+    }
+}
+
+fn action(action: SeccompAction, errno: Option<u32>) -> Result<Action> {
+    /// `EPERM`, when a rule names none.
+    const DEFAULT: u32 = 1;
+    let number = || {
+        let number = errno.unwrap_or(DEFAULT);
+        u16::try_from(number)
+            .map_err(|_| Error::invalid(format_args!("seccomp: errnoRet {number} is too large")))
+    };
+    Ok(match action {
+        SeccompAction::Kill | SeccompAction::KillThread => Action::KillThread,
+        SeccompAction::KillProcess => Action::KillProcess,
+        SeccompAction::Trap => Action::Trap,
+        SeccompAction::Errno => Action::Errno(number()?),
+        SeccompAction::Trace => Action::Trace(number()?),
+        SeccompAction::Allow => Action::Allow,
+        SeccompAction::Log => Action::Log,
+        SeccompAction::Notify => Action::Notify,
+    })
+}
+
+/// Without any flags named, the filter leaves speculation alone where the kernel can: its mitigation costs every
+/// program far more than the filter.
+fn flags(named: &[SeccompFlag], listener: bool) -> Result<Flags> {
+    let mut flags = Flags { listener, ..Flags::default() };
+    for flag in named {
+        match flag {
+            // A container's first process has one thread.
+            SeccompFlag::Tsync => {}
+            SeccompFlag::Log => flags.log = true,
+            SeccompFlag::SpecAllow => flags.allow_speculation = true,
+            SeccompFlag::WaitKillableRecv => flags.wait_killable = true,
+        }
+    }
+    if flags.wait_killable && !listener {
+        return Err(Error::invalid("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs SCMP_ACT_NOTIFY"));
+    }
+    if named.is_empty() {
+        flags.allow_speculation = true;
+        flags.allow_speculation = supports(flags);
+    }
+    Ok(flags)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Seccomp {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let cases = [
+            (r#"{"defaultAction":"SCMP_ACT_NOTIFY"}"#, "default action"),
+            (r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":["SCMP_ARCH_PDP11"]}"#, "SCMP_ARCH_PDP11"),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["open"],"action":"SCMP_ACT_NOTIFY"}]}"#,
+                "listenerPath",
+            ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["open"],"action":"SCMP_ACT_ALLOW",
+                    "args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]}"#,
+                "above 5",
+            ),
+        ];
+        for (text, expected) in cases {
+            let error = compile(&parse(text)).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn conditions_on_one_argument_are_alternatives() {
+        let seccomp = parse(
+            r#"{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["personality"],"action":"SCMP_ACT_ALLOW",
+                "args":[{"index":0,"value":0,"op":"SCMP_CMP_EQ"},{"index":0,"value":8,"op":"SCMP_CMP_EQ"}]}]}"#,
+        );
+        assert_eq!(rules(&seccomp.syscalls[0], Action::Allow).unwrap().len(), 2);
+    }
+}
