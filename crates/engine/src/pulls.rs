@@ -15,7 +15,7 @@ use api::progress::{Detail, Message};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use image::pull::{Limits, Pulls, Request, Retry};
-use image::registry::{Credentials, Insecure, Options, Registries, parse_mirror};
+use image::registry::{Credentials, Insecure, Options, Proxies, Registries, parse_mirror};
 use image::{Progress, Sink, Step};
 use oci::digest::Digest;
 use oci::platform::Platform;
@@ -50,7 +50,7 @@ pub struct PushRequest {
 /// The way to the registries under the newest configuration.
 #[derive(Default)]
 pub(crate) struct Registry {
-    current: Mutex<Option<(RegistryConfig, Pulls)>>,
+    current: Mutex<Option<(RegistryConfig, Proxies, Pulls)>>,
 }
 
 impl Engine {
@@ -125,14 +125,21 @@ impl Engine {
         let config = self.config();
         let mut current =
             self.shared().images.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((of, pulls)) = &*current
+        let proxies = Proxies {
+            http: config.proxies.http.clone(),
+            https: config.proxies.https.clone(),
+            none: config.proxies.none.clone(),
+        };
+        if let Some((of, through, pulls)) = &*current
             && *of == config.registry
+            && *through == proxies
         {
             return Ok(pulls.clone());
         }
-        let registries = Registries::new(options(&config.registry)?);
+        let options = Options { proxies: proxies.clone(), ..options(&config.registry)? };
+        let registries = Registries::new(options);
         let pulls = Pulls::new(registries, self.images().clone(), limits(&config.registry));
-        *current = Some((config.registry.clone(), pulls.clone()));
+        *current = Some((config.registry.clone(), proxies, pulls.clone()));
         Ok(pulls)
     }
 

@@ -43,6 +43,16 @@ pub use upload::{Mounting, Sent, Upload};
 
 use transport::Transport;
 
+/// Ways around a wall. What is absent is taken from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`, or in
+/// lower case); loopback is never asked through a proxy.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Proxies {
+    pub http: Option<String>,
+    pub https: Option<String>,
+    /// Hosts, domains and networks to reach directly, with commas between.
+    pub none: Option<String>,
+}
+
 /// How to speak with registries.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -52,6 +62,7 @@ pub struct Options {
     /// Directories such as `/etc/docker/certs.d`; the first one that knows a host is taken.
     pub certificates: Vec<PathBuf>,
     pub user_agent: String,
+    pub proxies: Proxies,
     pub connect_timeout: Duration,
     /// How long a registry may be silent before a request or a transfer is given up.
     pub stall_timeout: Duration,
@@ -64,6 +75,7 @@ impl Default for Options {
             mirrors: Vec::new(),
             certificates: vec![PathBuf::from("/etc/docker/certs.d")],
             user_agent: concat!("docker/28.5.2 wharf/", env!("CARGO_PKG_VERSION")).into(),
+            proxies: Proxies::default(),
             connect_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(60),
         }

@@ -13,12 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, LOCATION};
-use reqwest::{Client, Method, Response, StatusCode, Url};
+use reqwest::{Client, Method, NoProxy, Proxy, Response, StatusCode, Url};
 
 use super::address::Trust;
 use super::failure::{request_line, unanswered};
 use super::tls::{Material, client_config};
-use super::{Error, Kind, Options};
+use super::{Error, Kind, Options, Proxies};
 
 /// Registries redirect once, to where their blobs are; content networks perhaps once more.
 const MAX_REDIRECTS: usize = 10;
@@ -201,8 +201,12 @@ impl Transport {
             .connect_timeout(self.options.connect_timeout)
             .pool_idle_timeout(Duration::from_secs(30))
             .referer(false);
-        if is_loopback(url) {
-            builder = builder.no_proxy();
+        // Without this the library looks into the environment by itself.
+        builder = builder.no_proxy();
+        if !is_loopback(url)
+            && let Some(proxy) = proxy_for(url.scheme(), &self.options.proxies)?
+        {
+            builder = builder.proxy(proxy);
         }
         let client = builder.build().map_err(|error| Error::new(Kind::Other, format!("http: {error}")))?;
         let mut pools = self.pools();
@@ -231,6 +235,22 @@ pub(super) fn authority(url: &Url) -> String {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
     host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+fn proxy_for(scheme: &str, proxies: &Proxies) -> Result<Option<Proxy>, Error> {
+    let from_environment = |name: &str| {
+        let value = std::env::var(name.to_ascii_uppercase()).or_else(|_| std::env::var(name));
+        value.ok().filter(|value| !value.is_empty())
+    };
+    let (name, configured) = match scheme {
+        "https" => ("https_proxy", &proxies.https),
+        _ => ("http_proxy", &proxies.http),
+    };
+    let Some(address) = configured.clone().or_else(|| from_environment(name)) else { return Ok(None) };
+    let proxy = Proxy::all(&address)
+        .map_err(|_| Error::new(Kind::Invalid, format!("{name} is no valid proxy address")))?;
+    let none = proxies.none.clone().or_else(|| from_environment("no_proxy")).unwrap_or_default();
+    Ok(Some(proxy.no_proxy(NoProxy::from_string(&none))))
 }
 
 fn redirect_target(response: &Response, from: &Url) -> Option<Result<Url, String>> {

@@ -243,7 +243,12 @@ async fn read_head(stream: &mut TcpStream) -> Option<(Request, usize, Vec<u8>)> 
     let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
     let mut lines = head.split("\r\n");
     let mut first = lines.next()?.split(' ');
-    let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
+    let (method, target) = (first.next()?.to_owned(), first.next()?);
+    // As a proxy is asked: with the whole URL.
+    let path = match target.strip_prefix("http://") {
+        Some(rest) => format!("/{}", rest.split_once('/')?.1),
+        None => target.to_owned(),
+    };
     let headers: HashMap<String, String> = lines
         .filter_map(|line| line.split_once(": "))
         .map(|(name, value)| (name.to_ascii_lowercase(), value.to_owned()))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use image::registry::{Credentials, parse_mirror};
+use image::registry::{Credentials, Insecure, parse_mirror};
 use oci::digest::Digest;
 use oci::image::{Index, media_type};
 use oci::platform::Platform;
@@ -325,4 +325,22 @@ async fn private_images_need_the_right_person() {
     let error = world.pull(&name).await.unwrap_err();
     assert!(error.ends_with("unauthorized: incorrect username or password"), "{error}");
     world.pull_as(&name, None, password()).await.unwrap();
+}
+
+#[tokio::test]
+async fn through_a_proxy() {
+    let proxy = Fake::start().await;
+    publish(&proxy, "app", "latest", ARCH, &small());
+    let mut options = options();
+    options.insecure = Insecure::parse(["registry.invalid:5000"]).unwrap();
+    options.proxies.http = Some(proxy.url(""));
+    options.proxies.https = Some(proxy.url(""));
+    let world = World::open(Directory::new(), options.clone());
+    world.pull("registry.invalid:5000/app").await.unwrap();
+    assert_eq!(proxy.count("CONNECT registry.invalid:5000"), 1);
+
+    options.proxies.none = Some("registry.invalid".into());
+    let world = World::open(Directory::new(), options);
+    let error = world.pull("registry.invalid:5000/app").await.unwrap_err();
+    assert!(error.contains("dial tcp: lookup registry.invalid"), "{error}");
 }
