@@ -4,15 +4,15 @@
 use jiff::Timestamp;
 
 /// What `StartedAt` and `FinishedAt` say when there was no such moment.
-pub const NEVER: &str = "0001-01-01T00:00:00Z";
+pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The wall clock now, as [`format`] writes it.
-pub fn now() -> String {
+pub(crate) fn now() -> String {
     format(Timestamp::now())
 }
 
 /// Go's `RFC3339Nano`: up to nine digits, none when they are all zero.
-pub fn format(time: Timestamp) -> String {
+pub(crate) fn format(time: Timestamp) -> String {
     let whole = time.strftime("%Y-%m-%dT%H:%M:%S").to_string();
     let nanoseconds = time.subsec_nanosecond();
     if nanoseconds == 0 {
@@ -23,12 +23,12 @@ pub fn format(time: Timestamp) -> String {
 }
 
 /// A time of the API; [`NEVER`] and anything unreadable are none.
-pub fn parse(text: &str) -> Option<Timestamp> {
+pub(crate) fn parse(text: &str) -> Option<Timestamp> {
     if text.is_empty() || text.starts_with("0001-01-01") { None } else { text.parse().ok() }
 }
 
 /// Nanoseconds since the epoch, as events carry them.
-pub fn nanoseconds(text: &str) -> i64 {
+pub(crate) fn nanoseconds(text: &str) -> i64 {
     parse(text).map_or(0, |time| i64::try_from(time.as_nanosecond()).unwrap_or(i64::MAX))
 }
 

@@ -36,7 +36,7 @@ const BACKLOG: usize = 1024;
 
 /// Where an event came from, if a shim reported it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Origin {
+pub(crate) struct Origin {
     pub incarnation: String,
     pub sequence: u64,
 }
@@ -51,7 +51,7 @@ struct Line {
 }
 
 /// The bus. One per engine.
-pub struct Bus {
+pub(crate) struct Bus {
     inner: Mutex<Inner>,
     live: broadcast::Sender<Arc<Message>>,
 }
@@ -69,7 +69,7 @@ struct Inner {
 
 impl Bus {
     /// Reads the history back. Lines that a crash cut short are dropped.
-    pub fn open(path: &Path) -> Result<Bus> {
+    pub(crate) fn open(path: &Path) -> Result<Bus> {
         let failed = |error| Error::failed(format!("cannot open the event history {}", path.display()), error);
         let mut history = VecDeque::new();
         let mut reached = HashMap::new();
@@ -93,12 +93,12 @@ impl Bus {
     }
 
     /// Something happened just now.
-    pub fn publish(&self, kind: &str, action: &str, id: &str, attributes: BTreeMap<String, String>) {
+    pub(crate) fn publish(&self, kind: &str, action: &str, id: &str, attributes: BTreeMap<String, String>) {
         self.publish_at(kind, action, id, attributes, &clock::now(), None);
     }
 
     /// Something happened at `time`; what a shim has reported before is not published again.
-    pub fn publish_at(
+    pub(crate) fn publish_at(
         &self,
         kind: &str,
         action: &str,

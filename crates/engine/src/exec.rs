@@ -132,8 +132,8 @@ impl Engine {
                 let text = format!("{error}\r\n");
                 let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
                 let header = api::stream::Stream::Stdout.header(length);
-                let frame: &[u8] = if multiplexed { &header } else { &[] };
-                self.blocking(move |_| crate::ticket::answer(copy, &[&head, frame, text.as_bytes()])).await
+                let frame = if multiplexed { header.to_vec() } else { Vec::new() };
+                self.blocking(move |_| crate::ticket::answer(copy, &[&head, &frame, text.as_bytes()])).await
             }
         }
     }

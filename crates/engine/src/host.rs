@@ -27,7 +27,6 @@ pub(crate) struct Host {
     /// What the engine may pass on.
     pub(crate) capabilities: BTreeSet<String>,
     pub(crate) seccomp: bool,
-    pub(crate) apparmor: bool,
     /// Which boot this is; a runtime root of another one is stale.
     pub(crate) boot: String,
 }
@@ -67,7 +66,6 @@ impl Host {
             cgroups: Cgroups::observe(Path::new("/sys/fs/cgroup")),
             capabilities: held_capabilities()?,
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
-            apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y')),
             boot: read("/proc/sys/kernel/random/boot_id")?,
         })
     }

@@ -82,7 +82,7 @@ fn valid(text: &str) -> bool {
 }
 
 /// 64 hex digits whose first twelve are not all decimal: a short id must never read as a number.
-pub fn random() -> String {
+pub(crate) fn random() -> String {
     loop {
         let mut bytes = [0u8; 32];
         getrandom::fill(&mut bytes).expect("the kernel has random bytes once it has booted");

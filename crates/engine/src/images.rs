@@ -23,6 +23,10 @@ impl Engine {
     pub(crate) fn images(&self) -> &image::Images {
         &self.shared().images.images
     }
+
+    pub async fn image_list(&self, _all: bool, _shared_size: bool, _filters: api::filters::Filters) -> Result<Vec<api::image::Summary>> {
+        Err(Error::not_implemented("images"))
+    }
 }
 
 impl From<image::Error> for Error {

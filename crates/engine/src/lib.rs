@@ -29,6 +29,7 @@ mod events;
 mod exec;
 mod host;
 mod identity;
+mod instructions;
 mod names;
 mod paths;
 mod spec;
@@ -54,7 +55,7 @@ pub use exec::StartOptions as ExecStartOptions;
 pub use identity::{ContainerId, ExecId};
 pub use paths::Paths;
 pub use pulls::{PullRequest, PushRequest};
-pub use shim::protocol::LogQuery;
+pub use shim::protocol::{CgroupDriver, LogQuery};
 pub use ticket::{Client, Ticket};
 
 pub(crate) use store::records::Records;

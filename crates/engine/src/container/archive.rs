@@ -44,8 +44,9 @@ impl Engine {
         self.container_event(&container.record(), "archive-path", &[]);
         self.blocking(move |_| {
             view.stat(&path, &wanted)?;
+            let (root, inside) = view.within(&path);
             let mut writer = Writer::new(File::from(out));
-            archive_path(&view.root, &relative(&path), &base(&path), &mut writer)?;
+            archive_path(root, &inside, &base(&path), &mut writer)?;
             writer.finish()?;
             Ok(())
         })
@@ -65,7 +66,7 @@ impl Engine {
         let (path, wanted) = (path.to_owned(), wanted.to_owned());
         let record = container.record();
         self.blocking(move |engine| {
-            let target = view.directory(&path, &wanted)?;
+            let (root, target) = view.directory(&path, &wanted)?;
             view.check_writable(&record, &path)?;
             let ownership = match options.copy_uid_gid {
                 true => view.owner(&record)?,
@@ -73,7 +74,7 @@ impl Engine {
             };
             let replace = if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
             let mut reader = Reader::new(image::Decoder::new(archive)?, Limits::default());
-            extract_into(&mut reader, &view.root, Extract { base: &target, layer: false, ownership, replace })?;
+            extract_into(&mut reader, root, Extract { base: &target, layer: false, ownership, replace })?;
             engine.container_event(&record, "extract-to-dir", &[]);
             Ok(())
         })
@@ -119,7 +120,6 @@ struct View {
 struct Mounted {
     place: PathBuf,
     files: Root,
-    read_only: bool,
 }
 
 impl View {
@@ -134,7 +134,7 @@ impl View {
             };
             // A file that is bound, or a source that is gone, is seen as the image has it.
             let Ok(files) = Root::open(&source) else { continue };
-            attached.push(Mounted { place: PathBuf::from(&point.destination), files, read_only: point.read_only });
+            attached.push(Mounted { place: PathBuf::from(&point.destination), files });
         }
         // The innermost first.
         attached.sort_by_key(|mounted| std::cmp::Reverse(mounted.place.components().count()));
@@ -182,17 +182,16 @@ impl View {
     }
 
     /// The directory that a copy goes to, which may be a link to one.
-    fn directory(&self, path: &str, container: &str) -> Result<PathBuf> {
-        let inside = relative(path);
-        let node = self
-            .root
+    fn directory(&self, path: &str, container: &str) -> Result<(&Root, PathBuf)> {
+        let (root, inside) = self.within(path);
+        let node = root
             .resolve(&inside)
             .map_err(|_| Error::not_found(format!("Could not find the file {path} in container {container}")))?;
         let metadata = entry::metadata_of(&node).map_err(|error| Error::failed(format!("cannot look at {path}"), error))?;
         if metadata.kind != entry::Kind::Directory {
             return Err(Error::invalid("extraction point is not a directory"));
         }
-        Ok(inside)
+        Ok((root, inside))
     }
 
     fn check_writable(&self, record: &Record, path: &str) -> Result<()> {

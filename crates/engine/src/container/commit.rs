@@ -2,9 +2,13 @@
 
 use api::container::{Change, CommitResponse, Config};
 
+use oci::image::{Empty, Healthcheck};
+use oci::reference::Reference;
+
 use super::owner::Command;
-use crate::Engine;
-use crate::error::Result;
+use super::record::Record;
+use crate::error::{Error, Result};
+use crate::{Engine, instructions};
 
 /// What a commit is told.
 #[derive(Debug, Clone, Default)]
@@ -26,7 +30,11 @@ impl Engine {
     pub async fn container_changes(&self, wanted: &str) -> Result<Option<Vec<Change>>> {
         let record = self.container(wanted)?.record();
         self.blocking(move |engine| {
-            let changes = engine.snapshot_changes(&record)?;
+            let found = engine.images().snapshots().changes(record.id.as_str())?;
+            let changes: Vec<Change> = found
+                .into_iter()
+                .map(|(path, kind)| Change { kind: kind as u8, path: path.to_string_lossy().into_owned() })
+                .collect();
             Ok(Some(changes).filter(|changes| !changes.is_empty()))
         })
         .await
@@ -41,7 +49,7 @@ impl Engine {
         }
         let (comment, name) = (options.comment.clone(), options.repository.clone());
         let (source, kept) = (record.clone(), options);
-        let committed = self.blocking(move |engine| engine.snapshot_commit(&source, kept)).await;
+        let committed = self.blocking(move |engine| commit(engine, &source, kept)).await;
         if pause {
             // A container that ended while it was paused needs no thaw.
             let thawed = container.ask(|reply| Command::Unpause { reply }).await;
@@ -53,5 +61,110 @@ impl Engine {
         let extra = [("comment", comment), ("imageID", id.clone()), ("imageRef", name)];
         self.container_event(&record, "commit", &extra);
         Ok(CommitResponse { id, ..CommitResponse::default() })
+    }
+}
+
+fn commit(engine: &Engine, record: &Record, options: CommitOptions) -> Result<String> {
+    let CommitOptions { repository, tag, comment, author, changes, config: own, .. } = options;
+    let mut config = image_config(&record.config);
+    if let Some(own) = own {
+        override_with(&mut config, &image_config(&own));
+    }
+    instructions::apply(&mut config, &changes)?;
+    let names = if repository.is_empty() { Vec::new() } else { vec![name(&repository, &tag)?] };
+    // An image that was removed under its container leaves a commit without a parent.
+    let base = record.image.parse().ok().filter(|id| engine.images().get(id).is_some());
+    let mut created_by = record.path.clone();
+    for argument in &record.args {
+        created_by.push(' ');
+        created_by.push_str(argument);
+    }
+    let commit = image::Commit { base, config, author, comment, created_by, names };
+    Ok(engine.images().commit(record.id.as_str(), commit)?.to_string())
+}
+
+fn name(repository: &str, tag: &str) -> Result<Reference> {
+    let invalid = |error: oci::reference::InvalidReference| Error::invalid(error.to_string());
+    let name = Reference::parse_normalized(repository).map_err(invalid)?;
+    if tag.is_empty() { Ok(name.with_default_tag()) } else { name.with_tag(tag).map_err(invalid) }
+}
+
+/// What of a container's configuration belongs to an image.
+fn image_config(config: &Config) -> oci::image::Config {
+    let sets = |keys: Vec<String>| keys.into_iter().map(|key| (key, Empty {})).collect();
+    oci::image::Config {
+        user: config.user.clone(),
+        exposed_ports: sets(config.exposed_ports.keys().cloned().collect()),
+        env: config.env.clone().unwrap_or_default(),
+        entrypoint: config.entrypoint.clone(),
+        cmd: config.cmd.clone(),
+        volumes: sets(config.volumes.iter().flatten().map(|(path, _)| path.clone()).collect()),
+        working_dir: config.working_dir.clone(),
+        labels: config.labels.clone().unwrap_or_default(),
+        stop_signal: config.stop_signal.clone(),
+        stop_timeout: config.stop_timeout,
+        args_escaped: config.args_escaped,
+        healthcheck: config.healthcheck.as_ref().map(|check| Healthcheck {
+            test: check.test.clone(),
+            interval: check.interval,
+            timeout: check.timeout,
+            start_period: check.start_period,
+            start_interval: check.start_interval,
+            retries: check.retries,
+        }),
+        on_build: config.on_build.clone().unwrap_or_default(),
+        shell: config.shell.clone(),
+        ..oci::image::Config::default()
+    }
+}
+
+/// What the request says wins over the container.
+fn override_with(config: &mut oci::image::Config, own: &oci::image::Config) {
+    let text = |field: &mut String, value: &String| {
+        if !value.is_empty() {
+            field.clone_from(value);
+        }
+    };
+    text(&mut config.user, &own.user);
+    text(&mut config.working_dir, &own.working_dir);
+    text(&mut config.stop_signal, &own.stop_signal);
+    config.exposed_ports.extend(own.exposed_ports.clone());
+    config.volumes.extend(own.volumes.clone());
+    config.labels.extend(own.labels.clone());
+    for entry in &own.env {
+        let name = entry.split('=').next();
+        config.env.retain(|known| known.split('=').next() != name);
+        config.env.push(entry.clone());
+    }
+    if own.cmd.is_some() {
+        config.cmd.clone_from(&own.cmd);
+    }
+    if own.entrypoint.is_some() {
+        config.entrypoint.clone_from(&own.entrypoint);
+    }
+    if own.healthcheck.is_some() {
+        config.healthcheck.clone_from(&own.healthcheck);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_wins_over_the_container() {
+        let container = Config { env: Some(vec!["A=1".into(), "B=2".into()]), user: "bob".into(), ..Config::default() };
+        let mut config = image_config(&container);
+        let own = Config { env: Some(vec!["A=9".into()]), cmd: Some(vec!["sh".into()]), ..Config::default() };
+        override_with(&mut config, &image_config(&own));
+        assert_eq!(config.env, ["B=2", "A=9"]);
+        assert_eq!((config.user.as_str(), config.cmd.unwrap().len()), ("bob", 1));
+    }
+
+    #[test]
+    fn a_commit_is_named_latest_unless_it_has_a_tag() {
+        assert_eq!(name("web", "").unwrap().familiar(), "web:latest");
+        assert_eq!(name("web", "2").unwrap().familiar(), "web:2");
+        assert!(name("Web", "").is_err());
     }
 }

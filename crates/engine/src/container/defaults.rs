@@ -97,8 +97,8 @@ fn merge_health(config: &mut Config, image: Option<&oci::image::Healthcheck>) {
 pub(super) fn command(config: &Config) -> Result<(String, Vec<String>)> {
     let mut words = config.entrypoint.iter().flatten().chain(config.cmd.iter().flatten()).cloned();
     match words.next() {
-        Some(path) if !path.is_empty() || words.len() > 0 => Ok((path, words.collect())),
-        _ => Err(Error::invalid("no command specified")),
+        Some(path) => Ok((path, words.collect())),
+        None => Err(Error::invalid("no command specified")),
     }
 }
 

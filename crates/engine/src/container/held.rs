@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use linux::poll::{Interest, Poll};
-use shim::protocol::{Attachment, WaitUntil, Waiter};
+use shim::protocol::{Attachment, Waiter};
 
 use crate::error::{Error, Result};
 
@@ -52,15 +52,6 @@ impl Held {
         self.attachments.clear();
     }
 
-    /// Clients that wait for an exit that did happen, if only for a moment.
-    pub(super) fn exited(&mut self, code: i32) {
-        let (exits, rest) = self.waiters.drain(..).partition(|(waiter, _)| waiter.until == WaitUntil::Exit);
-        self.waiters = rest;
-        let exits: Vec<(Waiter, OwnedFd)> = exits;
-        for (_, socket) in exits {
-            answer(socket, code);
-        }
-    }
 }
 
 fn answer(socket: OwnedFd, code: i32) {
@@ -102,6 +93,8 @@ mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
 
+    use shim::protocol::WaitUntil;
+
     use super::*;
 
     fn waiter(until: WaitUntil) -> Waiter {
@@ -116,8 +109,6 @@ mod tests {
         let mut head = [0; 5];
         client.read_exact(&mut head).unwrap();
         assert_eq!(&head, b"head\n");
-        held.exited(3);
-        assert_eq!(held.waiters.len(), 1);
         held.dismiss(0);
         let mut body = String::new();
         client.read_to_string(&mut body).unwrap();

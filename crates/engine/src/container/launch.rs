@@ -14,7 +14,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
 use api::container::HealthConfig;
-use shim::protocol::{self, FailureKind, Launch, LogDriver, Stdin};
+use shim::protocol::{self, FailureKind, Launch, Stdin};
 
 use super::held::Held;
 use super::owner::{Connected, Live, store};

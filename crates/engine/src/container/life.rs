@@ -82,7 +82,8 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
             announce("exec_die", vec![("execID", exec.clone()), ("exitCode", code.to_string())]),
             Consequence::ExecEnded { exec: exec.clone(), code: *code },
         ],
-        Happening::HealthStarted { .. } => Vec::new(),
+        // The shim's own business: neither changes what a container is.
+        Happening::HealthStarted { .. } | Happening::LogLost { .. } => Vec::new(),
         Happening::HealthProbed { status, failing_streak, probe } => {
             let Some(health) = &mut run.health else { return Vec::new() };
             if health.probed(*status, *failing_streak, probe.clone()) {

@@ -48,12 +48,16 @@ pub use commit::CommitOptions;
 pub(crate) use life::admit_exec;
 pub use list::ListOptions;
 pub(crate) use logs::bytes;
-pub(crate) use mounts::{Bound, check_volume_name, clean};
+pub(crate) use mounts::{Bound, clean};
+pub(crate) use prune::duration;
+pub(crate) use validate::exposed as check_exposed;
 pub(crate) use owner::{Command, Live};
-pub use record::{MountKind, MountPoint, NetworkState, Record};
+pub(crate) use record::Record;
+#[cfg(test)]
+pub(crate) use record::tests::record as test_record;
 pub use remove::RemoveOptions;
 pub(crate) use rootfs::{Databases, database, opened_database};
-pub use state::State;
+pub(crate) use state::State;
 pub use wait::{Exit, WaitOutcome};
 
 use crate::Engine;

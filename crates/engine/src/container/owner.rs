@@ -195,6 +195,7 @@ impl Owner {
 
     async fn happened(&mut self, event: Event) {
         let consequences = life::happened(&mut self.record, &event);
+        let last = consequences.contains(&Consequence::Settle);
         if let Some((connected, run)) = self.connected.as_mut().zip(self.record.state.run()) {
             connected.live.pid = run.pid;
         }
@@ -211,6 +212,10 @@ impl Owner {
                 Consequence::ExecEnded { exec, code } => self.engine.shared().execs.ended(&exec, code),
                 Consequence::Settle => self.settle().await,
             }
+        }
+        if last {
+            // Stored: this run's events will not come again.
+            self.engine.events_bus().forget(&event.incarnation);
         }
     }
 
@@ -298,12 +303,6 @@ impl Owner {
     /// Shows the record as it is now to everybody.
     pub(super) fn publish(&self) {
         self.view.send_replace(Arc::new(self.record.clone()));
-    }
-
-    /// Remembers the record as it is now.
-    pub(super) async fn save(&self) -> Result<()> {
-        let record = self.record.clone();
-        self.engine.blocking(move |engine| store(engine, &record)).await
     }
 
     /// Listens to the shim until the record satisfies `condition`.

@@ -9,6 +9,8 @@ use tokio::io::unix::AsyncFd;
 /// Collects a child when it has exited. Must be called within the async runtime.
 pub(super) fn when_dead(pid: i32, pidfd: OwnedFd) {
     tokio::spawn(async move {
+        // The newer form is unsafe because of types that lie about their descriptor; an owned one does not.
+        #[allow(deprecated)]
         let watched = match AsyncFd::with_interest(pidfd, Interest::READABLE) {
             Ok(watched) => watched,
             Err(error) => {

@@ -15,7 +15,7 @@ pub(crate) const NAMES: &str = "container";
 
 /// A container as it was asked for, with its defaults filled in, and where it is in its life.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Record {
+pub(crate) struct Record {
     pub id: ContainerId,
     /// Without the slash that the API puts before it.
     pub name: String,
@@ -51,7 +51,7 @@ impl store::records::Record for Record {
 
 /// A mount beside the ones that every container has.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MountPoint {
+pub(crate) struct MountPoint {
     /// Absolute and clean.
     pub destination: String,
     pub read_only: bool,
@@ -63,7 +63,7 @@ pub struct MountPoint {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "type")]
-pub enum MountKind {
+pub(crate) enum MountKind {
     Bind {
         source: PathBuf,
         propagation: String,
@@ -104,7 +104,7 @@ pub enum MountKind {
 
 /// What a container wants of networks, and what it got in its present run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct NetworkState {
+pub(crate) struct NetworkState {
     /// By network name. Wishes stay; what was assigned is filled in at start and cleared at the end.
     pub endpoints: BTreeMap<String, EndpointSettings>,
     /// Ports as they are published now.
@@ -117,7 +117,7 @@ pub struct NetworkState {
 
 impl Record {
     /// The name as the API shows it.
-    pub fn slashed(&self) -> String {
+    pub(crate) fn slashed(&self) -> String {
         format!("/{}", self.name)
     }
 }

@@ -24,7 +24,7 @@ use shim::protocol::{Event, Reply as Answer, Request, Snapshot};
 use super::owner::{Command, Connected, Live, Owner};
 use super::record::Record;
 use super::state::{Failure, Run, State};
-use super::{Handle, launch, life, remove};
+use super::{Handle, launch, remove};
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
 use crate::Engine;

@@ -24,7 +24,7 @@ const PROBES: usize = 5;
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub(crate) enum State {
     /// Never ran; `failure` says why the last attempt came to nothing.
     Created { failure: Option<Failure> },
     Running(Run),
@@ -39,7 +39,7 @@ pub enum State {
 
 /// A start that did not lead to a process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
+pub(crate) struct Failure {
     /// 126, 127 or 128, as a shell would say it.
     pub code: i32,
     pub message: String,
@@ -47,7 +47,7 @@ pub struct Failure {
 
 /// One life of a container under one shim; restarts by policy go on within it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Run {
+pub(crate) struct Run {
     /// Tells this run's events from those of another.
     pub incarnation: String,
     /// On the host; 0 while it is being started.
@@ -65,7 +65,7 @@ pub struct Run {
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Health {
+pub(crate) struct Health {
     pub status: HealthWord,
     pub failing_streak: u32,
     pub log: Vec<ProbeResult>,
@@ -73,14 +73,14 @@ pub struct Health {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum HealthWord {
+pub(crate) enum HealthWord {
     Starting,
     Healthy,
     Unhealthy,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeResult {
+pub(crate) struct ProbeResult {
     pub start: String,
     pub end: String,
     pub exit_code: i32,
@@ -89,7 +89,7 @@ pub struct ProbeResult {
 
 /// How the last run went out.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Ended {
+pub(crate) struct Ended {
     pub code: i32,
     /// Why it could not be started or restarted; empty after an ordinary exit.
     pub error: String,
@@ -102,7 +102,7 @@ pub struct Ended {
 }
 
 impl HealthWord {
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             HealthWord::Starting => "starting",
             HealthWord::Healthy => "healthy",
@@ -123,12 +123,12 @@ impl From<HealthStatus> for HealthWord {
 
 impl Health {
     /// Before the first probe of a run.
-    pub fn starting() -> Health {
+    pub(crate) fn starting() -> Health {
         Health { status: HealthWord::Starting, failing_streak: 0, log: Vec::new() }
     }
 
     /// Takes a probe's result in; says whether the status changed.
-    pub fn probed(&mut self, status: HealthStatus, failing_streak: u32, probe: Probe) -> bool {
+    pub(crate) fn probed(&mut self, status: HealthStatus, failing_streak: u32, probe: Probe) -> bool {
         let word = HealthWord::from(status);
         let changed = self.status != word;
         self.status = word;
@@ -153,7 +153,7 @@ impl Health {
 
 impl Run {
     /// A launch that is about to happen.
-    pub fn starting(incarnation: String, health: bool, before: &State) -> Run {
+    pub(crate) fn starting(incarnation: String, health: bool, before: &State) -> Run {
         Run {
             before: before.ended().cloned(),
             incarnation,
@@ -167,7 +167,7 @@ impl Run {
     }
 
     /// How this run went out, given the exit that its shim recorded.
-    pub fn ended(&self, exit: &Exit) -> Ended {
+    pub(crate) fn ended(&self, exit: &Exit) -> Ended {
         Ended {
             code: exit.code,
             error: exit.error.as_ref().map(|failure| failure.message.clone()).unwrap_or_default(),
@@ -179,7 +179,7 @@ impl Run {
     }
 
     /// The same for a run whose shim left no word: killed with it (137), or lost with the host (255).
-    pub fn lost(&self, code: i32, finished_at: String) -> Ended {
+    pub(crate) fn lost(&self, code: i32, finished_at: String) -> Ended {
         Ended {
             code,
             error: String::new(),
@@ -193,7 +193,7 @@ impl Run {
 
 impl State {
     /// The run, while there is one.
-    pub fn run(&self) -> Option<&Run> {
+    pub(crate) fn run(&self) -> Option<&Run> {
         match self {
             State::Running(run) | State::Restarting { run, .. } => Some(run),
             _ => None,
@@ -208,7 +208,7 @@ impl State {
     }
 
     /// How it last ended, if it did.
-    pub fn ended(&self) -> Option<&Ended> {
+    pub(crate) fn ended(&self) -> Option<&Ended> {
         match self {
             State::Restarting { ended, .. } | State::Exited(ended) => Some(ended),
             State::Removing { ended } | State::Dead { ended, .. } => ended.as_ref(),
@@ -217,19 +217,19 @@ impl State {
     }
 
     /// True also while paused and between two restarts, as Docker counts it.
-    pub fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         self.run().is_some()
     }
 
-    pub fn is_paused(&self) -> bool {
+    pub(crate) fn is_paused(&self) -> bool {
         matches!(self, State::Running(run) if run.paused)
     }
 
-    pub fn is_restarting(&self) -> bool {
+    pub(crate) fn is_restarting(&self) -> bool {
         matches!(self, State::Restarting { .. })
     }
 
-    pub fn status(&self) -> api::container::Status {
+    pub(crate) fn status(&self) -> api::container::Status {
         use api::container::Status;
         match self {
             State::Created { .. } => Status::Created,
@@ -243,7 +243,7 @@ impl State {
     }
 
     /// As inspect shows it.
-    pub fn describe(&self) -> api::container::State {
+    pub(crate) fn describe(&self) -> api::container::State {
         let status = self.status();
         let mut shown = api::container::State {
             status,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use api::container::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats, Throttling,
 };
-use linux::cgroup::{Cgroup, Layout};
+use linux::cgroup::{BlockEntry, Cgroup, Layout};
 use shim::protocol::CgroupDriver;
 
 use super::record::Record;
@@ -77,7 +77,7 @@ fn scope(path: &str) -> PathBuf {
 fn sample(empty: Stats, used: linux::cgroup::Stats, networks: &str, processor: &str, host_memory: u64) -> Stats {
     let (system, online) = system_time(processor);
     let unlimited = |limit: u64| if limit == u64::MAX { host_memory } else { limit.min(host_memory) };
-    let entries = |list: Vec<linux::cgroup::BlockEntry>| {
+    let entries = |list: Vec<BlockEntry>| {
         Some(list.into_iter().map(|entry| BlkioEntry { major: entry.major, minor: entry.minor, op: entry.operation, value: entry.value }).collect())
     };
     Stats {

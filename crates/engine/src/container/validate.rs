@@ -57,7 +57,7 @@ pub(super) fn config(config: &Config) -> Result<()> {
 }
 
 /// `80`, `80/tcp`, `8000-8010/udp`.
-pub(super) fn exposed(text: &str) -> Result<()> {
+pub(crate) fn exposed(text: &str) -> Result<()> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
     let valid = matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if first > 0 && first <= last);
@@ -383,7 +383,7 @@ fn numbers(text: &str) -> Option<Vec<u32>> {
     let mut all = Vec::new();
     for part in text.split(',').filter(|part| !part.is_empty()) {
         let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
         if first > last || last > 8191 {
             return None;
         }

@@ -165,7 +165,7 @@ fn rule(allow: bool, kind: &str, major: Option<i64>, minor: Option<i64>, access:
 }
 
 /// `c 1:3 rwm`, with `*` for any number.
-pub(crate) fn cgroup_rule(text: &str) -> Result<DeviceRule> {
+fn cgroup_rule(text: &str) -> Result<DeviceRule> {
     let invalid = || Error::invalid(format!("invalid device cgroup rule format: '{text}'"));
     let parts: Vec<&str> = text.split(' ').collect();
     let [kind, numbers, access] = parts[..] else { return Err(invalid()) };

@@ -18,7 +18,6 @@ use std::path::PathBuf;
 use oci::runtime::{Linux, Process, Root, Spec};
 use shim::protocol::Rootfs;
 
-pub(crate) use devices::cgroup_rule;
 pub(crate) use mounts::{DEFAULT_MASKED, DEFAULT_READONLY, tmpfs};
 pub(crate) use namespaces::{check_sysctl, other};
 pub(crate) use resources::resources;

@@ -25,7 +25,7 @@ use crate::{Errno, Error, Result, mount};
 
 pub use control::MemoryWatch;
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
-pub use stats::{BlockStats, CpuStats, HugepageStats, MemoryStats, PidsStats, Stats};
+pub use stats::{BlockEntry, BlockStats, CpuStats, HugepageStats, MemoryStats, PidsStats, Stats};
 
 /// How often a removal is tried again while the kernel still counts a dying process in: with the pauses below,
 /// about two seconds.
