@@ -38,11 +38,11 @@ pub(crate) async fn get(call: Call) -> Answer {
 pub(crate) async fn put(call: Call) -> Answer {
     let path = path(&call)?;
     let options = PutOptions {
-        no_overwrite: call.query.flag("noOverwriteDirNonDir"),
-        copy_ownership: call.query.flag("copyUIDGID"),
+        no_overwrite_dir_non_dir: call.query.flag("noOverwriteDirNonDir"),
+        copy_uid_gid: call.query.flag("copyUIDGID"),
     };
     let (engine, name) = (call.engine.clone(), call.name.clone());
-    engine.archive_put(&name, &path, options, Box::new(call.into_upload())).await?;
+    engine.archive_put(&name, &path, options, call.into_upload()).await?;
     Ok(Reply::empty(200))
 }
 

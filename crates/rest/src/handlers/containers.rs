@@ -10,7 +10,8 @@ use crate::transform;
 pub(crate) async fn list(call: Call) -> Answer {
     let options = ListOptions {
         all: call.query.flag("all"),
-        limit: call.parsed("limit")?,
+        // Negative means no limit.
+        limit: call.parsed::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0),
         size: call.query.flag("size"),
         filters: call.filters()?,
     };
@@ -26,6 +27,7 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let request = transform::create(request, call.version)?;
     let name = Some(call.query.text("name")).filter(|name| !name.is_empty()).map(str::to_owned);
     let platform = Some(call.query.text("platform")).filter(|name| !name.is_empty() && !call.before(41));
+    let platform = platform.map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}")))).transpose()?;
     let created = call.engine.container_create(name, platform, request).await?;
     Reply::json_with(201, &created)
 }
@@ -36,9 +38,7 @@ pub(crate) async fn inspect(call: Call) -> Answer {
 }
 
 pub(crate) async fn changes(call: Call) -> Answer {
-    let changes = call.engine.container_changes(&call.name).await?;
-    // Docker says null for none.
-    Reply::json(&(!changes.is_empty()).then_some(changes))
+    Reply::json(&call.engine.container_changes(&call.name).await?)
 }
 
 pub(crate) async fn top(call: Call) -> Answer {
@@ -146,6 +146,5 @@ pub(crate) async fn commit(mut call: Call) -> Answer {
         changes: call.query.all("changes").map(str::to_owned).collect(),
         config,
     };
-    let id = call.engine.container_commit(call.query.text("container"), options).await?;
-    Reply::json_with(201, &api::container::CommitResponse { id, warnings: Vec::new() })
+    Reply::json_with(201, &call.engine.container_commit(call.query.text("container"), options).await?)
 }

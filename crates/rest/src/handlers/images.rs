@@ -1,6 +1,7 @@
 //! Images, one piece at a time; what streams is in `transfers`.
 
 use crate::call::Call;
+use crate::pending::Pending as _;
 use crate::reply::{Answer, Failure, Reply};
 use crate::transform;
 

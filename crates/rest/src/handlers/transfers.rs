@@ -1,11 +1,12 @@
 //! Images in bulk: pull, push, load, import, save. Each tells how far it is, line by line.
 
 use api::progress::Message;
-use engine::{ImportRequest, PullRequest, PushRequest};
+use engine::{PullRequest, PushRequest};
 use tokio::sync::mpsc;
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::pending::{ImportRequest, Pending as _};
 use crate::reply::{Answer, Failure, JSON, Reply};
 
 /// Lines between the engine and a client: progress is dropped by the engine rather than waited for.
