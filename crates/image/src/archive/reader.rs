@@ -97,7 +97,7 @@ impl<R: Read> Reader<R> {
             return Ok(None);
         }
         self.skip_data()?;
-        let Some(header) = self.block()? else {
+        let Some(mut header) = self.block()? else {
             self.finished = true;
             return Ok(None);
         };
@@ -119,6 +119,7 @@ impl<R: Read> Reader<R> {
                 format!("archive has more than {} entries", self.limits.entries),
             ));
         }
+        fill_blank_numbers(&mut header);
         Ok(Some(header))
     }
 
@@ -325,6 +326,20 @@ fn verify(header: &Header) -> Result<(), Error> {
         signed += i64::from(byte as i8);
     }
     if expected == unsigned || expected == signed { Ok(()) } else { Err(invalid("checksum")) }
+}
+
+/// Writers of few needs leave owner, time or device numbers empty, which every tar reads as 0.
+fn fill_blank_numbers(header: &mut Header) {
+    // mode, uid, gid, size, mtime, and the two halves of a device number
+    const FIELDS: [std::ops::Range<usize>; 7] =
+        [100..108, 108..116, 116..124, 124..136, 136..148, 329..337, 337..345];
+    let bytes = header.as_mut_bytes();
+    for field in FIELDS {
+        let field = &mut bytes[field];
+        if field.iter().all(|byte| matches!(byte, 0 | b' ')) {
+            field[0] = b'0';
+        }
+    }
 }
 
 /// Times before 1970 are negative base-256 numbers, which the `tar` crate reads as unsigned.

@@ -162,10 +162,8 @@ pub(crate) fn layer(path: &str, content: &[u8], packing: Packing) -> Layer {
     let mut archive = tar::Builder::new(Vec::new());
     let mut header = tar::Header::new_gnu();
     header.set_size(content.len() as u64);
+    // Owner and time stay empty, as some writers leave them.
     header.set_mode(0o644);
-    header.set_uid(0);
-    header.set_gid(0);
-    header.set_mtime(0);
     archive.append_data(&mut header, path, content).unwrap();
     let tar = archive.into_inner().unwrap();
     let (packed, kind) = match packing {
