@@ -128,20 +128,21 @@ fn close_on_exec_one_by_one(lowest: RawFd) -> Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor but these. Only in a copy made by [`crate::process::Clone`]: whatever else the
-/// caller's structures own is gone afterwards, though they do not know it.
+/// Closes every descriptor but these and the standard streams: with those gone, whatever is opened next would get
+/// their numbers, and would be closed when they are assigned. Only in a copy made by [`crate::process::Clone`]:
+/// whatever else the caller's structures own is gone afterwards, though they do not know it.
 pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> Result<()> {
     let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let mut first = 0;
+    let mut first = 3;
     for number in numbers.into_iter().chain([u32::MAX]) {
         if number > first {
             // SAFETY: by the contract above nobody uses the descriptors that are closed.
             let result = unsafe { libc::syscall(libc::SYS_close_range, first, number - 1, 0) };
             check(result, "close_range", || format!("{first}, {}", number - 1))?;
         }
-        first = number.saturating_add(1);
+        first = first.max(number.saturating_add(1));
     }
     Ok(())
 }
