@@ -8,8 +8,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use linux::Errno;
-use linux::cgroup::Cgroup;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Exit, Happening, Phase};
@@ -26,10 +24,8 @@ pub(crate) struct Named {
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct State {
     pub shim: Named,
-    /// The container's process, while there is one.
-    pub init: Option<Named>,
-    /// The container's cgroup by controller.
-    pub cgroup: Vec<(String, PathBuf)>,
+    /// While there is one.
+    pub container: Option<runtime::Record>,
     pub phase: Phase,
     /// Names of this endpoint, to be withdrawn.
     #[serde(default)]
@@ -76,8 +72,9 @@ pub fn cleanup(runtime_dir: &Path) -> io::Result<Cleaned> {
     if state.shim.is_alive() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the container's shim is alive"));
     }
-    let cgroup = Cgroup::from_paths(state.cgroup.iter().map(|(name, path)| (name.as_str(), path.as_path())));
-    end(&state, &cgroup)?;
+    if let Some(container) = &state.container {
+        end(container)?;
+    }
     for path in &state.own_names {
         network::names::withdraw(path)?;
     }
@@ -90,30 +87,23 @@ pub fn cleanup(runtime_dir: &Path) -> io::Result<Cleaned> {
     Ok(Cleaned { exit, recorded: recorded.is_some() })
 }
 
-/// Kills until nobody is left, then removes the cgroup.
-fn end(state: &State, cgroup: &Cgroup) -> io::Result<()> {
+/// Kills what is left, removes the cgroup, and waits until the container's process is really gone.
+fn end(container: &runtime::Record) -> io::Result<()> {
+    if !container.is_known() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "the container's record is of a later version",
+        ));
+    }
+    container.clean_up().map_err(io::Error::other)?;
     let deadline = std::time::Instant::now() + PATIENCE;
-    loop {
-        let init = state.init.filter(|init| init.is_alive());
-        if let Some(init) = init {
-            match linux::process::kill(init.pid, linux::signal::SIGKILL) {
-                Err(error) if !error.is(Errno::SRCH) => return Err(error.into()),
-                _ => {}
-            }
-        }
-        let mut empty = init.is_none();
-        if cgroup.exists() {
-            cgroup.kill()?;
-            empty &= cgroup.pids().is_ok_and(|pids| pids.is_empty());
-        }
-        if empty {
-            return if cgroup.exists() { Ok(cgroup.remove()?) } else { Ok(()) };
-        }
+    while container.is_alive() {
         if std::time::Instant::now() > deadline {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "the container's processes do not end"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the container's process does not end"));
         }
         std::thread::sleep(PAUSE);
     }
+    Ok(())
 }
 
 /// The final exit, if the journal ends with one.

@@ -89,16 +89,15 @@ impl Supervisor {
         role: Role,
         input: Input,
     ) -> Result<i32, Failure> {
-        let Some(container) = self.container.as_mut() else { return Err(super::lifecycle::not_running()) };
+        let Some(container) = &self.container else { return Err(super::lifecycle::not_running()) };
         let (theirs, ours) =
             stdio::make(process.terminal, process.console_size, input).map_err(|e| super::other(&e))?;
-        let exec = container.exec(process, theirs).map_err(|error| super::runtime_failure(&error))?;
-        let mut started = Self::adopt(role, exec.pid(), duplicate(exec.pidfd())?, process.terminal);
-        let terminal = exec.terminal().map(duplicate).transpose()?;
+        let mut exec = container.exec(process, theirs).map_err(|error| super::runtime_failure(&error))?;
+        let (pid, terminal) = (exec.pid(), exec.take_terminal());
+        let mut started = Self::adopt(role, pid, exec.into_pidfd(), process.terminal);
         connect(&mut started, id, ours, terminal, input)?;
         // The end of a client's input is the end of the exec's.
         started.once = true;
-        let pid = started.pid;
         self.processes.insert(id, started);
         self.watch_process(id)?;
         Ok(pid)

@@ -165,21 +165,18 @@ impl Supervisor {
         let (theirs, ours) =
             stdio::make(terminal, process.console_size, input).map_err(|error| super::other(&error))?;
         let rootfs = self.holdings.root(&self.launch.rootfs).map_err(|error| super::other(&error))?;
-        let created = runtime::create(runtime::Launch {
-            id: &self.launch.container,
-            spec: &self.launch.spec,
-            rootfs,
-            stdio: theirs,
-            netns: self.holdings.namespace(),
-            cgroup_driver: match self.launch.cgroup_driver {
-                CgroupDriver::Cgroupfs => runtime::CgroupDriver::Cgroupfs,
-                CgroupDriver::Systemd => runtime::CgroupDriver::Systemd,
-            },
-            bundle: &self.launch.runtime_dir,
-            die_with_parent: true,
-        })
-        .map_err(|error| super::runtime_failure(&error))?;
-        let master = created.terminal().map(duplicate).transpose()?;
+        let (id, bundle) = (&self.launch.container, &self.launch.runtime_dir);
+        let mut wanted = runtime::Launch::new(id, &self.launch.spec, bundle, rootfs, theirs);
+        wanted.netns = self.holdings.namespace();
+        wanted.die_with_parent = true;
+        wanted.cgroup_driver = match self.launch.cgroup_driver {
+            CgroupDriver::Cgroupfs => runtime::CgroupDriver::Cgroupfs,
+            CgroupDriver::Systemd => runtime::CgroupDriver::Systemd,
+        };
+        let mut created = runtime::create(wanted).map_err(|error| super::runtime_failure(&error))?;
+        // From here on there is something to clean up, should this process be killed.
+        self.save_state_of(Some(created.container().record()));
+        let master = created.take_terminal();
         let container = created.start().map_err(|error| super::runtime_failure(&error))?;
         let mut started = Self::adopt(Role::Main, container.pid(), duplicate(container.pidfd())?, terminal);
         self.container = Some(container);

@@ -184,5 +184,8 @@ fn runtime_failure(error: &runtime::Error) -> Failure {
         runtime::Kind::WrongState => FailureKind::Conflict,
         runtime::Kind::NoContainer | runtime::Kind::Other => FailureKind::Other,
     };
-    Failure { kind, ..other(error) }
+    // Whoever shows it says that much by itself, in the words of a start or of an exec.
+    let message = error.to_string();
+    let message = message.strip_prefix("unable to start container process: ").unwrap_or(&message);
+    failure(kind, message)
 }

@@ -42,7 +42,7 @@ impl Supervisor {
             Request::Resume => self.resume().map(done),
             Request::Update { resources, restart } => {
                 if let Some(resources) = resources {
-                    let container = self.container.as_mut().ok_or_else(not_running)?;
+                    let container = self.container.as_ref().ok_or_else(not_running)?;
                     container.update(&resources).map_err(|error| super::runtime_failure(&error))?;
                     self.remember_resources(&resources);
                 }
@@ -89,7 +89,7 @@ impl Supervisor {
 
     fn root(&self) -> Result<OwnedFd, Failure> {
         let container = self.container.as_ref().ok_or_else(not_running)?;
-        super::exec::duplicate(container.root())
+        super::exec::duplicate(container.root().ok_or_else(not_running)?)
     }
 
     /// A restart applies the limits of the last update, not those of the launch.

@@ -32,8 +32,7 @@ pub(super) fn make(
     input: Input,
 ) -> Result<(runtime::Stdio, Ours)> {
     if terminal {
-        let size = size.unwrap_or_default();
-        let size = linux::pty::Size { rows: narrow(size.height), columns: narrow(size.width) };
+        let size = size.map(|size| runtime::Size { rows: narrow(size.height), columns: narrow(size.width) });
         return Ok((runtime::Stdio::Terminal { size }, Ours::default()));
     }
     let mut ours = Ours::default();

@@ -84,7 +84,8 @@ fn a_terminal_has_a_size_and_can_be_resized() {
     process.console_size = Some(oci::runtime::ConsoleSize { height: 33, width: 101 });
     let attachment = Some(Attachment { stdin: true, ..outputs() });
     let request = Request::Exec { id: "tty".into(), process: Box::new(process), stdin: true, attachment };
-    let (_, mut socket) = world.ask_with_socket(request);
+    let (reply, mut socket) = world.ask_with_socket(request);
+    assert!(matches!(reply, Reply::ExecStarted { .. }), "{reply:?}");
     assert!(read_until(&mut socket, "\n").contains("33 101"));
     world.done(Request::ResizeExec { id: "tty".into(), height: 20, width: 40 });
     type_in(&mut socket, b"\n");
