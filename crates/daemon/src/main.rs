@@ -1,1 +1,197 @@
-fn main() {}
+//! `wharfd`: the engine as a process. Configuration, sockets, signals, and the wiring of engine and doors.
+//!
+//! ```text
+//!   flags ─┐                                   ┌─▶ rest::Server (clients)
+//!   file  ─┴▶ settings ─▶ pid file ─▶ sockets ─┤
+//!                                  engine ─────┘      SIGHUP: settings again, engine.reload
+//!                                                     SIGTERM: no new clients, engine.shutdown
+//! ```
+//!
+//! It decides nothing and holds nothing that would be missed: containers belong to their shims, and go on when this
+//! process ends, whether it was asked to or killed.
+
+mod file;
+mod flags;
+mod host;
+mod keeper;
+mod listeners;
+mod log;
+mod notify;
+mod pidfile;
+mod settings;
+mod tls;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use engine::Engine;
+use rest::{Listener, Server};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::flags::Values;
+use crate::host::Host;
+use crate::listeners::{Bound, Listeners};
+use crate::settings::{Settings, Tls, asks_for};
+
+/// Threads that serve sockets. Requests wait for shims and the kernel, not for the processor.
+const WORKERS: usize = 2;
+/// Blocking calls at once: a start holds one while its shim comes up, so this is how many containers start at once.
+const BLOCKING: usize = 64;
+/// Idle threads go soon: each holds memory.
+const IDLE: Duration = Duration::from_secs(5);
+/// The third request to end is taken literally, as dockerd does.
+const FORCED: usize = 3;
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let flags = match flags::parse(words.iter().cloned()) {
+        Ok(flags) => flags,
+        Err(error) => {
+            eprintln!("{error}\nSee 'wharfd --help'.");
+            return ExitCode::FAILURE;
+        }
+    };
+    if asks_for(&flags, "help") {
+        print!("{}", flags::help());
+        return ExitCode::SUCCESS;
+    }
+    if asks_for(&flags, "version") {
+        println!("Wharf version {}, Docker API {}", env!("CARGO_PKG_VERSION"), api::version::NEWEST);
+        return ExitCode::SUCCESS;
+    }
+    match run(&flags, &words) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
+    let settings = settings::load(flags)?;
+    let tls = match &settings.tls {
+        Tls::Off => None,
+        Tls::On { files, verify } => Some(tls::configuration(files, *verify)?),
+    };
+    if asks_for(flags, "validate") {
+        eprintln!("configuration OK");
+        return Ok(ExitCode::SUCCESS);
+    }
+    if asks_for(flags, "keep-socket") {
+        return keeper::run(&settings, words).map(ExitCode::from);
+    }
+    let level = log::start(&settings.log);
+    let _pid_file = pidfile::PidFile::create(&settings.pid_file)?;
+    // Shims are our children but outlive us and each other: nobody waits for them.
+    linux::signal::ignore(linux::signal::SIGCHLD).map_err(|error| error.to_string())?;
+    let listeners = Listeners::open(&settings.hosts, settings.group.as_deref())?;
+    if tls.is_none() && listeners.bound.iter().any(|bound| matches!(bound, Bound::Tcp(_))) {
+        tracing::warn!(
+            "a tcp listener without --tlsverify gives root on this host to everybody who reaches it"
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(IDLE)
+        .thread_name("wharfd")
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    runtime.block_on(serve(flags, settings, listeners, tls, level))?;
+    // Blocking calls that are still under way are not waited for: they are repeated or repaired by the next start.
+    runtime.shutdown_background();
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn serve(
+    flags: &Values,
+    settings: Settings,
+    mut listeners: Listeners,
+    tls: Option<std::sync::Arc<rustls::ServerConfig>>,
+    level: log::Level,
+) -> Result<(), String> {
+    let engine = Engine::open(settings.engine.clone())
+        .await
+        .map_err(|error| format!("failed to start daemon: {error}"))?;
+    let socket = settings.hosts.iter().find_map(|host| match host {
+        Host::Unix(path) => Some(path.as_path()),
+        _ => None,
+    });
+    if let Some(path) = &settings.docker_socket {
+        let socket = socket.ok_or("--docker-socket needs a unix:// host to point to")?;
+        listeners::link(path, socket)?;
+    }
+    let bound = std::mem::take(&mut listeners.bound).into_iter().map(|bound| match (bound, &tls) {
+        (Bound::Unix(listener), _) => Listener::Unix(listener),
+        (Bound::Tcp(listener), None) => Listener::Tcp(listener),
+        (Bound::Tcp(listener), Some(tls)) => Listener::Tls(listener, tls.clone()),
+    });
+    let (stop, stopped) = watch::channel(false);
+    let server = tokio::spawn(Server::new(engine.clone()).serve(bound.collect(), stopped));
+    for host in &settings.hosts {
+        tracing::info!(?host, "API listen");
+    }
+    notify::ready();
+    signals(flags, &engine, &level, stop).await?;
+    notify::stopping();
+    tracing::info!("the engine ends; containers go on");
+    match server.await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::error!(%error, "the server failed"),
+        Err(error) => tracing::error!(%error, "the server failed"),
+    }
+    engine.shutdown().await;
+    listeners.remove();
+    Ok(())
+}
+
+/// Reloads as often as asked; returns when the engine is to end.
+async fn signals(
+    flags: &Values,
+    engine: &Engine,
+    level: &log::Level,
+    stop: watch::Sender<bool>,
+) -> Result<(), String> {
+    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+    let (mut hangup, mut terminate, mut interrupt) =
+        (listen(SignalKind::hangup())?, listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => reload(flags, engine, level),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    stop.send_replace(true);
+    tokio::spawn(async move {
+        for _ in 1..FORCED {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        }
+        tracing::warn!("asked to end three times: forced");
+        std::process::exit(1);
+    });
+    Ok(())
+}
+
+/// All or nothing: a file with an error changes nothing.
+fn reload(flags: &Values, engine: &Engine, level: &log::Level) {
+    notify::reloading();
+    let result = match settings::load(flags) {
+        Ok(settings) => {
+            let log = settings.log.level;
+            engine.reload(settings.engine).map_err(|error| error.to_string()).map(|()| level.set(log))
+        }
+        Err(error) => Err(error),
+    };
+    match result {
+        Ok(()) => tracing::info!("the configuration was read again"),
+        Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+    }
+    notify::ready();
+}

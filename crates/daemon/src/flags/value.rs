@@ -1,0 +1,171 @@
+//! Values of options: from the command line's words to the JSON that the file would have, and to Go's print.
+
+use serde_json::{Map, Value, json};
+
+use super::Kind;
+
+/// Reads one word of the command line.
+pub(super) fn parse(kind: Kind, text: &str) -> Result<Value, String> {
+    match kind {
+        Kind::Switch => boolean(text).map(Value::Bool),
+        Kind::Number => text
+            .parse::<i64>()
+            .map(|number| json!(number))
+            .map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax")),
+        Kind::Text => Ok(json!(text)),
+        Kind::List => Ok(json!([text])),
+        Kind::Map => {
+            let (name, value) = text.split_once('=').unwrap_or((text, ""));
+            Ok(json!({ name: value }))
+        }
+        Kind::Size => size(text).map(|size| json!(size)).ok_or_else(|| format!("invalid size: '{text}'")),
+        Kind::Limits => limit(text).ok_or_else(|| format!("invalid ulimit argument: {text}")),
+        Kind::Pools => pool(text),
+        Kind::Document => Err("it can only be given in the configuration file".to_owned()),
+    }
+}
+
+/// What `--help` shows behind the name.
+pub(super) fn placeholder(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Switch => "",
+        Kind::Number => " int",
+        Kind::Text => " string",
+        Kind::List => " list",
+        Kind::Map => " map",
+        Kind::Size => " bytes",
+        Kind::Limits => " ulimit",
+        Kind::Pools => " pool-options",
+        Kind::Document => " json",
+    }
+}
+
+/// Checks what the file says; the error names Go's types, as dockerd does.
+pub(crate) fn fits(kind: Kind, key: &str, value: &Value) -> Result<(), String> {
+    let (fits, wanted) = match kind {
+        Kind::Switch => (value.is_boolean(), "bool"),
+        Kind::Number => (value.is_i64(), "int"),
+        Kind::Text => (value.is_string(), "string"),
+        Kind::List => (texts(value), "[]string"),
+        Kind::Map => (
+            value.as_object().is_some_and(|map| map.values().all(|value| !value.is_object())),
+            "map[string]string",
+        ),
+        Kind::Size => {
+            (value.is_i64() || value.as_str().is_some_and(|text| size(text).is_some()), "opts.MemBytes")
+        }
+        Kind::Limits | Kind::Document => (value.is_object(), "map"),
+        Kind::Pools => (value.is_array(), "[]*ipamutils.NetworkToSplit"),
+    };
+    if fits {
+        return Ok(());
+    }
+    let found = match value {
+        Value::Null => return Ok(()),
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    Err(format!(
+        "invalid JSON: json: cannot unmarshal {found} into Go struct field Config.{key} of type {wanted}"
+    ))
+}
+
+fn texts(value: &Value) -> bool {
+    value.as_array().is_some_and(|list| list.iter().all(Value::is_string))
+}
+
+/// As Go's `%v` prints it: what error messages show.
+pub(crate) fn go(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(list) => format!("[{}]", list.iter().map(go).collect::<Vec<_>>().join(" ")),
+        Value::Object(map) => {
+            let members: Vec<_> = map.iter().map(|(name, value)| format!("{name}:{}", go(value))).collect();
+            format!("map[{}]", members.join(" "))
+        }
+        other => other.to_string(),
+    }
+}
+
+fn boolean(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
+    }
+}
+
+/// `67108864`, `64m`, `64MiB`, `1.5g`.
+pub(crate) fn size(text: &str) -> Option<i64> {
+    let lower = text.trim().to_ascii_lowercase();
+    let digits = lower.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(lower.len());
+    let (number, unit) = lower.split_at(digits);
+    let number: f64 = number.parse().ok()?;
+    let unit = unit.trim_start().trim_end_matches('b').trim_end_matches('i');
+    let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit)?;
+    let bytes = number * 1024f64.powi(power as i32);
+    (bytes < i64::MAX as f64).then_some(bytes as i64)
+}
+
+fn limit(text: &str) -> Option<Value> {
+    let (name, limits) = text.split_once('=')?;
+    let (soft, hard) = limits.split_once(':').unwrap_or((limits, limits));
+    let (soft, hard): (i64, i64) = (soft.parse().ok()?, hard.parse().ok()?);
+    Some(json!({ name: { "Name": name, "Hard": hard, "Soft": soft } }))
+}
+
+fn pool(text: &str) -> Result<Value, String> {
+    let mut pool = Map::new();
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some(("base", base)) => pool.insert("base".to_owned(), json!(base)),
+            Some(("size", size)) => {
+                let size: u8 =
+                    size.parse().map_err(|_| format!("invalid size value: {size:?} (must be integer)"))?;
+                pool.insert("size".to_owned(), json!(size))
+            }
+            _ => {
+                return Err(format!(
+                    "invalid field '{part}' must be a key=value pair with the keys base and size"
+                ));
+            }
+        };
+    }
+    Ok(json!([pool]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("64m"), Some(64 << 20));
+        assert_eq!(size("64MiB"), Some(64 << 20));
+        assert_eq!(size("1.5g"), Some(3 << 29));
+        assert_eq!(size("1024"), Some(1024));
+        assert_eq!((size("x"), size("5q"), size("")), (None, None, None));
+    }
+
+    #[test]
+    fn gos_print() {
+        assert_eq!(go(&json!(["a", "b"])), "[a b]");
+        assert_eq!(go(&json!({"a": true, "b": 1})), "map[a:true b:1]");
+    }
+
+    #[test]
+    fn types_of_the_file_are_checked() {
+        assert_eq!(
+            fits(Kind::Number, "mtu", &json!("x")).unwrap_err(),
+            "invalid JSON: json: cannot unmarshal string into Go struct field Config.mtu of type int"
+        );
+        assert!(
+            fits(Kind::List, "dns", &json!(["a"])).is_ok() && fits(Kind::List, "dns", &json!([1])).is_err()
+        );
+        assert!(fits(Kind::Size, "default-shm-size", &json!("64m")).is_ok());
+    }
+}
