@@ -69,7 +69,10 @@ impl Call {
 
     /// The JSON body, if there is one.
     pub(crate) async fn optional_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Failure> {
-        let given = self.headers.get(CONTENT_TYPE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+        let given = self
+            .headers
+            .get(CONTENT_TYPE)
+            .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
         let bytes = self.bytes().await?;
         if bytes.is_empty() && given.is_none() {
             return Ok(None);
@@ -86,7 +89,9 @@ impl Call {
             return Ok(None);
         }
         api::json::from_slice(&bytes).map(Some).map_err(|error| match error.to_string() {
-            text if text.starts_with("trailing characters") => Failure::invalid("unexpected content after JSON"),
+            text if text.starts_with("trailing characters") => {
+                Failure::invalid("unexpected content after JSON")
+            }
             text => Failure::invalid(format!("invalid JSON: {text}")),
         })
     }

@@ -50,8 +50,12 @@ pub(crate) fn content_type(call: &Call, multiplexed: bool, known: bool) -> &'sta
 
 /// Gives the client of `call` to the holder of `ticket`.
 pub(crate) async fn deliver(call: &Call, ticket: Ticket, head: Head) -> Answer {
-    let taken = call.seat.take().ok_or_else(|| Failure::invalid("the request's body was not read to its end"))?;
-    let socket = taken.stream.into_descriptor().map_err(|error| Failure::system(format!("cannot take the connection: {error}")))?;
+    let taken =
+        call.seat.take().ok_or_else(|| Failure::invalid("the request's body was not read to its end"))?;
+    let socket = taken
+        .stream
+        .into_descriptor()
+        .map_err(|error| Failure::system(format!("cannot take the connection: {error}")))?;
     let client = Client { socket, preface: head.finish(), unread: taken.unread };
     if let Err(error) = ticket.deliver(client).await {
         // Too late for a status: the client has seen the connection close.

@@ -59,9 +59,9 @@ impl Query {
     pub(crate) fn time(&self, key: &str) -> Result<Option<i64>, Failure> {
         match self.text(key) {
             "" | "0" => Ok(None),
-            text => timestamp(text)
-                .map(Some)
-                .ok_or_else(|| Failure::invalid(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))),
+            text => timestamp(text).map(Some).ok_or_else(|| {
+                Failure::invalid(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+            }),
         }
     }
 }
@@ -103,7 +103,8 @@ mod tests {
     #[test]
     fn booleans_are_dockers() {
         let query = Query::parse("a=1&b=0&c=False&d=none&e=&f&g=maybe&h=%20no%20");
-        let said: Vec<_> = ["a", "b", "c", "d", "e", "f", "g", "h", "i"].iter().map(|key| query.flag(key)).collect();
+        let said: Vec<_> =
+            ["a", "b", "c", "d", "e", "f", "g", "h", "i"].iter().map(|key| query.flag(key)).collect();
         assert_eq!(said, [true, false, false, false, false, false, true, false, false]);
         assert!(query.flag_or("i", true) && !query.flag_or("b", true));
     }
@@ -130,7 +131,10 @@ mod tests {
     fn numbers_parse_or_are_refused() {
         let query = Query::parse("a=-1&b=x&c=");
         assert_eq!(query.number::<i64>("a").unwrap(), Some(-1));
-        assert_eq!(query.number::<i64>("b").unwrap_err().message, "strconv.Atoi: parsing \"x\": invalid syntax");
+        assert_eq!(
+            query.number::<i64>("b").unwrap_err().message,
+            "strconv.Atoi: parsing \"x\": invalid syntax"
+        );
         assert_eq!(query.number::<i64>("c").unwrap(), None);
     }
 }

@@ -40,8 +40,14 @@ impl Reply {
     }
 
     pub(crate) fn json_with<T: Serialize>(status: u16, value: &T) -> Answer {
-        let bytes = api::json::to_vec(value).map_err(|error| Failure::system(format!("cannot encode the answer: {error}")))?;
-        Ok(Reply::Response { status, content_type: Some(JSON), headers: Vec::new(), body: Body::whole(bytes) })
+        let bytes = api::json::to_vec(value)
+            .map_err(|error| Failure::system(format!("cannot encode the answer: {error}")))?;
+        Ok(Reply::Response {
+            status,
+            content_type: Some(JSON),
+            headers: Vec::new(),
+            body: Body::whole(bytes),
+        })
     }
 
     pub(crate) fn empty(status: u16) -> Reply {

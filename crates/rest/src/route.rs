@@ -19,11 +19,18 @@ pub(crate) struct Route {
 
 /// What a path turned out to be.
 pub(crate) enum Found {
-    Handler { handler: Handler, name: String, version: ApiVersion },
+    Handler {
+        handler: Handler,
+        name: String,
+        version: ApiVersion,
+    },
     /// Written unusually; the client is told the usual way to write it.
     Moved(String),
     /// Docker's sentence about the version; before 1.24 errors were plain text.
-    WrongVersion { message: String, plain: bool },
+    WrongVersion {
+        message: String,
+        plain: bool,
+    },
     Nothing,
 }
 
@@ -99,7 +106,10 @@ mod tests {
 
     #[test]
     fn names_may_contain_slashes() {
-        assert_eq!(name(Method::GET, "/v1.41/images/a/b:c/json"), Some(("a/b:c".into(), ApiVersion::new(1, 41))));
+        assert_eq!(
+            name(Method::GET, "/v1.41/images/a/b:c/json"),
+            Some(("a/b:c".into(), ApiVersion::new(1, 41)))
+        );
         assert_eq!(name(Method::GET, "/containers/a%2Fb/json"), Some(("a/b".into(), NEWEST)));
         assert_eq!(name(Method::GET, "/containers/json"), Some((String::new(), NEWEST)));
         assert_eq!(name(Method::DELETE, "/images/reg:5000/x@sha256:00").unwrap().0, "reg:5000/x@sha256:00");
@@ -137,7 +147,10 @@ mod tests {
             Found::WrongVersion { message, plain } => (message, plain),
             _ => panic!("{path}"),
         };
-        assert_eq!(told("/v1.60/info").0, "client version 1.60 is too new. Maximum supported API version is 1.51");
+        assert_eq!(
+            told("/v1.60/info").0,
+            "client version 1.60 is too new. Maximum supported API version is 1.51"
+        );
         let (message, plain) = told("/v1/_ping");
         assert!(message.starts_with("client version 1 is too old.") && plain);
         assert!(name(Method::GET, "/v1.24/info").is_some());

@@ -139,7 +139,9 @@ impl Inner {
             match &mut self.phase {
                 Phase::Open => return ready.len(),
                 Phase::Known { left: 0 } => self.phase = Phase::Held,
-                Phase::Known { left } => return usize::try_from(*left).map_or(ready.len(), |left| left.min(ready.len())),
+                Phase::Known { left } => {
+                    return usize::try_from(*left).map_or(ready.len(), |left| left.min(ready.len()));
+                }
                 Phase::Chunked { head, chunks } => {
                     if *head > 0 {
                         return (*head).min(ready.len());
@@ -230,7 +232,9 @@ fn framing(bytes: &[u8]) -> Option<Phase> {
             return Some(Phase::Chunked { head, chunks: Chunks::default() });
         }
         if header.name.eq_ignore_ascii_case("content-length") {
-            let Some(said) = std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse::<u64>().ok()) else {
+            let Some(said) =
+                std::str::from_utf8(header.value).ok().and_then(|text| text.trim().parse::<u64>().ok())
+            else {
                 return Some(Phase::Open);
             };
             length = said;
@@ -244,7 +248,11 @@ pub(crate) struct Io(Arc<Seat>);
 
 impl Io {
     /// Does `write` on the stream; a stream that was taken swallows everything, since its new owner writes there.
-    fn write<T>(&self, taken: T, write: impl FnOnce(Pin<&mut Stream>) -> Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn write<T>(
+        &self,
+        taken: T,
+        write: impl FnOnce(Pin<&mut Stream>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         match &mut self.0.lock().stream {
             Some(stream) => write(Pin::new(stream)),
             None => Poll::Ready(Ok(taken)),
@@ -367,7 +375,8 @@ mod tests {
 
     #[tokio::test]
     async fn the_socket_is_taken_with_what_was_sent_too_early() {
-        for body in ["Content-Length: 2\r\n\r\n{}", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"] {
+        for body in ["Content-Length: 2\r\n\r\n{}", "Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n"]
+        {
             let mut client = echo();
             let request = format!("POST /take HTTP/1.1\r\nHost: x\r\n{body}early");
             client.write_all(request.as_bytes()).await.unwrap();

@@ -97,7 +97,12 @@ impl Accepting {
     }
 }
 
-async fn accept(listener: Accepting, engine: Engine, places: Arc<Semaphore>, mut stop: watch::Receiver<bool>) {
+async fn accept(
+    listener: Accepting,
+    engine: Engine,
+    places: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -202,7 +207,9 @@ async fn serve(engine: Engine, seat: Arc<Seat>, request: Request<Incoming>) -> O
         Found::Nothing => return Some(reply::page_not_found()),
         Found::Moved(path) => return Some(moved(&path, parts.uri.query())),
         Found::WrongVersion { message, plain: true } => {
-            return reply::respond(Ok(Reply::text(400, message + "\n").with("X-Content-Type-Options", "nosniff")));
+            return reply::respond(Ok(
+                Reply::text(400, message + "\n").with("X-Content-Type-Options", "nosniff")
+            ));
         }
         Found::WrongVersion { message, plain: false } => {
             return reply::respond(Err(Failure::invalid(message)));

@@ -56,7 +56,9 @@ fn mounts(request: &mut CreateRequest, version: ApiVersion) -> Result<(), Failur
         if before(version, 44) && mount.kind == "bind" && mount.read_only {
             mount.bind_options.get_or_insert_default().read_only_non_recursive = true;
         }
-        if before(version, 45) && mount.volume_options.as_ref().is_some_and(|volume| !volume.subpath.is_empty()) {
+        if before(version, 45)
+            && mount.volume_options.as_ref().is_some_and(|volume| !volume.subpath.is_empty())
+        {
             return Err(Failure::invalid("VolumeOptions.Subpath needs API v1.45 or newer"));
         }
         if before(version, 48) && mount.kind == "image" {
@@ -93,7 +95,9 @@ pub(crate) fn inspect(mut inspect: Inspect, version: ApiVersion) -> Inspect {
     if before(version, 45) {
         let own = [inspect.id.chars().take(12).collect(), inspect.config.hostname.clone()];
         let user_defined = |name: &str| !matches!(name, "bridge" | "host" | "none" | "default");
-        for (_, endpoint) in inspect.network_settings.networks.iter_mut().filter(|(name, _)| user_defined(name)) {
+        for (_, endpoint) in
+            inspect.network_settings.networks.iter_mut().filter(|(name, _)| user_defined(name))
+        {
             let aliases = endpoint.aliases.get_or_insert_default();
             for name in &own {
                 if !name.is_empty() && !aliases.contains(name) {
@@ -223,7 +227,9 @@ mod tests {
         assert_eq!(old.config.healthcheck.unwrap().start_interval, 0);
         assert!(old.host_config.annotations.is_empty());
         let mount = &old.host_config.mounts[0];
-        assert!(mount.tmpfs_options.is_none() && mount.bind_options.as_ref().unwrap().read_only_non_recursive);
+        assert!(
+            mount.tmpfs_options.is_none() && mount.bind_options.as_ref().unwrap().read_only_non_recursive
+        );
         let endpoint = old.networking_config.unwrap().endpoints_config["n"].clone().unwrap();
         assert_eq!((endpoint.mac_address.as_str(), endpoint.gw_priority), ("", 0));
         assert_eq!(create(request(text), V(51)).unwrap(), request(text));

@@ -33,7 +33,8 @@ const CONTROL: usize = 125;
 
 /// Checks the client's half of the handshake and answers it.
 pub(crate) fn accept_key(call: &Call) -> Result<String, Failure> {
-    let header = |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let header =
+        |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !header("upgrade").eq_ignore_ascii_case("websocket") {
         return Err(Failure::invalid("not websocket protocol"));
     }
@@ -70,7 +71,9 @@ pub(crate) async fn deliver(call: &Call, ticket: Ticket, accept: &str) -> Answer
         }
         relay(unread.chain(reader), writer, ours, multiplexed).await;
     });
-    if let Err(error) = ticket.deliver(Client { socket: theirs.into(), preface: Vec::new(), unread: Vec::new() }).await {
+    if let Err(error) =
+        ticket.deliver(Client { socket: theirs.into(), preface: Vec::new(), unread: Vec::new() }).await
+    {
         tracing::warn!(%error, "a client was lost on its way to its container");
     }
     Ok(Reply::Taken)
@@ -181,7 +184,9 @@ async fn inward(
             }
             match frame.opcode {
                 // Whoever reads the container's input may have stopped; output goes on.
-                Opcode::Text | Opcode::Binary | Opcode::Continuation => drop(container.write_all(piece).await),
+                Opcode::Text | Opcode::Binary | Opcode::Continuation => {
+                    drop(container.write_all(piece).await)
+                }
                 Opcode::Ping => send(&mut *answers.lock().await, Opcode::Pong, piece).await?,
                 Opcode::Pong => {}
                 Opcode::Close => return Ok(Closed::ByPeer),

@@ -18,7 +18,8 @@ fn path(call: &Call) -> Result<String, Failure> {
 }
 
 fn stat_header(stat: &PathStat) -> Result<String, Failure> {
-    let json = serde_json::to_vec(stat).map_err(|error| Failure::system(format!("cannot encode the answer: {error}")))?;
+    let json = serde_json::to_vec(stat)
+        .map_err(|error| Failure::system(format!("cannot encode the answer: {error}")))?;
     Ok(STANDARD.encode(json))
 }
 
@@ -31,7 +32,9 @@ pub(crate) async fn get(call: Call) -> Answer {
     let path = path(&call)?;
     let stat = call.engine.archive_stat(&call.name, &path).await?;
     let (engine, name) = (call.engine.clone(), call.name.clone());
-    let body = Body::written(move |writer| async move { Ok(engine.archive_get(&name, &path, writer).await?) }).await?;
+    let body =
+        Body::written(move |writer| async move { Ok(engine.archive_get(&name, &path, writer).await?) })
+            .await?;
     Ok(Reply::stream("application/x-tar", body).with(PathStat::HEADER, stat_header(&stat)?))
 }
 
@@ -48,6 +51,7 @@ pub(crate) async fn put(call: Call) -> Answer {
 
 pub(crate) async fn export(call: Call) -> Answer {
     let (engine, name) = (call.engine.clone(), call.name.clone());
-    let body = Body::written(move |writer| async move { Ok(engine.container_export(&name, writer).await?) }).await?;
+    let body =
+        Body::written(move |writer| async move { Ok(engine.container_export(&name, writer).await?) }).await?;
     Ok(Reply::stream("application/octet-stream", body))
 }

@@ -11,7 +11,10 @@ pub(crate) async fn list(call: Call) -> Answer {
     let options = ListOptions {
         all: call.query.flag("all"),
         // Negative means no limit.
-        limit: call.parsed::<i64>("limit")?.and_then(|limit| usize::try_from(limit).ok()).filter(|limit| *limit > 0),
+        limit: call
+            .parsed::<i64>("limit")?
+            .and_then(|limit| usize::try_from(limit).ok())
+            .filter(|limit| *limit > 0),
         size: call.query.flag("size"),
         filters: call.filters()?,
     };
@@ -27,7 +30,9 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let request = transform::create(request, call.version)?;
     let name = Some(call.query.text("name")).filter(|name| !name.is_empty()).map(str::to_owned);
     let platform = Some(call.query.text("platform")).filter(|name| !name.is_empty() && !call.before(41));
-    let platform = platform.map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}")))).transpose()?;
+    let platform = platform
+        .map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}"))))
+        .transpose()?;
     let created = call.engine.container_create(name, platform, request).await?;
     Reply::json_with(201, &created)
 }
@@ -115,7 +120,8 @@ pub(crate) async fn resize(call: Call) -> Answer {
 pub(crate) fn size(call: &Call) -> Result<(u16, u16), Failure> {
     let side = |key: &str, what: &str| {
         let text = call.query.text(key);
-        text.parse::<u16>().map_err(|_| Failure::invalid(format!("invalid resize {what} {text:?}: invalid syntax")))
+        text.parse::<u16>()
+            .map_err(|_| Failure::invalid(format!("invalid resize {what} {text:?}: invalid syntax")))
     };
     Ok((side("h", "height")?, side("w", "width")?))
 }

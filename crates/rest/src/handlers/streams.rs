@@ -41,7 +41,8 @@ fn attach_options(call: &Call) -> AttachOptions {
 fn raw_failure(failure: Failure) -> Reply {
     let body = Body::whole(format!("{}\r\n", failure.message));
     let content_type = Some(RAW);
-    Reply::Response { status: failure.status, content_type, headers: Vec::new(), body }.with("Connection", "close")
+    Reply::Response { status: failure.status, content_type, headers: Vec::new(), body }
+        .with("Connection", "close")
 }
 
 pub(crate) async fn attach_websocket(call: Call) -> Answer {

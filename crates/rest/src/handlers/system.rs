@@ -36,7 +36,8 @@ pub(crate) async fn info(call: Call) -> Answer {
 }
 
 pub(crate) async fn disk_usage(call: Call) -> Answer {
-    let kinds = if call.before(42) { Vec::new() } else { call.query.all("type").map(str::to_owned).collect() };
+    let kinds =
+        if call.before(42) { Vec::new() } else { call.query.all("type").map(str::to_owned).collect() };
     let known = ["container", "image", "volume", "build-cache"];
     if let Some(unknown) = kinds.iter().find(|kind| !known.contains(&kind.as_str())) {
         return Err(Failure::invalid(format!("unknown object type: {unknown}")));
@@ -66,8 +67,11 @@ pub(crate) async fn auth(mut call: Call) -> Answer {
 }
 
 pub(crate) async fn events(call: Call) -> Answer {
-    let query =
-        EventQuery { since: call.query.time("since")?, until: call.query.time("until")?, filters: call.filters()? };
+    let query = EventQuery {
+        since: call.query.time("since")?,
+        until: call.query.time("until")?,
+        filters: call.filters()?,
+    };
     if let (Some(since), Some(until)) = (query.since, query.until)
         && since > until
     {

@@ -80,8 +80,11 @@ pub(crate) async fn create(call: Call) -> Answer {
 }
 
 pub(crate) async fn push(call: Call) -> Answer {
-    let request =
-        PushRequest { name: call.name.clone(), tag: call.query.text("tag").to_owned(), auth: call.registry_auth() };
+    let request = PushRequest {
+        name: call.name.clone(),
+        tag: call.query.text("tag").to_owned(),
+        auth: call.registry_auth(),
+    };
     let engine = call.engine.clone();
     told(move |sender| async move { engine.image_push(request, sender).await }).await
 }
@@ -105,6 +108,7 @@ pub(crate) async fn save_one(call: Call) -> Answer {
 
 async fn saved(call: Call, names: Vec<String>) -> Answer {
     let engine = call.engine;
-    let body = Body::written(move |writer| async move { Ok(engine.image_save(names, writer).await?) }).await?;
+    let body =
+        Body::written(move |writer| async move { Ok(engine.image_save(names, writer).await?) }).await?;
     Ok(Reply::stream("application/x-tar", body))
 }
