@@ -1,0 +1,200 @@
+//! TLS to a `tcp://` engine, with a session that two threads can share.
+//!
+//! A hijacked connection is read and written at the same time, which a plain rustls stream cannot
+//! do: it needs `&mut` for both. Here the TLS state sits behind a mutex that is held only while
+//! bytes are turned, never while a socket call waits, so the reader that waits for output does not
+//! keep the writer from sending input.
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+
+use crate::{Error, Result};
+
+/// The certificates to use, and whether the server must prove who it is.
+#[derive(Debug, Clone, Default)]
+pub struct Certificates {
+    /// The authority that signed the server's certificate; the system's own ones without it.
+    pub authority: Option<PathBuf>,
+    /// Certificate and key that the client shows.
+    pub identity: Option<(PathBuf, PathBuf)>,
+    pub verify: bool,
+}
+
+impl Certificates {
+    pub(crate) fn load(&self) -> Result<Arc<ClientConfig>> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider.clone())
+            .with_safe_default_protocol_versions()
+            .map_err(|error| Error::Tls(format!("unable to set up TLS: {error}")))?;
+        let builder = if self.verify {
+            builder.with_root_certificates(self.roots()?)
+        } else {
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
+        };
+        let Some((certificate, key)) = &self.identity else {
+            return Ok(Arc::new(builder.with_no_client_auth()));
+        };
+        let chain = certificates(certificate)?;
+        let key = PrivateKeyDer::from_pem_file(key)
+            .map_err(|error| Error::Tls(format!("could not read TLS key {}: {error}", key.display())))?;
+        let config = builder.with_client_auth_cert(chain, key).map_err(|error| {
+            Error::Tls(format!("could not use the TLS certificate {}: {error}", certificate.display()))
+        })?;
+        Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore> {
+        let mut roots = RootCertStore::empty();
+        match &self.authority {
+            Some(path) => {
+                for certificate in certificates(path)? {
+                    roots.add(certificate).map_err(|error| {
+                        Error::Tls(format!("could not use the CA certificate {}: {error}", path.display()))
+                    })?;
+                }
+            }
+            None => {
+                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            }
+        }
+        Ok(roots)
+    }
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
+    let failed = |error| Error::Tls(format!("could not read certificate {}: {error}", path.display()));
+    CertificateDer::pem_file_iter(path)
+        .map_err(failed)?
+        .collect::<std::result::Result<Vec<_>, _>>()
+        .map_err(failed)
+}
+
+/// One TLS connection; clones share it.
+#[derive(Clone)]
+pub(crate) struct Session {
+    state: Arc<Mutex<ClientConnection>>,
+    socket: Arc<TcpStream>,
+}
+
+impl Session {
+    pub(crate) fn open(config: Arc<ClientConfig>, host: &str, socket: TcpStream) -> Result<Session> {
+        let failed = |error: &dyn std::fmt::Display| Error::Tls(format!("TLS with {host} failed: {error}"));
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
+        let mut state = ClientConnection::new(config, name).map_err(|error| failed(&error))?;
+        let mut raw = &socket;
+        while state.is_handshaking() {
+            state.complete_io(&mut raw).map_err(|error| failed(&error))?;
+        }
+        Ok(Session { state: Arc::new(Mutex::new(state)), socket: Arc::new(socket) })
+    }
+
+    /// A panic while the state was held leaves it unusable; saying so beats a second panic.
+    fn state(&self) -> io::Result<MutexGuard<'_, ClientConnection>> {
+        self.state.lock().map_err(|_| io::Error::other("the TLS session is broken"))
+    }
+
+    pub(crate) fn shutdown_write(&self) -> io::Result<()> {
+        let mut state = self.state()?;
+        state.send_close_notify();
+        flush(&mut state, &self.socket)?;
+        self.socket.shutdown(Shutdown::Write)
+    }
+
+    pub(crate) fn shutdown(&self) -> io::Result<()> {
+        self.socket.shutdown(Shutdown::Both)
+    }
+}
+
+fn flush(state: &mut ClientConnection, socket: &TcpStream) -> io::Result<()> {
+    let mut raw = socket;
+    while state.wants_write() {
+        state.write_tls(&mut raw)?;
+    }
+    Ok(())
+}
+
+impl Read for Session {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut wire = [0u8; 16 * 1024];
+        loop {
+            match self.state()?.reader().read(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // A server that closes without the TLS goodbye ends the stream like any other.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
+                result => return result,
+            }
+            let count = (&*self.socket).read(&mut wire)?;
+            let mut state = self.state()?;
+            let mut rest = &wire[..count];
+            loop {
+                state.read_tls(&mut rest)?;
+                state.process_new_packets().map_err(io::Error::other)?;
+                if rest.is_empty() {
+                    break;
+                }
+            }
+            flush(&mut state, &self.socket)?;
+        }
+    }
+}
+
+impl Write for Session {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let mut state = self.state()?;
+        let count = state.writer().write(buffer)?;
+        flush(&mut state, &self.socket)?;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut state = self.state()?;
+        flush(&mut state, &self.socket)
+    }
+}
+
+/// `--tls` without `--tlsverify`: encrypted, but with whoever answers.
+#[derive(Debug)]
+struct AcceptAny(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AcceptAny {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
