@@ -1,1 +1,153 @@
-fn main() {}
+//! `wharf`: Docker's commands, for an engine that it starts by itself when none runs.
+//!
+//! Called by the name `docker` it answers to that name. It knows nothing but the engine's socket:
+//! no file of the engine is read or written here. A command costs one look at the command line, at
+//! most one small file of configuration, and the requests it needs; there is no second thread but
+//! where bytes flow in both directions.
+
+mod autostart;
+mod commands;
+mod config;
+mod credentials;
+mod failure;
+mod flags;
+mod format;
+mod json;
+mod prompt;
+mod session;
+mod streams;
+mod template;
+mod terminal;
+mod tree;
+mod units;
+mod usage;
+mod values;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use failure::{Failure, Outcome};
+use flags::Misread;
+use session::{Globals, Session};
+use tree::{Found, Spec};
+
+fn main() -> ExitCode {
+    let mut words: Vec<String> =
+        std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+    let program = match words.first().map(|name| name.rsplit('/').next().unwrap_or(name)) {
+        Some("docker") => "docker",
+        _ => "wharf",
+    };
+    if !words.is_empty() {
+        words.remove(0);
+    }
+    terminal::restore_on_panic();
+    let code = match run(program, &words) {
+        Ok(code) => code,
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                let _ = writeln!(std::io::stderr(), "{failure}");
+            }
+            failure.code
+        }
+    };
+    ExitCode::from(code)
+}
+
+fn run(program: &'static str, words: &[String]) -> Outcome {
+    let globals = session::global_flags();
+    let parsed = match flags::parse(flags::command(session::global_flags(), true), words) {
+        Ok(parsed) => parsed,
+        Err(Misread::Help { .. }) => return print(&usage::program(program, globals)),
+        Err(Misread::Error(text)) => {
+            let text = format!(
+                "{text}\n\nUsage:  {program} [OPTIONS] COMMAND [ARG...]\n\nRun '{program} --help' for more information"
+            );
+            return Err(Failure::new(text).with_code(125));
+        }
+    };
+    let words = parsed.arguments().to_vec();
+    if parsed.on("version") {
+        return print(&format!("{}\n", commands::version::one_line(program)));
+    }
+    let session = Session::new(program, Globals::read(&parsed)?);
+    match words.first().map(String::as_str) {
+        Some(autostart::LAUNCHER) => autostart::launcher(&words[1..]),
+        Some(commands::completion::ASK) => commands::completion::complete(&session, &words[1..]),
+        None => print(&usage::program(program, globals)),
+        Some("help") => help(program, &words[1..], globals),
+        Some(_) => dispatch(&session, &words),
+    }
+}
+
+fn help(program: &str, words: &[String], globals: Vec<clap::Arg>) -> Outcome {
+    match tree::find(words) {
+        (Found::Command(spec, name), _) => print(&usage::command(program, &name, spec)),
+        (Found::Group(group), _) => print(&usage::group(program, group)),
+        (Found::Nothing, 0) => print(&usage::program(program, globals)),
+        (Found::Nothing, _) => Err(unknown(program, words)),
+    }
+}
+
+fn dispatch(session: &Session, words: &[String]) -> Outcome {
+    let program = session.program;
+    let (found, used) = tree::find(words);
+    let rest = &words[used..];
+    match found {
+        Found::Command(spec, name) => execute(session, spec, &name, rest),
+        Found::Group(group) => match rest.first().map(String::as_str) {
+            None | Some("--help" | "-h") => print(&usage::group(program, group)),
+            Some(flag) => Err(Failure::new(format!(
+                "unknown flag: {flag}\n\nUsage:  {program} {0} COMMAND\n\nRun '{program} {0} --help' for more information",
+                group.name
+            ))
+            .with_code(125)),
+        },
+        Found::Nothing => Err(unknown(program, &words[..used])),
+    }
+}
+
+fn unknown(program: &str, words: &[String]) -> Failure {
+    let name = words.join(" ");
+    let mut text = format!("{program}: unknown command: {program} {name}\n\n");
+    if let [group, _] = words {
+        text.push_str(&format!(
+            "Usage:  {program} {group}\n\nRun '{program} {group} --help' for more information"
+        ));
+    } else {
+        text.push_str(&format!("Run '{program} --help' for more information"));
+    }
+    Failure::new(text)
+}
+
+fn execute(session: &Session, spec: &'static Spec, name: &str, line: &[String]) -> Outcome {
+    let program = session.program;
+    let parsed = match flags::parse(flags::command((spec.flags)(), spec.stop), line) {
+        Ok(parsed) => parsed,
+        Err(Misread::Help { short }) => {
+            if short {
+                writeln!(std::io::stderr(), "Flag shorthand -h has been deprecated, use --help")?;
+            }
+            return print(&usage::command(program, name, spec));
+        }
+        Err(Misread::Error(text)) => {
+            let usage = usage::line(program, name, spec);
+            let text = format!("{text}\n\n{usage}\n\nRun '{program} {name} --help' for more information");
+            return Err(Failure::new(text).with_code(125));
+        }
+    };
+    if let Some(complaint) = spec.count.complaint(parsed.arguments().len()) {
+        let usage = usage::line(program, name, spec);
+        let see = if matches!(spec.count, flags::Count::AtLeast(_)) { "See" } else { "Run" };
+        return Err(Failure::new(format!(
+            "{program}: '{program} {name}' {complaint}\n\n{usage}\n\n{see} '{program} {name} --help' for more information"
+        )));
+    }
+    (spec.run)(session, &parsed)
+}
+
+/// Prints a text that is all there is to do.
+fn print(text: &str) -> Outcome {
+    std::io::stdout().write_all(text.as_bytes())?;
+    Ok(0)
+}

@@ -1,0 +1,150 @@
+//! `container cp`: files between a container and here.
+//!
+//! The engine takes and gives tar streams of one path; what the copy is called at the other side
+//! is decided here, by the rules of `cp`. Archives are read and written by the system's `tar`
+//! format code in [`archive`], streaming: no file is held in memory.
+
+mod archive;
+mod plan;
+
+use std::io::{self, Read, Write as _};
+use std::path::Path;
+
+use api::container::PathStat;
+use client::Client;
+
+use crate::failure::{Failure, Outcome};
+use crate::flags::{Count, Parsed, switch};
+use crate::session::Session;
+use crate::terminal;
+use crate::tree::{Names, Spec};
+use crate::units;
+use plan::{Place, Target};
+
+pub(crate) const SPEC: Spec = Spec::new(
+    &["container cp", "cp"],
+    &["[OPTIONS] CONTAINER:SRC_PATH DEST_PATH|-", "[OPTIONS] SRC_PATH|- CONTAINER:DEST_PATH"],
+    "Copy files between a container and here",
+    Count::Exactly(2),
+    flags,
+    run,
+)
+.details(
+    "Copy files between a container and here\n\nA '-' as the source is a tar archive on standard input, to be unpacked into a\ndirectory of the container; a '-' as the destination is a tar archive of the\nsource on standard output.",
+)
+.names(Names::Containers);
+
+fn flags() -> Vec<clap::Arg> {
+    vec![
+        switch("archive", "Keep the owners of files").short('a'),
+        switch("follow-link", "Copy what a symbolic link at SRC_PATH points to").short('L'),
+        switch("quiet", "Do not tell how much was copied").short('q'),
+    ]
+}
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let [source, destination] = parsed.arguments() else {
+        return Err(Failure::new("a source and a destination are required"));
+    };
+    match (Place::parse(source), Place::parse(destination)) {
+        (Place::Container { .. }, Place::Container { .. }) => {
+            Err(Failure::new("copying between containers is not supported"))
+        }
+        (Place::Container { id, path }, Place::Local(local)) => {
+            from_container(session, parsed, &id, &path, &local)
+        }
+        (Place::Local(local), Place::Container { id, path }) => {
+            to_container(session, parsed, &local, &id, &path)
+        }
+        (Place::Local(_), Place::Local(_)) => Err(Failure::new("must specify at least one container source")),
+    }
+}
+
+fn from_container(session: &Session, parsed: &Parsed, id: &str, path: &str, local: &str) -> Outcome {
+    let client = session.client()?;
+    let mut path = path.to_owned();
+    if parsed.on("follow-link") {
+        path = follow(client, id, &path)?;
+    }
+    let (mut body, stat) = client.get_archive(id, &path)?;
+    if local == "-" {
+        io::copy(&mut body, &mut io::stdout().lock())?;
+        return Ok(0);
+    }
+    let target = Target::local(Path::new(local), &path, stat.is_directory())?;
+    let mut counted = Counted { reader: &mut body, bytes: 0 };
+    archive::unpack(&mut counted, &target, parsed.on("archive"))?;
+    report(parsed, counted.bytes, local)
+}
+
+/// The path that a symbolic link in a container leads to.
+fn follow(client: &Client, id: &str, path: &str) -> Result<String, Failure> {
+    let stat = client.stat_path(id, path)?;
+    Ok(if stat.mode & PathStat::MODE_SYMLINK != 0 {
+        plan::link_target(path, &stat.link_target)
+    } else {
+        path.to_owned()
+    })
+}
+
+fn to_container(session: &Session, parsed: &Parsed, local: &str, id: &str, path: &str) -> Outcome {
+    let client = session.client()?;
+    let absolute = plan::absolute(path);
+    let mut wanted = absolute;
+    let mut found = stat(client, id, &wanted)?;
+    if let Some(link) = found.as_ref().filter(|stat| stat.mode & PathStat::MODE_SYMLINK != 0) {
+        wanted = plan::link_target(&wanted, &link.link_target);
+        found = stat(client, id, &wanted)?;
+    }
+    let is_directory = found.as_ref().map(PathStat::is_directory);
+    let copy_ownership = parsed.on("archive");
+    if local == "-" {
+        if is_directory != Some(true) {
+            return Err(Failure::new(format!("destination \"{id}:{path}\" must be a directory")));
+        }
+        client.put_archive(id, &wanted, copy_ownership, &mut io::stdin().lock())?;
+        return Ok(0);
+    }
+    let source = match parsed.on("follow-link") {
+        true => std::fs::canonicalize(local).map_err(crate::failure::doing("lstat", local))?,
+        false => Path::new(local).to_owned(),
+    };
+    let contents_only = local.ends_with("/.") || local == ".";
+    let metadata = std::fs::symlink_metadata(&source).map_err(crate::failure::doing("lstat", local))?;
+    let landing = plan::landing(&source, metadata.is_dir(), contents_only, &wanted, is_directory)?;
+    let mut packer = archive::Packer::new(&source, &landing.name)?;
+    let mut counted = Counted { reader: &mut packer, bytes: 0 };
+    client.put_archive(id, &landing.directory, copy_ownership, &mut counted)?;
+    let bytes = counted.bytes;
+    report(parsed, bytes, &format!("{id}:{path}"))
+}
+
+fn stat(client: &Client, id: &str, path: &str) -> Result<Option<PathStat>, Failure> {
+    match client.stat_path(id, path) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn report(parsed: &Parsed, bytes: u64, destination: &str) -> Outcome {
+    if !parsed.on("quiet") && terminal::stderr_is_terminal() {
+        let size = units::decimal_size(bytes as f64);
+        writeln!(io::stderr(), "Successfully copied {size} to {destination}")?;
+    }
+    Ok(0)
+}
+
+/// Counts what passes.
+struct Counted<'a> {
+    reader: &'a mut dyn Read,
+    bytes: u64,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.reader.read(buffer)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+}

@@ -1,0 +1,315 @@
+//! Tar archives for `cp`: packing a path of ours, and unpacking a container's.
+//!
+//! The container may be hostile, so its archive cannot name a place outside of the destination: a
+//! name with `..` is refused, and every directory on the way is opened without following links,
+//! from a handle on the destination. Packing happens in a thread that writes into a pipe, because
+//! the request wants to be fed.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, PipeReader, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+use std::thread::JoinHandle;
+
+use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::io::Errno;
+use tar::{Archive, Entry, EntryType};
+
+use super::plan::Target;
+use crate::failure::{Failure, doing};
+
+/// A path of ours as a tar stream, while it is being packed.
+pub(super) struct Packer {
+    pipe: PipeReader,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Packer {
+    /// The root entry is called `name`; with an empty name only the contents are packed.
+    pub(super) fn new(source: &Path, name: &str) -> Result<Packer, Failure> {
+        let (pipe, writer) = io::pipe()?;
+        let (source, name) = (source.to_owned(), name.to_owned());
+        let thread =
+            std::thread::Builder::new().name("tar".to_owned()).spawn(move || pack(&source, &name, writer))?;
+        Ok(Packer { pipe, thread: Some(thread) })
+    }
+}
+
+fn pack(source: &Path, name: &str, writer: io::PipeWriter) -> io::Result<()> {
+    let mut builder = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, writer));
+    builder.follow_symlinks(false);
+    builder.sparse(false);
+    if std::fs::symlink_metadata(source)?.is_dir() {
+        builder.append_dir_all(if name.is_empty() { "." } else { name }, source)?;
+    } else {
+        builder.append_path_with_name(source, name)?;
+    }
+    io::Write::flush(&mut builder.into_inner()?)
+}
+
+impl Read for Packer {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.pipe.read(buffer)?;
+        if count == 0
+            && let Some(thread) = self.thread.take()
+        {
+            // The end of the pipe is also how a failure looks; it must not pass for a whole archive.
+            thread.join().map_err(|_| io::Error::other("packing the archive failed"))??;
+        }
+        Ok(count)
+    }
+}
+
+/// Unpacks a container's archive.
+pub(super) fn unpack(reader: &mut dyn Read, target: &Target, keep_owners: bool) -> Result<(), Failure> {
+    let mut archive = Archive::new(reader);
+    let mut landing: Option<Landing> = None;
+    let mut directories = Vec::new();
+    for entry in archive.entries().map_err(doing("reading", "the archive"))? {
+        let mut entry = entry.map_err(doing("reading", "the archive"))?;
+        let path = relative(&entry.path().map_err(doing("reading", "the archive"))?)?;
+        let landing = match &landing {
+            Some(landing) => landing,
+            // The first entry is the root of all others.
+            None => landing.insert(Landing::open(path.clone(), &target.root)?),
+        };
+        let place = landing.place(&path)?;
+        let failed = doing("could not write", landing.shown(&path).display().to_string());
+        landing.write(&mut entry, &place, keep_owners).map_err(failed)?;
+        if entry.header().entry_type().is_dir() {
+            directories.push((place, entry.header().mtime().unwrap_or(0)));
+        }
+    }
+    // What was written into a directory changed its time; so those come last, innermost first.
+    if let Some(landing) = &landing {
+        for (place, time) in directories.iter().rev() {
+            let _ = landing.set_time(place, *time);
+        }
+    }
+    Ok(())
+}
+
+/// A name in an archive as a relative path without surprises.
+fn relative(path: &Path) -> Result<PathBuf, Failure> {
+    let mut result = PathBuf::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => result.push(name),
+            Component::CurDir | Component::RootDir => {}
+            Component::ParentDir | Component::Prefix(_) => {
+                return Err(Failure::new(format!(
+                    "the archive names a path outside of it: {}",
+                    path.display()
+                )));
+            }
+        }
+    }
+    Ok(result)
+}
+
+/// The directory that the archive's root lands in, and the name that it gets there.
+struct Landing {
+    directory: OwnedFd,
+    name: PathBuf,
+    root: PathBuf,
+    /// How the archive calls its root.
+    prefix: PathBuf,
+}
+
+impl Landing {
+    fn open(prefix: PathBuf, root: &Path) -> Result<Landing, Failure> {
+        let (directory, name) = match (root.parent(), root.file_name()) {
+            (Some(parent), Some(name)) if !parent.as_os_str().is_empty() => (parent, Path::new(name)),
+            (Some(_), Some(name)) => (Path::new("."), Path::new(name)),
+            _ => (root, Path::new("")),
+        };
+        // A destination that exists and may be reached by a link is the user's own wish.
+        let (directory, name) = if root.is_dir() { (root, Path::new("")) } else { (directory, name) };
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC;
+        let handle = fs::open(directory, flags, Mode::empty())
+            .map_err(|error| doing("could not open", directory.display())(error.into()))?;
+        Ok(Landing { directory: handle, name: name.to_owned(), root: root.to_owned(), prefix })
+    }
+
+    /// Where an entry goes, below the directory.
+    fn place(&self, path: &Path) -> Result<PathBuf, Failure> {
+        let inner = path.strip_prefix(&self.prefix).map_err(|_| {
+            Failure::new(format!(
+                "the archive has {} outside of its root {}",
+                path.display(),
+                self.prefix.display()
+            ))
+        })?;
+        Ok(self.name.join(inner))
+    }
+
+    fn shown(&self, path: &Path) -> PathBuf {
+        self.root.join(path.strip_prefix(&self.prefix).unwrap_or(path))
+    }
+
+    /// The directory of a place, reached without following links, and the last name.
+    fn parent<'p>(&self, place: &'p Path) -> io::Result<(OwnedFd, &'p OsStr)> {
+        let mut handle = self.directory.try_clone()?;
+        let flags = OFlags::DIRECTORY | OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for part in place.parent().into_iter().flat_map(Path::components) {
+            handle = fs::openat(&handle, part.as_os_str(), flags, Mode::empty())?;
+        }
+        Ok((handle, place.file_name().unwrap_or(OsStr::new("."))))
+    }
+
+    fn write(&self, entry: &mut Entry<'_, impl Read>, place: &Path, keep_owners: bool) -> io::Result<()> {
+        let (directory, name) = self.parent(place)?;
+        let header = entry.header().clone();
+        let mode = Mode::from_raw_mode(header.mode()? & 0o7777);
+        let kind = header.entry_type();
+        match kind {
+            EntryType::Directory => match fs::mkdirat(&directory, name, Mode::RWXU) {
+                Ok(()) => {}
+                Err(Errno::EXIST) if is_directory(&directory, name) => {}
+                Err(error) => return Err(error.into()),
+            },
+            EntryType::Symlink => {
+                let link = entry.link_name()?.ok_or(io::ErrorKind::InvalidData)?;
+                replace(&directory, name)?;
+                fs::symlinkat(&*link, &directory, name)?;
+            }
+            EntryType::Link => {
+                let link = entry.link_name()?.ok_or(io::ErrorKind::InvalidData)?;
+                let link = relative(&link)
+                    .and_then(|link| self.place(&link))
+                    .map_err(|failure| io::Error::other(failure.message))?;
+                let (from, from_name) = self.parent(&link)?;
+                replace(&directory, name)?;
+                fs::linkat(&from, from_name, &directory, name, AtFlags::empty())?;
+                return Ok(());
+            }
+            EntryType::Fifo => {
+                replace(&directory, name)?;
+                fs::mknodat(&directory, name, FileType::Fifo, mode, 0)?;
+            }
+            EntryType::Char | EntryType::Block => {
+                let kind =
+                    if kind == EntryType::Char { FileType::CharacterDevice } else { FileType::BlockDevice };
+                let number =
+                    fs::makedev(header.device_major()?.unwrap_or(0), header.device_minor()?.unwrap_or(0));
+                replace(&directory, name)?;
+                fs::mknodat(&directory, name, kind, mode, number)?;
+            }
+            _ => {
+                replace(&directory, name)?;
+                let flags =
+                    OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let mut file = File::from(fs::openat(&directory, name, flags, Mode::RUSR | Mode::WUSR)?);
+                io::copy(entry, &mut file)?;
+            }
+        }
+        if keep_owners {
+            let owner = (to_id(header.uid()?)?, to_id(header.gid()?)?);
+            fs::chownat(
+                &directory,
+                name,
+                Some(Uid::from_raw(owner.0)),
+                Some(Gid::from_raw(owner.1)),
+                AtFlags::SYMLINK_NOFOLLOW,
+            )?;
+        }
+        if kind != EntryType::Symlink {
+            fs::chmodat(&directory, name, mode, AtFlags::empty())?;
+        }
+        set_time(&directory, name, header.mtime()?)
+    }
+
+    fn set_time(&self, place: &Path, time: u64) -> io::Result<()> {
+        let (directory, name) = self.parent(place)?;
+        set_time(&directory, name, time)
+    }
+}
+
+fn to_id(number: u64) -> io::Result<u32> {
+    u32::try_from(number)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "an owner's number is too large"))
+}
+
+fn is_directory(directory: &impl AsFd, name: &OsStr) -> bool {
+    let stat = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory)
+}
+
+/// Makes room for what is to be written. A directory in the way stays, and makes the write fail.
+fn replace(directory: &impl AsFd, name: &OsStr) -> io::Result<()> {
+    match fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn set_time(directory: &impl AsFd, name: &OsStr, seconds: u64) -> io::Result<()> {
+    let time = Timespec { tv_sec: i64::try_from(seconds).unwrap_or(0), tv_nsec: 0 };
+    let times = Timestamps { last_access: time, last_modification: time };
+    Ok(fs::utimensat(directory, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn place(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("wharf-cp-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_tree_survives_the_way() {
+        let home = place("tree");
+        let source = home.join("src");
+        std::fs::create_dir_all(source.join("sub")).unwrap();
+        std::fs::write(source.join("sub/file"), "text").unwrap();
+        std::fs::set_permissions(source.join("sub/file"), std::fs::Permissions::from_mode(0o751)).unwrap();
+        std::os::unix::fs::symlink("sub/file", source.join("link")).unwrap();
+        let mut packer = Packer::new(&source, "src").unwrap();
+        unpack(&mut packer, &Target { root: home.join("dst") }, false).unwrap();
+        let file = home.join("dst/sub/file");
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "text");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o751);
+        assert_eq!(std::fs::read_link(home.join("dst/link")).unwrap(), Path::new("sub/file"));
+        // Only the contents, into a directory that is there.
+        let mut packer = Packer::new(&source, "").unwrap();
+        unpack(&mut packer, &Target { root: home.clone() }, false).unwrap();
+        assert!(home.join("sub/file").exists() && home.join("link").is_symlink());
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+
+    #[test]
+    fn archives_cannot_leave_their_place() {
+        let home = place("hostile");
+        let target = Target { root: home.join("dst") };
+        std::fs::create_dir(home.join("dst")).unwrap();
+        let outside = home.join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        let mut builder = tar::Builder::new(Vec::new());
+        let mut add = |name: &str, kind: EntryType, link: &str| {
+            let mut header = tar::Header::new_old();
+            header.set_entry_type(kind);
+            header.set_size(0);
+            header.set_mode(0o755);
+            header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+            header.as_old_mut().linkname[..link.len()].copy_from_slice(link.as_bytes());
+            header.set_cksum();
+            builder.append(&header, io::empty()).unwrap();
+        };
+        add("root", EntryType::Directory, "");
+        add("root/door", EntryType::Symlink, outside.to_str().unwrap());
+        add("root/door/evil", EntryType::Regular, "");
+        let bytes = builder.into_inner().unwrap();
+        let failure = unpack(&mut bytes.as_slice(), &target, false).unwrap_err();
+        assert!(failure.message.contains("evil"), "{failure}");
+        assert!(!outside.join("evil").exists());
+        assert!(relative(Path::new("a/../../b")).is_err());
+        std::fs::remove_dir_all(&home).unwrap();
+    }
+}

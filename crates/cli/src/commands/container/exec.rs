@@ -1,0 +1,113 @@
+//! `container exec`: one more process in a running container.
+
+use api::exec::{CreateRequest, StartRequest};
+
+use super::run::{check_terminal, detach_keys};
+use crate::failure::{Failure, Outcome};
+use crate::flags::{Count, Parsed, list, switch, text, typed};
+use crate::session::Session;
+use crate::streams::{self, End, Plan, Target};
+use crate::terminal;
+use crate::tree::{Names, Spec};
+use crate::values::{env, keys};
+
+pub(crate) const SPEC: Spec = Spec::new(
+    &["container exec", "exec"],
+    &["[OPTIONS] CONTAINER COMMAND [ARG...]"],
+    "Run a command in a running container",
+    Count::AtLeast(2),
+    flags,
+    run,
+)
+.stop()
+.names(Names::RunningContainers);
+
+fn flags() -> Vec<clap::Arg> {
+    vec![
+        switch("detach", "Leave the command to itself").short('d'),
+        text("detach-keys", "string", "Keys that detach from the command"),
+        typed(
+            "env",
+            "list",
+            env::check_variable,
+            "Environment variable (KEY=VALUE, or KEY to take over ours)",
+        )
+        .short('e')
+        .action(clap::ArgAction::Append),
+        list("env-file", "list", "File with an environment variable on each line"),
+        switch("interactive", "Keep standard input open, attached or not").short('i'),
+        switch("privileged", "Lift most of the isolation from the host for the command"),
+        switch("tty", "Give the command a terminal").short('t'),
+        text("user", "string", "User to run as: name or uid, and group after a colon").short('u'),
+        text("workdir", "string", "Directory to run in").short('w'),
+    ]
+}
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let client = session.client()?;
+    let [container, command @ ..] = parsed.arguments() else {
+        return Err(Failure::new("a container is required"));
+    };
+    let detach = parsed.on("detach");
+    let tty = parsed.on("tty");
+    let stdin = parsed.on("interactive") && !detach;
+    let keys_text = detach_keys(session, parsed.text("detach-keys"))?;
+    let variables = env::variables(&parsed.list("env-file"), &parsed.list("env"))?;
+    if !detach {
+        check_terminal(stdin, tty)?;
+    }
+    let console_size =
+        terminal::size().filter(|_| tty && !detach).map(|(rows, columns)| [rows.into(), columns.into()]);
+    let request = CreateRequest {
+        user: parsed.text("user").to_owned(),
+        privileged: parsed.on("privileged"),
+        tty,
+        console_size,
+        attach_stdin: stdin,
+        attach_stdout: !detach,
+        attach_stderr: !detach,
+        detach_keys: keys_text.clone(),
+        env: (!variables.is_empty()).then_some(variables),
+        working_dir: parsed.text("workdir").to_owned(),
+        cmd: Some(command.to_vec()),
+    };
+    let id = client.create_exec(container, &request)?.id;
+    if id.is_empty() {
+        return Err(Failure::new("exec ID empty"));
+    }
+    let start = StartRequest { detach, tty, console_size };
+    if detach {
+        client.start_exec_detached(&id, &start)?;
+        return Ok(0);
+    }
+    let hijacked = client.start_exec(&id, &start)?;
+    if tty && terminal::stdout_is_terminal() {
+        streams::follow_terminal(session.another_client()?, Target::Exec(id.clone()))?;
+    }
+    let plan = Plan {
+        tty,
+        stdin,
+        stdout: true,
+        stderr: true,
+        detach_keys: keys::parse(&keys_text).unwrap_or_default(),
+    };
+    match streams::carry(hijacked, &plan)? {
+        End::Detached => {
+            eprintln!("read escape sequence");
+            Ok(0)
+        }
+        End::Closed => exit_code(session, &id),
+    }
+}
+
+/// The status of the command, which only another question brings.
+fn exit_code(session: &Session, id: &str) -> Outcome {
+    match session.client()?.inspect_exec(id) {
+        Ok(exec) => Ok(u8::try_from(exec.exit_code.unwrap_or(0) & 0xff).unwrap_or(255)),
+        // The engine went away under us: that is not the command's status, and must not look like it.
+        Err(error @ (client::Error::Connect { .. } | client::Error::Denied { .. })) => {
+            Err(Failure::from(error).with_code(255))
+        }
+        Err(error) => Err(error.into()),
+    }
+}

@@ -1,0 +1,256 @@
+//! `container ls`, better known as `ps`.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+
+use api::container::{Port, Summary};
+use client::Query;
+
+use crate::failure::Outcome;
+use crate::flags::{Count, Parsed, integer, switch, text, typed};
+use crate::format::{Field, Listing, Row, Style, ellipsis, label_list, short_id, shown_id};
+use crate::session::Session;
+use crate::tree::Spec;
+use crate::units;
+use crate::values::filter;
+
+pub(crate) const SPEC: Spec = Spec::new(
+    &["container ls", "container list", "container ps", "ps"],
+    &["[OPTIONS]"],
+    "List containers",
+    Count::None,
+    flags,
+    run,
+);
+
+fn flags() -> Vec<clap::Arg> {
+    vec![
+        switch("all", "Show all containers, not just those that run").short('a'),
+        typed("filter", "filter", filter::argument, "Show only containers that match")
+            .short('f')
+            .action(clap::ArgAction::Append),
+        text("format", "string", crate::commands::inspect::LIST_FORMAT),
+        integer::<i64>("last", "int", "Show that many of the newest containers, running or not")
+            .short('n')
+            .default_value("-1"),
+        switch("latest", "Show the newest container, running or not").short('l'),
+        switch("no-trunc", "Show all texts in full length"),
+        switch("quiet", "Show only IDs").short('q'),
+        switch("size", "Show the sizes of files").short('s'),
+    ]
+}
+
+const FIELDS: &[Field] = &[
+    ("Command", "COMMAND"),
+    ("CreatedAt", "CREATED AT"),
+    ("ID", "CONTAINER ID"),
+    ("Image", "IMAGE"),
+    ("Labels", "LABELS"),
+    ("LocalVolumes", "LOCAL VOLUMES"),
+    ("Mounts", "MOUNTS"),
+    ("Names", "NAMES"),
+    ("Networks", "NETWORKS"),
+    ("Platform", "PLATFORM"),
+    ("Ports", "PORTS"),
+    ("RunningFor", "CREATED"),
+    ("Size", "SIZE"),
+    ("State", "STATE"),
+    ("Status", "STATUS"),
+];
+const TABLE: &[&str] = &["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let format = parsed.text("format");
+    let quiet = parsed.on("quiet");
+    let configured =
+        if format.is_empty() && !quiet { session.config()?.text("psFormat") } else { String::new() };
+    let mut style = Style::choose(format, &configured, quiet);
+    if quiet && style != Style::Quiet {
+        writeln!(
+            std::io::stderr(),
+            "WARNING: Ignoring custom format, because both --format and --quiet are set."
+        )?;
+        style = Style::Quiet;
+    }
+    let size = parsed.on("size") || style.mentions("Size") && style != Style::Json;
+    let last = if parsed.on("latest") { 1 } else { parsed.value("last").unwrap_or(-1) };
+    let query = Query::new()
+        .set_if("all", parsed.on("all"))
+        .set_filled("limit", &if last > 0 { last.to_string() } else { String::new() })
+        .set_if("size", size)
+        .set_filled("filters", &filter::to_query(&parsed.list("filter"))?);
+    let containers = session.client()?.list_containers(&query)?;
+    let whole = parsed.on("no-trunc");
+    let rows: Vec<Row> = containers.iter().map(|container| row(container, whole)).collect();
+    let table = if parsed.on("size") { TABLE } else { &TABLE[..TABLE.len() - 1] };
+    Listing { fields: FIELDS, table, quiet: "ID" }.print(&style, &rows)
+}
+
+pub(crate) fn row(container: &Summary, whole: bool) -> Row {
+    let command = match whole {
+        true => container.command.clone(),
+        false => ellipsis(&container.command, 20),
+    };
+    let volumes = container.mounts.iter().filter(|mount| mount.driver == "local").count();
+    let networks: Vec<&str> = container.network_settings.networks.keys().map(String::as_str).collect();
+    let platform =
+        container.image_manifest_descriptor.as_ref().and_then(|descriptor| descriptor.platform.as_ref());
+    let texts = vec![
+        format!("{command:?}"),
+        units::local_time(container.created),
+        shown_id(&container.id, whole),
+        image(container, whole),
+        label_list(&container.labels),
+        volumes.to_string(),
+        mounts(container, whole),
+        names(container, whole),
+        networks.join(","),
+        platform.map(|platform| format!("{}/{}", platform.os, platform.architecture)).unwrap_or_default(),
+        ports(&container.ports),
+        units::ago(container.created),
+        size(container),
+        container.state.to_string(),
+        container.status.clone(),
+    ];
+    Row { texts, labels: container.labels.clone() }
+}
+
+pub(crate) fn names(container: &Summary, whole: bool) -> String {
+    let names = container.names.iter().map(|name| name.strip_prefix('/').unwrap_or(name));
+    // A name with a slash within is a link's: it belongs to another container.
+    let own: Vec<&str> = names.filter(|name| whole || !name.contains('/')).collect();
+    own.join(",")
+}
+
+pub(crate) fn image(container: &Summary, whole: bool) -> String {
+    if container.image.is_empty() {
+        return "<no image>".to_owned();
+    }
+    if whole {
+        return container.image.clone();
+    }
+    // An image whose name is gone is listed by its id.
+    if container.image == container.image_id || container.image.starts_with("sha256:") {
+        return short_id(&container.image).to_owned();
+    }
+    match container.image.split_once('@') {
+        Some((name, _)) => name.to_owned(),
+        None => container.image.clone(),
+    }
+}
+
+fn mounts(container: &Summary, whole: bool) -> String {
+    let names =
+        container.mounts.iter().map(|mount| if mount.name.is_empty() { &mount.source } else { &mount.name });
+    names.map(|name| if whole { name.clone() } else { ellipsis(name, 15) }).collect::<Vec<_>>().join(",")
+}
+
+pub(crate) fn size(container: &Summary) -> String {
+    let own = units::decimal_size(container.size_rw as f64);
+    match container.size_root_fs > 0 {
+        true => format!("{own} (virtual {})", units::decimal_size(container.size_root_fs as f64)),
+        false => own,
+    }
+}
+
+/// Ports as ranges: those that follow each other, on one address and in step with the host's.
+fn ports(ports: &[Port]) -> String {
+    let mut ports = ports.to_vec();
+    ports.sort_by(|one, other| {
+        (one.private_port, &one.ip, one.public_port, &one.kind).cmp(&(
+            other.private_port,
+            &other.ip,
+            other.public_port,
+            &other.kind,
+        ))
+    });
+    // By address and protocol, the runs that are still open: first and last of both sides.
+    let mut open: BTreeMap<(String, String), (u16, u16, u16, u16)> = BTreeMap::new();
+    let mut shown = Vec::new();
+    for port in ports {
+        let key = (port.ip.clone(), port.kind.clone());
+        let next = (port.private_port, port.public_port);
+        if let Some(run) = open.get_mut(&key) {
+            let follows = run.1.checked_add(1) == Some(next.0);
+            let in_step = if run.3 == 0 { next.1 == 0 } else { run.3.checked_add(1) == Some(next.1) };
+            if follows && in_step {
+                (run.1, run.3) = next;
+                continue;
+            }
+            shown.push(range(&key, *run));
+        }
+        open.insert(key, (next.0, next.0, next.1, next.1));
+    }
+    shown.extend(open.iter().map(|(key, run)| range(key, *run)));
+    shown.sort_by_key(|text| natural(text));
+    shown.join(", ")
+}
+
+/// Orders by the container's port; within it as the text goes.
+fn natural(text: &str) -> (u32, String) {
+    let private = text.rsplit("->").next().unwrap_or(text);
+    let digits: String = private.chars().take_while(char::is_ascii_digit).collect();
+    (digits.parse().unwrap_or(0), text.to_owned())
+}
+
+fn range(
+    (ip, kind): &(String, String),
+    (first, last, host_first, host_last): (u16, u16, u16, u16),
+) -> String {
+    let span = |from: u16, to: u16| if from == to { from.to_string() } else { format!("{from}-{to}") };
+    let own = format!("{}/{kind}", span(first, last));
+    if host_first == 0 {
+        return own;
+    }
+    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
+    format!("{host}:{}->{own}", span(host_first, host_last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn port(ip: &str, private: u16, public: u16, kind: &str) -> Port {
+        Port { ip: ip.to_owned(), private_port: private, public_port: public, kind: kind.to_owned() }
+    }
+
+    #[test]
+    fn ports_are_shown_as_ranges() {
+        let all = "0.0.0.0";
+        assert_eq!(
+            ports(&[port(all, 80, 8080, "tcp"), port("::", 80, 8080, "tcp")]),
+            "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"
+        );
+        assert_eq!(
+            ports(&[port(all, 81, 8001, "tcp"), port(all, 80, 8000, "tcp"), port(all, 82, 9000, "tcp")]),
+            "0.0.0.0:8000-8001->80-81/tcp, 0.0.0.0:9000->82/tcp"
+        );
+        assert_eq!(
+            ports(&[port("", 53, 0, "udp"), port("", 54, 0, "udp"), port("", 443, 0, "tcp")]),
+            "53-54/udp, 443/tcp"
+        );
+        assert_eq!(ports(&[]), "");
+    }
+
+    #[test]
+    fn texts_of_a_row() {
+        let container = Summary {
+            id: "0123456789abcdef".into(),
+            names: vec!["/web".into(), "/other/alias".into()],
+            image: "sha256:aabbccddeeff00112233".into(),
+            image_id: "sha256:aabbccddeeff00112233".into(),
+            command: "sh -c 'while true; do sleep 1; done'".into(),
+            size_rw: 1000,
+            size_root_fs: 2_000_000,
+            ..Summary::default()
+        };
+        let texts = row(&container, false).texts;
+        assert_eq!(texts[0], "\"sh -c 'while true; …\"");
+        assert_eq!(
+            (texts[2].as_str(), texts[3].as_str(), texts[7].as_str()),
+            ("0123456789ab", "aabbccddeeff", "web")
+        );
+        assert_eq!(texts[12], "1kB (virtual 2MB)");
+        assert_eq!(row(&container, true).texts[7], "web,other/alias");
+    }
+}

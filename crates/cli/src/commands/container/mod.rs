@@ -1,0 +1,29 @@
+//! Commands about containers, one file each.
+
+pub(crate) mod attach;
+pub(crate) mod commit;
+pub(crate) mod cp;
+pub(crate) mod create;
+pub(crate) mod diff;
+pub(crate) mod exec;
+pub(crate) mod export;
+pub(crate) mod inspect;
+pub(crate) mod kill;
+pub(crate) mod logs;
+pub(crate) mod ls;
+pub(crate) mod options;
+pub(crate) mod pause;
+pub(crate) mod port;
+pub(crate) mod prune;
+pub(crate) mod rename;
+pub(crate) mod request;
+pub(crate) mod restart;
+pub(crate) mod rm;
+pub(crate) mod run;
+pub(crate) mod start;
+pub(crate) mod stats;
+pub(crate) mod stop;
+pub(crate) mod top;
+pub(crate) mod unpause;
+pub(crate) mod update;
+pub(crate) mod wait;

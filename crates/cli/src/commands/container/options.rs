@@ -1,0 +1,266 @@
+//! The flags that describe a new container, shared by `run` and `create`.
+
+use clap::Arg;
+
+use crate::flags::{integer, list, switch, text, typed};
+use crate::units;
+use crate::values::{device, env, limits, mount, network};
+
+pub(crate) fn flags() -> Vec<Arg> {
+    [identity(), streams(), files(), networking(), isolation(), resources(), health(), rest()]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn identity() -> Vec<Arg> {
+    vec![
+        text("name", "string", "Name to give to the container"),
+        text("hostname", "string", "Host name within the container").short('h'),
+        text("domainname", "string", "NIS domain name within the container"),
+        text("user", "string", "User to run as: name or uid, and group after a colon").short('u'),
+        list("group-add", "list", "Further groups of the user"),
+        typed("label", "list", env::check_label, "Label of the container (key=value)")
+            .short('l')
+            .action(clap::ArgAction::Append),
+        list("label-file", "list", "File with a label on each line"),
+        typed("annotation", "map", check_pair, "Annotation that the OCI runtime is told")
+            .action(clap::ArgAction::Append),
+        text("cidfile", "string", "File to write the container's ID to; it must not exist yet"),
+        text("entrypoint", "string", "Program to run in place of the image's ENTRYPOINT"),
+        text("workdir", "string", "Directory to run in").short('w'),
+        typed(
+            "env",
+            "list",
+            env::check_variable,
+            "Environment variable (KEY=VALUE, or KEY to take over ours)",
+        )
+        .short('e')
+        .action(clap::ArgAction::Append),
+        list("env-file", "list", "File with an environment variable on each line"),
+    ]
+}
+
+fn streams() -> Vec<Arg> {
+    vec![
+        typed("attach", "list", check_stream, "Attach to STDIN, STDOUT or STDERR")
+            .short('a')
+            .action(clap::ArgAction::Append),
+        switch("interactive", "Keep standard input open, attached or not").short('i'),
+        switch("tty", "Give the container a terminal").short('t'),
+        text("log-driver", "string", "What to do with the container's output"),
+        list("log-opt", "list", "Option of the logging driver (key=value)"),
+    ]
+}
+
+fn files() -> Vec<Arg> {
+    vec![
+        list("volume", "list", "Mount a volume or a directory ([source:]target[:options])").short('v'),
+        text("volume-driver", "string", "Driver of volumes that do not exist yet"),
+        list("volumes-from", "list", "Mount what another container has mounted"),
+        typed("mount", "mount", mount::parse, "Mount something (type=…,source=…,target=…)")
+            .action(clap::ArgAction::Append),
+        list("tmpfs", "list", "Mount a file system in memory (path[:options])"),
+        switch("read-only", "Mount the root file system read-only"),
+        list("storage-opt", "list", "Option of the storage driver (key=value)"),
+        typed("device", "list", check_device, "Device of the host to add (path[:path][:rwm])")
+            .action(clap::ArgAction::Append),
+        typed(
+            "device-cgroup-rule",
+            "list",
+            device::parse_cgroup_rule,
+            "Rule for devices that may be used (\"c 42:* rmw\")",
+        )
+        .action(clap::ArgAction::Append),
+        text("gpus", "gpu-request", "GPUs to add ('all' for every one)"),
+    ]
+}
+
+fn networking() -> Vec<Arg> {
+    vec![
+        typed("network", "network", network::parse, "Network to join")
+            .alias("net")
+            .action(clap::ArgAction::Append),
+        list("network-alias", "list", "Further name in the network").alias("net-alias"),
+        list("publish", "list", "Publish a port of the container ([ip:][host:]container[/protocol])")
+            .short('p'),
+        switch("publish-all", "Publish every exposed port on a port that is free").short('P'),
+        list("expose", "list", "Expose a port or a range of ports"),
+        typed("ip", "string", network::parse_ip, "IPv4 address (for example 172.30.100.104)"),
+        typed("ip6", "string", network::parse_ip, "IPv6 address (for example 2001:db8::33)"),
+        list("link-local-ip", "list", "Link-local address"),
+        text("mac-address", "string", "Ethernet address (for example 92:d0:c6:0a:29:33)"),
+        typed("link", "list", check_link, "Container to know by a name").action(clap::ArgAction::Append),
+        typed("add-host", "list", network::parse_host, "Line for the hosts file (host:ip)")
+            .action(clap::ArgAction::Append),
+        typed("dns", "list", check_dns, "Name server to use").action(clap::ArgAction::Append),
+        list("dns-option", "list", "Option for resolving names").alias("dns-opt"),
+        list("dns-search", "list", "Domain to search for names"),
+    ]
+}
+
+fn isolation() -> Vec<Arg> {
+    vec![
+        switch("privileged", "Lift most of the isolation from the host"),
+        list("cap-add", "list", "Capability to add"),
+        list("cap-drop", "list", "Capability to take away"),
+        list("security-opt", "list", "Security option"),
+        typed("sysctl", "map", check_pair, "Kernel parameter of the container's namespaces (key=value)")
+            .action(clap::ArgAction::Append),
+        text("ipc", "string", "IPC namespace to use"),
+        text("pid", "string", "PID namespace to use"),
+        text("uts", "string", "UTS namespace to use"),
+        text("userns", "string", "User namespace to use"),
+        text("cgroupns", "string", "Cgroup namespace to use: 'host' or 'private'"),
+        text("cgroup-parent", "string", "Cgroup to put the container's into"),
+        text("isolation", "string", "How to isolate the container"),
+        text("runtime", "string", "OCI runtime to use"),
+        switch("init", "Run a small init within the container that forwards signals and reaps processes"),
+        switch("use-api-socket", "Give the container the engine's socket and our credentials").hide(true),
+        switch("disable-content-trust", "Does nothing: there is no content trust")
+            .hide(true)
+            .default_value("true"),
+    ]
+}
+
+fn resources() -> Vec<Arg> {
+    vec![
+        typed("memory", "bytes", units::parse_bytes, "Limit of memory").short('m'),
+        typed("memory-reservation", "bytes", units::parse_bytes, "Limit of memory when the host runs short"),
+        typed(
+            "memory-swap",
+            "bytes",
+            units::parse_bytes_or_unlimited,
+            "Limit of memory and swap together; -1 for no limit on swap",
+        ),
+        integer::<i64>("memory-swappiness", "int", "How gladly memory is swapped out (0 to 100)"),
+        typed("kernel-memory", "bytes", units::parse_bytes, "Limit of kernel memory; the kernel ignores it")
+            .hide(true),
+        typed("shm-size", "bytes", units::parse_bytes, "Size of /dev/shm"),
+        switch("oom-kill-disable", "Do not kill the container's processes when memory runs out"),
+        integer::<i64>("oom-score-adj", "int", "Who is killed first when memory runs out (-1000 to 1000)"),
+        typed("cpus", "decimal", limits::parse_cpus, "Number of processors"),
+        integer::<i64>("cpu-shares", "int", "Weight among those who want processors").short('c'),
+        integer::<i64>("cpu-period", "int", "Period of the processor quota in microseconds"),
+        integer::<i64>("cpu-quota", "int", "Processor time in each period in microseconds"),
+        integer::<i64>("cpu-rt-period", "int", "Period of the real-time quota in microseconds"),
+        integer::<i64>("cpu-rt-runtime", "int", "Real-time processor time in each period in microseconds"),
+        text("cpuset-cpus", "string", "Processors to run on (0-3, 0,1)"),
+        text("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
+        integer::<i64>("pids-limit", "int", "Number of processes; -1 for no limit"),
+        integer::<u16>("blkio-weight", "uint16", "Weight among those who use disks (10 to 1000, 0 for none)"),
+        typed("blkio-weight-device", "list", device::parse_weight, "The same for one disk (path:weight)")
+            .action(clap::ArgAction::Append),
+        typed(
+            "device-read-bps",
+            "list",
+            device::parse_bps,
+            "Limit of bytes read from a disk in a second (path:bytes)",
+        )
+        .action(clap::ArgAction::Append),
+        typed(
+            "device-write-bps",
+            "list",
+            device::parse_bps,
+            "Limit of bytes written to a disk in a second (path:bytes)",
+        )
+        .action(clap::ArgAction::Append),
+        typed(
+            "device-read-iops",
+            "list",
+            device::parse_iops,
+            "Limit of reads from a disk in a second (path:count)",
+        )
+        .action(clap::ArgAction::Append),
+        typed(
+            "device-write-iops",
+            "list",
+            device::parse_iops,
+            "Limit of writes to a disk in a second (path:count)",
+        )
+        .action(clap::ArgAction::Append),
+        typed("ulimit", "ulimit", limits::parse_ulimit, "Limit of a process (name=soft[:hard])")
+            .action(clap::ArgAction::Append),
+        integer::<i64>("cpu-count", "int", "Number of processors (Windows only)"),
+        integer::<i64>("cpu-percent", "int", "Share of processors (Windows only)"),
+        typed(
+            "io-maxbandwidth",
+            "bytes",
+            units::parse_bytes,
+            "Limit of bandwidth of the system drive (Windows only)",
+        ),
+        integer::<u64>("io-maxiops", "uint", "Limit of operations of the system drive (Windows only)"),
+    ]
+}
+
+fn health() -> Vec<Arg> {
+    vec![
+        text("health-cmd", "string", "Command that tells whether the container is well"),
+        typed("health-interval", "duration", units::parse_duration, "Time between two checks (ms|s|m|h)"),
+        typed("health-timeout", "duration", units::parse_duration, "Time a check may take (ms|s|m|h)"),
+        typed(
+            "health-start-period",
+            "duration",
+            units::parse_duration,
+            "Time at the start in which failures do not count (ms|s|m|h)",
+        ),
+        typed(
+            "health-start-interval",
+            "duration",
+            units::parse_duration,
+            "Time between two checks at the start (ms|s|m|h)",
+        ),
+        integer::<i64>("health-retries", "int", "Failures in a row before the container counts as unwell"),
+        switch("no-healthcheck", "Run no health check, not even the image's"),
+    ]
+}
+
+fn rest() -> Vec<Arg> {
+    vec![
+        text("restart", "string", "What to do when the container ends").default_value("no"),
+        switch("rm", "Remove the container and its anonymous volumes when it ends"),
+        text("stop-signal", "string", "Signal that stops the container"),
+        integer::<i64>("stop-timeout", "int", "Seconds to wait before the container is killed"),
+        text("platform", "string", "Platform of the image, for images with several"),
+        text("pull", "string", "When to pull the image: \"always\", \"missing\" or \"never\"")
+            .default_value("missing"),
+        switch("quiet", "Do not show the progress of a pull").short('q'),
+    ]
+}
+
+fn check_pair(text: &str) -> Result<String, String> {
+    match text.split_once('=') {
+        Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
+        _ => Err(format!("'{text}' is not a key=value pair")),
+    }
+}
+
+fn check_stream(text: &str) -> Result<String, String> {
+    let stream = text.to_lowercase();
+    match matches!(stream.as_str(), "stdin" | "stdout" | "stderr") {
+        true => Ok(stream),
+        false => Err("valid streams are STDIN, STDOUT and STDERR".to_owned()),
+    }
+}
+
+fn check_device(text: &str) -> Result<String, String> {
+    if device::is_cdi(text) {
+        return Ok(text.to_owned());
+    }
+    device::parse(text).map(|_| text.to_owned())
+}
+
+fn check_link(text: &str) -> Result<String, String> {
+    match text.split(':').count() {
+        _ if text.is_empty() => Err("empty string specified for links".to_owned()),
+        1 | 2 => Ok(text.to_owned()),
+        _ => Err(format!("bad format for links: {text}")),
+    }
+}
+
+fn check_dns(text: &str) -> Result<String, String> {
+    match text.parse::<std::net::IpAddr>() {
+        Ok(address) => Ok(address.to_string()),
+        Err(_) => Err(format!("IP address is not correctly formatted: {text}")),
+    }
+}

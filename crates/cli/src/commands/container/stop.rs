@@ -1,0 +1,34 @@
+//! `container stop`.
+
+use crate::commands::each;
+use crate::failure::Outcome;
+use crate::flags::{Count, Parsed, integer, text};
+use crate::session::Session;
+use crate::tree::{Names, Spec};
+
+pub(crate) const SPEC: Spec = Spec::new(
+    &["container stop", "stop"],
+    &["[OPTIONS] CONTAINER [CONTAINER...]"],
+    "Stop running containers",
+    Count::AtLeast(1),
+    flags,
+    run,
+)
+.names(Names::RunningContainers);
+
+fn flags() -> Vec<clap::Arg> {
+    vec![
+        text("signal", "string", "Signal that asks the process to end").short('s'),
+        integer::<i64>("timeout", "int", "Seconds to wait before the container is killed")
+            .short('t')
+            .alias("time"),
+    ]
+}
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let client = session.client()?;
+    each(parsed.arguments(), |name| {
+        client.stop_container(name, parsed.text("signal"), parsed.value("timeout"))?;
+        Ok(name.to_owned())
+    })
+}

@@ -1,0 +1,56 @@
+//! `context ls`.
+
+use super::{DEFAULT, Store};
+use crate::failure::Outcome;
+use crate::flags::{Count, Parsed, switch, text};
+use crate::format::{Field, Listing, Row, Style, ellipsis};
+use crate::session::Session;
+use crate::tree::Spec;
+
+pub(crate) const SPEC: Spec =
+    Spec::new(&["context ls", "context list"], &["[OPTIONS]"], "List contexts", Count::None, flags, run);
+
+fn flags() -> Vec<clap::Arg> {
+    vec![
+        text("format", "string", crate::commands::inspect::LIST_FORMAT),
+        switch("quiet", "Show only names").short('q'),
+    ]
+}
+
+const FIELDS: &[Field] = &[
+    ("Current", "CURRENT"),
+    ("Description", "DESCRIPTION"),
+    ("DockerEndpoint", "DOCKER ENDPOINT"),
+    ("Error", "ERROR"),
+    ("Name", "NAME"),
+];
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let current = session.context()?;
+    let style = Style::choose(parsed.text("format"), "", parsed.on("quiet"));
+    let mark = |name: &str| match name == current && matches!(style, Style::Table | Style::TableTemplate(_)) {
+        true => format!("{name} *"),
+        false => name.to_owned(),
+    };
+    let row = |name: &str, description: &str, host: &str| Row {
+        texts: vec![
+            (name == current).to_string(),
+            ellipsis(description, 60),
+            host.to_owned(),
+            String::new(),
+            mark(name),
+        ],
+        ..Row::default()
+    };
+    let host = if current == DEFAULT {
+        session.host()?
+    } else {
+        format!("unix://{}", crate::session::DEFAULT_SOCKET)
+    };
+    let mut rows = vec![row(DEFAULT, "Current DOCKER_HOST based configuration", &host)];
+    for context in Store::new(session).list()? {
+        rows.push(row(&context.name, &context.metadata.description, context.docker_host()));
+    }
+    let table = ["Name", "Description", "DockerEndpoint", "Error"];
+    Listing { fields: FIELDS, table: &table, quiet: "Name" }.print(&style, &rows)
+}

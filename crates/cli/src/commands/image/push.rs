@@ -1,0 +1,60 @@
+//! `image push`.
+
+use crate::commands::container::create::platform;
+use crate::commands::progress;
+use crate::credentials;
+use crate::failure::{Failure, Outcome};
+use crate::flags::{Count, Parsed, switch, text};
+use crate::session::Session;
+use crate::terminal;
+use crate::tree::{Names, Spec};
+use crate::values::reference;
+
+pub(crate) const SPEC: Spec = Spec::new(
+    &["image push", "push"],
+    &["[OPTIONS] NAME[:TAG]"],
+    "Send an image to a registry",
+    Count::Exactly(1),
+    flags,
+    run,
+)
+.names(Names::Images);
+
+fn flags() -> Vec<clap::Arg> {
+    vec![
+        switch("all-tags", "Send every tag of the repository").short('a'),
+        text("platform", "string", "Platform to send, for images with several"),
+        switch("quiet", "Print only the name of what was sent").short('q'),
+    ]
+}
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let name = parsed.first();
+    let (repository, tag) = reference::split(name);
+    if parsed.on("all-tags") && !tag.is_empty() {
+        return Err(Failure::new("tag can't be used with --all-tags/-a"));
+    }
+    if name.contains('@') {
+        return Err(Failure::new("cannot push a digest reference"));
+    }
+    let tag = match (parsed.on("all-tags"), tag) {
+        (true, _) => "",
+        (false, "") => {
+            if !parsed.on("quiet") {
+                println!("Using default tag: latest");
+            }
+            "latest"
+        }
+        (false, tag) => tag,
+    };
+    let auth = credentials::for_image(session.config()?, name)?;
+    let messages = session.client()?.push(repository, tag, &platform(parsed), &auth)?;
+    if parsed.on("quiet") {
+        progress::swallow(messages)?;
+        let full = if tag.is_empty() { repository.to_owned() } else { format!("{repository}:{tag}") };
+        println!("{}", reference::normalized(&full));
+    } else {
+        progress::show(messages, &mut std::io::stdout(), terminal::stdout_is_terminal())?;
+    }
+    Ok(0)
+}

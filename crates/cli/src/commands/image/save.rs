@@ -1,0 +1,55 @@
+//! `image save`.
+
+use crate::commands::output;
+use crate::failure::{Failure, Outcome};
+use crate::flags::{Count, Parsed, list, text};
+use crate::session::Session;
+use crate::tree::{Names, Spec};
+
+pub(crate) const SPEC: Spec = Spec::new(
+    &["image save", "save"],
+    &["[OPTIONS] IMAGE [IMAGE...]"],
+    "Write images as a tar archive",
+    Count::AtLeast(1),
+    flags,
+    run,
+)
+.names(Names::Images);
+
+fn flags() -> Vec<clap::Arg> {
+    vec![
+        text("output", "string", "File to write instead of standard output").short('o'),
+        list("platform", "strings", "Platform to write, for images with several"),
+    ]
+}
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let target = output::Target::choose(parsed.text("output"), "image")?;
+    let platform = match &parsed.comma_list("platform")[..] {
+        [] => String::new(),
+        [platform] => platform_json(platform)?,
+        _ => {
+            return Err(Failure::new("unsupported flag --platform: only one platform can be saved at a time"));
+        }
+    };
+    target.write(&mut session.client()?.save_images(parsed.arguments(), &platform)?)
+}
+
+/// `os/architecture[/variant]` as the object that newer endpoints take.
+pub(crate) fn platform_json(text: &str) -> Result<String, Failure> {
+    let parts: Vec<&str> = text.split('/').collect();
+    let (os, architecture, variant) = match parts[..] {
+        [os, architecture] => (os, architecture, ""),
+        [os, architecture, variant] => (os, architecture, variant),
+        _ => {
+            return Err(Failure::new(format!(
+                "invalid platform {text:?}: it must look like os/architecture[/variant]"
+            )));
+        }
+    };
+    let mut platform = serde_json::json!({ "os": os, "architecture": architecture });
+    if !variant.is_empty() {
+        platform["variant"] = variant.into();
+    }
+    Ok(platform.to_string())
+}

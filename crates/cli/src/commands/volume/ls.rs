@@ -1,0 +1,78 @@
+//! `volume ls`.
+
+use api::volume::Volume;
+
+use crate::failure::{Failure, Outcome};
+use crate::flags::{Count, Parsed, switch, text, typed};
+use crate::format::{Field, Listing, Row, Style, label_list};
+use crate::session::Session;
+use crate::tree::Spec;
+use crate::units;
+use crate::values::filter;
+
+pub(crate) const SPEC: Spec =
+    Spec::new(&["volume ls", "volume list"], &["[OPTIONS]"], "List volumes", Count::None, flags, run);
+
+fn flags() -> Vec<clap::Arg> {
+    vec![
+        switch("cluster", "Show only volumes of a swarm").hide(true),
+        typed(
+            "filter",
+            "filter",
+            filter::argument,
+            "Show only volumes that match (for example \"dangling=true\")",
+        )
+        .short('f')
+        .action(clap::ArgAction::Append),
+        text("format", "string", crate::commands::inspect::LIST_FORMAT),
+        switch("quiet", "Show only names").short('q'),
+    ]
+}
+
+pub(crate) const FIELDS: &[Field] = &[
+    ("Availability", "AVAILABILITY"),
+    ("Driver", "DRIVER"),
+    ("Group", "GROUP"),
+    ("Labels", "LABELS"),
+    ("Links", "LINKS"),
+    ("Mountpoint", "MOUNTPOINT"),
+    ("Name", "VOLUME NAME"),
+    ("Scope", "SCOPE"),
+    ("Size", "SIZE"),
+    ("Status", "STATUS"),
+];
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    if parsed.on("cluster") {
+        return Err(Failure::new(
+            "unsupported flag --cluster: there are no volumes of a swarm in this engine",
+        ));
+    }
+    let quiet = parsed.on("quiet");
+    let format = parsed.text("format");
+    let configured =
+        if format.is_empty() && !quiet { session.config()?.text("volumesFormat") } else { String::new() };
+    let style = Style::choose(format, &configured, quiet);
+    let mut volumes = session.client()?.list_volumes(&filter::to_query(&parsed.list("filter"))?)?.volumes;
+    volumes.sort_by(|one, other| one.name.cmp(&other.name));
+    let rows: Vec<Row> = volumes.iter().map(row).collect();
+    Listing { fields: FIELDS, table: &["Driver", "Name"], quiet: "Name" }.print(&style, &rows)
+}
+
+pub(crate) fn row(volume: &Volume) -> Row {
+    let not = || "N/A".to_owned();
+    let labels = volume.labels.clone().unwrap_or_default();
+    let texts = vec![
+        not(),
+        volume.driver.clone(),
+        not(),
+        label_list(&labels),
+        volume.usage_data.as_ref().map_or_else(not, |usage| usage.ref_count.to_string()),
+        volume.mountpoint.clone(),
+        volume.name.clone(),
+        volume.scope.clone(),
+        volume.usage_data.as_ref().map_or_else(not, |usage| units::decimal_size(usage.size as f64)),
+        not(),
+    ];
+    Row { texts, labels }
+}

@@ -1,0 +1,251 @@
+//! Listings: rows of texts as a table, as JSON lines, or through a template.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::Write as _;
+
+use gtmpl_ng::Value;
+
+use crate::failure::{Failure, Outcome};
+use crate::template::{self, Prepared};
+
+/// A field of a row: its name in templates and JSON, and the header of its column.
+pub(crate) type Field = (&'static str, &'static str);
+
+/// What a listing can show.
+pub(crate) struct Listing<'a> {
+    /// All fields; every row has a text for each, in this order.
+    pub(crate) fields: &'a [Field],
+    /// The columns of the built-in table.
+    pub(crate) table: &'a [&'static str],
+    /// The field that `--quiet` shows.
+    pub(crate) quiet: &'static str,
+}
+
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Row {
+    pub(crate) texts: Vec<String>,
+    pub(crate) labels: BTreeMap<String, String>,
+}
+
+/// How to show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Style {
+    Table,
+    TableTemplate(String),
+    Json,
+    Template(String),
+    Quiet,
+}
+
+impl Style {
+    /// The style that flags and configuration ask for.
+    pub(crate) fn choose(format: &str, configured: &str, quiet: bool) -> Style {
+        let format = if format.is_empty() { configured } else { format };
+        match format.trim() {
+            _ if quiet && (format.is_empty() || format == "table") => Style::Quiet,
+            "" | "table" => Style::Table,
+            "json" => Style::Json,
+            text => match text.strip_prefix("table") {
+                Some(template)
+                    if template.starts_with(char::is_whitespace) || template.starts_with("\\t") =>
+                {
+                    Style::TableTemplate(template::unescape(template.trim_start()))
+                }
+                _ => Style::Template(template::unescape(text)),
+            },
+        }
+    }
+
+    /// Whether a template may show a field; the built-in styles do not count.
+    pub(crate) fn mentions(&self, field: &str) -> bool {
+        match self {
+            Style::TableTemplate(text) | Style::Template(text) => text.contains(&format!(".{field}")),
+            Style::Json => true,
+            Style::Table | Style::Quiet => false,
+        }
+    }
+}
+
+impl Listing<'_> {
+    /// Prints the rows on standard output.
+    pub(crate) fn print(&self, style: &Style, rows: &[Row]) -> Outcome {
+        std::io::stdout().write_all(self.render(style, rows)?.as_bytes())?;
+        Ok(0)
+    }
+
+    pub(crate) fn render(&self, style: &Style, rows: &[Row]) -> Result<String, Failure> {
+        match style {
+            Style::Quiet => Ok(rows.iter().map(|row| format!("{}\n", self.text(row, self.quiet))).collect()),
+            Style::Table => {
+                let header = self.table.iter().map(|name| self.header(name).to_owned()).collect();
+                let body = rows
+                    .iter()
+                    .map(|row| self.table.iter().map(|name| self.text(row, name).to_owned()).collect());
+                Ok(align(&std::iter::once(header).chain(body).collect::<Vec<Vec<String>>>()))
+            }
+            Style::Json => Ok(rows.iter().map(|row| format!("{}\n", self.json(row))).collect()),
+            Style::Template(text) => {
+                let prepared = Prepared::parse(text)?;
+                let mut result = String::new();
+                for row in rows {
+                    result.push_str(&prepared.render(self.value(row))?);
+                    result.push('\n');
+                }
+                Ok(result)
+            }
+            Style::TableTemplate(text) => {
+                let prepared = Prepared::parse(text)?;
+                let mut lines = vec![prepared.render(self.headers())?];
+                for row in rows {
+                    lines.push(prepared.render(self.value(row))?);
+                }
+                let cells: Vec<Vec<String>> =
+                    lines.iter().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
+                Ok(align(&cells))
+            }
+        }
+    }
+
+    fn text<'r>(&self, row: &'r Row, name: &str) -> &'r str {
+        let at = self.fields.iter().position(|(field, _)| *field == name);
+        at.and_then(|at| row.texts.get(at)).map_or("", String::as_str)
+    }
+
+    fn header(&self, name: &str) -> &'static str {
+        self.fields.iter().find(|(field, _)| *field == name).map_or("", |(_, header)| header)
+    }
+
+    fn json(&self, row: &Row) -> serde_json::Value {
+        let members = self.fields.iter().zip(&row.texts);
+        members
+            .map(|((name, _), text)| ((*name).to_owned(), text.clone().into()))
+            .collect::<serde_json::Map<_, _>>()
+            .into()
+    }
+
+    fn value(&self, row: &Row) -> Value {
+        let fields = self.fields.iter().zip(&row.texts);
+        let fields =
+            fields.map(|((name, _), text)| ((*name).to_owned(), Value::String(text.clone()))).collect();
+        template::row(fields, Some(&row.labels))
+    }
+
+    fn headers(&self) -> Value {
+        let mut fields: HashMap<String, Value> = self
+            .fields
+            .iter()
+            .map(|(name, header)| ((*name).to_owned(), Value::String((*header).to_owned())))
+            .collect();
+        fields.insert(template::LABELS.to_owned(), Value::Nil);
+        Value::Object(fields)
+    }
+}
+
+/// Cells under each other: at least ten wide, three spaces between, nothing after the last.
+pub(crate) fn align(lines: &[Vec<String>]) -> String {
+    align_from(lines, 10)
+}
+
+/// The same for process lists, whose columns are at least twenty wide.
+pub(crate) fn align_wide(lines: &[Vec<String>]) -> String {
+    align_from(lines, 20)
+}
+
+fn align_from(lines: &[Vec<String>], least: usize) -> String {
+    let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |text: &str| text.chars().count();
+    let mut widths = vec![least; columns];
+    for line in lines {
+        for (at, cell) in line.iter().enumerate().take(line.len().saturating_sub(1)) {
+            widths[at] = widths[at].max(width(cell) + 3);
+        }
+    }
+    let mut text = String::new();
+    for line in lines {
+        for (at, cell) in line.iter().enumerate() {
+            text.push_str(cell);
+            if at + 1 < line.len() {
+                text.extend(std::iter::repeat_n(' ', widths[at] - width(cell)));
+            }
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A text cut to a number of characters, with an ellipsis as the last.
+pub(crate) fn ellipsis(text: &str, limit: usize) -> String {
+    if text.chars().count() <= limit {
+        return text.to_owned();
+    }
+    let mut cut: String = text.chars().take(limit.saturating_sub(1)).collect();
+    cut.push('…');
+    cut
+}
+
+/// The short form of an id.
+pub(crate) fn short_id(id: &str) -> &str {
+    let id = id.strip_prefix("sha256:").unwrap_or(id);
+    id.get(..12).unwrap_or(id)
+}
+
+/// An id as `--no-trunc` decides.
+pub(crate) fn shown_id(id: &str, whole: bool) -> String {
+    if whole { id.to_owned() } else { short_id(id).to_owned() }
+}
+
+/// `k=v,k=v` of labels.
+pub(crate) fn label_list(labels: &BTreeMap<String, String>) -> String {
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LISTING: Listing<'static> = Listing {
+        fields: &[("ID", "ID"), ("Name", "LONG NAME"), ("Size", "SIZE")],
+        table: &["ID", "Name"],
+        quiet: "ID",
+    };
+
+    fn rows() -> Vec<Row> {
+        let row = |id: &str, name: &str| Row {
+            texts: vec![id.to_owned(), name.to_owned(), "1B".to_owned()],
+            labels: BTreeMap::from([("x.y-z".to_owned(), format!("of {name}"))]),
+        };
+        vec![row("1", "a"), row("2", "a longer name")]
+    }
+
+    fn shown(format: &str, quiet: bool) -> String {
+        LISTING.render(&Style::choose(format, "", quiet), &rows()).unwrap_or_else(|failure| failure.message)
+    }
+
+    #[test]
+    fn tables_are_aligned() {
+        assert_eq!(shown("", false), "ID        LONG NAME\n1         a\n2         a longer name\n");
+        assert_eq!(
+            shown("table {{.Name}}\\t{{.Size}}", false),
+            "LONG NAME       SIZE\na               1B\na longer name   1B\n"
+        );
+        assert_eq!(shown("table {{.Label \"x.y-z\"}}", false), "y z\nof a\nof a longer name\n");
+    }
+
+    #[test]
+    fn other_styles() {
+        assert_eq!(shown("", true), "1\n2\n");
+        assert_eq!(shown("{{.Name}}\\t{{.ID}}", false), "a\t1\na longer name\t2\n");
+        assert_eq!(shown("json", false).lines().next(), Some(r#"{"ID":"1","Name":"a","Size":"1B"}"#));
+        assert_eq!(shown("{{json .}}", false).lines().next(), Some(r#"{"ID":"1","Name":"a","Size":"1B"}"#));
+        assert!(shown("{{.Nothing}}", false).contains("Nothing"));
+        assert!(Style::choose("{{.Size}}", "", false).mentions("Size"));
+        assert_eq!(Style::choose("", "table {{.ID}}", false), Style::TableTemplate("{{.ID}}".to_owned()));
+    }
+
+    #[test]
+    fn texts_are_cut_with_an_ellipsis() {
+        assert_eq!(ellipsis("abcdef", 6), "abcdef");
+        assert_eq!(ellipsis("abcdefg", 6), "abcde…");
+        assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
+    }
+}

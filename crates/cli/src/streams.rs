@@ -1,0 +1,311 @@
+//! Bytes between the terminal and a container.
+//!
+//! ```text
+//!   stdin ──▶ [detach keys] ──▶ socket          a thread of its own; end of input closes this half
+//!   stdout, stderr ◀── [frames] ◀── socket      the calling thread; its end is the end of all
+//! ```
+//!
+//! The keys that detach are found here, before they reach the container: the thread hangs up, which
+//! wakes the reader. Signals and changes of the window's size come to a third thread, which has a
+//! client of its own because the first one's connections are busy.
+
+use std::io::{self, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use api::stream::{Decoder, Stream};
+use client::{Client, Hijacked, Writer};
+use signal_hook::consts::signal;
+use signal_hook::iterator::Signals;
+
+use crate::failure::Failure;
+use crate::terminal::{self, Raw};
+
+const BUFFER: usize = 32 * 1024;
+
+/// How an attachment ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The other side closed: the process has ended, or closed its output.
+    Closed,
+    /// The user typed the keys.
+    Detached,
+}
+
+/// What to connect.
+pub(crate) struct Plan {
+    pub(crate) tty: bool,
+    pub(crate) stdin: bool,
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+    /// The sequence that detaches; it works only at a terminal.
+    pub(crate) detach_keys: Vec<u8>,
+}
+
+/// Carries bytes until the end. The terminal is raw meanwhile, if the container has one.
+pub(crate) fn carry(hijacked: Hijacked, plan: &Plan) -> Result<End, Failure> {
+    let raw = match plan.tty && plan.stdin && terminal::stdin_is_terminal() {
+        true => Some(Raw::enter()?),
+        false => None,
+    };
+    let Hijacked { mut reader, writer, .. } = hijacked;
+    let detached = Arc::new(AtomicBool::new(false));
+    let mut idle_writer = None;
+    if plan.stdin {
+        let keys = if plan.tty { plan.detach_keys.clone() } else { Vec::new() };
+        let told = detached.clone();
+        thread::Builder::new().name("stdin".to_owned()).spawn(move || feed(writer, keys, &told))?;
+    } else {
+        // Kept open: hanging up would take the output with it on some transports.
+        idle_writer = Some(writer);
+    }
+    let result = match plan.tty {
+        true => pass(&mut reader, plan),
+        false => demultiplex(&mut reader, plan.stdout, plan.stderr),
+    };
+    drop(idle_writer);
+    drop(raw);
+    if detached.load(Ordering::Acquire) {
+        return Ok(End::Detached);
+    }
+    result?;
+    Ok(End::Closed)
+}
+
+/// Standard input to the container, until it ends or the keys are typed.
+fn feed(mut writer: Writer, keys: Vec<u8>, detached: &AtomicBool) {
+    let mut input = io::stdin().lock();
+    let mut keys = Keys::new(keys);
+    let mut buffer = vec![0u8; BUFFER];
+    loop {
+        let count = match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // A closed terminal reads as an error; for the container both are the end of input.
+            Err(_) => break,
+        };
+        let (bytes, leave) = keys.filter(&buffer[..count]);
+        // The container may have closed its input; it still may speak, so that is not the end.
+        if writer.write_all(&bytes).and_then(|()| writer.flush()).is_err() {
+            return;
+        }
+        if leave {
+            detached.store(true, Ordering::Release);
+            let _ = writer.hang_up();
+            return;
+        }
+    }
+    let _ = writer.finish();
+}
+
+/// Raw bytes of a terminal to standard output.
+fn pass(reader: &mut dyn Read, plan: &Plan) -> Result<(), Failure> {
+    if !plan.stdout && !plan.stderr {
+        io::copy(reader, &mut io::sink())?;
+        return Ok(());
+    }
+    let mut output = io::stdout();
+    let mut buffer = vec![0u8; BUFFER];
+    loop {
+        let count = read(reader, &mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        output.write_all(&buffer[..count])?;
+        output.flush()?;
+    }
+}
+
+/// Frames to standard output and standard error.
+pub(crate) fn demultiplex(reader: &mut dyn Read, stdout: bool, stderr: bool) -> Result<(), Failure> {
+    let mut decoder = Decoder::default();
+    let mut buffer = vec![0u8; BUFFER];
+    let mut failure = Vec::new();
+    let (mut out, mut err) = (io::stdout(), io::stderr());
+    loop {
+        let count = read(reader, &mut buffer)?;
+        if count == 0 {
+            break;
+        }
+        let mut input = &buffer[..count];
+        while let Some((stream, bytes)) =
+            decoder.next(&mut input).map_err(|error| Failure::new(error.to_string()))?
+        {
+            match stream {
+                Stream::Stdin | Stream::Stdout if stdout => out.write_all(bytes)?,
+                Stream::Stderr if stderr => err.write_all(bytes)?,
+                Stream::SystemError => failure.extend_from_slice(bytes),
+                _ => {}
+            }
+        }
+        // Prompts have no line end, and are wanted at once.
+        out.flush()?;
+    }
+    if failure.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::new(format!("error from daemon in stream: {}", String::from_utf8_lossy(&failure))))
+}
+
+/// Reads; a connection that was torn down has ended.
+fn read(reader: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, Failure> {
+    loop {
+        match reader.read(buffer) {
+            Ok(count) => return Ok(count),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(0),
+            Err(error) => return Err(Failure::new(format!("reading from the container: {error}"))),
+        }
+    }
+}
+
+/// Finds the detach sequence in what is typed, and holds back what may become it.
+struct Keys {
+    sequence: Vec<u8>,
+    matched: usize,
+}
+
+impl Keys {
+    fn new(sequence: Vec<u8>) -> Keys {
+        Keys { sequence, matched: 0 }
+    }
+
+    /// The bytes to pass on, and whether the sequence was completed.
+    fn filter(&mut self, typed: &[u8]) -> (Vec<u8>, bool) {
+        if self.sequence.is_empty() {
+            return (typed.to_vec(), false);
+        }
+        let mut passed = Vec::with_capacity(typed.len());
+        for byte in typed {
+            if *byte != self.sequence[self.matched] {
+                passed.extend_from_slice(&self.sequence[..self.matched]);
+                self.matched = 0;
+            }
+            if *byte == self.sequence[self.matched] {
+                self.matched += 1;
+                if self.matched == self.sequence.len() {
+                    return (passed, true);
+                }
+            } else {
+                passed.push(*byte);
+            }
+        }
+        (passed, false)
+    }
+}
+
+/// Whose window size to keep, or whom to send signals to.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Container(String),
+    Exec(String),
+}
+
+impl Target {
+    fn resize(&self, client: &Client, rows: u16, columns: u16) -> client::Result<()> {
+        match self {
+            Target::Container(id) => client.resize_container(id, rows, columns),
+            Target::Exec(id) => client.resize_exec(id, rows, columns),
+        }
+    }
+}
+
+/// Keeps the container's terminal as large as ours, from now on, and puts our terminal back when
+/// this program is told to end while it is raw.
+pub(crate) fn follow_terminal(client: Client, target: Target) -> Result<(), Failure> {
+    let mut signals =
+        Signals::new([signal::SIGWINCH, signal::SIGTERM, signal::SIGHUP, signal::SIGINT, signal::SIGQUIT])?;
+    thread::Builder::new().name("terminal".to_owned()).spawn(move || {
+        first_size(&client, &target);
+        for number in signals.forever() {
+            if number == signal::SIGWINCH {
+                if let Some((rows, columns)) = terminal::size() {
+                    let _ = target.resize(&client, rows, columns);
+                }
+            } else {
+                terminal::restore();
+                std::process::exit(128 + number);
+            }
+        }
+    })?;
+    Ok(())
+}
+
+/// The process may not be there yet when its terminal is to be sized, so a few attempts are made.
+fn first_size(client: &Client, target: &Target) {
+    const ATTEMPTS: u32 = 10;
+    let Some((rows, columns)) = terminal::size() else { return };
+    for attempt in 1..=ATTEMPTS {
+        if target.resize(client, rows, columns).is_ok() {
+            return;
+        }
+        thread::sleep(Duration::from_millis(10) * attempt);
+    }
+}
+
+/// Signals that no one can catch, that the kernel raises for a fault of ours, or that are about
+/// this program alone.
+const OWN_SIGNALS: [i32; 9] = [
+    signal::SIGKILL,
+    signal::SIGSTOP,
+    signal::SIGILL,
+    signal::SIGFPE,
+    signal::SIGSEGV,
+    signal::SIGCHLD,
+    signal::SIGPIPE,
+    signal::SIGURG,
+    signal::SIGBUS,
+];
+
+/// Signals caught for a container, to be sent to it once it runs.
+pub(crate) struct Caught(Signals);
+
+/// Catches signals from now on. Until they are forwarded, they wait.
+pub(crate) fn catch_signals() -> Result<Caught, Failure> {
+    // 32 and 33 belong to the C library.
+    let numbers = (1..=64).filter(|number| !OWN_SIGNALS.contains(number) && !matches!(number, 32 | 33));
+    Ok(Caught(Signals::new(numbers)?))
+}
+
+impl Caught {
+    /// Sends every signal that comes to the container.
+    pub(crate) fn forward(mut self, client: Client, container: String) -> Result<(), Failure> {
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            for number in self.0.forever() {
+                // A container that has ended cannot be signalled; the wait tells of its end.
+                let _ = client.kill_container(&container, &number.to_string());
+            }
+        })?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sequence_is_found_across_reads() {
+        let mut keys = Keys::new(vec![16, 17]);
+        assert_eq!(keys.filter(b"ab\x10"), (b"ab".to_vec(), false));
+        assert_eq!(keys.filter(b"c"), (b"\x10c".to_vec(), false));
+        assert_eq!(keys.filter(b"x\x10\x10\x11rest"), (b"x\x10".to_vec(), true));
+    }
+
+    #[test]
+    fn without_a_sequence_all_passes() {
+        assert_eq!(Keys::new(Vec::new()).filter(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
+    }
+
+    #[test]
+    fn a_failure_within_the_stream_is_told() {
+        let mut bytes = Stream::Stdout.header(0).to_vec();
+        bytes.extend(Stream::SystemError.header(4));
+        bytes.extend(b"oops");
+        let failure = demultiplex(&mut bytes.as_slice(), true, true).unwrap_err();
+        assert_eq!(failure.message, "error from daemon in stream: oops");
+    }
+}

@@ -1,0 +1,298 @@
+//! Sizes, durations and times, as people read and type them.
+
+/// A number of bytes in decimal units, for images and files: `1.23MB`.
+pub(crate) fn decimal_size(bytes: f64) -> String {
+    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"], 3)
+}
+
+/// The same with four significant digits, for progress and reclaimed space.
+pub(crate) fn decimal_size_long(bytes: f64) -> String {
+    scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"], 4)
+}
+
+/// A number of bytes in binary units, for memory: `1.5GiB`.
+pub(crate) fn binary_size(bytes: f64) -> String {
+    scaled(bytes, 1024.0, &["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB", "ZiB", "YiB"], 4)
+}
+
+fn scaled(mut number: f64, base: f64, units: &[&str], digits: usize) -> String {
+    let mut unit = 0;
+    while number >= base && unit + 1 < units.len() {
+        number /= base;
+        unit += 1;
+    }
+    format!("{}{}", significant(number, digits), units[unit])
+}
+
+/// C's `%.Ng`: so many significant digits, without zeros at the end.
+fn significant(number: f64, digits: usize) -> String {
+    if number == 0.0 {
+        return "0".to_owned();
+    }
+    let scientific = format!("{:.*e}", digits - 1, number);
+    let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    let trim = |text: &str| match text.contains('.') {
+        true => text.trim_end_matches('0').trim_end_matches('.').to_owned(),
+        false => text.to_owned(),
+    };
+    if exponent < -4 || exponent >= i32::try_from(digits).unwrap_or(i32::MAX) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{}e{sign}{:02}", trim(mantissa), exponent.abs());
+    }
+    let decimals = usize::try_from(i32::try_from(digits).unwrap_or(0) - 1 - exponent).unwrap_or(0);
+    trim(&format!("{number:.decimals$}"))
+}
+
+/// A length of time in one rounded unit: `About a minute`, `3 weeks`.
+pub(crate) fn human_duration(seconds: i64) -> String {
+    let (minute, hour, day, week) = (60, 3600, 86_400, 604_800);
+    // Hours are rounded, everything longer is cut, so that the text only ever grows.
+    let hours = (seconds + hour / 2) / hour;
+    match seconds {
+        ..1 => "Less than a second".to_owned(),
+        1 => "1 second".to_owned(),
+        2..60 => format!("{seconds} seconds"),
+        60..120 => "About a minute".to_owned(),
+        _ if seconds < hour => format!("{} minutes", seconds / minute),
+        _ if hours == 1 => "About an hour".to_owned(),
+        _ if hours < 48 => format!("{hours} hours"),
+        _ if hours < 24 * 7 * 2 => format!("{} days", hours / 24),
+        _ if hours < 24 * 30 * 2 => format!("{} weeks", seconds / week),
+        _ if hours < 24 * 365 * 2 => format!("{} months", seconds / day / 30),
+        _ => format!("{} years", seconds / day / 365),
+    }
+}
+
+/// How long ago a time in Unix seconds was.
+pub(crate) fn ago(unix: i64) -> String {
+    let now = jiff::Timestamp::now().as_second();
+    format!("{} ago", human_duration(now - unix))
+}
+
+/// Go's default form of a local time: `2006-01-02 15:04:05 -0700 MST`.
+pub(crate) fn local_time(unix: i64) -> String {
+    let Ok(timestamp) = jiff::Timestamp::from_second(unix) else { return String::new() };
+    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+}
+
+/// A time as the engine writes it, in Unix seconds.
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second)
+}
+
+/// Bytes with a binary suffix: `512m`, `1.5g`, `64kb`, `1 GiB`.
+pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
+    let bad = || format!("invalid size: '{text}'");
+    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (number, suffix) = text.split_at(digits);
+    let number: f64 = number.parse().map_err(|_| bad())?;
+    let suffix = suffix.strip_prefix(' ').unwrap_or(suffix).to_ascii_lowercase();
+    let power = match suffix.as_str() {
+        "" | "b" => 0,
+        word => {
+            let rest = &word[1..];
+            if !matches!(rest, "" | "b" | "ib") {
+                return Err(format!("invalid suffix: '{suffix}'"));
+            }
+            match word.as_bytes()[0] {
+                b'k' => 1,
+                b'm' => 2,
+                b'g' => 3,
+                b't' => 4,
+                b'p' => 5,
+                _ => return Err(format!("invalid suffix: '{suffix}'")),
+            }
+        }
+    };
+    let bytes = number * 1024f64.powi(power);
+    if bytes > i64::MAX as f64 {
+        return Err(bad());
+    }
+    Ok(bytes as i64)
+}
+
+/// The same where -1 means without limit.
+pub(crate) fn parse_bytes_or_unlimited(text: &str) -> Result<i64, String> {
+    if text == "-1" { Ok(-1) } else { parse_bytes(text) }
+}
+
+/// A Go duration in nanoseconds: `1h30m`, `500ms`, `-1.5s`, `0`.
+pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
+    let bad = || format!("time: invalid duration {text:?}");
+    let (sign, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (-1.0, rest),
+        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(0);
+    }
+    if rest.is_empty() {
+        return Err(bad());
+    }
+    let mut total = 0.0;
+    while !rest.is_empty() {
+        let digits =
+            rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
+        rest = &rest[digits..];
+        let unit = rest.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(rest.len());
+        let scale = match &rest[..unit] {
+            "ns" => 1.0,
+            "us" | "µs" | "μs" => 1e3,
+            "ms" => 1e6,
+            "s" => 1e9,
+            "m" => 60e9,
+            "h" => 3600e9,
+            "" => return Err(format!("time: missing unit in duration {text:?}")),
+            unit => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
+        };
+        total += number * scale;
+        rest = &rest[unit..];
+    }
+    let nanoseconds = sign * total;
+    if nanoseconds.abs() >= i64::MAX as f64 {
+        return Err(bad());
+    }
+    Ok(nanoseconds as i64)
+}
+
+/// A point in time as `--since` and `--until` take it, in the form the engine takes: Unix seconds
+/// with nanoseconds. Durations count back from now; times without a zone are local.
+pub(crate) fn parse_moment(text: &str) -> Result<String, String> {
+    if let Ok(nanoseconds) = parse_duration(text) {
+        let now = jiff::Timestamp::now().as_nanosecond();
+        return Ok(show_moment(now - i128::from(nanoseconds)));
+    }
+    if !text.is_empty()
+        && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    {
+        return Ok(text.to_owned());
+    }
+    let bad = || format!("failed to parse value as time or duration: {text:?}");
+    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
+        return Ok(show_moment(timestamp.as_nanosecond()));
+    }
+    // Hours alone, or hours and minutes, are allowed where a full time is too long.
+    let padded = match text.split_once('T') {
+        Some((date, time)) if !time.is_empty() => {
+            let (time, zone) = match time.find(['Z', '+', '-']) {
+                Some(at) => time.split_at(at),
+                None => (time, ""),
+            };
+            let time = match time.len() {
+                2 => format!("{time}:00:00"),
+                5 => format!("{time}:00"),
+                _ => time.to_owned(),
+            };
+            format!("{date}T{time}{zone}")
+        }
+        _ => match text.len() {
+            10 => format!("{text}T00:00:00"),
+            11 if text.ends_with('Z') => format!("{}T00:00:00Z", &text[..10]),
+            16 if text[10..].starts_with(['+', '-']) => format!("{}T00:00:00{}", &text[..10], &text[10..]),
+            _ => return Err(bad()),
+        },
+    };
+    if let Ok(timestamp) = padded.parse::<jiff::Timestamp>() {
+        return Ok(show_moment(timestamp.as_nanosecond()));
+    }
+    let civil: jiff::civil::DateTime = padded.parse().map_err(|_| bad())?;
+    let zoned = civil.to_zoned(jiff::tz::TimeZone::system()).map_err(|_| bad())?;
+    Ok(show_moment(zoned.timestamp().as_nanosecond()))
+}
+
+fn show_moment(nanoseconds: i128) -> String {
+    format!("{}.{:09}", nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_shown_with_few_digits() {
+        assert_eq!(decimal_size(0.0), "0B");
+        assert_eq!(decimal_size(1000.0), "1kB");
+        assert_eq!(decimal_size(4_423_680.0), "4.42MB");
+        assert_eq!(decimal_size(187_654_321.0), "188MB");
+        assert_eq!(decimal_size_long(187_654_321.0), "187.7MB");
+        assert_eq!(decimal_size_long(1_234.0), "1.234kB");
+        assert_eq!(binary_size(1024.0 * 1024.0 * 1.5), "1.5MiB");
+        assert_eq!(binary_size(15_773_196_288.0), "14.69GiB");
+        assert_eq!(decimal_size(999_999.0), "1e+03kB");
+    }
+
+    #[test]
+    fn sizes_are_read_with_any_suffix() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("64", 64),
+            ("64b", 64),
+            ("1k", 1024),
+            ("1.5g", 1_610_612_736),
+            ("2MB", 2 << 20),
+            ("2 GiB", 2 << 30),
+        ] {
+            assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
+        }
+        assert_eq!(parse_bytes("foo").unwrap_err(), "invalid size: 'foo'");
+        assert_eq!(parse_bytes("-1").unwrap_err(), "invalid size: '-1'");
+        assert_eq!(parse_bytes("1x").unwrap_err(), "invalid suffix: 'x'");
+        assert_eq!(parse_bytes_or_unlimited("-1"), Ok(-1));
+    }
+
+    #[test]
+    fn durations_are_told_in_one_unit() {
+        let told = [
+            (0, "Less than a second"),
+            (1, "1 second"),
+            (59, "59 seconds"),
+            (60, "About a minute"),
+            (119, "About a minute"),
+            (120, "2 minutes"),
+            (3600, "About an hour"),
+            (5400, "2 hours"),
+            (47 * 3600, "47 hours"),
+            (48 * 3600, "2 days"),
+            (13 * 86_400, "13 days"),
+            (14 * 86_400, "2 weeks"),
+            (60 * 86_400, "2 months"),
+            (729 * 86_400, "24 months"),
+            (730 * 86_400, "2 years"),
+        ];
+        for (seconds, text) in told {
+            assert_eq!(human_duration(seconds), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_like_go_reads_them() {
+        assert_eq!(parse_duration("1h30m"), Ok(5_400_000_000_000));
+        assert_eq!(parse_duration("500ms"), Ok(500_000_000));
+        assert_eq!(parse_duration("1.5s"), Ok(1_500_000_000));
+        assert_eq!(parse_duration("-2s"), Ok(-2_000_000_000));
+        assert_eq!(parse_duration("0"), Ok(0));
+        assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");
+        assert_eq!(parse_duration("5d").unwrap_err(), "time: unknown unit \"d\" in duration \"5d\"");
+        assert_eq!(parse_duration("").unwrap_err(), "time: invalid duration \"\"");
+    }
+
+    #[test]
+    fn moments_have_many_forms() {
+        assert_eq!(parse_moment("1136073845").unwrap(), "1136073845");
+        assert_eq!(parse_moment("1136073845.000000001").unwrap(), "1136073845.000000001");
+        for text in ["2006-01-02T15:04:05Z", "2006-01-02T15:04:05.0Z", "2006-01-02T17:04:05+02:00"] {
+            assert_eq!(parse_moment(text).unwrap(), "1136214245.000000000", "{text}");
+        }
+        assert_eq!(parse_moment("2006-01-02T15:04Z").unwrap(), "1136214240.000000000");
+        assert_eq!(parse_moment("2006-01-02T15Z").unwrap(), "1136214000.000000000");
+        assert_eq!(parse_moment("2006-01-02Z").unwrap(), "1136160000.000000000");
+        assert!(
+            parse_moment("2006-01-02").is_ok()
+                && parse_moment("2006-01-02T15:04:05").is_ok()
+                && parse_moment("5s").is_ok()
+        );
+        assert!(parse_moment("yesterday").unwrap_err().contains("\"yesterday\""));
+    }
+}
