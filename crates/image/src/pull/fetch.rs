@@ -51,7 +51,11 @@ struct Incoming {
 
 impl Fetch {
     pub(super) async fn run(self, news: Announce) -> Result<Option<Unpacked>, Error> {
-        let mut permit = Some(acquire(&self.downloads).await?);
+        let mut permit = self.downloads.clone().try_acquire_owned().ok();
+        if permit.is_none() {
+            announce(&news, Phase::Waiting);
+            permit = Some(acquire(&self.downloads).await?);
+        }
         match self.attempt(&news, &mut permit).await {
             // Bytes from an earlier, interrupted download may have been the wrong ones; from the start, once.
             Err((error, true)) if error.kind() == Kind::Mismatch => {

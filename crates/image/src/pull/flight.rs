@@ -21,12 +21,20 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// Where a layer is on its way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Phase {
+    Begun,
+    /// Others download.
     Waiting,
-    Downloading { current: u64 },
-    Retrying { seconds: u64 },
+    Downloading {
+        current: u64,
+    },
+    Retrying {
+        seconds: u64,
+    },
     Verifying,
     Downloaded,
-    Extracting { current: u64 },
+    Extracting {
+        current: u64,
+    },
     Done,
 }
 
@@ -78,7 +86,7 @@ impl<K: Eq + Hash + Clone, T: Send + 'static> Flights<K, T> {
         {
             return flight;
         }
-        let (sender, news) = watch::channel(News { phase: Phase::Waiting, outcome: None });
+        let (sender, news) = watch::channel(News { phase: Phase::Begun, outcome: None });
         let work = start(sender.clone());
         let cargo = Arc::new(Mutex::new(None));
         let hold = cargo.clone();
@@ -154,6 +162,7 @@ impl Story {
         }
         self.last = Some(Instant::now());
         report(match phase {
+            Phase::Begun => return,
             Phase::Waiting => Step::Waiting,
             Phase::Downloading { current } => Step::Downloading { current, total: self.size },
             Phase::Retrying { seconds } => Step::Retrying { seconds },
@@ -167,6 +176,7 @@ impl Story {
 
 fn rank(phase: Phase) -> u8 {
     match phase {
+        Phase::Begun => 0,
         Phase::Waiting => 1,
         Phase::Downloading { .. } | Phase::Retrying { .. } => 2,
         Phase::Verifying => 3,

@@ -45,6 +45,7 @@ async fn an_image_arrives_with_a_story() {
     assert_eq!(told[0], "v1: Pulling from app");
     let story: Vec<&str> = told.iter().filter_map(|line| line.strip_prefix(&format!("{id}: "))).collect();
     assert_eq!(story[0], "Pulling fs layer");
+    assert!(!told.iter().any(|line| line.ends_with("Waiting")), "three layers need not wait");
     let end = ["Downloading", "Verifying Checksum", "Download complete", "Extracting", "Pull complete"];
     assert_eq!(story[story.len() - 5..], end);
     assert_eq!(
@@ -58,6 +59,17 @@ async fn an_image_arrives_with_a_story() {
     assert!(told.contains(&format!("{id}: Already exists")), "{told:?}");
     assert_eq!(told.last().unwrap(), &format!("Status: Image is up to date for {name}"));
     assert_eq!(fake.count("GET /v2/app/blobs/"), 4);
+}
+
+#[tokio::test]
+async fn a_fourth_layer_waits() {
+    let (fake, world) = (Fake::start().await, World::new());
+    let mut layers = small();
+    layers.push(layer("four", b"4", Packing::Gzip));
+    publish(&fake, "app", "latest", ARCH, &layers);
+    world.pull(&fake.name("app")).await.unwrap();
+    let waiting = format!("{}: Waiting", layers[3].descriptor().digest.short());
+    assert!(world.told().contains(&waiting));
 }
 
 #[tokio::test]
