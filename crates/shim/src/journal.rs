@@ -30,6 +30,7 @@ pub struct Journal {
     file: File,
     size: u64,
     pending: Vec<u8>,
+    retired: bool,
     incarnation: String,
     sequence: u64,
 }
@@ -45,6 +46,7 @@ impl Journal {
             file,
             size: 0,
             pending: Vec::new(),
+            retired: false,
             incarnation: incarnation.to_owned(),
             sequence: 0,
         })
@@ -54,12 +56,19 @@ impl Journal {
         self.sequence
     }
 
+    /// The file is somebody else's from now on: nothing more is written.
+    pub fn retire(&mut self) {
+        self.retired = true;
+    }
+
     /// Records it and returns the event for those who listen.
     pub fn record(&mut self, what: Happening) -> Event {
         self.sequence += 1;
         let incarnation = self.incarnation.clone();
         let event = Event { incarnation, sequence: self.sequence, time: clock::format(clock::now()), what };
-        if let Ok(mut line) = serde_json::to_vec(&event) {
+        if !self.retired
+            && let Ok(mut line) = serde_json::to_vec(&event)
+        {
             line.push(b'\n');
             self.append(&line);
         }

@@ -4,6 +4,9 @@
 //! disk, a quota, a medium gone read-only) the records that did not get in are dropped and counted, half a line
 //! is cut off again, and the next batch tries anew: the container must not block on its log. The count reaches
 //! the journal as an event ([`Writer::take_loss`]).
+//!
+//! *Limit*: writing waits for the page cache like any `write`. A disk that hangs (a dead NFS server) holds up the
+//! output, as Docker's blocking mode does, and this shim's answers with it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
@@ -189,8 +192,8 @@ impl Writer {
         self.size = 0;
     }
 
-    /// The next rotation renames the files, so a compression under way has to end first.
-    fn finish_compression(&mut self) {
+    /// The next rotation, or the next writer, renames the files: a compression under way has to end first.
+    pub fn finish_compression(&mut self) {
         while self.is_compressing() {
             self.compress_step();
         }

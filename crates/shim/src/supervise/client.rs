@@ -24,7 +24,7 @@ use super::process::Role;
 use super::reactor::{Id, Source, Watch};
 use crate::log::query::Progress;
 use crate::log::{Output, Stream};
-use crate::protocol::{Attachment, Happening, LogQuery};
+use crate::protocol::{Attachment, Failure, Happening, LogQuery};
 
 /// Bytes taken from a client at once.
 const TYPED: usize = 16 << 10;
@@ -110,8 +110,9 @@ impl Supervisor {
         process: Id,
         socket: OwnedFd,
         mut attachment: Attachment,
-    ) -> linux::Result<()> {
-        linux::fd::set_nonblocking(&socket, true)?;
+    ) -> Result<(), Failure> {
+        super::room_for(self.clients.len())?;
+        linux::fd::set_nonblocking(&socket, true).map_err(|error| super::other(&error))?;
         let id = self.next_id();
         let mut outbox = Outbox::default();
         outbox.push(&std::mem::take(&mut attachment.preface));

@@ -47,10 +47,8 @@ impl Supervisor {
         match started {
             Ok((id, pid)) => {
                 self.record(Happening::ExecStarted { exec: name, pid });
-                if let Some((socket, attachment)) = client
-                    && let Err(error) = self.attach(id, socket, attachment)
-                {
-                    return Err(super::other(&error));
+                if let Some((socket, attachment)) = client {
+                    self.attach(id, socket, attachment)?;
                 }
                 self.listen(id);
                 Ok(pid)
@@ -65,6 +63,7 @@ impl Supervisor {
     }
 
     fn check_exec(&self, name: &str) -> Result<(), Failure> {
+        super::room_for(self.clients.len())?;
         match self.running_for() {
             None if self.is_running() => {
                 Err(super::failure(FailureKind::Conflict, "the container is paused"))

@@ -114,6 +114,15 @@ impl Holdings {
 
     /// The root for one run.
     pub(super) fn root(&mut self, rootfs: &Rootfs) -> linux::Result<runtime::Rootfs> {
+        self.root_by(rootfs, |kept| mount::clone_handle(kept, false))
+    }
+
+    /// `copy` fails with `EINVAL` where the kernel cannot.
+    fn root_by(
+        &mut self,
+        rootfs: &Rootfs,
+        copy: impl Fn(&OwnedFd) -> linux::Result<OwnedFd>,
+    ) -> linux::Result<runtime::Rootfs> {
         let (lowers, upper, work, volatile) = match rootfs {
             Rootfs::Directory(path) => return Ok(runtime::Rootfs::Directory(path.clone())),
             Rootfs::Overlay { lowers, upper, work, volatile } => (lowers, upper, work, *volatile),
@@ -124,7 +133,7 @@ impl Holdings {
                 mount::overlay(&mount::Overlay { lowers, upper: Some((upper, work)), volatile, extra: &[] })?
             }
         };
-        match mount::clone_handle(&kept, false) {
+        match copy(&kept) {
             Ok(copy) => {
                 self.root = Some(kept);
                 Ok(runtime::Rootfs::Mount(copy))
@@ -162,4 +171,49 @@ fn take(descriptors: &mut Vec<OwnedFd>, count: usize) -> linux::Result<Vec<Owned
     }
     let rest = descriptors.split_off(count);
     Ok(std::mem::replace(descriptors, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Scratch, scratch};
+    use std::os::fd::AsRawFd;
+
+    fn overlay(dir: &Scratch) -> Rootfs {
+        for part in ["lower", "upper", "work"] {
+            std::fs::create_dir(dir.join(part)).unwrap();
+        }
+        std::fs::write(dir.join("lower/file"), "below").unwrap();
+        let lowers = vec![dir.join("lower")];
+        Rootfs::Overlay { lowers, upper: dir.join("upper"), work: dir.join("work"), volatile: false }
+    }
+
+    /// Reads the file, then writes it, in the root of one run.
+    fn run(root: runtime::Rootfs, write: &str) -> String {
+        let runtime::Rootfs::Mount(mount) = root else { panic!("an overlay is a mount") };
+        let path = format!("/proc/self/fd/{}/file", mount.as_raw_fd());
+        let before = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(path, write).unwrap();
+        before
+    }
+
+    #[test]
+    fn each_run_finds_what_the_last_one_wrote() {
+        let dir = scratch("root");
+        let rootfs = overlay(&dir);
+        let mut holdings = Holdings::default();
+        assert_eq!(run(holdings.root(&rootfs).unwrap(), "first"), "below");
+        assert_eq!(run(holdings.root(&rootfs).unwrap(), "second"), "first");
+    }
+
+    #[test]
+    fn so_it_does_where_the_kernel_cannot_copy_a_detached_mount() {
+        let dir = scratch("root");
+        let rootfs = overlay(&dir);
+        let mut holdings = Holdings::default();
+        let cannot = |_: &OwnedFd| Err(Error::new("open_tree", "forced", Errno::INVAL));
+        assert_eq!(run(holdings.root_by(&rootfs, cannot).unwrap(), "first"), "below");
+        assert!(holdings.root.is_none());
+        assert_eq!(run(holdings.root_by(&rootfs, cannot).unwrap(), "second"), "first");
+    }
 }

@@ -199,6 +199,10 @@ impl Supervisor {
         if let Some(listener) = self.listener.take() {
             let _ = self.poll.remove(&listener);
         }
+        if let Some(log) = &mut self.log {
+            log.finish_compression();
+        }
+        self.journal.retire();
         for path in [paths::socket, paths::journal, paths::state] {
             // The engine removes the whole directory with the container.
             let _ = std::fs::remove_file(path(&self.launch.runtime_dir));

@@ -51,6 +51,10 @@ pub use launch::run;
 /// Output read at once. Larger than a log part, so that a busy container costs few system calls.
 const CHUNK: usize = 32 << 10;
 
+/// Clients of one kind (attached, reading the log, waiting) at one time. Each costs a descriptor or more, of which
+/// a process usually has 1024.
+const MAX_CLIENTS: usize = 200;
+
 /// Everything the shim knows.
 struct Supervisor {
     launch: Launch,
@@ -168,6 +172,14 @@ fn part(mut socket: File) {
 
 fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
     Failure { kind, message: message.into(), causes: Vec::new() }
+}
+
+/// Refuses one client more than there is room for.
+fn room_for(clients: usize) -> Result<(), Failure> {
+    match clients < MAX_CLIENTS {
+        true => Ok(()),
+        false => Err(failure(FailureKind::Conflict, "too many clients are connected to the container")),
+    }
 }
 
 /// What the kernel refused, with the causes that it names.

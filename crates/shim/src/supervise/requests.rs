@@ -24,7 +24,7 @@ impl Supervisor {
             Request::Attach(attachment) => self.attach_main(descriptors, attachment).map(done),
             Request::Wait(waiter) => {
                 let socket = only(descriptors)?;
-                self.wait_for_exit(socket, &waiter).map(done).map_err(|error| super::other(&error))
+                self.wait_for_exit(socket, &waiter).map(done)
             }
             Request::Logs { query, preface } => self.view_log(only(descriptors)?, query, &preface).map(done),
             Request::Exec { id, process, stdin, attachment } => {
@@ -62,7 +62,7 @@ impl Supervisor {
     fn attach_main(&mut self, descriptors: Vec<OwnedFd>, attachment: Attachment) -> Result<(), Failure> {
         let socket = only(descriptors)?;
         let main = self.main().ok_or_else(not_running)?;
-        self.attach(main, socket, attachment).map_err(|error| super::other(&error))
+        self.attach(main, socket, attachment)
     }
 
     fn main(&self) -> Option<Id> {

@@ -37,6 +37,7 @@ impl Supervisor {
         query: LogQuery,
         preface: &[u8],
     ) -> Result<(), Failure> {
+        super::room_for(self.viewers.len())?;
         if self.launch.log.driver == LogDriver::None {
             let message = "configured logging driver does not support reading";
             return Err(super::failure(FailureKind::Invalid, message));

@@ -9,7 +9,7 @@ use linux::poll::Interest;
 use super::Supervisor;
 use super::outbox::Outbox;
 use super::reactor::{Id, Source, Watch};
-use crate::protocol::{WaitUntil, Waiter as Wanted};
+use crate::protocol::{Failure, WaitUntil, Waiter as Wanted};
 
 pub(super) struct Waiter {
     socket: File,
@@ -20,8 +20,9 @@ pub(super) struct Waiter {
 }
 
 impl Supervisor {
-    pub(super) fn wait_for_exit(&mut self, socket: OwnedFd, wanted: &Wanted) -> linux::Result<()> {
-        linux::fd::set_nonblocking(&socket, true)?;
+    pub(super) fn wait_for_exit(&mut self, socket: OwnedFd, wanted: &Wanted) -> Result<(), Failure> {
+        super::room_for(self.waiters.len())?;
+        linux::fd::set_nonblocking(&socket, true).map_err(|error| super::other(&error))?;
         let id = self.next_id();
         let mut outbox = Outbox::default();
         outbox.push(&wanted.preface);

@@ -22,6 +22,18 @@ fn input_is_closed_once_the_first_client_has_ended_it() {
 }
 
 #[test]
+fn what_a_client_sent_before_it_went_still_counts() {
+    let mut world = world("sleep 0.3; wc -c");
+    world.launch.stdin = Stdin::Once;
+    let mut client = world.start_attached(Attachment { stdin: true, ..outputs() });
+    type_in(&mut client, &[b'x'; 150_000]);
+    drop(client);
+    world.exit();
+    assert_eq!(world.all_logs(), "150000\n");
+    world.release();
+}
+
+#[test]
 fn input_that_stays_open_ends_the_client_and_not_the_container() {
     let mut world = world("while read line; do echo got $line; done");
     world.launch.stdin = Stdin::Open;
