@@ -73,7 +73,7 @@ impl Engine {
                 let (platform, credentials) = (platform.clone(), credentials.clone());
                 let request = Request { reference: reference.clone(), platform, credentials };
                 let pulled = pulls.pull(request, sink.clone()).await?;
-                self.image_event("pull", &reference, &pulled.image);
+                self.transfer_event("pull", &reference, &pulled.image);
             }
             Ok(())
         })
@@ -88,7 +88,7 @@ impl Engine {
         telling(lines, |sink| async move {
             pulls.push(&reference, &credentials, sink).await?;
             if let Ok(image) = self.images().resolve(&reference.to_string()) {
-                self.image_event("push", &reference, &image);
+                self.transfer_event("push", &reference, &image);
             }
             Ok(())
         })
@@ -143,7 +143,7 @@ impl Engine {
         Ok(pulls)
     }
 
-    fn image_event(&self, action: &str, reference: &Reference, image: &image::Image) {
+    fn transfer_event(&self, action: &str, reference: &Reference, image: &image::Image) {
         let mut attributes = image.config.config.labels.clone();
         attributes.insert("name".into(), reference.familiar_name());
         self.events_bus().publish(kind::IMAGE, action, &reference.familiar(), attributes);
@@ -268,16 +268,15 @@ fn is_position(progress: &Progress) -> bool {
 /// A message in the words of the API.
 fn messages(progress: Progress) -> Vec<Message> {
     let line = match progress {
-        Progress::Status { id, status } => {
-            Message { id: id.unwrap_or_default(), ..Message::status(status) }
-        }
+        Progress::Status { id, status } => Message { id: id.unwrap_or_default(), ..Message::status(status) },
         Progress::Layer { id, step } => layer(id, step),
         Progress::Mounted { id, from } => Message::step(id, format!("Mounted from {from}")),
         Progress::Stream(text) => Message::stream(text),
         Progress::Made(digest) => Message::status(digest.to_string()),
         Progress::Pushed { tag, digest, size } => {
             let aux = serde_json::json!({"Tag": tag, "Digest": digest, "Size": size});
-            let aux = Message { progress_detail: Some(Detail::default()), aux: Some(aux), ..Message::default() };
+            let aux =
+                Message { progress_detail: Some(Detail::default()), aux: Some(aux), ..Message::default() };
             return vec![Message::status(format!("{tag}: digest: {digest} size: {size}")), aux];
         }
     };
@@ -305,7 +304,10 @@ mod tests {
         assert_eq!(text("x:1", "2").unwrap(), "x:2");
         let digest = Digest::sha256_of(b"x");
         assert_eq!(text("x", digest.as_str()).unwrap(), format!("x@{digest}"));
-        assert_eq!(text("X", "").unwrap_err().message(), "invalid reference format: repository name (library/X) must be lowercase");
+        assert_eq!(
+            text("X", "").unwrap_err().message(),
+            "invalid reference format: repository name (library/X) must be lowercase"
+        );
         assert_eq!(text("x", "-").unwrap_err().message(), "invalid tag format");
     }
 
