@@ -40,7 +40,7 @@ fn create(
     let planned = mounts::plan(&record.config, &record.host, |name| Ok(engine.container(name)?.record()))?;
     spec::check(engine, &record)?;
     logs::describe(&record.host.log_config, &record, engine.paths().log(record.id.as_str()))?;
-    engine.shared().networks.check(&record)?;
+    engine.shared().networks.check(&mut record)?;
 
     let mut made = Made { engine, id: record.id.clone(), volumes: Vec::new(), done: false };
     engine.images().snapshots().create(record.id.as_str(), &diff_ids)?;

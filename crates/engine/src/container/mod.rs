@@ -49,7 +49,7 @@ pub(crate) use life::admit_exec;
 pub use list::ListOptions;
 pub(crate) use logs::bytes;
 pub(crate) use mounts::{Bound, clean};
-pub(crate) use prune::duration;
+pub(crate) use prune::{duration, until};
 pub(crate) use validate::exposed as check_exposed;
 pub(crate) use owner::{Command, Live};
 pub(crate) use record::Record;

@@ -74,8 +74,8 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<i64>> {
         return Ok(Some(clock::nanoseconds(&clock::now()).saturating_sub(length)));
     }
     let time = clock::parse(text)
-        .or_else(|| text.parse::<jiff::civil::DateTime>().ok()?.in_tz("UTC").ok().map(|zoned| zoned.timestamp()))
-        .or_else(|| text.parse::<jiff::civil::Date>().ok()?.in_tz("UTC").ok().map(|zoned| zoned.timestamp()))
+        .or_else(|| text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp()))
+        .or_else(|| text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp()))
         .ok_or_else(invalid)?;
     i64::try_from(time.as_nanosecond()).map(Some).map_err(|_| invalid())
 }
