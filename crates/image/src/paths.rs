@@ -7,6 +7,7 @@
 //!     <algorithm>/<diff id>/fs            an unpacked layer, immutable, used as an overlay lower directory
 //!     <algorithm>/<diff id>/fixups.json   what it implies about layers below it (only when there is such a thing)
 //!     chains/<chain id>/fs                what a layer implies, resolved for one stack of layers (rare)
+//!     empty/                              the layers of an image that has none: overlayfs wants one
 //!     work/<random>/                      being unpacked; deleted at start
 //!     gone/<random>/                      being deleted; deleted at start
 //!   snapshots/
@@ -49,6 +50,10 @@ impl Paths {
 
     pub fn chains(&self) -> PathBuf {
         self.layers().join("chains")
+    }
+
+    pub fn empty_layer(&self) -> PathBuf {
+        self.layers().join("empty")
     }
 
     pub fn layer_work(&self) -> PathBuf {

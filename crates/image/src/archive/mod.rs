@@ -7,6 +7,7 @@
 //!
 //! Layers, `cp`, `import`, `load` and the root of an export all pass through here, so what an archive may do is decided in one place.
 
+mod attributes;
 mod entry;
 mod extract;
 mod pax;
@@ -15,6 +16,7 @@ mod sparse;
 mod walk;
 mod writer;
 
+pub use attributes::copy_attributes;
 pub use entry::{Content, Entry, Segment};
 pub use extract::{Extract, Extracted, Ownership, Replace, extract_into};
 pub(crate) use extract::{OPAQUE_XATTR, clean};

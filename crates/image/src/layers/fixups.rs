@@ -24,15 +24,13 @@ use std::path::{Component, Path, PathBuf};
 use linux::entry::{self, Kind as Node, Metadata, Time};
 use linux::mount::{self, Overlay};
 use linux::path::Root;
-use linux::{Errno, xattr};
+use linux::Errno;
 use serde::{Deserialize, Serialize};
 
+use crate::archive::copy_attributes;
 use crate::{Error, Kind};
 
 const FILE: &str = "fixups.json";
-
-/// Attributes that overlayfs keeps for itself.
-const OVERLAY_XATTR: &str = "trusted.overlay.";
 
 /// As written by the unpacker. Paths are relative to the root.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -168,7 +166,7 @@ impl Repair<'_> {
                     self.changed = true;
                     let made = entry::directory(&handle, part)?;
                     if let Some(model) = self.model(&at)? {
-                        copy_attributes(model.as_fd(), made.as_fd())?;
+                        copy_attributes(&model, &made)?;
                         self.times.push((at.clone(), entry::metadata_of(&model)?.modified));
                     }
                     handle = made;
@@ -225,7 +223,7 @@ impl Repair<'_> {
                 let child = entry::directory(source, &name)?;
                 let path = destination.join(&name);
                 let made = self.ensure(&path)?;
-                copy_attributes(child.as_fd(), made.as_fd())?;
+                copy_attributes(&child, &made)?;
                 self.times.push((path.clone(), entry::metadata_of(&child)?.modified));
                 self.move_children(child.as_fd(), &path)?;
             } else {
@@ -314,19 +312,5 @@ fn copy_node(
         kind => entry::make_node(directory, name, kind, 0o600, there.device)?,
     }
     let made = entry::node(directory, name)?;
-    copy_attributes(node, made.as_fd())
-}
-
-fn copy_attributes(from: BorrowedFd<'_>, to: BorrowedFd<'_>) -> Result<(), Error> {
-    let metadata = entry::metadata_of(from)?;
-    entry::set_owner(to, metadata.uid, metadata.gid)?;
-    entry::set_mode(to, metadata.mode)?;
-    for name in xattr::list(from)? {
-        if !name.as_bytes().starts_with(OVERLAY_XATTR.as_bytes())
-            && let Some(value) = xattr::get(from, &name)?
-        {
-            xattr::set(to, &name, &value)?;
-        }
-    }
-    Ok(entry::set_modified(to, metadata.modified)?)
+    copy_attributes(node, &made)
 }

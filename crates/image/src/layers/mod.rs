@@ -131,7 +131,7 @@ impl Drop for Scratch {
 impl Layers {
     /// Opens the store and deletes what no record knows.
     pub fn open(paths: &Paths, records: &Records) -> Result<Self, Error> {
-        for directory in [paths.layer_work(), paths.layers_gone(), paths.chains()] {
+        for directory in [paths.layer_work(), paths.layers_gone(), paths.chains(), paths.empty_layer()] {
             make_private_directory(&directory)?;
         }
         let known = records.read(|r| r.list::<Layer>())?;
@@ -277,6 +277,9 @@ impl Layers {
 
     /// The directories to stack for an image, topmost first, as overlayfs wants them.
     pub fn lowers(&self, diff_ids: &[Digest]) -> Result<Vec<PathBuf>, Error> {
+        if diff_ids.is_empty() {
+            return Ok(vec![self.inner.paths.empty_layer()]);
+        }
         let mut lowers = Vec::with_capacity(diff_ids.len());
         for (diff_id, chain_id) in diff_ids.iter().zip(chain_ids(diff_ids)) {
             let Some(layer) = self.get(diff_id) else {
