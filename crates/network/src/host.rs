@@ -18,7 +18,7 @@ use linux::Errno;
 use linux::inet::Transport;
 use linux::netlink::link::{self, Link, Mac, Veth};
 use linux::netlink::{Family, Socket, address, route};
-use linux::nftables::{self, Policy};
+use linux::nftables::Policy;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -169,11 +169,12 @@ impl Host {
         self.ensure_link(bridge).map_err(failed)?;
         let policy = self.enable_forwarding(has_ipv6(bridge))?;
         let mut bridges = lock(&self.bridges);
-        bridges.retain(|other| other.name != *name);
-        bridges.push(bridge.rules.clone());
-        if !self.options.firewall {
+        // What the table says already is not touched: it must not be without it for a moment.
+        if !self.options.firewall || bridges.contains(&bridge.rules) && policy.is_none() {
             return Ok(Vec::new());
         }
+        bridges.retain(|other| other.name != *name);
+        bridges.push(bridge.rules.clone());
         let mut socket = self.netfilter();
         // Elements first removed: an older one may say something else of the same bridge.
         firewall::remove_bridge(&mut socket, &self.names.table, &bridge.rules)
@@ -250,32 +251,21 @@ impl Host {
         }
     }
 
-    /// Lead the default routes of a namespace over one of its interfaces; no gateways, no default routes.
-    pub fn set_default_routes(
-        &self,
-        namespace: &Namespace,
-        interface: &str,
-        gateways: &[IpAddr],
-    ) -> Result<()> {
+    /// Lead the default route of one family to a gateway behind an interface; without one there is none.
+    pub fn set_default_route(&self, namespace: &Namespace, v6: bool, way: Option<(IpAddr, &str)>) -> Result<()> {
         let mut socket = namespace.route();
-        let mut routes = || {
-            for v6 in [false, true] {
-                match gateways.iter().find(|gateway| gateway.is_ipv6() == v6) {
-                    Some(gateway) => {
-                        let index = link::find(&mut socket, interface)?.index;
-                        socket.request(vec![route::set_default(*gateway, index)])?;
-                    }
-                    None => match socket.request(vec![route::delete_default(v6)]) {
-                        Err(error) if !matches!(error.errno(), Errno::SRCH | Errno::AFNOSUPPORT) => {
-                            return Err(error);
-                        }
-                        _ => {}
-                    },
-                }
+        let set = |socket: &mut Socket| match way {
+            Some((gateway, interface)) => {
+                let index = link::find(socket, interface)?.index;
+                socket.request(vec![route::set_default(gateway, index)])
             }
-            Ok(())
+            None => match socket.request(vec![route::delete_default(v6)]) {
+                // It went with its interface, or the family is switched off.
+                Err(error) if matches!(error.errno(), Errno::SRCH | Errno::AFNOSUPPORT) => Ok(()),
+                other => other,
+            },
         };
-        routes().map_err(|error| Error::kernel("cannot set the default route", error))
+        set(&mut socket).map_err(|error| Error::kernel("cannot set the default route", error))
     }
 
     /// Hold ports of the host for a container: all of them, or none.
@@ -336,9 +326,22 @@ impl Host {
         Ok(routes.iter().filter(|route| route.prefix > 0).filter_map(net).map(|net| net.trunc()).collect())
     }
 
-    /// Delete veths of this engine that are not among those in use, and bridges whose network is gone: what a crash
-    /// between two steps has left.
-    pub fn remove_strays(&self, used: &[Attached], bridges: &[&str]) -> Result<()> {
+    /// The addresses of a bridge that somebody else has made.
+    pub fn addresses_of(&self, bridge: &str) -> Result<Vec<IpNet>> {
+        let mut socket = self.route();
+        let listed = link::find(&mut socket, bridge).and_then(|link| {
+            let addresses = address::list(&mut socket)?;
+            Ok(addresses.into_iter().filter(|one| one.index == link.index).collect::<Vec<_>>())
+        });
+        let listed =
+            listed.map_err(|error| Error::kernel(format!("cannot use the bridge {bridge}"), error))?;
+        let is_link_local = |one: &IpAddr| matches!(one, IpAddr::V6(v6) if v6.is_unicast_link_local());
+        let nets = listed.iter().filter(|one| !is_link_local(&one.address));
+        Ok(nets.filter_map(|one| IpNet::new(one.address, one.prefix).ok()).collect())
+    }
+
+    /// Delete veths of this engine that are not among those in use: what a crash between two steps has left.
+    pub fn remove_strays(&self, used: &[Attached]) -> Result<()> {
         let mut socket = self.route();
         let listed =
             link::list(&mut socket).map_err(|error| Error::kernel("cannot list interfaces", error))?;
@@ -346,9 +349,6 @@ impl Host {
             if self.is_own(&link) && !used.iter().any(|one| one.host_interface == link.name) {
                 delete_quietly(&mut socket, &link.name)?;
             }
-        }
-        for bridge in bridges {
-            delete_quietly(&mut socket, bridge)?;
         }
         Ok(())
     }
@@ -519,12 +519,4 @@ fn configure(namespace: &Namespace, endpoint: &Endpoint) -> linux::Result<()> {
     let addresses = endpoint.addresses.iter().map(|net| address::add(index, net.addr(), net.prefix_len()));
     let gateways = endpoint.gateways.iter().map(|gateway| route::set_default(*gateway, index));
     socket.request(addresses.chain([link::set_up(index)]).chain(gateways).collect())
-}
-
-/// Whether the kernel can do what a firewall needs: asked once, to fail early and clearly.
-pub fn check_kernel() -> Result<()> {
-    nftables::open()
-        .and_then(|mut socket| nftables::chains(&mut socket))
-        .map(drop)
-        .map_err(|error| Error::kernel("this kernel has no nftables", error))
 }

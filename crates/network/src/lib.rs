@@ -28,7 +28,7 @@ pub mod relay;
 use std::net::SocketAddr;
 
 pub use firewall::{BridgeRules, Published};
-pub use host::{Attached, Bridge, Endpoint, Host, HostNames, Options, check_kernel};
+pub use host::{Attached, Bridge, Endpoint, Host, HostNames, Options};
 pub use linux::inet::Transport;
 pub use linux::netlink::link::Mac;
 pub use namespace::Namespace;

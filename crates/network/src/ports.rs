@@ -25,8 +25,8 @@ const FALLBACK_RANGE: RangeInclusive<u16> = 49153..=65535;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     pub transport: Transport,
-    /// Where on the host; none means everywhere, in both families if the host has both.
-    pub host: Option<IpAddr>,
+    /// Where on the host: at least one address; several get the same port.
+    pub hosts: Vec<IpAddr>,
     pub ports: HostPorts,
     pub container_port: u16,
 }
@@ -89,18 +89,13 @@ impl Table {
     }
 
     fn reserve_one(&mut self, request: &Request) -> Result<Vec<Reserved>, Error> {
-        let addresses = match request.host {
-            Some(address) => vec![address],
-            None if has_ipv6() => vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
-            None => vec![Ipv4Addr::UNSPECIFIED.into()],
-        };
         let candidates: Vec<u16> = match &request.ports {
             HostPorts::Within(range) => range.clone().collect(),
             HostPorts::Any => self.random_candidates(),
         };
         let mut failure = Error::AllPortsTaken;
         for port in candidates {
-            match self.try_port(request, &addresses, port) {
+            match self.try_port(request, port) {
                 Ok(reserved) => {
                     if request.ports == HostPorts::Any {
                         self.last = Some(port);
@@ -120,15 +115,10 @@ impl Table {
         })
     }
 
-    fn try_port(
-        &mut self,
-        request: &Request,
-        addresses: &[IpAddr],
-        port: u16,
-    ) -> Result<Vec<Reserved>, Error> {
+    fn try_port(&mut self, request: &Request, port: u16) -> Result<Vec<Reserved>, Error> {
         let transport = request.transport;
         let mut reserved = Vec::new();
-        for address in addresses {
+        for address in &request.hosts {
             let host = SocketAddr::new(*address, port);
             if self.is_held(transport, host) {
                 return Err(Error::PortAllocated(host));
@@ -166,6 +156,13 @@ impl Table {
         let usable = |port: &u16| !reserved.iter().any(|range| range.contains(port));
         (start..=last).chain(first..start).filter(usable).collect()
     }
+}
+
+/// Everywhere on the host, in both families if it has both and `ipv6` is wanted.
+pub fn everywhere(ipv6: bool) -> Vec<IpAddr> {
+    let mut all = vec![Ipv4Addr::UNSPECIFIED.into()];
+    all.extend((ipv6 && has_ipv6()).then_some(IpAddr::from(Ipv6Addr::UNSPECIFIED)));
+    all
 }
 
 fn has_ipv6() -> bool {

@@ -3,12 +3,12 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 
 use network::Transport;
-use network::ports::{HostPorts, Request, Reserved};
+use network::ports::{HostPorts, Request, Reserved, everywhere};
 
 use crate::world::*;
 
 fn request(ports: HostPorts) -> Request {
-    Request { transport: Transport::Tcp, host: None, ports, container_port: 80 }
+    Request { transport: Transport::Tcp, hosts: everywhere(true), ports, container_port: 80 }
 }
 
 fn exactly(port: u16) -> HostPorts {
@@ -36,7 +36,7 @@ fn a_held_port_is_refused_to_everybody() {
         let refused = world.host.reserve(&[request(exactly(8080))]).unwrap_err();
         assert_eq!(refused.to_string(), "Bind for 0.0.0.0:8080 failed: port is already allocated");
         let mut elsewhere = request(exactly(8080));
-        elsewhere.host = Some(Ipv4Addr::LOCALHOST.into());
+        elsewhere.hosts = vec![Ipv4Addr::LOCALHOST.into()];
         let refused = world.host.reserve(&[elsewhere]).unwrap_err();
         assert_eq!(refused.to_string(), "Bind for 127.0.0.1:8080 failed: port is already allocated");
 
@@ -59,7 +59,7 @@ fn a_port_of_somebody_else_is_refused_in_dockers_words() {
         let refused = world.host.reserve(&[datagrams]).unwrap_err();
         assert_eq!(refused.to_string(), "failed to bind host port 0.0.0.0:8080/udp: address already in use");
         let mut foreign = request(exactly(80));
-        foreign.host = Some("203.0.113.77".parse().unwrap());
+        foreign.hosts = vec!["203.0.113.77".parse().unwrap()];
         let refused = world.host.reserve(&[foreign]).unwrap_err();
         assert_eq!(
             refused.to_string(),

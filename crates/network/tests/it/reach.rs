@@ -403,7 +403,7 @@ fn two_engines_do_not_meet() {
         assert!(ask_tcp(Some(&container.namespace), addr(&format!("{HOST}:80"))).is_some());
         assert!(is_kept_off(Some(&container.namespace), theirs.at(80)));
         // One goes, with everything of its own and nothing of the other's.
-        world.host.remove_strays(&[], &[]).unwrap();
+        world.host.remove_strays(&[]).unwrap();
         world.host.remove_all().unwrap();
         assert!(!run("nft list tables").contains("inet wharf\n"));
         assert!(ask_tcp(Some(&world.outside), addr(&format!("{HOST}:80"))).is_some());
@@ -457,7 +457,7 @@ fn interfaces_go_with_their_namespace_and_addresses_are_free_at_once() {
         eventually("the veths of ended containers are gone", || veths() == 1);
         // Those of a crash, whose namespace lives on somewhere, are removed by name.
         let lost = world.container(&bridge, 3);
-        world.host.remove_strays(std::slice::from_ref(&client.attached), &[]).unwrap();
+        world.host.remove_strays(std::slice::from_ref(&client.attached)).unwrap();
         assert_eq!(veths(), 1);
         drop(lost);
     });
@@ -488,9 +488,11 @@ fn a_running_container_changes_networks() {
         world.host.disconnect(&container.attached).unwrap();
         let out = addr(&format!("{OUTSIDE}:80"));
         assert!(is_kept_off(Some(&container.namespace), out), "the default route went with the interface");
-        world.host.set_default_routes(&namespace, "eth1", &["172.31.0.1".parse().unwrap()]).unwrap();
+        let way = ("172.31.0.1".parse().unwrap(), "eth1");
+        world.host.set_default_route(&namespace, false, Some(way)).unwrap();
         assert!(ask_tcp(Some(&container.namespace), out).is_some());
-        world.host.set_default_routes(&namespace, "eth1", &[]).unwrap();
+        world.host.set_default_route(&namespace, false, None).unwrap();
+        world.host.set_default_route(&namespace, true, None).unwrap();
         assert!(is_kept_off(Some(&container.namespace), out));
         world.host.disconnect(&attached).unwrap();
         world.host.disconnect(&attached).unwrap();
