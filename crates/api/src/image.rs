@@ -171,6 +171,7 @@ pub struct Deleted {
 }
 
 impl Deleted {
+    #[expect(clippy::self_named_constructors, reason = "each is named as the member it says")]
     pub fn deleted(id: impl Into<String>) -> Self {
         Self { deleted: id.into(), untagged: String::new() }
     }
