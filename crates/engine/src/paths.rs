@@ -130,6 +130,11 @@ impl Paths {
         self.names().join(network)
     }
 
+    /// What one run of a container holds of the network.
+    pub fn network_run(&self, id: &str) -> PathBuf {
+        self.runtime(id).join("network.json")
+    }
+
     /// Scratch space on the data root's file system.
     pub fn temporary(&self) -> PathBuf {
         self.data.join("tmp")

@@ -217,6 +217,10 @@ impl Owner {
                 })?;
                 taken.map_err(|taken| name_taken(&record.name, &taken.holder))?;
                 engine.shared().containers.rename(&record.id, &old, &record.name);
+                // Its neighbours know it by its old name until this is done; that is no reason to have no new one.
+                if let Err(error) = engine.shared().networks.renamed(&mut record) {
+                    tracing::warn!(container = %record.id, %error, "cannot publish a container's new name");
+                }
                 Ok(record)
             })
             .await?;

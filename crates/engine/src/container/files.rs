@@ -15,7 +15,7 @@ use crate::spec::other;
 const MAX_HOST_FILE: u64 = 1 << 20;
 
 /// Writes all three for a run. A container that shares another's network shares its files too.
-pub(super) fn write(engine: &Engine, record: &Record, joined: &Joined) -> Result<()> {
+pub(crate) fn write(engine: &Engine, record: &Record, joined: &Joined) -> Result<()> {
     let paths = engine.paths();
     let id = record.id.as_str();
     make_directory(&paths.container(id))?;

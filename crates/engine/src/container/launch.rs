@@ -81,6 +81,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
         .networks
         .join(record)
         .map_err(|error| error.within("failed to set up container networking"))?;
+    engine.network_events(record, "connect");
     files::write(engine, record, &joined)?;
     let spec = spec::for_container(engine, record, &root, &bound)?;
 
@@ -292,6 +293,7 @@ pub(super) fn remove_runtime(engine: &Engine, id: &str) {
 /// Gives back what a run took from the host. Goes on past failures and logs each: the container has ended, and what
 /// could not be undone now is undone when the engine opens next.
 pub(super) fn leave(engine: &Engine, record: &mut Record) {
+    engine.network_events(record, "disconnect");
     if let Err(error) = engine.shared().networks.leave(record) {
         tracing::warn!(container = %record.id, %error, "cannot give back all of a network endpoint");
     }

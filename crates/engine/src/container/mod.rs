@@ -44,15 +44,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use archive::{ArchiveStat, PutOptions};
 pub use attach::AttachOptions;
 pub(crate) use attach::detach_keys;
+pub(crate) use files::write as write_files;
 pub use commit::CommitOptions;
 pub(crate) use life::admit_exec;
 pub use list::ListOptions;
 pub(crate) use logs::bytes;
-pub(crate) use mounts::{Bound, clean};
+pub(crate) use mounts::{Bound, check_volume_name, clean};
 pub(crate) use prune::{duration, until};
 pub(crate) use validate::exposed as check_exposed;
 pub(crate) use owner::{Command, Live};
-pub(crate) use record::Record;
+pub(crate) use record::{MountKind, Record};
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
 pub use remove::RemoveOptions;

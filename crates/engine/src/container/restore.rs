@@ -175,6 +175,7 @@ impl Engine {
             Verdict::Keep => Ok(Owner::spawn(self, record, None)),
             Verdict::Follow { incarnation } => {
                 begin(&mut record, incarnation);
+                self.shared().networks.recall(&mut record);
                 Ok(Owner::spawn_resumed(self, record, Observed { events, connected }))
             }
             Verdict::Lost { code } => {

@@ -60,7 +60,9 @@ fn asked(record: &Record, settings: &config::Container) -> Result<Asked> {
     let servers = match record.host.dns.as_deref() {
         None | Some([]) => settings.dns.clone(),
         Some(own) => {
-            let parse = |text: &String| text.parse().map_err(|_| Error::invalid(format!("bad format for dns: {text:?}")));
+            let parse = |text: &String| {
+                text.parse().map_err(|_| Error::invalid(format!("bad format for dns: {text:?}")))
+            };
             own.iter().map(parse).collect::<Result<_>>()?
         }
     };
@@ -110,7 +112,8 @@ pub(super) fn names(record: &Record, run: &Run, around: &Surroundings<'_>) -> Re
         return Ok(None);
     }
     let asked = asked(record, around.settings)?;
-    let at = |servers: &[IpAddr]| servers.iter().map(|server| SocketAddr::new(*server, DNS)).collect::<Vec<_>>();
+    let at =
+        |servers: &[IpAddr]| servers.iter().map(|server| SocketAddr::new(*server, DNS)).collect::<Vec<_>>();
     let entries: Vec<_> = run.endpoints.iter().filter_map(|endpoint| endpoint.entry.clone()).collect();
     // Containers that only internal networks have must not reach out through the host's resolver.
     let leads_out = run.gateway(false).or(run.gateway(true)).is_some();
@@ -127,7 +130,11 @@ pub(super) fn names(record: &Record, run: &Run, around: &Surroundings<'_>) -> Re
 /// `container:alias`, or just the container: what each alias stands for, in lower case as questions are.
 fn links(record: &Record) -> BTreeMap<String, String> {
     let settings = record.network.endpoints.values().flat_map(|settings| settings.links.iter().flatten());
-    settings.chain(record.host.links.iter().flatten()).map(|link| parse_link(link)).map(|(name, alias)| (alias.to_ascii_lowercase(), name.to_owned())).collect()
+    settings
+        .chain(record.host.links.iter().flatten())
+        .map(|link| parse_link(link))
+        .map(|(name, alias)| (alias.to_ascii_lowercase(), name.to_owned()))
+        .collect()
 }
 
 /// The container's name and its alias.
@@ -150,7 +157,9 @@ fn hosts(record: &Record, run: &Run, around: &Surroundings<'_>) -> Result<Vec<(I
     } else {
         vec![format!("{}.{}", config.hostname, config.domainname), config.hostname.clone()]
     };
-    let addresses = |endpoint: &Endpoint| endpoint.interface.as_ref().map(|one| one.addresses.clone()).unwrap_or_default();
+    let addresses = |endpoint: &Endpoint| {
+        endpoint.interface.as_ref().map(|one| one.addresses.clone()).unwrap_or_default()
+    };
     for address in run.endpoints.iter().flat_map(addresses) {
         lines.push((address.addr(), own.clone()));
     }
@@ -180,7 +189,7 @@ fn extra_host(entry: &str, around: &Surroundings<'_>) -> Result<Vec<(IpAddr, Vec
 mod tests {
     use super::super::run::tests::endpoint;
     use super::*;
-    use crate::container::tests::record;
+    use crate::container::test_record as record;
 
     fn ip(text: &str) -> IpAddr {
         text.parse().unwrap()
@@ -199,7 +208,8 @@ mod tests {
     #[test]
     fn user_defined_networks_have_a_resolver() {
         let settings = config::Container::default();
-        let host = Resolution::parse("nameserver 127.0.0.53\nnameserver 192.0.2.1\nsearch lan\noptions edns0\n");
+        let host =
+            Resolution::parse("nameserver 127.0.0.53\nnameserver 192.0.2.1\nsearch lan\noptions edns0\n");
         let mut record = record("web");
         let naming_of = |record: &Record, run: &Run| naming(record, run, &around(&settings, &host)).unwrap();
         let plain = naming_of(&record, &run(false));
@@ -209,10 +219,14 @@ mod tests {
         assert_eq!((user.search.join(" "), user.options.join(" ")), ("lan".into(), "edns0 ndots:0".into()));
 
         let names_of = |record: &Record, run: &Run| names(record, run, &around(&settings, &host)).unwrap();
-        assert_eq!(names_of(&record, &run(false)), None);
+        assert!(names_of(&record, &run(false)).is_none());
         let names = names_of(&record, &run(true)).unwrap();
         assert_eq!(names.directories, [Path::new("/run/names/backend-id")]);
-        assert_eq!(names.upstreams.len(), 2, "the resolver asks from the host, where loopback can be reached");
+        assert_eq!(
+            names.upstreams.len(),
+            2,
+            "the resolver asks from the host, where loopback can be reached"
+        );
         record.host.dns = Some(vec!["198.51.100.1".into()]);
         record.host.dns_options = Some(vec!["ndots:2".into()]);
         record.host.links = Some(vec!["/db:/web/Storage".into()]);
@@ -231,7 +245,7 @@ mod tests {
         let mut run = run(true);
         run.endpoints[0].interface.as_mut().unwrap().gateways.clear();
         let names = names(&record("web"), &run, &around(&settings, &host)).unwrap().unwrap();
-        assert_eq!(names.upstreams, []);
+        assert!(names.upstreams.is_empty());
     }
 
     #[test]
@@ -243,7 +257,8 @@ mod tests {
         record.config.domainname = "example.org".into();
         record.host.extra_hosts = Some(vec!["a:192.0.2.9".into(), "b:host-gateway".into(), "c:[::9]".into()]);
         let naming = naming(&record, &run(false), &around(&settings, &host)).unwrap();
-        let lines: Vec<String> = naming.hosts.iter().map(|(address, names)| format!("{address} {}", names.join(" "))).collect();
+        let lines: Vec<String> =
+            naming.hosts.iter().map(|(address, names)| format!("{address} {}", names.join(" "))).collect();
         assert_eq!(lines, ["192.0.2.9 a", "172.17.0.1 b", "::9 c", "10.1.0.2 me.example.org me"]);
     }
 

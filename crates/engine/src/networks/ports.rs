@@ -43,7 +43,8 @@ pub(super) fn requests<'a>(
         for port in exposed {
             let (transport, ports) = parse_port(port)?;
             for port in ports {
-                let published = requests.iter().any(|one| (one.transport, one.container_port) == (transport, port));
+                let published =
+                    requests.iter().any(|one| (one.transport, one.container_port) == (transport, port));
                 if !published {
                     requests.extend(one_each(transport, &(port..=port), &PortBinding::default(), defaults)?);
                 }
@@ -65,9 +66,11 @@ fn one_each(
     let count = |range: &RangeInclusive<u16>| range.end() - range.start();
     let request = |container_port, ports| Request { transport, hosts: hosts.clone(), ports, container_port };
     Ok(match wanted {
-        Some(range) if count(&range) == count(ports) => {
-            ports.clone().zip(range).map(|(port, host)| request(port, HostPorts::Within(host..=host))).collect()
-        }
+        Some(range) if count(&range) == count(ports) => ports
+            .clone()
+            .zip(range)
+            .map(|(port, host)| request(port, HostPorts::Within(host..=host)))
+            .collect(),
         Some(range) => ports.clone().map(|port| request(port, HostPorts::Within(range.clone()))).collect(),
         None => ports.clone().map(|port| request(port, HostPorts::Any)).collect(),
     })
@@ -86,7 +89,8 @@ fn hosts(binding: &PortBinding, defaults: &Defaults) -> Result<Vec<IpAddr>> {
 pub(super) fn parse_port(text: &str) -> Result<(Transport, RangeInclusive<u16>)> {
     let invalid = || Error::invalid(format!("invalid port specification: {text:?}"));
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-    let transport = transport(protocol).ok_or_else(|| Error::invalid(format!("invalid proto: {protocol}")))?;
+    let transport =
+        transport(protocol).ok_or_else(|| Error::invalid(format!("invalid proto: {protocol}")))?;
     Ok((transport, parse_range(ports).ok_or_else(invalid)?))
 }
 
@@ -165,9 +169,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused() {
-        for (port, ip, host_port) in
-            [("x/tcp", "", ""), ("80/foo", "", ""), ("80", "", "70000"), ("80", "", "9-8"), ("80", "nowhere", "")]
-        {
+        for (port, ip, host_port) in [
+            ("x/tcp", "", ""),
+            ("80/foo", "", ""),
+            ("80", "", "70000"),
+            ("80", "", "9-8"),
+            ("80", "nowhere", ""),
+        ] {
             let host = host(&[(port, Some(vec![binding(ip, host_port)]))]);
             assert!(requests(&host, std::iter::empty(), &defaults()).is_err(), "{port} {ip} {host_port}");
         }

@@ -106,7 +106,10 @@ impl Run {
         let leads_out = |endpoint: &&Endpoint| {
             endpoint.interface.as_ref().is_some_and(|interface| interface.gateway(v6).is_some())
         };
-        self.endpoints.iter().filter(leads_out).min_by_key(|endpoint| (-endpoint.priority, endpoint.network_name.clone()))
+        self.endpoints
+            .iter()
+            .filter(leads_out)
+            .min_by_key(|endpoint| (-endpoint.priority, endpoint.network_name.clone()))
     }
 
     /// The gateways that go with one endpoint.
@@ -212,7 +215,7 @@ pub(super) fn parse_mac(text: &str) -> Result<Mac> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::container::tests::record;
+    use crate::container::test_record as record;
 
     pub(in super::super) fn endpoint(network: &str, addresses: &[&str], gateways: &[&str]) -> Endpoint {
         let addresses: Vec<IpNet> = addresses.iter().map(|text| text.parse().unwrap()).collect();

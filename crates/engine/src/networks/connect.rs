@@ -1,0 +1,299 @@
+//! Containers change networks: those that run at once, others when they start.
+
+use api::network::EndpointSettings;
+use linux::namespace;
+use shim::protocol::Request;
+
+use super::record::Network;
+use super::run::{Run, clear, parse_mac};
+use super::{Joined, Networks};
+use crate::Engine;
+use crate::container::{Live, Record};
+use crate::error::{Error, Result};
+use crate::spec::other;
+
+impl Networks {
+    /// Puts a container on a network. True if it came to it just now.
+    pub(super) fn connect(
+        &self,
+        engine: &Engine,
+        record: &mut Record,
+        live: Option<&Live>,
+        network: &Network,
+        wish: EndpointSettings,
+    ) -> Result<bool> {
+        if record.host.network_mode == "host" || other(&record.host.network_mode).is_some() {
+            return Err(Error::invalid(
+                "container sharing network namespace with another container or host cannot be connected to any other network",
+            ));
+        }
+        match network.name.as_str() {
+            "host" => {
+                return Err(Error::invalid(
+                    "cannot connect container to host network - container must be created in host network mode",
+                ));
+            }
+            "none" => return Err(only_none()),
+            _ if record.network.endpoints.contains_key("none") => return Err(only_none()),
+            _ => check_wish(network, &wish)?,
+        }
+        if live.is_some() && self.is_member(record, network) {
+            return Err(Error::forbidden(format!(
+                "endpoint with name {} already exists in network {}",
+                record.name, network.name
+            )));
+        }
+        let before = record.network.endpoints.insert(network.name.clone(), wish);
+        let Some(live) = live else { return Ok(false) };
+        self.connect_running(engine, record, live, network).inspect_err(|_| match before {
+            Some(before) => drop(record.network.endpoints.insert(network.name.clone(), before)),
+            None => drop(record.network.endpoints.remove(&network.name)),
+        })?;
+        Ok(true)
+    }
+
+    fn connect_running(
+        &self,
+        engine: &Engine,
+        record: &mut Record,
+        live: &Live,
+        network: &Network,
+    ) -> Result<()> {
+        let namespace = Networks::namespace(
+            namespace::open_of(live.pid, namespace::NETWORK)
+                .map_err(|error| Error::failed("cannot open the container's network namespace", error))?,
+        )?;
+        let before = self.run(record)?;
+        let mut run = before.clone();
+        run.endpoints.push(self.place(record, &network.name, free_number(&run, network))?);
+        let index = run.endpoints.len() - 1;
+        let done = self
+            .attach(&namespace, &mut run, index)
+            .and_then(|()| self.announce(record, &run))
+            .and_then(|()| self.reroute(&namespace, &before, &mut run));
+        if let Err(error) = done {
+            // The first error is the one to tell; what cannot be undone goes with the container.
+            let _ = self.leave_network(record.id.as_str(), &run.endpoints[index], true);
+            if let Some(entry) = self.state().table.networks.get_mut(&network.id) {
+                entry.leave(record.id.as_str());
+            }
+            return Err(error);
+        }
+        self.settle(engine, record, live, run)
+    }
+
+    /// Takes a container off a network. True if it was on it just now.
+    pub(super) fn disconnect(
+        &self,
+        engine: &Engine,
+        record: &mut Record,
+        live: Option<&Live>,
+        network: &Network,
+    ) -> Result<bool> {
+        if record.host.network_mode == "host" {
+            return Err(Error::invalid(
+                "cannot disconnect container from host network - container was created in host network mode",
+            ));
+        }
+        let Some(live) = live else {
+            if record.network.endpoints.remove(&network.name).is_none() {
+                return Err(Error::system(format!(
+                    "container {} is not connected to the network {}",
+                    record.id, network.name
+                )));
+            }
+            return Ok(false);
+        };
+        if !self.is_member(record, network) {
+            return Err(Error::system(format!(
+                "container {} is not connected to network {}",
+                record.id, network.name
+            )));
+        }
+        let before = self.run(record)?;
+        let mut run = before.clone();
+        let Some(index) = run.endpoints.iter().position(|endpoint| endpoint.network == network.id) else {
+            return Err(Error::system(format!(
+                "container {} is not connected to network {}",
+                record.id, network.name
+            )));
+        };
+        let endpoint = run.endpoints.remove(index);
+        self.leave_network(record.id.as_str(), &endpoint, true)?;
+        if let Some(entry) = self.state().table.networks.get_mut(&network.id) {
+            entry.leave(record.id.as_str());
+        }
+        record.network.endpoints.remove(&network.name);
+        let namespace = Networks::namespace(
+            namespace::open_of(live.pid, namespace::NETWORK)
+                .map_err(|error| Error::failed("cannot open the container's network namespace", error))?,
+        )?;
+        self.reroute(&namespace, &before, &mut run)?;
+        self.settle(engine, record, live, run)?;
+        Ok(true)
+    }
+
+    fn is_member(&self, record: &Record, network: &Network) -> bool {
+        let state = self.state();
+        state
+            .table
+            .networks
+            .get(&network.id)
+            .is_some_and(|entry| entry.members.contains_key(record.id.as_str()))
+    }
+
+    fn run(&self, record: &Record) -> Result<Run> {
+        let state = self.state();
+        let run = state.runs.get(record.id.as_str()).cloned();
+        run.ok_or_else(|| {
+            Error::system(format!("nothing is known of the network of container {}", record.id))
+        })
+    }
+
+    /// The way out may be another one now; published ports lead to where it begins.
+    fn reroute(&self, namespace: &network::Namespace, before: &Run, run: &mut Run) -> Result<()> {
+        for v6 in [false, true] {
+            let way_out = |run: &Run| run.gateway(v6).map(|endpoint| endpoint.id.clone());
+            let (old, new) = (way_out(before), way_out(run));
+            if old == new {
+                continue;
+            }
+            let interface = run.gateway(v6).and_then(|endpoint| endpoint.interface.as_ref());
+            let name = interface.map_or("", |interface| interface.name.as_str());
+            let gateway = interface.and_then(|interface| interface.gateway(v6));
+            self.host.set_default_route(namespace, v6, gateway.map(|gateway| (gateway, name)))?;
+            self.host.unpublish(
+                &before.published().into_iter().filter(|one| one.host.is_ipv6() == v6).collect::<Vec<_>>(),
+            )?;
+            let target = run.target(v6);
+            for port in run.ports.iter_mut().filter(|port| port.host.is_ipv6() == v6 && port.target.is_some())
+            {
+                port.target = target.map(|address| (address, port.container_port).into());
+            }
+            let published = run.published();
+            self.host
+                .publish(&published.into_iter().filter(|one| one.host.is_ipv6() == v6).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// The container learns of the change: names, files, what inspect shows, and what a later engine will read.
+    fn settle(&self, engine: &Engine, record: &mut Record, live: &Live, run: Run) -> Result<()> {
+        record.network.endpoints.values_mut().for_each(clear);
+        run.show(record);
+        let mut joined = Joined::default();
+        self.tell(record, &run, &mut joined)?;
+        run.save(&self.paths.network_run(record.id.as_str()))?;
+        self.state().runs.insert(record.id.to_string(), run);
+        crate::container::write_files(engine, record, &joined)?;
+        live.request(&Request::Names(joined.names.unwrap_or_default()), &[])?;
+        Ok(())
+    }
+}
+
+fn only_none() -> Error {
+    Error::invalid(
+        "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+    )
+}
+
+/// The lowest number that no interface of the run has.
+fn free_number(run: &Run, network: &Network) -> usize {
+    let prefix = network.interface_prefix();
+    let used = |number: &usize| {
+        let name = format!("{prefix}{number}");
+        run.endpoints.iter().any(|endpoint| endpoint.interface.as_ref().is_some_and(|one| one.name == name))
+    };
+    (0..).find(|number| !used(number)).unwrap_or(0)
+}
+
+/// What a container may wish of a network.
+pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<()> {
+    let mut problems = Vec::new();
+    let ipam = wish.ipam_config.clone().unwrap_or_default();
+    for (family, text) in [("IPv4", &ipam.ipv4_address), ("IPv6", &ipam.ipv6_address)] {
+        if text.is_empty() {
+            continue;
+        }
+        let address =
+            text.parse::<std::net::IpAddr>().ok().filter(|address| address.is_ipv4() == (family == "IPv4"));
+        let Some(address) = address else {
+            problems.push(format!("invalid {family} address: {text}"));
+            continue;
+        };
+        let subnet = network.subnets.iter().find(|one| one.subnet.contains(&address));
+        if !network.is_user_defined() {
+            problems.push("user-specified IP address is supported on user-defined networks only".into());
+        } else if subnet.is_none() {
+            problems.push(format!("no configured subnet contains IP address {address}"));
+        } else if subnet.is_some_and(|one| !one.chosen) {
+            problems.push(
+                "user specified IP address is supported only when connecting to networks with user configured subnets".into(),
+            );
+        }
+    }
+    if !ipam.link_local_ips.is_empty() {
+        problems.push("link-local addresses of one's own choice are not supported".into());
+    }
+    if !network.is_user_defined() && wish.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
+        problems.push("network-scoped aliases are only supported for user-defined networks".into());
+    }
+    if !wish.mac_address.is_empty() {
+        problems.extend(parse_mac(&wish.mac_address).err().map(|error| error.to_string()));
+    }
+    for (key, value) in wish.driver_opts.iter().flatten() {
+        let known = key == "com.docker.network.endpoint.ifname" && super::create::is_interface_name(value);
+        if !known {
+            problems.push(format!("the endpoint option {key}={value} is not supported"));
+        }
+    }
+    if problems.is_empty() {
+        return Ok(());
+    }
+    Err(Error::invalid(format!("invalid endpoint settings:\n{}", problems.join("\n"))))
+}
+
+#[cfg(test)]
+mod tests {
+    use api::network::EndpointIpam;
+
+    use super::super::table::tests::network;
+    use super::*;
+
+    #[test]
+    fn wishes_that_cannot_be_fulfilled() {
+        let mut net = network("backend", &[("10.0.0.0/24", "10.0.0.1")]);
+        let wish = |v4: &str, aliases: &[&str]| EndpointSettings {
+            ipam_config: Some(EndpointIpam { ipv4_address: v4.into(), ..Default::default() }),
+            aliases: Some(aliases.iter().map(|alias| (*alias).to_owned()).collect()),
+            ..Default::default()
+        };
+        let told = |net: &Network, wish: EndpointSettings| {
+            check_wish(net, &wish)
+                .map_err(|error| error.to_string().replace("invalid endpoint settings:\n", ""))
+        };
+        assert_eq!(told(&net, wish("10.0.0.9", &["db"])), Ok(()));
+        assert_eq!(told(&net, wish("x", &[])), Err("invalid IPv4 address: x".into()));
+        assert_eq!(told(&net, wish("fd00::1", &[])), Err("invalid IPv4 address: fd00::1".into()));
+        assert_eq!(
+            told(&net, wish("10.9.0.1", &[])),
+            Err("no configured subnet contains IP address 10.9.0.1".into())
+        );
+        net.subnets[0].chosen = false;
+        assert!(told(&net, wish("10.0.0.9", &[])).unwrap_err().contains("user configured subnets"));
+        net.predefined = true;
+        let both = told(&net, wish("10.0.0.9", &["db"])).unwrap_err();
+        assert_eq!(both.lines().count(), 2, "{both}");
+        let mac = EndpointSettings { mac_address: "zz".into(), ..Default::default() };
+        assert_eq!(told(&net, mac), Err("address zz: invalid MAC address".into()));
+    }
+
+    #[test]
+    fn interfaces_fill_gaps() {
+        let net = network("backend", &[("10.0.0.0/24", "10.0.0.1")]);
+        let mut run = Run::default();
+        assert_eq!(free_number(&run, &net), 0);
+        run.endpoints.push(super::super::run::tests::endpoint("a", &["10.0.0.2/24"], &[]));
+        assert_eq!(free_number(&run, &net), 1);
+    }
+}

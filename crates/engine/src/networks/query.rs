@@ -1,0 +1,186 @@
+//! The engine's calls about networks.
+
+use std::collections::BTreeMap;
+
+use api::filters::Filters;
+use api::network::{
+    ConnectRequest, CreateRequest, CreateResponse, DisconnectRequest, EndpointResource, Inspect, PruneReport,
+};
+
+use super::Networks;
+use super::record::Network;
+use super::table::{Entry, Member};
+use crate::Engine;
+use crate::container::until;
+use crate::error::{Error, Result};
+
+const LIST_FILTERS: [&str; 8] = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
+const PRUNE_FILTERS: [&str; 3] = ["label", "label!", "until"];
+
+impl Engine {
+    pub async fn network_list(&self, filters: Filters) -> Result<Vec<Inspect>> {
+        filters.check(&LIST_FILTERS).map_err(invalid)?;
+        let dangling = filters.flag("dangling").map_err(invalid)?;
+        for kind in filters.values("type") {
+            if !["custom", "builtin"].contains(&kind) {
+                return Err(Error::invalid(format!("invalid filter: 'type'='{kind}'")));
+            }
+        }
+        let state = self.shared().networks.state();
+        let matches = |entry: &&Entry| {
+            let network = &entry.network;
+            let kind = if network.predefined { "builtin" } else { "custom" };
+            let unused = entry.members.is_empty() && !network.predefined;
+            filters.exact("driver", network.driver.name())
+                && filters.any("id", |wanted| network.id.contains(wanted))
+                && filters.any("name", |wanted| network.name.contains(wanted))
+                && filters.exact("scope", "local")
+                && filters.exact("type", kind)
+                && labels(&filters, network)
+                && dangling.is_none_or(|dangling| dangling == unused)
+        };
+        Ok(state.table.networks.values().filter(matches).map(|entry| entry.network.inspect()).collect())
+    }
+
+    pub async fn network_inspect(&self, wanted: &str) -> Result<Inspect> {
+        let state = self.shared().networks.state();
+        let entry = state.table.find(wanted)?;
+        let mut inspect = entry.network.inspect();
+        inspect.containers =
+            entry.members.iter().map(|(id, member)| (id.clone(), resource(member))).collect();
+        Ok(inspect)
+    }
+
+    pub async fn network_create(&self, request: CreateRequest) -> Result<CreateResponse> {
+        let (network, response) =
+            self.blocking(move |engine| engine.shared().networks.create(request)).await?;
+        self.network_event(&network, "create", None);
+        Ok(response)
+    }
+
+    pub async fn network_remove(&self, wanted: &str) -> Result<()> {
+        let wanted = wanted.to_owned();
+        let network = self.blocking(move |engine| engine.shared().networks.remove(&wanted)).await?;
+        self.network_event(&network, "destroy", None);
+        Ok(())
+    }
+
+    /// Removes what nobody is on.
+    pub async fn network_prune(&self, filters: Filters) -> Result<PruneReport> {
+        filters.check(&PRUNE_FILTERS).map_err(invalid)?;
+        let until = until(&filters)?;
+        let candidates: Vec<String> = {
+            let state = self.shared().networks.state();
+            let old = |network: &Network| {
+                until.is_none_or(|limit| crate::clock::nanoseconds(&network.created) < limit)
+            };
+            let unused = |entry: &&Entry| !entry.network.predefined && entry.members.is_empty();
+            let entries = state.table.networks.values().filter(unused);
+            let matching = entries.filter(|entry| old(&entry.network) && labels(&filters, &entry.network));
+            matching.map(|entry| entry.network.id.clone()).collect()
+        };
+        let removed = self
+            .blocking(move |engine| {
+                // One that a container has joined meanwhile stays.
+                let remove = |id: &String| engine.shared().networks.remove(id).ok();
+                Ok(candidates.iter().filter_map(remove).collect::<Vec<_>>())
+            })
+            .await?;
+        for network in &removed {
+            self.network_event(network, "destroy", None);
+        }
+        let reclaimed = BTreeMap::from([("reclaimed".to_owned(), "0".to_owned())]);
+        self.events_bus().publish(api::event::kind::NETWORK, "prune", "", reclaimed);
+        let names: Vec<String> = removed.into_iter().map(|network| network.name).collect();
+        Ok(PruneReport { networks_deleted: Some(names).filter(|names| !names.is_empty()) })
+    }
+
+    pub async fn network_connect(&self, wanted: &str, request: ConnectRequest) -> Result<()> {
+        let network = self.shared().networks.lookup(wanted)?;
+        let container = self.container(&request.container)?;
+        let engine = self.clone();
+        let asked = network.clone();
+        let joined = container
+            .edit(move |record, live| {
+                let wish = request.endpoint_config.unwrap_or_default();
+                engine.shared().networks.connect(&engine, record, live, &asked, wish)
+            })
+            .await?;
+        if joined {
+            self.network_event(&network, "connect", Some(container.id.as_str()));
+        }
+        Ok(())
+    }
+
+    /// A container that is gone may still be taken off by force: then there is nothing left to do.
+    pub async fn network_disconnect(&self, wanted: &str, request: DisconnectRequest) -> Result<()> {
+        let network = self.shared().networks.lookup(wanted)?;
+        let container = match self.container(&request.container) {
+            Err(_) if request.force => return Ok(()),
+            found => found?,
+        };
+        let engine = self.clone();
+        let asked = network.clone();
+        let left = container
+            .edit(move |record, live| engine.shared().networks.disconnect(&engine, record, live, &asked))
+            .await?;
+        if left {
+            self.network_event(&network, "disconnect", Some(container.id.as_str()));
+        }
+        Ok(())
+    }
+
+    /// Tells that a container has come to, or left, all networks of its run.
+    pub(crate) fn network_events(&self, record: &crate::container::Record, action: &str) {
+        for settings in record.network.endpoints.values() {
+            if settings.endpoint_id.is_empty() {
+                continue;
+            }
+            if let Ok(network) = self.shared().networks.network(&settings.network_id) {
+                self.network_event(&network, action, Some(record.id.as_str()));
+            }
+        }
+    }
+
+    fn network_event(&self, network: &Network, action: &str, container: Option<&str>) {
+        let mut attributes = BTreeMap::from([
+            ("name".to_owned(), network.name.clone()),
+            ("type".to_owned(), network.driver.name().to_owned()),
+        ]);
+        attributes.extend(container.map(|id| ("container".to_owned(), id.to_owned())));
+        self.events_bus().publish(api::event::kind::NETWORK, action, &network.id, attributes);
+    }
+}
+
+impl Networks {
+    pub(super) fn lookup(&self, wanted: &str) -> Result<Network> {
+        Ok(self.state().table.find(wanted)?.network.clone())
+    }
+}
+
+fn invalid(error: api::filters::InvalidFilter) -> Error {
+    Error::invalid(error.to_string())
+}
+
+/// All of the wanted labels and none of the unwanted.
+fn labels(filters: &Filters, network: &Network) -> bool {
+    let unwanted = |wanted: &str| match wanted.split_once('=') {
+        Some((name, value)) => network.labels.get(name).is_some_and(|have| have == value),
+        None => network.labels.contains_key(wanted),
+    };
+    filters.pairs("label", &network.labels) && !filters.values("label!").any(unwanted)
+}
+
+fn resource(member: &Member) -> EndpointResource {
+    let interface = member.endpoint.interface.as_ref();
+    let address = |v6| {
+        interface.and_then(|interface| interface.address(v6)).map_or_else(String::new, |net| net.to_string())
+    };
+    EndpointResource {
+        name: member.name.clone(),
+        endpoint_id: member.endpoint.id.clone(),
+        mac_address: interface.map_or_else(String::new, |interface| interface.mac.clone()),
+        ipv4_address: address(false),
+        ipv6_address: address(true),
+    }
+}
