@@ -53,7 +53,11 @@ impl Images {
         let empty = diff_id.as_str() == EMPTY_LAYER;
         let mut image = match &base {
             Some(base) => ImageConfig { other: Default::default(), ..base.config.clone() },
-            None => for_platform(&Platform::host()),
+            // Who made the layers below is not known any more, but each has its line.
+            None => ImageConfig {
+                history: vec![History::default(); diff_ids.len()],
+                ..for_platform(&Platform::host())
+            },
         };
         image.config = commit.config;
         image.author = commit.author.clone();
@@ -65,8 +69,7 @@ impl Images {
             comment: commit.comment,
             empty_layer: empty,
         });
-        let below = base.as_ref().map(|b| b.layers.as_slice()).unwrap_or_default();
-        let mut layers: Vec<Digest> = below.iter().map(|l| l.digest.clone()).collect();
+        let mut layers = self.archives_of(&diff_ids)?;
         image.rootfs.diff_ids = diff_ids;
         let mut unpacked = Vec::new();
         if !empty {
@@ -75,6 +78,17 @@ impl Images {
             layers.push(archive);
         }
         self.finish(image, layers, unpacked, commit.names, commit.base)
+    }
+
+    /// The archives of layers that are here: of an image, or of what a removed one left under its container.
+    fn archives_of(&self, diff_ids: &[Digest]) -> Result<Vec<Digest>, Error> {
+        let archive = |diff_id: &Digest| {
+            let archive = self.layers().get(diff_id).and_then(|layer| layer.archive);
+            archive.filter(|digest| self.blobs().contains(digest)).ok_or_else(|| {
+                Error::new(Kind::NotFound, format!("the archive of layer {diff_id} is not here any more"))
+            })
+        };
+        diff_ids.iter().map(archive).collect()
     }
 
     /// Makes an image of an archive of a whole root file system.

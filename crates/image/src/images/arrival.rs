@@ -47,7 +47,8 @@ impl Images {
         }
         let stored = super::to_stored(&image);
         let stack = image.diff_ids().to_vec();
-        self.layers().publish(unpacked, &[stack], |t| {
+        let archives = stack.iter().cloned().zip(image.layers.iter().map(|l| l.digest.clone())).collect();
+        self.layers().publish(unpacked, &[stack], &archives, |t| {
             t.put::<Stored>(image.id.as_str(), &stored)?;
             for name in &names {
                 t.assign(namespace(name), &name.to_string(), image.id.as_str())?;

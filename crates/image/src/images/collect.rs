@@ -44,6 +44,9 @@ impl Images {
     /// Everything that an image or a snapshot refers to.
     fn needed(&self) -> HashSet<Digest> {
         let mut needed = self.snapshots().layers_in_use();
+        // A commit on such a layer needs its archive, whether its image is still here or not.
+        let archives: Vec<Digest> = needed.iter().filter_map(|d| self.layers().get(d)?.archive).collect();
+        needed.extend(archives);
         for image in self.index().images.values() {
             needed.extend(Self::parts(image));
         }

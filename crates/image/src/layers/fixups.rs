@@ -21,10 +21,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
 
+use linux::Errno;
 use linux::entry::{self, Kind as Node, Metadata, Time};
 use linux::mount::{self, Overlay};
 use linux::path::Root;
-use linux::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::archive::copy_attributes;

@@ -44,6 +44,9 @@ pub struct Layer {
     pub root: Option<RootAttributes>,
     /// Whether it implies something about layers below.
     pub fixups: bool,
+    /// The blob that it was unpacked from, or one with the same content: what an image made on top of it refers to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<Digest>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -214,6 +217,7 @@ impl Layers {
             entries: found.entries,
             root: found.has_root.then(|| root_attributes(&root)).transpose()?,
             fixups: !fixups.is_empty(),
+            archive: None,
         };
         Ok(Unpacked { diff_id: stream.digest, layer, work })
     }
@@ -221,11 +225,13 @@ impl Layers {
     /// Makes layers durable and visible. `record` is the rest of the transaction that gives them a reason to exist: when it fails,
     /// they are deleted again at the next start.
     ///
-    /// `stacks` are the diff IDs, bottom first, of the images that are about to use them.
+    /// `stacks` are the diff IDs, bottom first, of the images that are about to use them; `archives` says which blob each of them
+    /// came from.
     pub fn publish<T>(
         &self,
         unpacked: Vec<Unpacked>,
         stacks: &[Vec<Digest>],
+        archives: &HashMap<Digest, Digest>,
         record: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut placed: HashMap<Digest, Layer> = HashMap::new();
@@ -244,6 +250,14 @@ impl Layers {
             let handle = Root::open(&self.inner.paths.layers())?;
             let readable = entry::read_node(&handle)?;
             disk::sync_file_system(&readable)?;
+        }
+        // Known before, from a blob that may be gone by now.
+        for (diff_id, archive) in archives {
+            if let Some(layer) = placed.get(diff_id).cloned().or_else(|| self.get(diff_id))
+                && layer.archive.as_ref() != Some(archive)
+            {
+                placed.insert(diff_id.clone(), Layer { archive: Some(archive.clone()), ..layer });
+            }
         }
         let value = self.inner.records.write(|t| {
             for (diff_id, layer) in &placed {

@@ -1,5 +1,6 @@
 //! What a layer may contain, and what becomes of it in a stack on the real overlayfs.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -249,7 +250,8 @@ fn a_hard_link_to_nothing_fails_with_its_stack() {
     let below = layers.unpack(None, &Tar::new().file("a", "").end()[..]).unwrap();
     let above = layers.unpack(None, &Tar::new().hard_link("b", "missing").end()[..]).unwrap();
     let stack = vec![below.diff_id().clone(), above.diff_id().clone()];
-    let error = layers.publish(vec![below, above], &[stack.clone()], |_| Ok(())).unwrap_err();
+    let error =
+        layers.publish(vec![below, above], &[stack.clone()], &HashMap::new(), |_| Ok(())).unwrap_err();
     assert!(error.to_string().contains("invalid hardlink \"b\" -> \"missing\""), "{error}");
     assert!(!layers.contains(&stack[1]));
     let world = world.reopen();
@@ -353,7 +355,7 @@ fn a_full_disk_is_named_and_cleaned_up() {
         // There is room again for what fits.
         let small = Tar::new().file("small", "x").end();
         let unpacked = images.layers().unpack(None, &small[..]).unwrap();
-        images.layers().publish(vec![unpacked], &[], |_| Ok(())).unwrap();
+        images.layers().publish(vec![unpacked], &[], &HashMap::new(), |_| Ok(())).unwrap();
     });
     drop(disk);
     mount::unmount(&scratch.0, true).unwrap();

@@ -150,6 +150,30 @@ fn a_commit_is_what_the_container_saw() {
     assert!(world.images.get(&id).is_some());
 }
 
+/// The image was removed by force; the container stands on its layers, and can still be committed.
+#[test]
+fn a_commit_without_its_image_keeps_the_layers() {
+    let world = World::new("orphan");
+    let id = base(&world);
+    let image = world.images.get(&id).unwrap();
+    let snapshot = world.images.snapshots().create("c1", image.diff_ids()).unwrap();
+    change(&Mounted::new(&world, &snapshot).0);
+    world.images.remove("base:1", true, true, &|_: &_| Vec::new()).unwrap();
+    assert!(world.images.get(&id).is_none());
+    let commit = Commit {
+        base: None,
+        config: Config::default(),
+        author: String::new(),
+        comment: String::new(),
+        created_by: "sh".into(),
+        names: vec![Reference::parse_normalized("orphan:1").unwrap()],
+    };
+    let made = world.images.commit("c1", commit).unwrap();
+    assert_eq!(world.images.get(&made).unwrap().diff_ids()[..1], *image.diff_ids());
+    let mut saved = Vec::new();
+    world.images.save(&["orphan:1".into()], None, &mut saved).unwrap();
+}
+
 #[test]
 fn an_import_is_one_layer() {
     let world = World::new("import");

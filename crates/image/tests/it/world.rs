@@ -1,5 +1,6 @@
 //! A data root per test, and archives by hand: the writer under test would never write what these tests need.
 
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -52,7 +53,7 @@ impl World {
     pub fn layer(&self, archive: &[u8]) -> Digest {
         let unpacked = self.images.layers().unpack(None, archive).unwrap();
         let diff_id = unpacked.diff_id().clone();
-        self.images.layers().publish(vec![unpacked], &[], |_| Ok(())).unwrap();
+        self.images.layers().publish(vec![unpacked], &[], &HashMap::new(), |_| Ok(())).unwrap();
         diff_id
     }
 
@@ -61,7 +62,7 @@ impl World {
         let unpacked: Vec<_> =
             archives.iter().map(|a| self.images.layers().unpack(None, &a[..]).unwrap()).collect();
         let stack: Vec<Digest> = unpacked.iter().map(|u| u.diff_id().clone()).collect();
-        self.images.layers().publish(unpacked, &[stack.clone()], |_| Ok(())).unwrap();
+        self.images.layers().publish(unpacked, &[stack.clone()], &HashMap::new(), |_| Ok(())).unwrap();
         let mut lowers = self.images.layers().lowers(&stack).unwrap();
         // Read-only overlays need two layers.
         let empty = self.scratch.0.join("empty");
