@@ -24,7 +24,6 @@ mod call;
 mod chunks;
 mod handlers;
 mod handover;
-mod pending;
 mod query;
 mod reply;
 mod route;

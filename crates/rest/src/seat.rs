@@ -97,6 +97,8 @@ impl Seat {
     /// to its end, in which case nobody could tell body and stream apart.
     pub(crate) fn take(&self) -> Option<Taken> {
         let mut inner = self.lock();
+        // Notices a request that has just been read to its end.
+        inner.allowed();
         if !matches!(inner.phase, Phase::Held) {
             return None;
         }

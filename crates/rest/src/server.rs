@@ -168,7 +168,10 @@ async fn converse(stream: Stream, engine: Engine, mut stop: watch::Receiver<bool
             response.ok_or(Left)
         }
     });
-    let connection = http1::Builder::new().max_buf_size(HEAD_LIMIT).serve_connection(seat.io(), service);
+    // Title case as Go writes it: scripts look for these headers by their spelling.
+    let mut builder = http1::Builder::new();
+    builder.max_buf_size(HEAD_LIMIT).title_case_headers(true);
+    let connection = builder.serve_connection(seat.io(), service);
     let mut connection = std::pin::pin!(connection);
     let result = tokio::select! {
         result = connection.as_mut() => result,

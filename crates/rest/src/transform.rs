@@ -137,7 +137,7 @@ pub(crate) fn image_summary(image: &mut image::Summary, version: ApiVersion) {
     }
 }
 
-/// An image whose shape may differ by version.
+/// An image as clients before 1.50 expect it.
 pub(crate) fn image(mut image: image::Inspect, version: ApiVersion) -> Result<Value, Failure> {
     if before(version, 44) {
         image.virtual_size = image.size;
@@ -164,7 +164,7 @@ pub(crate) fn image(mut image: image::Inspect, version: ApiVersion) -> Result<Va
     Ok(value)
 }
 
-/// Information whose shape may differ by version.
+/// Information as clients before 1.50 expect it.
 pub(crate) fn info(mut info: Info, version: ApiVersion) -> Result<Value, Failure> {
     if before(version, 44) {
         info.runtimes.values_mut().for_each(|runtime| runtime.status.clear());

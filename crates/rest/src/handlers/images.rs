@@ -1,7 +1,6 @@
 //! Images, one piece at a time; what streams is in `transfers`.
 
 use crate::call::Call;
-use crate::pending::Pending as _;
 use crate::reply::{Answer, Failure, Reply};
 use crate::transform;
 
@@ -21,7 +20,7 @@ pub(crate) async fn list(call: Call) -> Answer {
 
 pub(crate) async fn inspect(call: Call) -> Answer {
     let inspect = call.engine.image_inspect(&call.name).await?;
-    Reply::json(&transform::image(inspect, call.version)?)
+    if call.before(50) { Reply::json(&transform::image(inspect, call.version)?) } else { Reply::json(&inspect) }
 }
 
 pub(crate) async fn history(call: Call) -> Answer {

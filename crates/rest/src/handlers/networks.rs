@@ -3,7 +3,6 @@
 use api::network::{ConnectRequest, CreateRequest, DisconnectRequest};
 
 use crate::call::Call;
-use crate::pending::Pending as _;
 use crate::reply::{Answer, Failure, Reply};
 
 pub(crate) async fn list(call: Call) -> Answer {

@@ -32,7 +32,7 @@ pub(crate) async fn version(call: Call) -> Answer {
 
 pub(crate) async fn info(call: Call) -> Answer {
     let info = call.engine.info().await?;
-    Reply::json(&transform::info(info, call.version)?)
+    if call.before(50) { Reply::json(&transform::info(info, call.version)?) } else { Reply::json(&info) }
 }
 
 pub(crate) async fn disk_usage(call: Call) -> Answer {

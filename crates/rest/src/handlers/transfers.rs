@@ -1,12 +1,11 @@
 //! Images in bulk: pull, push, load, import, save. Each tells how far it is, line by line.
 
 use api::progress::Message;
-use engine::{PullRequest, PushRequest};
+use engine::{ImportRequest, PullRequest, PushRequest};
 use tokio::sync::mpsc;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::pending::{ImportRequest, Pending as _};
 use crate::reply::{Answer, Failure, JSON, Reply};
 
 /// Lines between the engine and a client: progress is dropped by the engine rather than waited for.

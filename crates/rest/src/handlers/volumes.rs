@@ -3,7 +3,6 @@
 use api::volume::CreateRequest;
 
 use crate::call::Call;
-use crate::pending::Pending as _;
 use crate::reply::{Answer, Reply};
 
 pub(crate) async fn list(call: Call) -> Answer {
