@@ -53,6 +53,7 @@ pub use error::{Error, ErrorKind, Result};
 pub use events::{EventQuery, EventStream, Events};
 pub use exec::StartOptions as ExecStartOptions;
 pub use identity::{ContainerId, ExecId};
+pub use images::ImportRequest;
 pub use paths::Paths;
 pub use pulls::{PullRequest, PushRequest};
 pub use shim::protocol::{CgroupDriver, LogQuery};

@@ -2,16 +2,69 @@
 //!
 //! The seam to a container's life: [`Volumes::ensure`] when it is created, [`Volumes::acquire`] before each run,
 //! [`Volumes::release`] after it.
+//!
+//! ```text
+//!  create   record, then volumes/<name>/_data        a record without a directory gets one when it is used
+//!  remove   rename to volumes/.gone-<name>, forget the record, delete
+//! ```
+//!
+//! A crash between the steps of a removal leaves a renamed directory, which the next engine deletes; no directory is ever deleted
+//! because its record is missing. The `local` driver is the only one. With the options `type`, `device` and `o` the directory is where
+//! something is mounted while a container uses it; see [`local`].
 
-use std::collections::BTreeMap;
+mod local;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use crate::error::{Error, Result};
-use crate::identity::ContainerId;
-use crate::{Config, Engine, Paths, Records};
+use api::event::kind;
+use api::filters::Filters;
+use api::volume::{CreateRequest, List, PruneReport, Usage};
+use linux::path::Root;
+use serde::{Deserialize, Serialize};
+
+use crate::container::{MountKind, Record, check_volume_name};
+use crate::error::{Error, ErrorKind, Result};
+use crate::identity::{self, ContainerId};
+use crate::images::Turn;
+use crate::{Config, Engine, Paths, Records, clock};
+
+const LOCAL: &str = "local";
+
+/// Marks a volume that nobody named.
+const ANONYMOUS: &str = "com.docker.volume.anonymous";
+
+/// Directories on their way out. No volume's name begins with a dot.
+const GONE: &str = ".gone-";
 
 /// The engine's volumes.
-pub(crate) struct Volumes {}
+pub(crate) struct Volumes {
+    paths: Paths,
+    records: Records,
+    known: RwLock<BTreeMap<String, Arc<Stored>>>,
+    /// Held while a volume is made or removed, so that memory and records agree.
+    changing: Mutex<()>,
+    /// Containers that run with each volume.
+    users: Mutex<HashMap<String, HashSet<ContainerId>>>,
+    pruning: AtomicBool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Stored {
+    created: String,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    options: BTreeMap<String, String>,
+}
+
+impl store::records::Record for Stored {
+    const KIND: &'static str = "volume";
+    const VERSION: u32 = 1;
+}
 
 /// A volume that a container asks for.
 #[derive(Debug, Clone, Default)]
@@ -34,36 +87,488 @@ pub(crate) struct Volume {
 }
 
 impl Volumes {
-    pub(crate) fn open(_config: &Config, _paths: &Paths, _records: &Records) -> Result<Volumes> {
-        Ok(Volumes {})
+    pub(crate) fn open(_config: &Config, paths: &Paths, records: &Records) -> Result<Volumes> {
+        Volumes::below(paths, records)
+    }
+
+    fn below(paths: &Paths, records: &Records) -> Result<Volumes> {
+        records.migrate::<Stored>()?;
+        let known = records.read(|reader| reader.list::<Stored>())?;
+        let volumes = Volumes {
+            paths: paths.clone(),
+            records: records.clone(),
+            known: RwLock::new(known.into_iter().map(|(name, stored)| (name, Arc::new(stored))).collect()),
+            changing: Mutex::new(()),
+            users: Mutex::default(),
+            pruning: AtomicBool::new(false),
+        };
+        volumes.sweep()?;
+        Ok(volumes)
     }
 
     /// The volume that a container asks for, made if it does not exist. Blocking, as are the two below.
-    pub(crate) fn ensure(&self, _wanted: &Wanted) -> Result<Volume> {
-        Err(Error::not_implemented("volumes"))
+    pub(crate) fn ensure(&self, wanted: &Wanted) -> Result<Volume> {
+        let anonymous = wanted.name.is_none();
+        let name = wanted.name.clone().unwrap_or_else(identity::random);
+        check_volume_name(&name)?;
+        let within = |error: Error| error.within(format!("create {name}"));
+        if !wanted.driver.is_empty() && wanted.driver != LOCAL {
+            let driver = &wanted.driver;
+            return Err(within(Error::not_found(format!(
+                "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
+            ))));
+        }
+        local::check(&wanted.options).map_err(within)?;
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let created = self.get(&name).is_none();
+        if created {
+            let mut labels = wanted.labels.clone();
+            if anonymous {
+                labels.insert(ANONYMOUS.into(), String::new());
+            }
+            let stored = Stored { created: clock::now(), labels, options: wanted.options.clone() };
+            self.records.write(|transaction| transaction.put(&name, &stored))?;
+            self.known.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Arc::new(stored));
+        }
+        self.make_directory(&name)?;
+        Ok(Volume { driver: LOCAL.into(), mountpoint: self.paths.volume_data(&name), created, name })
     }
 
     /// The volume's files, mounted if it has options that ask for a mount. Counted until [`Volumes::release`].
-    pub(crate) fn acquire(&self, name: &str, _container: &ContainerId) -> Result<PathBuf> {
-        Err(Error::not_found(format!("get {name}: no such volume")))
+    pub(crate) fn acquire(&self, name: &str, container: &ContainerId) -> Result<PathBuf> {
+        let stored = self.get(name).ok_or_else(|| unknown(name))?;
+        self.make_directory(name)?;
+        let path = self.paths.volume_data(name);
+        let mut users = self.users();
+        let all = users.entry(name.to_owned()).or_default();
+        if all.is_empty() && !stored.options.is_empty() && !local::is_mounted(&path)? {
+            let mounted = local::mount(&stored.options, &path);
+            mounted
+                .map_err(|error| error.within(format!("error while mounting volume '{}'", path.display())))?;
+        }
+        all.insert(container.clone());
+        Ok(path)
     }
 
-    pub(crate) fn release(&self, _name: &str, _container: &ContainerId) -> Result<()> {
+    pub(crate) fn release(&self, name: &str, container: &ContainerId) -> Result<()> {
+        let mut users = self.users();
+        if let Some(all) = users.get_mut(name) {
+            all.remove(container);
+            if !all.is_empty() {
+                return Ok(());
+            }
+            users.remove(name);
+        }
+        // Containers hold mounts of their own; ours is only where the next one finds it.
+        match self.get(name) {
+            Some(stored) if !stored.options.is_empty() => local::unmount(&self.paths.volume_data(name)),
+            _ => Ok(()),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<Arc<Stored>> {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    fn list(&self) -> Vec<(String, Arc<Stored>)> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        known.iter().map(|(name, stored)| (name.clone(), stored.clone())).collect()
+    }
+
+    fn make_directory(&self, name: &str) -> Result<()> {
+        let path = self.paths.volume_data(name);
+        let failed = |error| Error::failed(format!("cannot make the directory of volume {name}"), error);
+        if path.is_dir() {
+            return Ok(());
+        }
+        let outer = self.paths.volume(name);
+        std::fs::DirBuilder::new().recursive(true).mode(0o701).create(&outer).map_err(failed)?;
+        std::fs::create_dir(&path).map_err(failed)?;
+        // Containers' users live in it, whatever our umask.
+        let made = Root::open(&path).and_then(|root| linux::entry::set_mode(&root, 0o755));
+        made.map_err(|error| Error::failed(format!("cannot make the directory of volume {name}"), error))
+    }
+
+    /// Deletes a volume's record and files. Who uses it was asked before.
+    fn remove(&self, name: &str) -> Result<()> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let stored = self.get(name).ok_or_else(|| unknown(name))?;
+        if !stored.options.is_empty() {
+            local::unmount(&self.paths.volume_data(name))?;
+        }
+        let gone = self.paths.volumes().join(format!("{GONE}{name}"));
+        delete_tree(&gone)?;
+        match std::fs::rename(self.paths.volume(name), &gone) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::failed(format!("cannot remove the directory of volume {name}"), error));
+            }
+            _ => {}
+        }
+        self.records.write(|transaction| transaction.remove::<Stored>(name))?;
+        self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        delete_tree(&gone)
+    }
+
+    /// Finishes removals that a crash interrupted: those whose record is gone. The others get their directory back.
+    fn sweep(&self) -> Result<()> {
+        let failed = |error| Error::failed("cannot read the volume directory", error);
+        let entries = match std::fs::read_dir(self.paths.volumes()) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            entries => entries.map_err(failed)?,
+        };
+        for entry in entries {
+            let entry = entry.map_err(failed)?;
+            let file_name = entry.file_name();
+            let Some(name) = file_name.to_str().and_then(|name| name.strip_prefix(GONE)) else { continue };
+            if self.get(name).is_some() && !self.paths.volume(name).exists() {
+                std::fs::rename(entry.path(), self.paths.volume(name)).map_err(failed)?;
+            } else {
+                delete_tree(&entry.path())?;
+            }
+        }
         Ok(())
+    }
+
+    fn users(&self) -> MutexGuard<'_, HashMap<String, HashSet<ContainerId>>> {
+        self.users.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn describe(&self, name: &str, stored: &Stored) -> api::volume::Volume {
+        api::volume::Volume {
+            created_at: clock::parse(&stored.created).map_or_else(
+                || stored.created.clone(),
+                |time| {
+                    // Whole seconds, as Docker reads them from the directory.
+                    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+                },
+            ),
+            driver: LOCAL.into(),
+            labels: Some(stored.labels.clone()).filter(|labels| !labels.is_empty()),
+            mountpoint: self.paths.volume_data(name).to_string_lossy().into_owned(),
+            name: name.to_owned(),
+            options: Some(stored.options.clone()).filter(|options| !options.is_empty()),
+            scope: "local".into(),
+            ..Default::default()
+        }
     }
 }
 
 impl Engine {
-    /// Removes an anonymous volume with its last container, unless another container (by its record) has it.
-    pub(crate) fn volume_discard(&self, _name: &str) -> Result<()> {
+    /// `POST /volumes/create`: an existing volume of that name is the answer.
+    pub async fn volume_create(&self, request: CreateRequest) -> Result<api::volume::Volume> {
+        if request.cluster_volume_spec.is_some() {
+            return Err(Error::unavailable(
+                "This node is not a swarm manager. Cluster volumes are not supported by this engine",
+            ));
+        }
+        self.blocking(move |engine| {
+            let wanted = Wanted {
+                name: Some(request.name).filter(|name| !name.is_empty()),
+                driver: request.driver,
+                options: request.driver_opts.unwrap_or_default(),
+                labels: request.labels.unwrap_or_default(),
+            };
+            let volumes = &engine.shared().volumes;
+            let volume = volumes.ensure(&wanted)?;
+            engine.volume_created(&volume);
+            let stored = volumes.get(&volume.name).ok_or_else(|| unknown(&volume.name))?;
+            Ok(volumes.describe(&volume.name, &stored))
+        })
+        .await
+    }
+
+    /// `GET /volumes/{name}`
+    pub async fn volume_inspect(&self, name: &str) -> Result<api::volume::Volume> {
+        let volumes = &self.shared().volumes;
+        let stored = volumes.get(name).ok_or_else(|| unknown(name))?;
+        Ok(volumes.describe(name, &stored))
+    }
+
+    /// `GET /volumes`
+    pub async fn volume_list(&self, filters: Filters) -> Result<List> {
+        filters.check(&["dangling", "driver", "label", "name"])?;
+        let dangling = filters.flag("dangling")?;
+        let volumes = &self.shared().volumes;
+        let wanted = |name: &str, stored: &Stored| {
+            filters.pattern("name", name)
+                && filters.exact("driver", LOCAL)
+                && filters.pairs("label", &stored.labels)
+                && dangling.is_none_or(|dangling| dangling == self.volume_users(name).is_empty())
+        };
+        let list = volumes.list();
+        let found = list.iter().filter(|(name, stored)| wanted(name, stored));
+        Ok(List {
+            volumes: found.map(|(name, stored)| volumes.describe(name, stored)).collect(),
+            warnings: None,
+        })
+    }
+
+    /// `DELETE /volumes/{name}`: with `force` a missing one is fine.
+    pub async fn volume_remove(&self, name: &str, force: bool) -> Result<()> {
+        let name = name.to_owned();
+        self.blocking(move |engine| match engine.remove_volume(&name) {
+            Err(error) if force && error.kind() == ErrorKind::NotFound => Ok(()),
+            result => result,
+        })
+        .await
+    }
+
+    /// `POST /volumes/prune`: anonymous ones, or with `all` every one that no container has.
+    pub async fn volume_prune(&self, filters: Filters) -> Result<PruneReport> {
+        filters.check(&["all", "label", "label!"])?;
+        let all = filters.flag("all")?.unwrap_or(false);
+        self.blocking(move |engine| {
+            let _turn = Turn::take(&engine.shared().volumes.pruning)?;
+            engine.prune_volumes(&filters, all)
+        })
+        .await
+    }
+
+    fn prune_volumes(&self, filters: &Filters, all: bool) -> Result<PruneReport> {
+        let mut deleted = Vec::new();
+        let mut space_reclaimed = 0;
+        for (name, stored) in self.shared().volumes.list() {
+            let unwanted = filters.values("label!").any(|wanted| match wanted.split_once('=') {
+                Some((key, value)) => stored.labels.get(key).is_some_and(|have| have == value),
+                None => stored.labels.contains_key(wanted),
+            });
+            let candidate = all || stored.labels.contains_key(ANONYMOUS);
+            // What is mounted from elsewhere is not ours to empty.
+            if !candidate || unwanted || !stored.options.is_empty() || !filters.pairs("label", &stored.labels)
+            {
+                continue;
+            }
+            let size = local::size(&self.paths().volume_data(&name)).unwrap_or(0);
+            match self.remove_volume(&name) {
+                Ok(()) => {
+                    deleted.push(name);
+                    space_reclaimed += size;
+                }
+                // In use, or removed meanwhile.
+                Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let attributes = [("reclaimed".to_owned(), space_reclaimed.to_string())].into();
+        self.events_bus().publish(kind::VOLUME, "prune", "", attributes);
+        Ok(PruneReport { volumes_deleted: Some(deleted).filter(|names| !names.is_empty()), space_reclaimed })
+    }
+
+    fn remove_volume(&self, name: &str) -> Result<()> {
+        let volumes = &self.shared().volumes;
+        if volumes.get(name).is_none() {
+            return Err(unknown(name));
+        }
+        let users = self.volume_users(name);
+        if !users.is_empty() {
+            return Err(Error::conflict(format!("remove {name}: volume is in use - [{}]", users.join(", "))));
+        }
+        volumes.remove(name)?;
+        let attributes = [("driver".to_owned(), LOCAL.to_owned())].into();
+        self.events_bus().publish(kind::VOLUME, "destroy", name, attributes);
         Ok(())
     }
 
+    /// Containers that have a volume, running or not.
+    fn volume_users(&self, name: &str) -> Vec<String> {
+        let records = self.shared().containers.records();
+        let has = |record: &Record| {
+            record
+                .mounts
+                .iter()
+                .any(|mount| matches!(&mount.kind, MountKind::Volume { name: volume, .. } if volume == name))
+        };
+        records.iter().filter(|record| has(record)).map(|record| record.id.to_string()).collect()
+    }
+
+    /// Removes an anonymous volume with its last container, unless another container (by its record) has it.
+    pub(crate) fn volume_discard(&self, name: &str) -> Result<()> {
+        match self.remove_volume(name) {
+            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
+            result => result,
+        }
+    }
+
     /// Tells the listeners of a volume that [`Volumes::ensure`] made.
-    pub(crate) fn volume_created(&self, _volume: &Volume) {}
+    pub(crate) fn volume_created(&self, volume: &Volume) {
+        if volume.created {
+            let attributes = [("driver".to_owned(), volume.driver.clone())].into();
+            self.events_bus().publish(kind::VOLUME, "create", &volume.name, attributes);
+        }
+    }
 
     /// All volumes with their sizes and how many containers have them: disk usage.
     pub(crate) async fn volume_usage(&self) -> Result<Vec<api::volume::Volume>> {
-        Ok(Vec::new())
+        self.blocking(|engine| {
+            let volumes = &engine.shared().volumes;
+            let describe = |(name, stored): &(String, Arc<Stored>)| {
+                // What is mounted from elsewhere takes no space of ours.
+                let size = if stored.options.is_empty() {
+                    local::size(&engine.paths().volume_data(name)).ok()
+                } else {
+                    None
+                };
+                let usage = Usage {
+                    ref_count: i64::try_from(engine.volume_users(name).len()).unwrap_or(i64::MAX),
+                    size: size.map_or(-1, |size| i64::try_from(size).unwrap_or(i64::MAX)),
+                };
+                api::volume::Volume { usage_data: Some(usage), ..volumes.describe(name, stored) }
+            };
+            Ok(volumes.list().iter().map(describe).collect())
+        })
+        .await
+    }
+}
+
+fn unknown(name: &str) -> Error {
+    Error::not_found(format!("get {name}: no such volume"))
+}
+
+fn delete_tree(path: &std::path::Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return Err(Error::system(format!("refusing to delete {}", path.display())));
+    };
+    let removed = Root::open(parent).and_then(|parent| linux::entry::remove_tree(&parent, name));
+    removed.map_err(|error| Error::failed(format!("cannot delete {}", path.display()), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let path = std::env::temp_dir().join(format!("wharf-volumes-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(path.join("data/volumes")).unwrap();
+            Scratch(path)
+        }
+
+        fn open(&self) -> Volumes {
+            let paths = Paths::new(self.0.join("data"), self.0.join("exec"));
+            let records = Records::open(&paths.database()).unwrap();
+            Volumes::below(&paths, &records).unwrap()
+        }
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            std::fs::remove_dir_all(&self.0).unwrap();
+        }
+    }
+
+    fn named(name: &str) -> Wanted {
+        Wanted { name: Some(name.into()), ..Wanted::default() }
+    }
+
+    fn with(options: &[(&str, &str)]) -> Wanted {
+        let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        Wanted { options, ..named("mounted") }
+    }
+
+    #[test]
+    fn a_volume_is_made_once_and_outlives_the_engine() {
+        let scratch = Scratch::new("once");
+        let volumes = scratch.open();
+        let first = volumes.ensure(&named("data")).unwrap();
+        assert!(first.created && first.mountpoint.ends_with("volumes/data/_data"));
+        std::fs::write(first.mountpoint.join("file"), "kept").unwrap();
+        assert!(!volumes.ensure(&named("data")).unwrap().created);
+        drop(volumes);
+        let volumes = scratch.open();
+        assert!(!volumes.ensure(&named("data")).unwrap().created);
+        assert_eq!(std::fs::read_to_string(first.mountpoint.join("file")).unwrap(), "kept");
+        let anonymous = volumes.ensure(&Wanted::default()).unwrap();
+        assert_eq!(anonymous.name.len(), 64);
+        assert!(volumes.get(&anonymous.name).unwrap().labels.contains_key(ANONYMOUS));
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_in_dockers_words() {
+        let scratch = Scratch::new("refused");
+        let volumes = scratch.open();
+        let message = |wanted: &Wanted| volumes.ensure(wanted).unwrap_err().to_string();
+        let other = Wanted { driver: "fancy".into(), ..named("data") };
+        assert_eq!(
+            message(&other),
+            "create data: error looking up volume plugin fancy: plugin \"fancy\" not found"
+        );
+        assert!(message(&named("x")).contains("volume name is too short"));
+        assert!(message(&named("../x")).contains("includes invalid characters"));
+        assert_eq!(message(&with(&[("color", "red")])), "create mounted: invalid option: \"color\"");
+        assert_eq!(
+            message(&with(&[("type", "tmpfs")])),
+            "create mounted: missing required option: \"device\""
+        );
+        assert!(message(&with(&[("size", "1g")])).contains("quota size requested but no quota support"));
+        assert!(volumes.list().is_empty());
+    }
+
+    #[test]
+    fn a_removal_takes_the_files_and_survives_a_crash() {
+        let scratch = Scratch::new("removal");
+        let volumes = scratch.open();
+        for name in ["gone", "half", "back"] {
+            let volume = volumes.ensure(&named(name)).unwrap();
+            std::fs::write(volume.mountpoint.join("file"), name).unwrap();
+        }
+        volumes.remove("gone").unwrap();
+        let directory = volumes.paths.volumes();
+        assert!(!directory.join("gone").exists() && volumes.get("gone").is_none());
+        assert_eq!(volumes.remove("gone").unwrap_err().message(), "get gone: no such volume");
+        // Killed before and after the record went.
+        std::fs::rename(directory.join("back"), directory.join(".gone-back")).unwrap();
+        std::fs::rename(directory.join("half"), directory.join(".gone-half")).unwrap();
+        volumes.records.write(|transaction| transaction.remove::<Stored>("half")).unwrap();
+        drop(volumes);
+        let volumes = scratch.open();
+        assert_eq!(std::fs::read_to_string(directory.join("back/_data/file")).unwrap(), "back");
+        assert!(!directory.join(".gone-half").exists() && volumes.get("half").is_none());
+    }
+
+    #[test]
+    fn options_mount_while_somebody_uses_the_volume() {
+        let scratch = Scratch::new("mount");
+        let source = scratch.0.join("source");
+        std::fs::create_dir(&source).unwrap();
+        std::fs::write(source.join("file"), "bound").unwrap();
+        let volumes = scratch.open();
+        let bind = with(&[("type", "none"), ("o", "bind,ro"), ("device", source.to_str().unwrap())]);
+        volumes.ensure(&bind).unwrap();
+        let (one, two) = (ContainerId::random(), ContainerId::random());
+        let path = volumes.acquire("mounted", &one).unwrap();
+        assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "bound");
+        assert!(std::fs::write(path.join("new"), "").is_err(), "it is read-only");
+        volumes.acquire("mounted", &two).unwrap();
+        volumes.release("mounted", &one).unwrap();
+        assert!(path.join("file").exists(), "the other still has it");
+        volumes.release("mounted", &two).unwrap();
+        assert!(!path.join("file").exists());
+
+        let tmpfs = Wanted {
+            name: Some("scratch".into()),
+            ..with(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m,mode=700,noexec")])
+        };
+        volumes.ensure(&tmpfs).unwrap();
+        let path = volumes.acquire("scratch", &one).unwrap();
+        let info = linux::mount::list().unwrap().into_iter().find(|mount| mount.target == path).unwrap();
+        assert!(info.options.contains("noexec") && info.super_options.contains("size=1024k"), "{info:?}");
+        // An engine that comes back does not mount it twice.
+        drop(volumes);
+        let volumes = scratch.open();
+        volumes.acquire("scratch", &two).unwrap();
+        assert_eq!(linux::mount::list().unwrap().iter().filter(|mount| mount.target == path).count(), 1);
+        volumes.remove("scratch").unwrap();
+        assert!(!path.exists() && linux::mount::list().unwrap().iter().all(|mount| mount.target != path));
+
+        let bad = Wanted {
+            name: Some("broken".into()),
+            ..with(&[("type", "none"), ("o", "bind"), ("device", "/does/not/exist")])
+        };
+        volumes.ensure(&bad).unwrap();
+        let error = volumes.acquire("broken", &one).unwrap_err().to_string();
+        assert!(error.starts_with("error while mounting volume '"), "{error}");
+        assert!(error.contains("/does/not/exist") && error.contains("ENOENT"), "{error}");
     }
 }

@@ -415,16 +415,16 @@ fn is_empty(directory: &Path) -> bool {
 
 /// Copies a directory of the image, its owner and mode included, through an archive: one way to copy a tree.
 fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()> {
-    use image::archive::{Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, extract_into};
-    match root.resolve(source) {
+    use image::archive::{
+        Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, copy_attributes, extract_into,
+    };
+    let found = match root.resolve(source) {
         Err(error) if error.is(linux::Errno::NOENT) || error.is(linux::Errno::NOTDIR) => return Ok(()),
         Err(error) => return Err(Error::failed("cannot look into the image", error)),
-        Ok(found) => {
-            let is_directory = linux::entry::metadata_of(&found).is_ok_and(|metadata| metadata.is_directory());
-            if !is_directory {
-                return Ok(());
-            }
-        }
+        Ok(found) => found,
+    };
+    if !linux::entry::metadata_of(&found).is_ok_and(|metadata| metadata.is_directory()) {
+        return Ok(());
     }
     let (reader, writer) = std::io::pipe().map_err(|error| Error::failed("cannot make a pipe", error))?;
     let inside = linux::path::Root::open(target).map_err(|error| Error::failed("cannot open a volume", error))?;
@@ -441,10 +441,9 @@ fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()>
         (written.join(), read)
     });
     read?;
-    match written {
-        Ok(written) => Ok(written?),
-        Err(_) => Err(Error::system("the engine failed inside")),
-    }
+    written.map_err(|_| Error::system("the engine failed inside"))??;
+    // The volume itself looks as the directory did: a database must own its data directory.
+    Ok(copy_attributes(&found, &inside)?)
 }
 
 /// Prepares a container's mounts for a run. Blocking.

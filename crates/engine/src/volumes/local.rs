@@ -1,0 +1,197 @@
+//! The `local` driver: what its options mount, and how much a volume holds.
+//!
+//! `type`, `device` and `o` are those of mount(8): `type=nfs,o=addr=host,device=:/path`, `type=tmpfs,device=tmpfs,o=size=1m`,
+//! `type=none,o=bind,device=/path`. Words of `o` that are flags of mount(2) become flags, all others go to the file system.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::ToSocketAddrs;
+use std::path::Path;
+
+use linux::mount;
+use linux::path::Root;
+
+use crate::error::{Error, Result};
+
+/// Options and the others that each needs.
+const NEEDS: &[(&str, &[&str])] = &[("device", &["type"]), ("o", &["device", "type"]), ("type", &["device"])];
+
+/// Flags of mount(2); see its man page for what they do.
+const RDONLY: u64 = 1;
+const NOSUID: u64 = 2;
+const NODEV: u64 = 4;
+const NOEXEC: u64 = 8;
+const SYNCHRONOUS: u64 = 16;
+const REMOUNT: u64 = 32;
+const MANDLOCK: u64 = 64;
+const DIRSYNC: u64 = 128;
+const NOATIME: u64 = 1024;
+const NODIRATIME: u64 = 2048;
+const BIND: u64 = 4096;
+const REC: u64 = 16384;
+const RELATIME: u64 = 1 << 21;
+const STRICTATIME: u64 = 1 << 24;
+
+/// Word, flag, whether the word clears it.
+const WORDS: &[(&str, u64, bool)] = &[
+    ("defaults", 0, false),
+    ("ro", RDONLY, false),
+    ("rw", RDONLY, true),
+    ("suid", NOSUID, true),
+    ("nosuid", NOSUID, false),
+    ("dev", NODEV, true),
+    ("nodev", NODEV, false),
+    ("exec", NOEXEC, true),
+    ("noexec", NOEXEC, false),
+    ("sync", SYNCHRONOUS, false),
+    ("async", SYNCHRONOUS, true),
+    ("dirsync", DIRSYNC, false),
+    ("mand", MANDLOCK, false),
+    ("nomand", MANDLOCK, true),
+    ("atime", NOATIME, true),
+    ("noatime", NOATIME, false),
+    ("diratime", NODIRATIME, true),
+    ("nodiratime", NODIRATIME, false),
+    ("relatime", RELATIME, false),
+    ("norelatime", RELATIME, true),
+    ("strictatime", STRICTATIME, false),
+    ("nostrictatime", STRICTATIME, true),
+    ("bind", BIND, false),
+    ("rbind", BIND | REC, false),
+];
+
+/// Levels of a tree that are counted; one descriptor is open per level.
+const DEPTH: usize = 900;
+
+/// Checks the options of a new volume.
+pub(super) fn check(options: &BTreeMap<String, String>) -> Result<()> {
+    for name in options.keys() {
+        if name == "size" {
+            return Err(Error::invalid("quota size requested but no quota support"));
+        }
+        if !NEEDS.iter().any(|(known, _)| known == name) {
+            return Err(Error::invalid(format!("invalid option: {name:?}")));
+        }
+    }
+    for (_, needed) in NEEDS.iter().filter(|(name, _)| options.contains_key(*name)) {
+        if let Some(missing) = needed.iter().find(|needed| !options.contains_key(**needed)) {
+            return Err(Error::invalid(format!("missing required option: {missing:?}")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether something is mounted exactly there.
+pub(super) fn is_mounted(path: &Path) -> Result<bool> {
+    let mounts = mount::list().map_err(|error| Error::failed("cannot read the list of mounts", error))?;
+    Ok(mounts.iter().any(|mounted| mounted.target == path))
+}
+
+/// Mounts what the options say.
+pub(super) fn mount(options: &BTreeMap<String, String>, target: &Path) -> Result<()> {
+    let text = |key: &str| options.get(key).map(String::as_str).unwrap_or_default();
+    let (kind, device) = (text("type"), text("device"));
+    let (flags, data) = parse(text("o"));
+    let data = if kind.starts_with("nfs") || kind == "cifs" { resolve(data)? } else { data };
+    let data = data.join(",");
+    let failed = |error| Error::failed("failed to mount local volume", error);
+    mount::classic(Path::new(device), target, kind, flags, &data).map_err(failed)?;
+    // A bind takes its flags only when it is mounted again.
+    let changed = flags & !(BIND | REC);
+    if flags & BIND != 0 && changed != 0 {
+        let again = mount::classic(Path::new(device), target, kind, changed | BIND | REMOUNT, "");
+        if let Err(error) = again {
+            unmount(target)?;
+            return Err(failed(error));
+        }
+    }
+    Ok(())
+}
+
+/// Unmounts, if there is a mount. Lazily: a container that still has it keeps it.
+pub(super) fn unmount(path: &Path) -> Result<()> {
+    while is_mounted(path)? {
+        mount::unmount(path, true).map_err(|error| Error::failed("cannot unmount a volume", error))?;
+    }
+    Ok(())
+}
+
+/// Words that are flags, and the rest for the file system.
+fn parse(words: &str) -> (u64, Vec<String>) {
+    let mut flags = 0;
+    let mut data = Vec::new();
+    for word in words.split(',').filter(|word| !word.is_empty()) {
+        match WORDS.iter().find(|(known, ..)| *known == word) {
+            Some((_, flag, true)) => flags &= !flag,
+            Some((_, flag, false)) => flags |= flag,
+            None => data.push(word.to_owned()),
+        }
+    }
+    (flags, data)
+}
+
+/// The kernel wants addresses where people write names: `addr=server`.
+fn resolve(mut data: Vec<String>) -> Result<Vec<String>> {
+    for word in &mut data {
+        let Some(host) = word.strip_prefix("addr=") else { continue };
+        let mut found = (host, 0u16).to_socket_addrs().map_err(|error| {
+            Error::failed(format!("error resolving passed in network volume address {host:?}"), error)
+        })?;
+        let address = found
+            .next()
+            .ok_or_else(|| Error::system(format!("network volume address {host:?} has no address")))?;
+        *word = format!("addr={}", address.ip());
+    }
+    Ok(data)
+}
+
+/// Bytes of all files of a volume; one with several names counts once.
+pub(super) fn size(path: &Path) -> linux::Result<u64> {
+    let mut total = 0;
+    add_up(&Root::open(path)?, &mut HashSet::new(), &mut total, 0)?;
+    Ok(total)
+}
+
+fn add_up(
+    directory: &impl std::os::fd::AsFd,
+    seen: &mut HashSet<(u64, u64)>,
+    total: &mut u64,
+    depth: usize,
+) -> linux::Result<()> {
+    if depth > DEPTH {
+        return Ok(());
+    }
+    for (name, _) in linux::entry::list(directory)? {
+        // Gone meanwhile.
+        let Ok(metadata) = linux::entry::metadata(directory, &name) else { continue };
+        if metadata.is_directory() {
+            if let Ok(inner) = linux::entry::directory(directory, &name) {
+                add_up(&inner, seen, total, depth + 1)?;
+            }
+        } else if metadata.links < 2 || seen.insert(metadata.identity) {
+            *total += metadata.size;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_become_flags_or_data() {
+        let (flags, data) = parse("ro,noexec,size=1m,rw,,uid=7");
+        assert_eq!(flags, NOEXEC);
+        assert_eq!(data, ["size=1m", "uid=7"]);
+        assert_eq!(parse("rbind,ro").0, BIND | REC | RDONLY);
+    }
+
+    #[test]
+    fn addresses_pass_and_names_are_looked_up() {
+        assert_eq!(
+            resolve(vec!["addr=192.0.2.7".into(), "vers=4".into()]).unwrap(),
+            ["addr=192.0.2.7", "vers=4"]
+        );
+        assert!(resolve(vec!["addr=no such host".into()]).is_err());
+    }
+}
