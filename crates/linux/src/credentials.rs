@@ -125,6 +125,16 @@ pub fn set_no_new_privs() -> Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0).map(drop)
 }
 
+/// The effective user id.
+pub fn user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// The effective group id.
+pub fn group() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
 /// All three user ids of the calling thread.
 pub fn set_user(uid: u32) -> Result<()> {
     let id = Uid::from_raw(valid(uid, "setresuid")?);

@@ -51,6 +51,10 @@ impl Root {
         Root { directory }
     }
 
+    pub fn into_directory(self) -> OwnedFd {
+        self.directory
+    }
+
     /// A handle (`O_PATH`) on what the path means inside the root.
     pub fn resolve(&self, path: &Path) -> Result<OwnedFd> {
         self.open_at(path, OFlags::PATH, 0)

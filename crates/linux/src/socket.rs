@@ -20,10 +20,10 @@ pub fn packet_pair() -> Result<(OwnedFd, OwnedFd)> {
         .context("socketpair", || "AF_UNIX, SOCK_SEQPACKET")
 }
 
-/// A packet socket that waits for connections at a path, which must not exist. Paths are at most 107 bytes long.
+/// A packet socket that waits for connections at a path, which must not exist.
 pub fn listen_packets(path: &Path) -> Result<OwnedFd> {
     let socket = packet_socket()?;
-    let address = SocketAddrUnix::new(path).context("bind", || format!("{path:?}"))?;
+    let (address, _parent) = address(path)?;
     rustix::net::bind(&socket, &address).context("bind", || format!("{path:?}"))?;
     rustix::net::listen(&socket, 1).context("listen", || format!("{path:?}"))?;
     Ok(socket)
@@ -32,9 +32,22 @@ pub fn listen_packets(path: &Path) -> Result<OwnedFd> {
 /// Connects to [`listen_packets`].
 pub fn connect_packets(path: &Path) -> Result<OwnedFd> {
     let socket = packet_socket()?;
-    let address = SocketAddrUnix::new(path).context("connect", || format!("{path:?}"))?;
+    let (address, _parent) = address(path)?;
     rustix::net::connect(&socket, &address).context("connect", || format!("{path:?}"))?;
     Ok(socket)
+}
+
+/// An address holds at most 107 bytes of path. A longer one is reached through its directory, which must stay open
+/// while the address is used.
+fn address(path: &Path) -> Result<(SocketAddrUnix, Option<OwnedFd>)> {
+    if let Ok(address) = SocketAddrUnix::new(path) {
+        return Ok((address, None));
+    }
+    let parent = crate::path::Root::open(path.parent().unwrap_or(Path::new(".")))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let short = format!("/proc/self/fd/{}/{name}", parent.as_fd().as_raw_fd());
+    let address = SocketAddrUnix::new(short.as_str()).context("sockaddr_un", || format!("{path:?}"))?;
+    Ok((address, Some(parent.into_directory())))
 }
 
 fn packet_socket() -> Result<OwnedFd> {

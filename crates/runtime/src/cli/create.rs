@@ -1,0 +1,212 @@
+//! `create`, `start`, `run`.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use oci::runtime::{Spec, Status};
+use runtime::{Container, Created, Error, Kind, Launch, Result, Rootfs, Size, Start, Stdio};
+
+use super::arguments::{Arguments, Flag};
+use super::store::{Saved, read_spec};
+use super::{Context, console, log};
+
+const CREATE: &[Flag] = &[
+    Flag::value("bundle", Some('b')),
+    Flag::value("console-socket", None),
+    Flag::value("pidfd-socket", None),
+    Flag::value("pid-file", None),
+    Flag::switch("no-pivot", None),
+    Flag::switch("no-new-keyring", None),
+    Flag::value("preserve-fds", None),
+];
+
+const RUN: &[Flag] = &[
+    CREATE[0], CREATE[1], CREATE[2], CREATE[3], CREATE[4], CREATE[5], CREATE[6],
+    Flag::switch("detach", Some('d')),
+    Flag::switch("keep", None),
+    Flag::switch("no-subreaper", None),
+];
+
+pub(super) fn create(context: &Context, args: Vec<String>) -> Result<u8> {
+    let arguments = Arguments::parse(CREATE, &args)?;
+    let socket = context.store.start_socket(arguments.id()?);
+    let created = make(context, &arguments, Start::BySocket(&socket), true)?;
+    created.leave_waiting();
+    Ok(0)
+}
+
+pub(super) fn start(context: &Context, args: Vec<String>) -> Result<u8> {
+    let arguments = Arguments::parse(&[], &args)?;
+    let id = arguments.id()?;
+    let found = context.store.find(id)?;
+    match found.status {
+        Status::Created => {}
+        Status::Stopped => return Err(wrong("cannot start a container that has stopped")),
+        _ => return Err(wrong("cannot start an already running container")),
+    }
+    let socket = context.store.start_socket(id);
+    found.container.start_at(&socket)?;
+    std::fs::remove_file(&socket).map_err(|error| Error::other(format_args!("{}: {error}", socket.display())))?;
+    Ok(0)
+}
+
+fn wrong(message: &str) -> Error {
+    Error::new(Kind::WrongState, message)
+}
+
+pub(super) fn run(context: &Context, args: Vec<String>) -> Result<u8> {
+    let arguments = Arguments::parse(RUN, &args)?;
+    let id = arguments.id()?.to_owned();
+    let detached = arguments.is_set("detach");
+    if !detached && !arguments.is_set("no-subreaper") {
+        linux::process::set_subreaper(true).map_err(|error| Error::other(error.to_string()))?;
+    }
+    let signals = if detached { None } else { Some(console::signals()?) };
+    let mut created = make(context, &arguments, Start::ByHandle, detached)?;
+    let terminal = created.take_terminal();
+    let container = match created.start() {
+        Ok(container) => container,
+        Err(error) => {
+            context.store.forget(&id)?;
+            return Err(error);
+        }
+    };
+    let Some(signals) = signals else { return Ok(0) };
+    console::attend(container.pidfd(), terminal, &signals)?;
+    let exit = linux::process::wait(container.pid()).map_err(|error| Error::other(error.to_string()))?;
+    if !arguments.is_set("keep") {
+        container.delete()?;
+        context.store.forget(&id)?;
+    }
+    Ok(exit.code() as u8)
+}
+
+/// The container with its directory; nothing is left when it fails.
+fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bool) -> Result<Created> {
+    let id = arguments.id()?;
+    let bundle = match arguments.get("bundle") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from("."),
+    };
+    let bundle = std::fs::canonicalize(&bundle)
+        .map_err(|error| Error::invalid(format_args!("bundle {}: {error}", bundle.display())))?;
+    let (mut spec, config) = read_spec(&bundle)?;
+    check_console(&spec, arguments, detached)?;
+    // Numbers that the caller fixed, before anything of ours could take them.
+    let preserved = preserved(arguments.number("preserve-fds")?.unwrap_or(0), spec.process.as_mut())?;
+    context.store.claim(id, &config)?;
+    let made = make_claimed(context, arguments, start, &spec, &bundle, preserved);
+    if made.is_err() {
+        context.store.forget(id)?;
+    }
+    made
+}
+
+fn check_console(spec: &Spec, arguments: &Arguments, detached: bool) -> Result<()> {
+    let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
+    let socket = arguments.get("console-socket").is_some_and(|path| !path.is_empty());
+    match (terminal && detached, socket) {
+        (true, false) => Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket")),
+        (false, true) => {
+            Err(Error::invalid("cannot use console socket if runc will not detach or allocate tty"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn make_claimed(
+    context: &Context,
+    arguments: &Arguments,
+    start: Start<'_>,
+    spec: &Spec,
+    bundle: &Path,
+    preserved: Vec<OwnedFd>,
+) -> Result<Created> {
+    let id = arguments.id()?;
+    let root = spec.root.as_ref().ok_or_else(|| Error::invalid("root must be specified"))?;
+    let rootfs = bundle.join(&root.path);
+    let process = spec.process.as_ref();
+    let stdio = stdio(process.is_some_and(|process| process.terminal), process.and_then(console_size))?;
+    let mut launch = Launch::new(id, spec, bundle, Rootfs::Directory(rootfs.clone()), stdio);
+    launch.cgroup_driver = context.cgroup_driver;
+    launch.start = start;
+    launch.preserved = preserved;
+    launch.pivot = !arguments.is_set("no-pivot");
+    launch.keyring = !arguments.is_set("no-new-keyring");
+    let created = runtime::create(launch)?;
+    match announce(context, arguments, &created, rootfs) {
+        Ok(()) => Ok(created),
+        Err(error) => {
+            created.abandon();
+            Err(error)
+        }
+    }
+}
+
+/// State file, terminal, pid file: in that order, so that whoever sees the last finds the first.
+fn announce(context: &Context, arguments: &Arguments, created: &Created, rootfs: PathBuf) -> Result<()> {
+    let container: &Container = created.container();
+    context.store.save(&Saved {
+        record: container.record(),
+        created: log::now(),
+        rootfs,
+        owner: "root".to_owned(),
+    })?;
+    if let (Some(path), Some(terminal)) = (arguments.get("console-socket"), created.terminal()) {
+        console::send(path, "/dev/ptmx", terminal)?;
+    }
+    if let Some(path) = arguments.get("pidfd-socket").filter(|path| !path.is_empty()) {
+        console::send(path, "pidfd", created.pidfd())?;
+    }
+    write_pid_file(arguments.get("pid-file"), created.pid())
+}
+
+/// Appears whole: readers poll for it.
+pub(super) fn write_pid_file(path: Option<&str>, pid: i32) -> Result<()> {
+    let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(()) };
+    let failed = |error: std::io::Error| Error::other(format_args!("{path}: {error}"));
+    let target = Path::new(path);
+    let name = target.file_name().unwrap_or_default().to_string_lossy();
+    let new = target.with_file_name(format!(".{name}"));
+    std::fs::write(&new, pid.to_string()).map_err(failed)?;
+    std::fs::rename(&new, target).map_err(failed)
+}
+
+pub(super) fn console_size(process: &oci::runtime::Process) -> Option<Size> {
+    let size = process.console_size?;
+    Some(Size {
+        rows: u16::try_from(size.height).unwrap_or(u16::MAX),
+        columns: u16::try_from(size.width).unwrap_or(u16::MAX),
+    })
+}
+
+/// A terminal, or our own streams.
+pub(super) fn stdio(terminal: bool, size: Option<Size>) -> Result<Stdio> {
+    if terminal {
+        return Ok(Stdio::Terminal { size });
+    }
+    let own = |stream: std::os::fd::BorrowedFd<'_>| {
+        linux::fd::duplicate_from(stream, 3).map_err(|error| Error::other(error.to_string()))
+    };
+    Ok(Stdio::Descriptors {
+        stdin: own(std::io::stdin().as_fd())?,
+        stdout: own(std::io::stdout().as_fd())?,
+        stderr: own(std::io::stderr().as_fd())?,
+    })
+}
+
+/// Descriptors from 3 up that the program is to have: those of socket activation, then those asked for.
+pub(super) fn preserved(extra: i32, process: Option<&mut oci::runtime::Process>) -> Result<Vec<OwnedFd>> {
+    let activated: i32 = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    if let (true, Some(process)) = (activated > 0, process) {
+        process.env.push(format!("LISTEN_FDS={activated}"));
+        process.env.push("LISTEN_PID=1".to_owned());
+    }
+    // As many as one process may have open anyway.
+    let count = activated.saturating_add(extra).clamp(0, 1 << 16);
+    (3..3 + count)
+        .map(|number| {
+            linux::fd::take_inherited(number).map_err(|error| Error::invalid(format_args!("please check that preserved-fd {number} is open: {error}")))
+        })
+        .collect()
+}

@@ -1,0 +1,166 @@
+//! `events`: statistics at an interval and memory running out, one JSON document per line.
+
+use std::io::Write;
+use std::time::Duration;
+
+use linux::cgroup::Stats;
+use linux::poll::{Interest, Poll, Timer};
+use oci::runtime::Status;
+use runtime::{Container, Error, Kind, Result};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::arguments::{Arguments, Flag};
+
+const PROCESS: u64 = 0;
+const TICK: u64 = 1;
+const MEMORY: u64 = 2;
+
+pub(super) fn events(context: &Context, args: Vec<String>) -> Result<u8> {
+    let flags = [Flag::value("interval", None), Flag::switch("stats", None)];
+    let arguments = Arguments::parse(&flags, &args)?;
+    let interval = match arguments.get("interval") {
+        None => Duration::from_secs(5),
+        Some(text) => parse_interval(text)
+            .ok_or_else(|| Error::invalid(format_args!("duration interval must be greater than 0: {text:?}")))?,
+    };
+    let found = context.store.find(arguments.id()?)?;
+    if found.status == Status::Stopped {
+        let message = format!("container with id {} is not running", found.container.id());
+        return Err(Error::new(Kind::WrongState, message));
+    }
+    if arguments.is_set("stats") {
+        print(&found.container, "stats", Some(document(&found.container.cgroup().stats())))?;
+        return Ok(0);
+    }
+    follow(&found.container, interval).map(|()| 0)
+}
+
+fn follow(container: &Container, interval: Duration) -> Result<()> {
+    let error = |error: linux::Error| Error::other(error.to_string());
+    let (poll, timer) = (Poll::new().map_err(error)?, Timer::new().map_err(error)?);
+    poll.add(container.pidfd(), PROCESS, Interest::READ).map_err(error)?;
+    poll.add(&timer, TICK, Interest::READ).map_err(error)?;
+    timer.every(interval).map_err(error)?;
+    let mut memory = container.cgroup().watch_memory().map_err(error)?;
+    if let Some(watch) = &memory {
+        let added = if watch.by_change() {
+            poll.add_priority(watch, MEMORY)
+        } else {
+            poll.add(watch, MEMORY, Interest::READ)
+        };
+        added.map_err(error)?;
+    }
+    let mut events = Vec::new();
+    loop {
+        events.clear();
+        poll.wait(&mut events, None).map_err(error)?;
+        for event in &events {
+            match event.token {
+                PROCESS => return Ok(()),
+                TICK => {
+                    timer.take().map_err(error)?;
+                    print(container, "stats", Some(document(&container.cgroup().stats())))?;
+                }
+                _ => {
+                    let Some(watch) = &mut memory else { continue };
+                    if watch.take(container.cgroup()).map_err(error)? {
+                        print(container, "oom", None)?;
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn print(container: &Container, kind: &str, data: Option<Value>) -> Result<()> {
+    let mut line = json!({ "type": kind, "id": container.id() });
+    if let Some(data) = data {
+        line["data"] = data;
+    }
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Error::other(error.to_string()))
+}
+
+/// In the shape that readers of runc's events know.
+fn document(stats: &Stats) -> Value {
+    let entries = |list: &[linux::cgroup::BlockEntry]| -> Vec<Value> {
+        let entry = |e: &linux::cgroup::BlockEntry| {
+            json!({ "major": e.major, "minor": e.minor, "op": e.operation, "value": e.value })
+        };
+        list.iter().map(entry).collect()
+    };
+    let hugetlb: serde_json::Map<String, Value> = stats
+        .hugepages
+        .iter()
+        .map(|(size, s)| (size.clone(), json!({ "usage": s.usage, "max": s.max_usage, "failcnt": s.failures })))
+        .collect();
+    json!({
+        "cpu": {
+            "usage": {
+                "total": stats.cpu.total, "percpu": stats.cpu.per_cpu,
+                "kernel": stats.cpu.system, "user": stats.cpu.user,
+            },
+            "throttling": {
+                "periods": stats.cpu.periods, "throttledPeriods": stats.cpu.throttled_periods,
+                "throttledTime": stats.cpu.throttled_time,
+            },
+        },
+        "memory": {
+            "usage": {
+                "limit": stats.memory.limit, "usage": stats.memory.usage,
+                "max": stats.memory.max_usage, "failcnt": stats.memory.failures,
+            },
+            "swap": {
+                "limit": stats.memory.swap_limit, "usage": stats.memory.swap_usage, "max": 0, "failcnt": 0,
+            },
+            "cache": stats.memory.details.get("cache").or(stats.memory.details.get("file")).unwrap_or(&0),
+            "raw": stats.memory.details,
+        },
+        "pids": { "current": stats.pids.current, "limit": stats.pids.limit },
+        "blkio": {
+            "ioServiceBytesRecursive": entries(&stats.block.bytes),
+            "ioServicedRecursive": entries(&stats.block.operations),
+        },
+        "hugetlb": hugetlb,
+    })
+}
+
+/// `5s`, `500ms`, `1m30s`.
+fn parse_interval(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let seconds = match &rest[..unit] {
+            "h" => 3600.0,
+            "m" => 60.0,
+            "s" => 1.0,
+            "ms" => 1e-3,
+            "us" | "µs" => 1e-6,
+            "ns" => 1e-9,
+            _ => return None,
+        };
+        total += Duration::try_from_secs_f64(number * seconds).ok()?;
+        rest = &rest[unit..];
+    }
+    (!total.is_zero()).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn intervals_as_go_writes_them() {
+        assert_eq!(parse_interval("5s"), Some(Duration::from_secs(5)));
+        assert_eq!(parse_interval("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(parse_interval("1.5ms"), Some(Duration::from_micros(1500)));
+        for text in ["", "5", "0s", "5x", "s"] {
+            assert_eq!(parse_interval(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! `spec` writes a configuration to start from; `features` says what this runtime can do.
+
+use std::path::Path;
+
+use runtime::{Error, Result};
+use serde_json::{Value, json};
+
+use super::Context;
+use super::arguments::{Arguments, Flag};
+
+pub(super) fn features(_: &Context, args: Vec<String>) -> Result<u8> {
+    Arguments::parse(&[], &args)?;
+    let document = runtime::features::document();
+    println!("{}", serde_json::to_string_pretty(&document).map_err(|error| Error::other(error.to_string()))?);
+    Ok(0)
+}
+
+pub(super) fn spec(_: &Context, args: Vec<String>) -> Result<u8> {
+    let arguments = Arguments::parse(&[Flag::value("bundle", Some('b')), Flag::switch("rootless", None)], &args)?;
+    let path = Path::new(arguments.get("bundle").unwrap_or(".")).join("config.json");
+    let mut document = default();
+    if arguments.is_set("rootless") {
+        make_rootless(&mut document);
+    }
+    let text = serde_json::to_string_pretty(&document).map_err(|error| Error::other(error.to_string()))?;
+    let failed = |error: std::io::Error| Error::other(format_args!("{}: {error}", path.display()));
+    if path.exists() {
+        return Err(Error::other("file config.json exists. Remove it first"));
+    }
+    std::fs::write(&path, text + "\n").map_err(failed)?;
+    Ok(0)
+}
+
+fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Value {
+    json!({ "destination": destination, "type": kind, "source": source, "options": options })
+}
+
+fn default() -> Value {
+    let capabilities = ["CAP_AUDIT_WRITE", "CAP_KILL", "CAP_NET_BIND_SERVICE"];
+    json!({
+        "ociVersion": oci::runtime::VERSION,
+        "process": {
+            "terminal": true,
+            "user": { "uid": 0, "gid": 0 },
+            "args": ["sh"],
+            "env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "TERM=xterm"],
+            "cwd": "/",
+            "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
+            "rlimits": [{ "type": "RLIMIT_NOFILE", "hard": 1024, "soft": 1024 }],
+            "noNewPrivileges": true,
+        },
+        "root": { "path": "rootfs", "readonly": true },
+        "hostname": "wharf",
+        "mounts": [
+            mount("/proc", "proc", "proc", &[]),
+            mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+            mount("/dev/pts", "devpts", "devpts",
+                &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+            mount("/dev/shm", "tmpfs", "shm", &["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),
+            mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
+            mount("/sys", "sysfs", "sysfs", &["nosuid", "noexec", "nodev", "ro"]),
+            mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "relatime", "ro"]),
+        ],
+        "linux": {
+            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+            "namespaces": [
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
+                { "type": "cgroup" },
+            ],
+            "maskedPaths": [
+                "/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/latency_stats",
+                "/proc/timer_list", "/proc/timer_stats", "/proc/sched_debug", "/sys/firmware", "/proc/scsi",
+            ],
+            "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
+        },
+    })
+}
+
+/// One user, nothing that only root of the host could set up.
+fn make_rootless(document: &mut Value) {
+    let own = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
+    let linux = &mut document["linux"];
+    linux["uidMappings"] = own(linux::credentials::user());
+    linux["gidMappings"] = own(linux::credentials::group());
+    if let Some(fields) = linux.as_object_mut() {
+        fields.remove("resources");
+    }
+    if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+        namespaces.retain(|namespace| namespace["type"] != "network");
+        namespaces.push(json!({ "type": "user" }));
+    }
+    if let Some(mounts) = document["mounts"].as_array_mut() {
+        mounts.retain(|mount| mount["destination"] != "/sys" && mount["destination"] != "/sys/fs/cgroup");
+        mounts.push(mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]));
+        for mount in mounts.iter_mut().filter(|mount| mount["type"] == "devpts") {
+            // No group but ours is mapped.
+            mount["options"] = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        for rootless in [false, true] {
+            let mut document = default();
+            if rootless {
+                make_rootless(&mut document);
+            }
+            let spec: oci::runtime::Spec = serde_json::from_value(document).unwrap();
+            assert_eq!(spec.linux.unwrap().uid_mappings.len(), usize::from(rootless));
+        }
+    }
+}

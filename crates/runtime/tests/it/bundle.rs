@@ -1,0 +1,219 @@
+//! A bundle in a directory of its own, and the runtime's command line pointed at it.
+
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) struct Bundle {
+    pub(crate) directory: PathBuf,
+    pub(crate) config: Value,
+    /// The container's id.
+    pub(crate) id: String,
+}
+
+/// What a command printed and how it ended.
+pub(crate) struct Outcome {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Bundle {
+    /// A shell script as the container's program.
+    pub(crate) fn shell(script: &str) -> Bundle {
+        Bundle::new(&["/bin/sh", "-c", script])
+    }
+
+    pub(crate) fn new(args: &[&str]) -> Bundle {
+        let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+        let id = format!("wharf-it-{}-{number}", std::process::id());
+        let directory = std::env::temp_dir().join(&id);
+        let root = directory.join("rootfs");
+        for name in ["bin", "etc", "tmp", "proc", "sys", "dev"] {
+            std::fs::create_dir_all(root.join(name)).unwrap();
+        }
+        std::fs::copy("/bin/busybox", root.join("bin/busybox")).unwrap();
+        let applets = "sh ls cat mount ps id true sleep echo hostname touch mkdir mknod stat readlink kill test \
+                       chmod grep ln rm dd wc head tail env pwd chroot sysctl ifconfig tty stty umask date nproc";
+        for applet in applets.split_whitespace() {
+            symlink("busybox", root.join("bin").join(applet)).unwrap();
+        }
+        std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
+            .unwrap();
+        Bundle { config: config(args, &id), directory, id }
+    }
+
+    pub(crate) fn rootfs(&self) -> PathBuf {
+        self.directory.join("rootfs")
+    }
+
+    /// Adds a mount to the configuration.
+    pub(crate) fn mount(&mut self, destination: &str, kind: &str, source: &str, options: &[&str]) {
+        let mount = json!({ "destination": destination, "type": kind, "source": source, "options": options });
+        self.config["mounts"].as_array_mut().unwrap().push(mount);
+    }
+
+    pub(crate) fn write_config(&self) {
+        std::fs::write(self.directory.join("config.json"), self.config.to_string()).unwrap();
+    }
+
+    /// The runtime with these words, on this bundle's own root.
+    pub(crate) fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_wharf-runtime"));
+        command.arg("--root").arg(self.directory.join("state")).args(words);
+        command.stdin(Stdio::null()).current_dir(&self.directory);
+        command
+    }
+
+    pub(crate) fn call(&self, words: &[&str]) -> Outcome {
+        Outcome::of(self.command(words).output().unwrap())
+    }
+
+    /// `WORD ID`.
+    pub(crate) fn tell(&self, word: &str) -> Outcome {
+        self.call(&[word, &self.id])
+    }
+
+    pub(crate) fn run(&self) -> Outcome {
+        self.write_config();
+        self.tell("run")
+    }
+
+    /// Runs it, expects success, returns what it printed.
+    pub(crate) fn output(&self) -> String {
+        let outcome = self.run();
+        assert_eq!(outcome.status, 0, "{}{}", outcome.stdout, outcome.stderr);
+        outcome.stdout
+    }
+
+    /// Runs it, expects that it does not start, returns the message.
+    pub(crate) fn refused(&self) -> String {
+        let outcome = self.run();
+        assert_ne!(outcome.status, 0, "{}", outcome.stdout);
+        assert_eq!(outcome.stdout, "");
+        assert_eq!(self.call(&["list", "-q"]).stdout, "", "nothing is left of it");
+        assert!(!self.cgroup_exists(), "no cgroup is left");
+        outcome.stderr
+    }
+
+    pub(crate) fn create(&self) {
+        self.write_config();
+        // A waiting process holds its streams: a pipe of ours would never end.
+        let mut command = self.command(&["create", &self.id]);
+        let log = std::fs::File::create(self.directory.join("log")).unwrap();
+        command.stdout(log.try_clone().unwrap()).stderr(log);
+        assert!(command.status().unwrap().success(), "{}", self.log());
+    }
+
+    pub(crate) fn start(&self) {
+        let outcome = self.tell("start");
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    }
+
+    /// What the program of a created container has printed.
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.join("log")).unwrap()
+    }
+
+    pub(crate) fn state(&self) -> Value {
+        let outcome = self.tell("state");
+        serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{}", outcome.stderr))
+    }
+
+    pub(crate) fn pid(&self) -> i32 {
+        self.state()["pid"].as_i64().unwrap() as i32
+    }
+
+    pub(crate) fn wait_for_status(&self, status: &str) {
+        wait_until(|| self.state()["status"] == status);
+    }
+
+    /// Executes a shell script in it.
+    pub(crate) fn exec(&self, script: &str) -> Outcome {
+        self.call(&["exec", &self.id, "/bin/sh", "-c", script])
+    }
+
+    /// Where this container's cgroup is, in every tree.
+    pub(crate) fn cgroup(&self) -> linux::cgroup::Cgroup {
+        let layout = linux::cgroup::Layout::detect().unwrap();
+        linux::cgroup::Cgroup::at(&layout, Path::new(&format!("/wharf-it/{}", self.id))).unwrap()
+    }
+
+    pub(crate) fn cgroup_exists(&self) -> bool {
+        self.cgroup().exists()
+    }
+}
+
+impl Drop for Bundle {
+    fn drop(&mut self) {
+        self.call(&["delete", "--force", &self.id]);
+        let leaked = linux::mount::list().unwrap().into_iter().find(|mount| mount.target.starts_with(&self.directory));
+        let removed = std::fs::remove_dir_all(&self.directory);
+        if !std::thread::panicking() {
+            assert_eq!(leaked, None, "no mount of the container is seen on the host");
+            removed.unwrap();
+        }
+    }
+}
+
+impl Outcome {
+    pub(crate) fn of(output: Output) -> Outcome {
+        Outcome {
+            status: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// Waits for something that happens by itself, not for ever.
+pub(crate) fn wait_until(mut happened: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if happened() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    panic!("it did not happen within ten seconds");
+}
+
+fn config(args: &[&str], id: &str) -> Value {
+    let capabilities = [
+        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_SETGID",
+        "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+    ];
+    json!({
+        "ociVersion": "1.0.2",
+        "process": {
+            "user": { "uid": 0, "gid": 0 },
+            "args": args,
+            "env": ["PATH=/bin"],
+            "cwd": "/",
+            "capabilities": { "bounding": capabilities, "effective": capabilities, "permitted": capabilities },
+        },
+        "root": { "path": "rootfs" },
+        "hostname": "inside",
+        "mounts": [
+            { "destination": "/proc", "type": "proc", "source": "proc" },
+            { "destination": "/dev", "type": "tmpfs", "source": "tmpfs",
+              "options": ["nosuid", "strictatime", "mode=755", "size=65536k"] },
+            { "destination": "/dev/pts", "type": "devpts", "source": "devpts",
+              "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"] },
+            { "destination": "/sys", "type": "sysfs", "source": "sysfs",
+              "options": ["nosuid", "noexec", "nodev", "ro"] },
+        ],
+        "linux": {
+            "cgroupsPath": format!("/wharf-it/{id}"),
+            "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
+            "namespaces": [
+                { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },
+                { "type": "cgroup" },
+            ],
+        },
+    })
+}

@@ -1,0 +1,67 @@
+//! Hooks in all six places.
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+
+/// Notes its name, what it was told and where it is.
+fn note(bundle: &Bundle, name: &str) -> Value {
+    let log = bundle.directory.join("hooks");
+    // In the container's namespace the host's tree is still there until the root is entered.
+    let script = format!("{{ printf '{name} '; cat; echo \" $VAR\"; }} >> {}", log.display());
+    json!([{ "path": "/bin/busybox", "args": ["busybox", "sh", "-c", script], "env": ["VAR=set", "PATH=/bin"] }])
+}
+
+#[test]
+fn run_in_their_order_with_the_state_on_standard_input() {
+    let mut bundle = Bundle::shell("cat /started");
+    bundle.config["hooks"] = json!({
+        "prestart": note(&bundle, "prestart"),
+        "createRuntime": note(&bundle, "createRuntime"),
+        "createContainer": note(&bundle, "createContainer"),
+        "startContainer": [{ "path": "/bin/busybox", "args": ["busybox", "sh", "-c", "cat > /started"] }],
+        "poststart": note(&bundle, "poststart"),
+        "poststop": note(&bundle, "poststop"),
+    });
+    bundle.config["annotations"] = json!({ "a": "b" });
+    let started: Value = serde_json::from_str(&bundle.output()).unwrap();
+    assert_eq!((started["status"].as_str(), started["pid"].as_i64()), (Some("created"), Some(1)));
+    let log = std::fs::read_to_string(bundle.directory.join("hooks")).unwrap();
+    let mut told = Vec::new();
+    for line in log.lines() {
+        let (name, rest) = line.split_once(' ').unwrap();
+        let state: Value = serde_json::from_str(rest.strip_suffix(" set").unwrap()).unwrap();
+        assert_eq!(state["id"], bundle.id.as_str());
+        assert_eq!(state["annotations"], json!({ "a": "b" }));
+        told.push((name.to_owned(), state["status"].as_str().unwrap().to_owned()));
+    }
+    let expected = [
+        ("prestart", "creating"),
+        ("createRuntime", "creating"),
+        ("createContainer", "creating"),
+        ("poststart", "running"),
+        ("poststop", "stopped"),
+    ];
+    assert_eq!(told, expected.map(|(name, status)| (name.to_owned(), status.to_owned())));
+}
+
+#[test]
+fn one_that_fails_ends_the_start_with_what_it_said() {
+    for place in ["prestart", "createRuntime", "createContainer", "startContainer"] {
+        let mut bundle = Bundle::shell("touch /ran");
+        bundle.config["hooks"][place] =
+            json!([{ "path": "/bin/busybox", "args": ["busybox", "sh", "-c", "echo why >&2; exit 3"] }]);
+        let message = bundle.refused();
+        let expected = format!("error running {place} hook #0: exit status 3, stdout: , stderr: why");
+        assert!(message.contains(&expected), "{message}");
+        assert!(!bundle.rootfs().join("ran").exists());
+    }
+}
+
+#[test]
+fn one_that_takes_too_long_is_ended() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["hooks"]["createRuntime"] =
+        json!([{ "path": "/bin/busybox", "args": ["busybox", "sleep", "1000"], "timeout": 1 }]);
+    assert!(bundle.refused().contains("timed out after 1 s"));
+}

@@ -1,0 +1,164 @@
+//! The states of a container and the commands that lead from one to the next.
+
+use crate::bundle::{Bundle, wait_until};
+
+#[test]
+fn created_started_killed_deleted() {
+    let bundle = Bundle::shell("echo begun; exec sleep 1000");
+    bundle.create();
+    assert_eq!(bundle.state()["status"], "created");
+    assert_eq!(bundle.log(), "", "the program waits");
+    bundle.start();
+    wait_until(|| bundle.log() == "begun\n");
+    let state = bundle.state();
+    assert_eq!(state["status"], "running");
+    assert_eq!(state["id"], bundle.id.as_str());
+    assert_eq!(state["bundle"], bundle.directory.to_str().unwrap());
+    let refused = bundle.tell("delete");
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("that is not stopped: running"), "{}", refused.stderr);
+    assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
+    bundle.wait_for_status("stopped");
+    assert_eq!(bundle.state()["pid"], 0);
+    assert_eq!(bundle.tell("delete").status, 0);
+    assert!(!bundle.cgroup_exists());
+    let gone = bundle.tell("state");
+    assert_eq!(gone.status, 1);
+    assert!(gone.stderr.contains("container does not exist"), "{}", gone.stderr);
+    assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0, "force does not mind");
+}
+
+#[test]
+fn what_a_state_does_not_allow_is_said() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    let twice = bundle.tell("create");
+    assert!(twice.stderr.contains("container with given ID already exists"), "{}", twice.stderr);
+    bundle.start();
+    let again = bundle.tell("start");
+    assert_eq!(again.status, 255);
+    assert!(again.stderr.contains("cannot start an already running container"), "{}", again.stderr);
+    assert!(bundle.tell("resume").stderr.contains("container not paused"));
+    bundle.call(&["kill", &bundle.id, "9"]);
+    bundle.wait_for_status("stopped");
+    for (words, message) in [
+        (vec!["kill", &bundle.id], "container not running"),
+        (vec!["pause", &bundle.id], "container not running"),
+        (vec!["start", &bundle.id], "cannot start a container that has stopped"),
+        (vec!["exec", &bundle.id, "true"], "cannot exec in a stopped container"),
+        (vec!["update", "--pids-limit", "5", &bundle.id], "container not running"),
+    ] {
+        let outcome = bundle.call(&words);
+        assert!(outcome.status != 0 && outcome.stderr.contains(message), "{words:?}: {}", outcome.stderr);
+    }
+}
+
+#[test]
+fn run_ends_as_its_program_ends() {
+    assert_eq!(Bundle::shell("exit 42").run().status, 42);
+    assert_eq!(Bundle::shell("kill -9 $$; kill -s 15 1; exit 3").run().status, 3, "init ignores its own signals");
+    let bundle = Bundle::shell("exit 7");
+    assert_eq!(bundle.run().status, 7);
+    assert_eq!(bundle.call(&["list", "-q"]).stdout, "");
+    assert!(!bundle.cgroup_exists());
+}
+
+#[test]
+fn a_detached_run_leaves_a_container() {
+    let bundle = Bundle::shell("echo $0 > /started; exec sleep 1000");
+    bundle.write_config();
+    let pid_file = "run.pid";
+    let status = bundle.command(&["run", "-d", "--pid-file", pid_file, &bundle.id]).status().unwrap();
+    assert!(status.success());
+    let pid = std::fs::read_to_string(bundle.directory.join(pid_file)).unwrap();
+    assert_eq!(pid, bundle.pid().to_string(), "relative to the caller's directory");
+    let listed = bundle.call(&["list", "-f", "json"]).stdout;
+    assert!(listed.contains(&bundle.id) && listed.contains("\"running\""), "{listed}");
+    assert!(bundle.call(&["list"]).stdout.starts_with("ID "));
+    assert_eq!(bundle.call(&["delete", "-f", &bundle.id]).status, 0);
+    assert!(!bundle.cgroup_exists());
+}
+
+#[test]
+fn signals_reach_the_foreground_program() {
+    let bundle = Bundle::shell("trap 'exit 9' TERM; touch /ready; while :; do sleep 0.01; done");
+    bundle.write_config();
+    let mut child = bundle.command(&["run", &bundle.id]).spawn().unwrap();
+    wait_until(|| bundle.rootfs().join("ready").exists());
+    linux::process::kill(child.id() as i32, linux::signal::SIGTERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(9));
+}
+
+#[test]
+fn paused_and_resumed() {
+    let bundle = Bundle::shell("while :; do echo x >> /count; sleep 0.01; done");
+    bundle.create();
+    bundle.start();
+    assert_eq!(bundle.tell("pause").status, 0);
+    assert_eq!(bundle.state()["status"], "paused");
+    let refused = bundle.exec("true");
+    assert!(refused.stderr.contains("cannot exec in a paused container"), "{}", refused.stderr);
+    assert_eq!(bundle.tell("resume").status, 0);
+    assert_eq!(bundle.state()["status"], "running");
+    bundle.tell("pause");
+    assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
+    bundle.wait_for_status("stopped");
+}
+
+#[test]
+fn a_start_that_fails_is_told_where_it_is_asked_for() {
+    let bundle = Bundle::new(&["/script"]);
+    std::fs::write(bundle.rootfs().join("script"), "\x01\x02 no program").unwrap();
+    set_mode(&bundle.rootfs().join("script"), 0o755);
+    bundle.create();
+    let outcome = bundle.tell("start");
+    assert_eq!(outcome.status, 255);
+    assert!(outcome.stderr.contains("exec /script: exec format error"), "{}", outcome.stderr);
+    bundle.wait_for_status("stopped");
+}
+
+#[test]
+fn errors_are_logged_as_json_on_request() {
+    let bundle = Bundle::new(&["nosuch"]);
+    bundle.write_config();
+    let outcome = bundle.call(&["--log", "log.json", "--log-format", "json", "create", &bundle.id]);
+    assert_eq!(outcome.status, 1);
+    let log = std::fs::read_to_string(bundle.directory.join("log.json")).unwrap();
+    let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
+    assert_eq!(line["level"], "error");
+    let message = line["msg"].as_str().unwrap();
+    let expected = "unable to start container process: error during container init: exec: \"nosuch\": executable \
+                    file not found in $PATH";
+    assert!(message.ends_with(expected), "{message}");
+    assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_container_with_the_hosts_processes_is_killed_whole() {
+    let mut bundle = Bundle::shell("sleep 1000 & echo $!; exec sleep 1000");
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    bundle.create();
+    bundle.start();
+    wait_until(|| bundle.log().ends_with('\n'));
+    let other: i32 = bundle.log().trim().parse().unwrap();
+    assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
+    wait_until(|| linux::procfs::stat(other).is_err() || linux::procfs::stat(other).unwrap().state == 'Z');
+}
+
+fn set_mode(path: &std::path::Path, mode: u32) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[test]
+fn the_features_document_and_the_version() {
+    let bundle = Bundle::new(&["true"]);
+    let features: serde_json::Value = serde_json::from_str(&bundle.call(&["features"]).stdout).unwrap();
+    let options = features["mountOptions"].as_array().unwrap();
+    assert!(options.iter().any(|option| option == "rro"));
+    assert!(bundle.call(&["--version"]).stdout.starts_with("wharf-runtime version "));
+    let unknown = bundle.call(&["create", "--nope", "x"]);
+    assert!(unknown.stderr.contains("flag provided but not defined: -nope"), "{}", unknown.stderr);
+    let restore = bundle.tell("checkpoint");
+    assert!(restore.status == 1 && restore.stderr.contains("not supported"), "{}", restore.stderr);
+}

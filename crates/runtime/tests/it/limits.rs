@@ -1,0 +1,118 @@
+//! Limits of control groups and processes.
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+
+/// A file of a controller, wherever this machine has it.
+fn read(bundle: &Bundle, controller: &str, legacy: &str, unified: &str) -> String {
+    let cgroup = bundle.cgroup();
+    let text = if cgroup.legacy(controller).is_some() {
+        cgroup.get_legacy(controller, legacy)
+    } else {
+        cgroup.get_unified(unified)
+    };
+    text.unwrap().trim().to_owned()
+}
+
+#[test]
+fn set_when_created_and_when_updated() {
+    let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.config["linux"]["resources"] = json!({
+        "memory": { "limit": 67_108_864 }, "pids": { "limit": 20 }, "cpu": { "quota": 50_000, "period": 100_000 },
+    });
+    bundle.create();
+    bundle.start();
+    let unified = bundle.cgroup().is_unified();
+    let memory = || read(&bundle, "memory", "memory.limit_in_bytes", "memory.max");
+    let pids = || read(&bundle, "pids", "pids.max", "pids.max");
+    let cpu = || read(&bundle, "cpu", "cpu.cfs_quota_us", "cpu.max");
+    assert_eq!((memory().as_str(), pids().as_str()), ("67108864", "20"));
+    assert_eq!(cpu(), if unified { "50000 100000" } else { "50000" });
+    let update = bundle.call(&["update", "--memory", "128m", "--pids-limit", "30", "--cpu-quota", "20000", &bundle.id]);
+    assert_eq!(update.status, 0, "{}", update.stderr);
+    assert_eq!((memory().as_str(), pids().as_str()), ("134217728", "30"));
+    assert_eq!(cpu(), if unified { "20000 100000" } else { "20000" });
+}
+
+#[test]
+fn a_limit_that_the_kernel_refuses_is_named() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["linux"]["resources"]["cpu"] = json!({ "cpus": "4000" });
+    let message = bundle.refused();
+    assert!(message.contains("cpuset.cpus") && message.contains("4000"), "{message}");
+}
+
+#[test]
+fn the_first_process_is_in_every_tree() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    let pid = bundle.pid();
+    for (_, directory) in bundle.cgroup().paths() {
+        let procs = std::fs::read_to_string(directory.join("cgroup.procs")).unwrap();
+        assert_eq!(procs.trim(), pid.to_string(), "{directory:?}");
+    }
+}
+
+#[test]
+fn later_processes_are_in_every_tree() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    let outcome = bundle.exec("cat /proc/self/cgroup");
+    assert!(outcome.stdout.lines().all(|line| line.ends_with(":/")), "{}{}", outcome.stdout, outcome.stderr);
+}
+
+#[test]
+fn a_cgroup_with_others_in_it_is_refused() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    let mut other = Bundle::new(&["true"]);
+    other.config["linux"]["cgroupsPath"] = bundle.config["linux"]["cgroupsPath"].clone();
+    other.write_config();
+    let outcome = other.tell("run");
+    assert!(outcome.stderr.contains("container's cgroup is not empty: 1 process(es) found"), "{}", outcome.stderr);
+    assert!(bundle.cgroup_exists(), "the other's cgroup is left alone");
+}
+
+#[test]
+fn resource_limits() {
+    let mut bundle = Bundle::shell("ulimit -n; ulimit -H -c");
+    bundle.config["process"]["rlimits"] = json!([
+        { "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }, { "type": "RLIMIT_CORE", "soft": 0, "hard": 0 },
+    ]);
+    assert_eq!(bundle.output(), "100\n0\n");
+    bundle.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_LUNCH", "soft": 1, "hard": 1 }]);
+    assert!(bundle.refused().contains("invalid rlimit type: RLIMIT_LUNCH"));
+    // More than the kernel's own maximum: refused whoever asks.
+    bundle.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 1, "hard": 1u64 << 40 }]);
+    let message = bundle.refused();
+    assert!(message.contains("error setting rlimits for ready process"), "{message}");
+    assert!(message.contains("Operation not permitted"), "{message}");
+}
+
+#[test]
+fn scores_and_priorities() {
+    let mut bundle = Bundle::shell("cat /proc/self/oom_score_adj; cat /proc/self/sched | head -0; stat -c %a /tmp/made; umask");
+    bundle.config["process"]["oomScoreAdj"] = json!(321);
+    bundle.config["process"]["user"] = json!({ "uid": 0, "gid": 0, "umask": 0o027 });
+    bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 5 });
+    bundle.config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 0 });
+    let outcome = bundle.run();
+    assert!(outcome.stdout.starts_with("321\n") && outcome.stdout.ends_with("0027\n"), "{}", outcome.stdout);
+}
+
+#[test]
+fn processes_and_statistics_are_listed() {
+    let bundle = Bundle::shell("sleep 1000 & exec sleep 1000");
+    bundle.create();
+    bundle.start();
+    crate::bundle::wait_until(|| {
+        let pids: Vec<i32> = serde_json::from_str(&bundle.call(&["ps", "-f", "json", &bundle.id]).stdout).unwrap();
+        pids.len() == 2 && pids.contains(&bundle.pid())
+    });
+    let line = bundle.call(&["events", "--stats", &bundle.id]).stdout;
+    let event: Value = serde_json::from_str(&line).unwrap();
+    assert_eq!((event["type"].as_str(), event["id"].as_str()), (Some("stats"), Some(bundle.id.as_str())));
+    assert_eq!(event["data"]["pids"]["current"], 2, "{event}");
+}

@@ -1,0 +1,15 @@
+//! `wharf-runtime` on the real kernel: each test makes a bundle around a static busybox, runs it through the
+//! command line, and checks what is left.
+//!
+//! Needs root and `/bin/busybox` (Debian: `busybox-static`). Tests run side by side; each has directories, ids and
+//! cgroups of its own.
+
+mod bundle;
+mod hooks;
+mod hostile;
+mod isolation;
+mod library;
+mod lifecycle;
+mod limits;
+mod mounts;
+mod process;

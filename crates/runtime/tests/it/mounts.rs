@@ -1,0 +1,147 @@
+//! Mounts of the configuration, in their order and with all their options.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::json;
+
+use crate::bundle::Bundle;
+
+fn host_directory(bundle: &Bundle, name: &str) -> String {
+    let path = bundle.directory.join(name);
+    fs::create_dir_all(&path).unwrap();
+    fs::write(path.join("file"), "from host\n").unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[test]
+fn binds_of_directories_and_files() {
+    let mut bundle = Bundle::shell("cat /a/b/file /one; echo changed > /a/b/file; echo x > /one");
+    let source = host_directory(&bundle, "source");
+    bundle.mount("/a/b", "bind", &source, &["rbind", "rw"]);
+    bundle.mount("/one", "bind", &format!("{source}/file"), &["bind", "ro"]);
+    let outcome = bundle.run();
+    assert_eq!(outcome.stdout, "from host\nfrom host\n", "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("Read-only file system"), "{}", outcome.stderr);
+    assert_eq!(fs::read_to_string(format!("{source}/file")).unwrap(), "changed\n");
+}
+
+#[test]
+fn a_missing_source_is_named() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.mount("/a", "bind", "/no/such/source", &["rbind"]);
+    let message = bundle.refused();
+    assert!(message.contains(r#"error mounting \"/no/such/source\" to rootfs at \"/a\""#), "{message}");
+    assert!(message.contains("No such file or directory"), "{message}");
+}
+
+#[test]
+fn a_directory_onto_a_file_is_refused() {
+    let mut bundle = Bundle::new(&["true"]);
+    let source = host_directory(&bundle, "source");
+    bundle.mount("/etc/passwd", "bind", &source, &["rbind"]);
+    assert!(bundle.refused().contains("Not a directory"));
+}
+
+#[test]
+fn read_only_with_everything_below() {
+    let script = "touch /plain/x; touch /plain/sub/x && echo below; touch /deep/x; touch /deep/sub/x";
+    let mut bundle = Bundle::shell(script);
+    let source = host_directory(&bundle, "source");
+    fs::create_dir_all(format!("{source}/sub")).unwrap();
+    // The mount below is the container's own, so that the host stays as it is.
+    bundle.mount("/plain", "bind", &source, &["rbind"]);
+    bundle.mount("/plain/sub", "tmpfs", "tmpfs", &[]);
+    bundle.mount("/plain", "none", "none", &["remount", "bind", "ro"]);
+    bundle.mount("/deep", "bind", &source, &["rbind"]);
+    bundle.mount("/deep/sub", "tmpfs", "tmpfs", &[]);
+    bundle.mount("/deep", "none", "none", &["remount", "bind", "rro"]);
+    let outcome = bundle.run();
+    assert_eq!(outcome.stdout, "below\n", "{}", outcome.stderr);
+    assert_eq!(outcome.stderr.matches("Read-only file system").count(), 3, "{}", outcome.stderr);
+}
+
+#[test]
+fn a_tmpfs_keeps_the_mode_of_its_place_and_its_content_on_request() {
+    let mut bundle = Bundle::shell("stat -c %a /plain /set; cat /copied/dir/file; readlink /copied/link; stat -c %a:%u /copied/dir/file");
+    let root = bundle.rootfs();
+    use std::os::unix::fs::PermissionsExt;
+    for (name, mode) in [("plain", 0o711), ("set", 0o711), ("copied", 0o755)] {
+        fs::create_dir_all(root.join(name)).unwrap();
+        fs::set_permissions(root.join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    fs::create_dir_all(root.join("copied/dir")).unwrap();
+    fs::write(root.join("copied/dir/file"), "kept\n").unwrap();
+    std::os::unix::fs::chown(root.join("copied/dir/file"), Some(7), Some(8)).unwrap();
+    fs::set_permissions(root.join("copied/dir/file"), fs::Permissions::from_mode(0o4751)).unwrap();
+    symlink("/etc/passwd", root.join("copied/link")).unwrap();
+    bundle.mount("/plain", "tmpfs", "tmpfs", &["nosuid"]);
+    bundle.mount("/set", "tmpfs", "tmpfs", &["mode=1777"]);
+    bundle.mount("/copied", "tmpfs", "tmpfs", &["tmpcopyup", "ro"]);
+    assert_eq!(bundle.output(), "711\n1777\nkept\n/etc/passwd\n4751:7\n");
+}
+
+#[test]
+fn a_source_in_the_containers_own_tree_sees_what_is_mounted_there() {
+    let mut bundle = Bundle::shell("cat /second/file");
+    let source = host_directory(&bundle, "source");
+    let inside = bundle.rootfs().join("first");
+    bundle.mount("/first", "bind", &source, &["rbind"]);
+    bundle.mount("/second", "bind", inside.to_str().unwrap(), &["rbind"]);
+    assert_eq!(bundle.output(), "from host\n");
+}
+
+#[test]
+fn the_whole_host_can_be_bound_without_the_container_in_it() {
+    let mut bundle = Bundle::shell("test -e /host/etc/passwd && echo host; ls /host/bin/busybox; grep -c ' /host' /proc/self/mountinfo");
+    bundle.mount("/host", "bind", "/", &["rbind", "ro", "rprivate"]);
+    let output = bundle.output();
+    assert!(output.starts_with("host\n/host/bin/busybox\n"), "{output}");
+}
+
+#[test]
+fn dangling_links_are_completed_inside() {
+    let mut bundle = Bundle::shell("cat /var/lib/data/file");
+    let source = host_directory(&bundle, "source");
+    symlink("/var/lib/data", bundle.rootfs().join("link")).unwrap();
+    bundle.mount("/link", "bind", &source, &["rbind"]);
+    assert_eq!(bundle.output(), "from host\n");
+    assert!(!std::path::Path::new("/var/lib/data").exists());
+}
+
+#[test]
+fn propagation_is_as_asked_and_never_reaches_the_host() {
+    let mut bundle = Bundle::shell("grep -E ' /(a|b|c) ' /proc/self/mountinfo");
+    let source = host_directory(&bundle, "source");
+    bundle.mount("/a", "bind", &source, &["rbind", "rprivate"]);
+    bundle.mount("/b", "bind", &source, &["rbind", "rshared"]);
+    bundle.mount("/c", "bind", &source, &["rbind", "unbindable"]);
+    let output = bundle.output();
+    let line = |place: &str| output.lines().find(|line| line.contains(place)).unwrap();
+    assert!(!line(" /a ").contains("shared:"), "{output}");
+    assert!(line(" /b ").contains("shared:"), "{output}");
+    assert!(line(" /c ").contains("unbindable"), "{output}");
+}
+
+#[test]
+fn id_mapped_binds() {
+    let mut bundle = Bundle::shell("stat -c %u:%g /mapped/file");
+    let source = host_directory(&bundle, "source");
+    std::os::unix::fs::chown(format!("{source}/file"), Some(500), Some(500)).unwrap();
+    let map = json!([{ "containerID": 500, "hostID": 7000, "size": 10 }]);
+    bundle.config["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/mapped", "type": "bind", "source": source, "options": ["bind"],
+        "uidMappings": map, "gidMappings": map,
+    }));
+    assert_eq!(bundle.output(), "7000:7000\n");
+}
+
+#[test]
+fn bad_options_are_told_with_the_file_systems_own_words() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.mount("/a", "tmpfs", "tmpfs", &["nonsense=1"]);
+    assert!(bundle.refused().contains("nonsense"));
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.mount("/a", "bind", "/etc", &["rbind", "size=5"]);
+    assert!(bundle.refused().contains("filesystem-specific options"));
+}

@@ -1,0 +1,192 @@
+//! The program: who it is, what it gets, and those executed beside it.
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixListener;
+use std::process::Stdio;
+
+use serde_json::json;
+
+use crate::bundle::Bundle;
+
+#[test]
+fn user_groups_home_and_directory() {
+    let mut bundle = Bundle::shell("id; echo $HOME; pwd; touch /dev/stdout");
+    bundle.config["process"]["user"] = json!({ "uid": 1000, "gid": 50, "additionalGids": [60, 70] });
+    bundle.config["process"]["cwd"] = json!("/made/for/me");
+    let output = bundle.output();
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines[0], "uid=1000(user) gid=50 groups=50,60,70");
+    assert_eq!(&lines[1..3], ["/home/user", "/made/for/me"]);
+}
+
+#[test]
+fn programs_that_cannot_be_executed() {
+    for (name, message) in [
+        ("nosuch", "exec: \\\"nosuch\\\": executable file not found in $PATH"),
+        ("/nosuch", "exec: \\\"/nosuch\\\": stat /nosuch: no such file or directory"),
+        ("/etc/passwd", "exec: \\\"/etc/passwd\\\": permission denied"),
+        ("/etc", "exec: \\\"/etc\\\": is a directory"),
+    ] {
+        let error = Bundle::new(&[name]).refused();
+        assert!(error.contains(message), "{error}");
+        assert!(error.contains("error during container init"), "{error}");
+    }
+}
+
+#[test]
+fn a_directory_that_is_none() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["process"]["cwd"] = json!("/etc/passwd");
+    let error = bundle.refused();
+    assert!(error.contains("chdir to cwd") && error.contains("not a directory"), "{error}");
+}
+
+#[test]
+fn executed_beside_the_first() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    let outcome = bundle.call(&["exec", "-e", "A=b c", "--cwd", "/tmp", "-u", "1000:7", &bundle.id, "sh", "-c", "echo $A; pwd; id; hostname; echo err >&2; exit 5"]);
+    assert_eq!(outcome.status, 5);
+    assert_eq!(outcome.stdout, "b c\n/tmp\nuid=1000(user) gid=7 groups=7\ninside\n");
+    assert_eq!(outcome.stderr, "err\n");
+    let missing = bundle.call(&["exec", &bundle.id, "nosuch"]);
+    assert_eq!(missing.status, 255);
+    assert!(missing.stderr.contains("executable file not found in $PATH"), "{}", missing.stderr);
+    let killed = bundle.exec("kill -9 $$");
+    assert_eq!(killed.status, 137);
+}
+
+#[test]
+fn a_process_from_a_file() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    let process = json!({ "args": ["/bin/sh", "-c", "echo $X; ulimit -n"], "cwd": "/", "env": ["X=y"],
+        "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 33, "hard": 44 }] });
+    std::fs::write(bundle.directory.join("process.json"), process.to_string()).unwrap();
+    let outcome = bundle.call(&["exec", "-p", "process.json", &bundle.id]);
+    assert_eq!(outcome.stdout, "y\n33\n", "{}", outcome.stderr);
+}
+
+#[test]
+fn descriptors_are_only_those_given() {
+    // The directory itself is one while it is read.
+    let bundle = Bundle::shell("ls /proc/self/fd | wc -l");
+    bundle.write_config();
+    let leak = std::fs::File::open("/").unwrap();
+    linux::fd::set_inheritable(&leak, true).unwrap();
+    assert_eq!(bundle.output(), "4\n");
+}
+
+#[test]
+fn streams_pass_through() {
+    let bundle = Bundle::new(&["/bin/cat"]);
+    bundle.write_config();
+    let mut child = bundle
+        .command(&["run", &bundle.id])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(b"back and forth").unwrap();
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert_eq!((output.as_str(), child.wait().unwrap().code()), ("back and forth", Some(0)));
+}
+
+/// Listens for a terminal's master.
+fn console(bundle: &Bundle) -> (String, UnixListener) {
+    let path = bundle.directory.join("console.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    (path.to_str().unwrap().to_owned(), listener)
+}
+
+fn take_terminal(listener: &UnixListener) -> OwnedFd {
+    let (connection, _) = listener.accept().unwrap();
+    let mut descriptors = Vec::new();
+    linux::fd::receive(&connection, &mut [0; 256], &mut descriptors).unwrap();
+    descriptors.pop().unwrap()
+}
+
+fn read_terminal(terminal: OwnedFd) -> String {
+    let mut text = Vec::new();
+    let mut file = std::fs::File::from(terminal);
+    // Ends with EIO when the last program has closed it.
+    let _end = file.read_to_end(&mut text);
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+#[test]
+fn a_terminal_of_its_own() {
+    let mut bundle = Bundle::shell("tty; stty size; test -t 0 && echo yes; stat -c %t:%T /dev/console /dev/pts/0; ls -l /dev/ptmx");
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.config["process"]["consoleSize"] = json!({ "height": 40, "width": 132 });
+    bundle.write_config();
+    let (path, listener) = console(&bundle);
+    assert!(bundle.command(&["create", "--console-socket", &path, &bundle.id]).status().unwrap().success());
+    let terminal = take_terminal(&listener);
+    bundle.start();
+    let text = read_terminal(terminal);
+    let lines: Vec<&str> = text.split("\r\n").collect();
+    assert_eq!(&lines[..3], ["/dev/pts/0", "40 132", "yes"], "{text:?}");
+    assert_eq!(lines[3], lines[4], "the console is the terminal");
+    assert!(lines[5].ends_with("/dev/ptmx -> pts/ptmx"), "{text:?}");
+}
+
+#[test]
+fn a_terminal_for_a_later_process() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    let (path, listener) = console(&bundle);
+    let words = ["exec", "-t", "-d", "--console-socket", &path, &bundle.id, "/bin/sh", "-c", "sleep 0.2; tty; echo x"];
+    assert!(bundle.command(&words).status().unwrap().success());
+    assert_eq!(read_terminal(take_terminal(&listener)), "/dev/pts/0\r\nx\r\n");
+}
+
+#[test]
+fn a_terminal_needs_somebody_to_hold_it() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.write_config();
+    let outcome = bundle.tell("create");
+    assert!(outcome.stderr.contains("without setting console socket"), "{}", outcome.stderr);
+}
+
+#[test]
+fn a_foreground_run_relays_its_terminal() {
+    let mut bundle = Bundle::shell("tty; read line; echo got $line");
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.write_config();
+    let mut child =
+        bundle.command(&["run", &bundle.id]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.as_mut().unwrap().write_all(b"this\n").unwrap();
+    let mut output = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    assert!(output.contains("/dev/pts/0\r\n") && output.ends_with("got this\r\n"), "{output:?}");
+    assert!(child.wait().unwrap().success());
+}
+
+#[test]
+fn socket_activation_descriptors_are_passed() {
+    let bundle = Bundle::shell("echo $LISTEN_FDS $LISTEN_PID; cat <&3");
+    bundle.write_config();
+    let file = bundle.directory.join("given");
+    std::fs::write(&file, "through\n").unwrap();
+    // A shell puts the file at number 3.
+    let script = format!(
+        "exec 3<{} ; LISTEN_FDS=1 exec {} --root {} run {}",
+        file.display(),
+        env!("CARGO_BIN_EXE_wharf-runtime"),
+        bundle.directory.join("state").display(),
+        bundle.id
+    );
+    let output = std::process::Command::new("/bin/sh")
+        .args(["-c", &script])
+        .current_dir(&bundle.directory)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 1\nthrough\n", "{output:?}");
+}
