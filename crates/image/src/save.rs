@@ -41,6 +41,9 @@ enum Blob {
     Layer { archive: Digest, size: u64 },
 }
 
+/// An image, and the name by which it was asked for, if that was one.
+type Meant = (Arc<Image>, Option<Reference>);
+
 /// One image with the names that were asked for.
 struct Chosen {
     image: Arc<Image>,
@@ -104,7 +107,7 @@ impl Images {
         &self,
         text: &str,
         platform: Option<&Platform>,
-    ) -> Result<Vec<(Arc<Image>, Option<Reference>)>, Error> {
+    ) -> Result<Vec<Meant>, Error> {
         let name = Reference::parse_normalized(text).ok();
         if let Some(name) = name.as_ref().filter(|n| n.is_name_only()) {
             let repository = name.name();

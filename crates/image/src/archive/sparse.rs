@@ -158,7 +158,7 @@ impl<R: Read> Lines<'_, R> {
 
 /// Offsets and lengths in turn become segments, if they describe a file of this size.
 fn pairs(numbers: &[u64], size: u64) -> Result<Vec<Segment>, Error> {
-    if numbers.len() % 2 != 0 {
+    if !numbers.len().is_multiple_of(2) {
         return Err(malformed());
     }
     let mut end = 0;

@@ -13,10 +13,10 @@ use store::records::Records;
 use tar::{EntryType, Header};
 
 /// A fresh directory, gone with the test.
-pub struct Scratch(pub PathBuf);
+pub(crate) struct Scratch(pub(crate) PathBuf);
 
 impl Scratch {
-    pub fn new(name: &str) -> Scratch {
+    pub(crate) fn new(name: &str) -> Scratch {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let n = COUNT.fetch_add(1, Ordering::Relaxed);
         let path = std::env::temp_dir().join(format!("wharf-image-{}-{n}-{name}", std::process::id()));
@@ -31,26 +31,26 @@ impl Drop for Scratch {
     }
 }
 
-pub struct World {
-    pub images: Images,
-    pub scratch: Scratch,
+pub(crate) struct World {
+    pub(crate) images: Images,
+    pub(crate) scratch: Scratch,
 }
 
 impl World {
-    pub fn new(name: &str) -> World {
+    pub(crate) fn new(name: &str) -> World {
         let scratch = Scratch::new(name);
         World { images: open(&scratch.0), scratch }
     }
 
     /// What an engine finds that starts after this one was killed.
-    pub fn reopen(self) -> World {
+    pub(crate) fn reopen(self) -> World {
         let World { images, scratch } = self;
         drop(images);
         World { images: open(&scratch.0), scratch }
     }
 
     /// Unpacks and publishes a layer; returns its diff ID.
-    pub fn layer(&self, archive: &[u8]) -> Digest {
+    pub(crate) fn layer(&self, archive: &[u8]) -> Digest {
         let unpacked = self.images.layers().unpack(None, archive).unwrap();
         let diff_id = unpacked.diff_id().clone();
         self.images.layers().publish(vec![unpacked], &[], &HashMap::new(), |_| Ok(())).unwrap();
@@ -58,11 +58,11 @@ impl World {
     }
 
     /// Publishes layers as one stack and mounts it read-only.
-    pub fn stack(&self, archives: &[Vec<u8>]) -> Root {
+    pub(crate) fn stack(&self, archives: &[Vec<u8>]) -> Root {
         let unpacked: Vec<_> =
             archives.iter().map(|a| self.images.layers().unpack(None, &a[..]).unwrap()).collect();
         let stack: Vec<Digest> = unpacked.iter().map(|u| u.diff_id().clone()).collect();
-        self.images.layers().publish(unpacked, &[stack.clone()], &HashMap::new(), |_| Ok(())).unwrap();
+        self.images.layers().publish(unpacked, std::slice::from_ref(&stack), &HashMap::new(), |_| Ok(())).unwrap();
         let mut lowers = self.images.layers().lowers(&stack).unwrap();
         // Read-only overlays need two layers.
         let empty = self.scratch.0.join("empty");
@@ -73,12 +73,12 @@ impl World {
     }
 
     /// The directory of the only layer.
-    pub fn files(&self, diff_id: &Digest) -> PathBuf {
+    pub(crate) fn files(&self, diff_id: &Digest) -> PathBuf {
         self.images.layers().lowers(std::slice::from_ref(diff_id)).unwrap().pop().unwrap()
     }
 
     /// No half-done work is left below the data root.
-    pub fn assert_clean(&self) {
+    pub(crate) fn assert_clean(&self) {
         for directory in ["layers/work", "layers/gone", "snapshots/gone", "blobs/ingest"] {
             let left: Vec<_> = std::fs::read_dir(self.scratch.0.join(directory)).unwrap().collect();
             assert!(left.is_empty(), "{directory}: {left:?}");
@@ -91,19 +91,19 @@ fn open(data_root: &Path) -> Images {
     Images::open(data_root, &records).unwrap()
 }
 
-pub fn quiet(_: Progress) {}
+pub(crate) fn quiet(_: Progress) {}
 
 /// An archive, header by header.
 #[derive(Default)]
-pub struct Tar(Vec<u8>);
+pub(crate) struct Tar(Vec<u8>);
 
 impl Tar {
-    pub fn new() -> Tar {
+    pub(crate) fn new() -> Tar {
         Tar::default()
     }
 
     /// Any member; `set` may change its header before the checksum.
-    pub fn member(
+    pub(crate) fn member(
         mut self,
         kind: EntryType,
         path: &str,
@@ -128,24 +128,24 @@ impl Tar {
         self
     }
 
-    pub fn file(self, path: &str, data: &str) -> Tar {
+    pub(crate) fn file(self, path: &str, data: &str) -> Tar {
         self.member(EntryType::Regular, path, "", data.as_bytes(), |_| {})
     }
 
-    pub fn directory(self, path: &str) -> Tar {
+    pub(crate) fn directory(self, path: &str) -> Tar {
         self.member(EntryType::Directory, path, "", &[], |_| {})
     }
 
-    pub fn symlink(self, path: &str, target: &str) -> Tar {
+    pub(crate) fn symlink(self, path: &str, target: &str) -> Tar {
         self.member(EntryType::Symlink, path, target, &[], |_| {})
     }
 
-    pub fn hard_link(self, path: &str, target: &str) -> Tar {
+    pub(crate) fn hard_link(self, path: &str, target: &str) -> Tar {
         self.member(EntryType::Link, path, target, &[], |_| {})
     }
 
     /// A PAX header for the next member.
-    pub fn pax(self, records: &[(&str, &[u8])]) -> Tar {
+    pub(crate) fn pax(self, records: &[(&str, &[u8])]) -> Tar {
         let mut body = Vec::new();
         for (key, value) in records {
             let rest = key.len() + value.len() + 3;
@@ -157,42 +157,42 @@ impl Tar {
         self.member(EntryType::XHeader, "pax", "", &body, |_| {})
     }
 
-    pub fn raw(mut self, bytes: &[u8]) -> Tar {
+    pub(crate) fn raw(mut self, bytes: &[u8]) -> Tar {
         self.0.extend_from_slice(bytes);
         self
     }
 
-    pub fn end(mut self) -> Vec<u8> {
+    pub(crate) fn end(mut self) -> Vec<u8> {
         self.0.extend_from_slice(&[0; 1024]);
         self.0
     }
 
     /// Without the end mark.
-    pub fn unfinished(self) -> Vec<u8> {
+    pub(crate) fn unfinished(self) -> Vec<u8> {
         self.0
     }
 }
 
-pub fn put(field: &mut [u8], value: &[u8]) {
+pub(crate) fn put(field: &mut [u8], value: &[u8]) {
     field[..value.len()].copy_from_slice(value);
 }
 
-pub fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
 
-pub fn read(root: &Root, path: &str) -> String {
+pub(crate) fn read(root: &Root, path: &str) -> String {
     let node = root.resolve(Path::new(path)).unwrap_or_else(|e| panic!("{path}: {e}"));
     std::io::read_to_string(linux::entry::read_node(&node).unwrap()).unwrap()
 }
 
-pub fn metadata(root: &Root, path: &str) -> linux::entry::Metadata {
+pub(crate) fn metadata(root: &Root, path: &str) -> linux::entry::Metadata {
     let (directory, name) = root.parent(Path::new(path)).unwrap();
     linux::entry::metadata(&directory, name).unwrap_or_else(|e| panic!("{path}: {e}"))
 }
 
-pub fn exists(root: &Root, path: &str) -> bool {
+pub(crate) fn exists(root: &Root, path: &str) -> bool {
     root.resolve_without_links(Path::new(path)).is_ok()
 }

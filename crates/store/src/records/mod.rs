@@ -125,13 +125,11 @@ impl Records {
         let mut turn = Turn { records: self, writer: Some(writer) };
         let result = turn.run(f);
         let writer = turn.leave();
-        if result.is_err() {
-            return result;
-        }
+        let value = result?;
         let writer = self.inner.committed.wait_while(writer, |_| outcome.get().is_none());
         drop(writer.unwrap_or_else(std::sync::PoisonError::into_inner));
         match outcome.get() {
-            Some(Ok(())) => result,
+            Some(Ok(())) => Ok(value),
             Some(Err(message)) => Err(Error::new(Kind::Other, message.clone()).into()),
             None => Err(Error::new(Kind::Other, "commit records: no outcome").into()),
         }
