@@ -278,9 +278,12 @@ pub fn classic(source: &Path, target: &Path, kind: &str, flags: u64, data: &str)
 /// Makes the mount behind `new_root` the root of this mount namespace, and takes the old one away. Afterwards
 /// the working directory is the new root.
 pub fn pivot_root(new_root: impl AsFd) -> Result<()> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let old_root = rustix::fs::open(c"/", flags, Mode::empty()).context("open", || "\"/\", O_PATH")?;
     rustix::process::fchdir(new_root).context("fchdir", || "new root")?;
     // The old root lands on top of the new one, at the same place; no directory for it is needed.
     rustix::process::pivot_root(c".", c".").context("pivot_root", || "\".\", \".\"")?;
+    rustix::process::fchdir(&old_root).context("fchdir", || "old root")?;
     // Nothing that happens to the old root from here on may reach the host.
     set_propagation(Path::new("."), Propagation::Slave, true)?;
     unmount(Path::new("."), true)?;

@@ -229,11 +229,11 @@ fn prepare<'a>(
         }
         Rootfs::Mount(mount) => Source::Mount(mount),
     };
+    let by_us = plan.namespaces.has_user() || plan.mounts.iter().any(|mount| mount.id_maps.is_some());
     let sources = match &source {
-        // Its own rights would not reach everywhere.
-        _ if !plan.namespaces.has_user() => None,
-        Source::Directory(path) => Some(rootfs::clone_sources(plan, Some(path))?),
-        Source::Mount(_) => Some(rootfs::clone_sources(plan, None)?),
+        _ if !by_us => None,
+        Source::Directory(path) => Some(rootfs::clone_host_sources(plan, Some(path))?),
+        Source::Mount(_) => Some(rootfs::clone_host_sources(plan, None)?),
     };
     let gate = match launch.start {
         Start::ByHandle => Gate::Channel,

@@ -38,11 +38,26 @@ impl Source {
     }
 }
 
-/// Bind sources by the mount's place in the list. With a user namespace the runtime clones them with its own
-/// rights; otherwise the container's side does.
+/// Bind sources by the mount's place in the list. Where the container's side lacks the rights (a user namespace) or
+/// the means (the host's procfs, to make an id map) the runtime clones them; otherwise the container's side does.
 pub(crate) type Sources = Vec<Option<OwnedFd>>;
 
-pub(crate) fn clone_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<Sources> {
+/// Sources cloned in the host's mount namespace, and cut off from it as a copy of the namespace would be.
+pub(crate) fn clone_host_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<Sources> {
+    let sources = clone_sources(plan, rootfs)?;
+    if plan.root_propagation.is_some_and(|(propagation, _)| propagation == Propagation::Shared) {
+        return Ok(sources);
+    }
+    for (mount, source) in plan.mounts.iter().zip(&sources) {
+        if let Some(source) = source.as_ref().filter(|_| mount.options.propagation.is_empty()) {
+            let slave = Attributes { propagation: Some(Propagation::Slave), ..Attributes::default() };
+            mount::set_attributes(source, &slave, true).step(|| mounts::describe(mount))?;
+        }
+    }
+    Ok(sources)
+}
+
+fn clone_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<Sources> {
     plan.mounts
         .iter()
         .map(|mount| match mount.kind {

@@ -141,7 +141,7 @@ impl Bundle {
     /// Where this container's cgroup is, in every tree.
     pub(crate) fn cgroup(&self) -> linux::cgroup::Cgroup {
         let layout = linux::cgroup::Layout::detect().unwrap();
-        linux::cgroup::Cgroup::at(&layout, Path::new(&format!("/wharf-it/{}", self.id))).unwrap()
+        linux::cgroup::Cgroup::at(&layout, Path::new(&format!("/{}", self.id))).unwrap()
     }
 
     pub(crate) fn cgroup_exists(&self) -> bool {
@@ -208,7 +208,7 @@ fn config(args: &[&str], id: &str) -> Value {
               "options": ["nosuid", "noexec", "nodev", "ro"] },
         ],
         "linux": {
-            "cgroupsPath": format!("/wharf-it/{id}"),
+            "cgroupsPath": format!("/{id}"),
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [
                 { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },

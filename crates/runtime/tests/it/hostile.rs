@@ -59,11 +59,32 @@ fn the_working_directory_cannot_be_outside() {
 #[test]
 fn the_runtime_cannot_be_written_from_inside() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
-    bundle.create();
-    // The waiting process is still the runtime's program.
-    let exe = format!("/proc/{}/exe", bundle.pid());
-    let error = std::fs::OpenOptions::new().write(true).open(exe).unwrap_err();
-    assert_eq!(error.kind(), std::io::ErrorKind::ReadOnlyFilesystem);
+    // A copy, so that nobody else executes it at the end.
+    let program = bundle.directory.join("runtime");
+    std::fs::copy(env!("CARGO_BIN_EXE_wharf-runtime"), &program).unwrap();
+    bundle.write_config();
+    let state = bundle.directory.join("state");
+    let call = |words: &[&str]| {
+        let null = || std::process::Stdio::null();
+        let mut command = std::process::Command::new(&program);
+        command.arg("--root").arg(&state).args(words).current_dir(&bundle.directory);
+        command.stdin(null()).stdout(null()).stderr(null()).status().unwrap()
+    };
+    assert!(call(&["create", &bundle.id]).success());
+    // The waiting process is still the runtime's program; an attacker takes hold of it…
+    let held = linux::path::Root::open(std::path::Path::new(&format!("/proc/{}", bundle.pid()))).unwrap();
+    let exe = std::fs::File::open(linux::path::of(&held).join("exe")).unwrap();
+    assert!(call(&["delete", "--force", &bundle.id]).success());
+    // …and opens it for writing once nobody executes it any more.
+    use std::os::fd::AsRawFd;
+    let again = format!("/proc/self/fd/{}", exe.as_raw_fd());
+    let mut refused = None;
+    crate::bundle::wait_until(|| {
+        let error = std::fs::OpenOptions::new().write(true).open(&again).unwrap_err();
+        refused = Some(error.kind());
+        error.kind() != std::io::ErrorKind::ExecutableFileBusy
+    });
+    assert_eq!(refused, Some(std::io::ErrorKind::ReadOnlyFilesystem));
 }
 
 /// The same, by the program's name leading back to the runtime.
