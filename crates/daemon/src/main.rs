@@ -26,7 +26,8 @@ use std::time::Duration;
 
 use engine::Engine;
 use rest::{Listener, Server};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::flags::Values;
@@ -86,12 +87,6 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
     let _pid_file = pidfile::PidFile::create(&settings.pid_file)?;
     // Shims are our children but outlive us and each other: nobody waits for them.
     linux::signal::ignore(linux::signal::SIGCHLD).map_err(|error| error.to_string())?;
-    let listeners = Listeners::open(&settings.hosts, settings.group.as_deref())?;
-    if tls.is_none() && listeners.bound.iter().any(|bound| matches!(bound, Bound::Tcp(_))) {
-        tracing::warn!(
-            "a tcp listener without --tlsverify gives root on this host to everybody who reaches it"
-        );
-    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
@@ -100,7 +95,15 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    runtime.block_on(serve(flags, settings, listeners, tls, level))?;
+    // Who can connect may also send signals, so those are listened to first.
+    let signals = Signals::listen(&runtime)?;
+    let listeners = Listeners::open(&settings.hosts, settings.group.as_deref())?;
+    if tls.is_none() && listeners.bound.iter().any(|bound| matches!(bound, Bound::Tcp(_))) {
+        tracing::warn!(
+            "a tcp listener without --tlsverify gives root on this host to everybody who reaches it"
+        );
+    }
+    runtime.block_on(serve(flags, settings, listeners, tls, level, signals))?;
     // Blocking calls that are still under way are not waited for: they are repeated or repaired by the next start.
     runtime.shutdown_background();
     Ok(ExitCode::SUCCESS)
@@ -112,6 +115,7 @@ async fn serve(
     mut listeners: Listeners,
     tls: Option<std::sync::Arc<rustls::ServerConfig>>,
     level: log::Level,
+    signals: Signals,
 ) -> Result<(), String> {
     let engine = Engine::open(settings.engine.clone())
         .await
@@ -135,7 +139,7 @@ async fn serve(
         tracing::info!(?host, "API listen");
     }
     notify::ready();
-    signals(flags, &engine, &level, stop).await?;
+    signals.obey(flags, &engine, &level, stop).await;
     notify::stopping();
     tracing::info!("the engine ends; containers go on");
     match server.await {
@@ -148,35 +152,50 @@ async fn serve(
     Ok(())
 }
 
-/// Reloads as often as asked; returns when the engine is to end.
-async fn signals(
-    flags: &Values,
-    engine: &Engine,
-    level: &log::Level,
-    stop: watch::Sender<bool>,
-) -> Result<(), String> {
-    let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
-    let (mut hangup, mut terminate, mut interrupt) =
-        (listen(SignalKind::hangup())?, listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => reload(flags, engine, level),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-        }
+/// What others want of this process.
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen(runtime: &Runtime) -> Result<Signals, String> {
+        let _entered = runtime.enter();
+        let listen = |kind| signal(kind).map_err(|error| format!("cannot listen for signals: {error}"));
+        Ok(Signals {
+            hangup: listen(SignalKind::hangup())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
-    stop.send_replace(true);
-    tokio::spawn(async move {
-        for _ in 1..FORCED {
+
+    /// Reloads as often as asked; returns when the engine is to end.
+    async fn obey(mut self, flags: &Values, engine: &Engine, level: &log::Level, stop: watch::Sender<bool>) {
+        loop {
             tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
+                _ = self.hangup.recv() => reload(flags, engine, level),
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
             }
         }
-        tracing::warn!("asked to end three times: forced");
-        std::process::exit(1);
-    });
-    Ok(())
+        stop.send_replace(true);
+        tokio::spawn(async move {
+            for _ in 1..FORCED {
+                self.end().await;
+            }
+            tracing::warn!("asked to end {FORCED} times: forced");
+            std::process::exit(1);
+        });
+    }
+
+    /// Asked to end.
+    async fn end(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// All or nothing: a file with an error changes nothing.
