@@ -229,7 +229,7 @@ pub fn set_attributes(mount: impl AsFd, attributes: &Attributes<'_>, recursive: 
     let value = libc::mount_attr {
         attr_set: attributes.set | if attributes.idmap.is_some() { IDMAP } else { 0 },
         attr_clr: attributes.clear,
-        propagation: attributes.propagation.map_or(0, |propagation| propagation.flag() as u64),
+        propagation: attributes.propagation.map_or(0, |propagation| propagation.flag()),
         userns_fd: attributes.idmap.map_or(0, |namespace| namespace.as_raw_fd() as u64),
     };
     let flags = libc::AT_EMPTY_PATH | if recursive { libc::AT_RECURSIVE } else { 0 };

@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use crate::error::check;
 use crate::{Errno, Error, Result};
 
-pub use libc::{SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH};
+pub use libc::{
+    SIGCHLD, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGPIPE, SIGQUIT, SIGSTOP, SIGTERM, SIGUSR1, SIGUSR2, SIGWINCH,
+};
 
 /// Highest signal number on Linux (`_NSIG`).
 pub const MAX: i32 = 64;
@@ -56,7 +58,7 @@ pub fn name(number: i32) -> Option<String> {
     }
     match number {
         RTMIN => Some("SIGRTMIN".to_owned()),
-        RTMIN..=MAX => Some(format!("SIGRTMIN+{}", number - RTMIN)),
+        _ if (RTMIN..=MAX).contains(&number) => Some(format!("SIGRTMIN+{}", number - RTMIN)),
         _ => None,
     }
 }

@@ -7,7 +7,7 @@ use std::ffi::{CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use linux::path::Root;
 use linux::procfs::Procfs;
@@ -149,7 +149,7 @@ pub(crate) fn find(program: &Program) -> Result<CString> {
     // Relative entries would depend on the working directory: they are passed over.
     let candidates =
         directories.filter(|directory| directory.starts_with('/')).map(|d| Path::new(d).join(name));
-    let found: Option<PathBuf> = candidates.filter(|path| !name.is_empty() && check(path).is_ok()).next();
+    let found = candidates.find(|path| !name.is_empty() && check(path).is_ok());
     found.and_then(|path| CString::new(path.into_os_string().as_bytes()).ok()).ok_or_else(missing)
 }
 
