@@ -57,9 +57,12 @@ pub(crate) async fn deliver(call: &Call, ticket: Ticket, head: Head) -> Answer {
         .into_descriptor()
         .map_err(|error| Failure::system(format!("cannot take the connection: {error}")))?;
     let client = Client { socket, preface: head.finish(), unread: taken.unread };
-    if let Err(error) = ticket.deliver(client).await {
-        // Too late for a status: the client has seen the connection close.
-        tracing::warn!(%error, "a client was lost on its way to its container");
-    }
+    // A task of its own: HTTP has lost the connection, and drops what still waits on its behalf.
+    tokio::spawn(async move {
+        if let Err(error) = ticket.deliver(client).await {
+            // Too late for a status: the client has seen the connection close.
+            tracing::warn!(%error, "a client was lost on its way to its container");
+        }
+    });
     Ok(Reply::Taken)
 }
