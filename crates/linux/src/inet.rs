@@ -64,8 +64,10 @@ fn bind_once(transport: Transport, address: SocketAddr, reuse: bool) -> Result<O
     Ok(socket)
 }
 
-/// Begin to accept connections on a bound TCP socket.
+/// Begin to accept connections on a bound TCP socket. What is left of them when they are closed will not keep the next
+/// from binding there: connections inherit that from their listener.
 pub fn listen(socket: impl AsFd) -> Result<()> {
+    sockopt::set_socket_reuseaddr(&socket, true).context("setsockopt", || "SO_REUSEADDR")?;
     rustix::net::listen(socket, BACKLOG).context("listen", || "")
 }
 
@@ -106,7 +108,27 @@ pub fn connect_outcome(socket: impl AsFd) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
+
+    #[test]
+    fn closed_connections_do_not_keep_a_port() {
+        let address: SocketAddr = "[::1]:0".parse().unwrap();
+        let socket = bind(Transport::Tcp, address).unwrap();
+        listen(&socket).unwrap();
+        crate::fd::set_nonblocking(&socket, false).unwrap();
+        let listener = TcpListener::from(socket);
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).unwrap();
+        // The side that closes first waits a minute for stragglers.
+        drop(listener.accept().unwrap());
+        assert_eq!(client.read(&mut [0]).unwrap(), 0);
+        drop(client);
+        drop(listener);
+        bind(Transport::Tcp, address).unwrap();
+    }
 
     #[test]
     fn a_bound_socket_keeps_others_off() {

@@ -353,16 +353,17 @@ impl Host {
         Ok(())
     }
 
-    /// Remove the table and the exceptions elsewhere, and the bridges: for an engine that goes for good.
-    pub fn remove_all(&self) -> Result<()> {
-        let bridges = std::mem::take(&mut *lock(&self.bridges));
-        if self.options.firewall {
-            let mut socket = self.netfilter();
-            self.update_exceptions(&mut socket, &[])?;
-            firewall::delete(&mut socket, &self.names.table)
-                .map_err(|error| Error::kernel("cannot remove the firewall table", error))?;
-        }
-        bridges.iter().try_for_each(|bridge| delete_quietly(&mut self.route(), &bridge.name))
+    /// Remove the table, the exceptions elsewhere, the default bridge and the given ones: for an engine that goes for
+    /// good.
+    pub fn remove_all(&self, bridges: &[&str]) -> Result<()> {
+        lock(&self.bridges).clear();
+        let mut socket = self.netfilter();
+        self.update_exceptions(&mut socket, &[])?;
+        firewall::delete(&mut socket, &self.names.table)
+            .map_err(|error| Error::kernel("cannot remove the firewall table", error))?;
+        let mut route = self.route();
+        let default_bridge = self.names.default_bridge.as_str();
+        bridges.iter().chain([&default_bridge]).try_for_each(|bridge| delete_quietly(&mut route, bridge))
     }
 
     fn forget(

@@ -2,5 +2,6 @@
 
 mod disposable;
 mod life;
+mod networks;
 mod streams;
 mod world;

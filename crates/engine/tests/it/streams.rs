@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 
 use engine::ExecStartOptions;
 
-use crate::world::{World, client_of, read_all, unframed};
+use crate::world::{World, client_of, read_bytes, unframed};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attached_before_the_start_nothing_is_missed() {
@@ -21,7 +21,7 @@ async fn attached_before_the_start_nothing_is_missed() {
     world.engine().container_start(&id).await.unwrap();
     client.write_all(b"through\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(unframed(&read_all(client).await), "first\nthrough\nlast\n");
+    assert_eq!(unframed(&read_bytes(client).await), "first\nthrough\nlast\n");
     world.end().await;
 }
 
@@ -60,7 +60,7 @@ async fn an_exec_streams_both_ways() {
     assert_eq!(&head, b"head\r\n");
     client.write_all(b"and late\n").unwrap();
     client.shutdown(Shutdown::Write).unwrap();
-    assert_eq!(unframed(&read_all(client).await), "1000\nearly and late\n2\n");
+    assert_eq!(unframed(&read_bytes(client).await), "1000\nearly and late\n2\n");
     let shown = engine.exec_inspect(exec.as_str()).unwrap();
     assert!(shown.pid > 0);
     world.end().await;
@@ -76,7 +76,7 @@ async fn an_exec_that_cannot_start_says_why_on_its_stream() {
     let ticket = engine.exec_start(exec.as_str(), ExecStartOptions::default()).await.unwrap().unwrap();
     let (client, socket) = UnixStream::pair().unwrap();
     ticket.deliver(client_of(socket)).await.unwrap();
-    let said = unframed(&read_all(client).await);
+    let said = unframed(&read_bytes(client).await);
     assert!(said.contains("exec: \"nonsense\": executable file not found in $PATH"), "{said:?}");
     assert_eq!(engine.exec_inspect(exec.as_str()).unwrap().exit_code, Some(127));
     world.end().await;

@@ -108,7 +108,7 @@ impl World {
         let ticket = self.engine().container_logs(id, query).await.unwrap();
         let (client, socket) = UnixStream::pair().unwrap();
         // A log may be larger than the socket's buffer.
-        let reader = tokio::spawn(read_all(client));
+        let reader = tokio::spawn(read_bytes(client));
         ticket.deliver(client_of(socket)).await.unwrap();
         unframed(&reader.await.unwrap())
     }
@@ -135,14 +135,13 @@ impl World {
     }
 
     /// Removes what is left and checks that nothing of it remains.
-    pub(crate) async fn end(mut self) {
+    pub(crate) async fn end(self) {
         let engine = self.engine();
         for container in engine.container_list(engine::ListOptions { all: true, ..Default::default() }).await.unwrap() {
             let force = RemoveOptions { force: true, volumes: true, link: false };
             engine.container_remove(&container.id, force).await.unwrap();
         }
-        drop(engine);
-        self.close().await;
+        engine.shutdown().await;
         let left = |directory: &str| std::fs::read_dir(self.dir.join(directory)).map_or(0, |entries| entries.count());
         let deadline = tokio::time::Instant::now() + PATIENCE;
         // Files go after the reply.
@@ -153,6 +152,7 @@ impl World {
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
         assert!(!mounts.contains(self.dir.to_str().unwrap()), "mounts are left");
         assert_eq!(cgroups(&self.dir), Vec::<PathBuf>::new());
+        assert!(dismantle(&self.dir), "interfaces are left");
         std::fs::remove_dir_all(&self.dir).unwrap();
     }
 }
@@ -169,8 +169,28 @@ impl Drop for World {
             }
             let _ = shim::cleanup(&runtime.path());
         }
+        dismantle(&self.dir);
         let _ = std::fs::remove_dir_all(&self.dir);
     }
+}
+
+/// Removes what outlives an engine on purpose: its table and its default bridge. True if there was nothing else.
+fn dismantle(dir: &Path) -> bool {
+    let names = network::HostNames::for_runtime_root(&dir.join("exec"));
+    let host = network::Host::open(names.clone(), network::Options::default()).unwrap();
+    let links = || std::fs::read_dir("/sys/class/net").unwrap().flatten().map(|link| link.file_name().into_string().unwrap());
+    let deadline = std::time::Instant::now() + PATIENCE;
+    // The kernel deletes the interfaces of ended containers in its own time.
+    while links().any(|link| link.starts_with(&names.veth_prefix)) {
+        if std::time::Instant::now() > deadline {
+            host.remove_strays(&[]).unwrap();
+            host.remove_all(&[]).unwrap();
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    host.remove_all(&[]).unwrap();
+    true
 }
 
 /// Directories of containers in any cgroup tree of this engine.
@@ -195,20 +215,24 @@ pub(crate) fn client_of(socket: UnixStream) -> Client {
     Client { socket: socket.into(), preface: Vec::new(), unread: Vec::new() }
 }
 
-pub(crate) async fn read_all(mut stream: UnixStream) -> String {
+pub(crate) async fn read_all(stream: UnixStream) -> String {
+    String::from_utf8_lossy(&read_bytes(stream).await).into_owned()
+}
+
+/// For what is framed: lengths are no text.
+pub(crate) async fn read_bytes(mut stream: UnixStream) -> Vec<u8> {
     tokio::task::spawn_blocking(move || {
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
-        String::from_utf8_lossy(&bytes).into_owned()
+        bytes
     })
     .await
     .unwrap()
 }
 
 /// The payload of all frames.
-pub(crate) fn unframed(text: &str) -> String {
-    let mut rest = text.as_bytes();
+pub(crate) fn unframed(mut rest: &[u8]) -> String {
     let mut payload = Vec::new();
     while rest.len() >= 8 {
         let length = u32::from_be_bytes(rest[4..8].try_into().unwrap()) as usize;

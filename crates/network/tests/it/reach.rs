@@ -404,7 +404,8 @@ fn two_engines_do_not_meet() {
         assert!(is_kept_off(Some(&container.namespace), theirs.at(80)));
         // One goes, with everything of its own and nothing of the other's.
         world.host.remove_strays(&[]).unwrap();
-        world.host.remove_all().unwrap();
+        world.host.remove_all(&[]).unwrap();
+        assert!(!run("ip -o link").contains("wharf0"));
         assert!(!run("nft list tables").contains("inet wharf\n"));
         assert!(ask_tcp(Some(&world.outside), addr(&format!("{HOST}:80"))).is_some());
     });
