@@ -9,9 +9,10 @@ use linux::{Errno, namespace, procfs, signal};
 use oci::runtime::{Hooks, Resources, Spec, State, Status};
 
 use crate::channel::Channel;
+use crate::place::Placed;
 use crate::plan::{Confinement, Plan};
 use crate::record::Record;
-use crate::{Error, Kind, Result, error::Step, hooks, launch, resources};
+use crate::{Error, Kind, Result, error::Step, hooks, launch, resources, systemd};
 
 /// A handle on a container.
 ///
@@ -25,6 +26,8 @@ pub struct Container {
     pub(crate) pidfd: OwnedFd,
     pub(crate) start_time: u64,
     pub(crate) cgroup: Cgroup,
+    /// The unit that holds the cgroup, where systemd does.
+    pub(crate) unit: Option<String>,
     pub(crate) namespaces: u64,
     pub(crate) confinement: Confinement,
     pub(crate) annotations: std::collections::BTreeMap<String, String>,
@@ -40,7 +43,7 @@ impl Container {
         bundle: PathBuf,
         pid: Pid,
         pidfd: OwnedFd,
-        cgroup: &Cgroup,
+        placed: &Placed,
         plan: Plan,
     ) -> Result<Container> {
         Ok(Container {
@@ -49,7 +52,8 @@ impl Container {
             pid,
             start_time: procfs::start_time(pid).step(|| "container process")?,
             pidfd,
-            cgroup: cgroup.clone(),
+            cgroup: placed.cgroup.clone(),
+            unit: placed.unit.clone(),
             namespaces: plan.namespaces.all(),
             confinement: plan.confinement,
             annotations: plan.annotations,
@@ -78,6 +82,7 @@ impl Container {
             start_time: record.start_time,
             pidfd,
             cgroup: record.cgroup(),
+            unit: record.unit.clone(),
             namespaces: plan.namespaces.all(),
             confinement: plan.confinement,
             annotations: plan.annotations,
@@ -180,6 +185,9 @@ impl Container {
 
     /// New limits. What is absent stays as it is.
     pub fn update(&self, new: &Resources) -> Result<()> {
+        if let Some(unit) = &self.unit {
+            systemd::update(unit, new)?;
+        }
         resources::apply(&self.cgroup, new)?;
         if new.devices.is_empty() {
             return Ok(());
@@ -196,17 +204,29 @@ impl Container {
     /// Ends what is left of it: processes, cgroup; then the poststop hooks. Goes on to the end, and reports the
     /// first failure.
     pub fn delete(self) -> Result<()> {
-        let mut failed = Ok(());
-        let mut note = |result: Result<()>| {
-            if failed.is_ok() {
-                failed = result;
-            }
-        };
-        if self.cgroup.exists() {
-            note(self.cgroup.kill().step(|| "unable to kill processes"));
-            note(self.cgroup.remove().step(|| "unable to remove cgroup"));
+        let removed = self.remove_cgroup();
+        let told = hooks::run("poststop", &self.hooks.poststop, &self.state(Status::Stopped));
+        removed.and(told)
+    }
+
+    pub(crate) fn remove_cgroup(&self) -> Result<()> {
+        remove_cgroup(&self.cgroup, self.unit.as_deref())
+    }
+}
+
+/// Kills what is in a cgroup and removes it, its unit included. What is gone already is fine.
+pub(crate) fn remove_cgroup(cgroup: &Cgroup, unit: Option<&str>) -> Result<()> {
+    let mut failed = Ok(());
+    if cgroup.exists() {
+        failed = cgroup.kill().step(|| "unable to kill processes");
+        let removed = cgroup.remove().step(|| "unable to remove cgroup");
+        failed = failed.and(removed);
+    }
+    match unit {
+        Some(unit) => {
+            let stopped = systemd::stop(unit);
+            failed.and(stopped)
         }
-        note(hooks::run("poststop", &self.hooks.poststop, &self.state(Status::Stopped)));
-        failed
+        None => failed,
     }
 }

@@ -9,7 +9,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use linux::cgroup::{Cgroup, Doors};
+use linux::cgroup::Doors;
 use linux::process::{self, Clone, Cloned, Pid};
 use linux::{Errno, namespace, procfs, signal};
 use oci::runtime::{Spec, State, Status};
@@ -18,6 +18,7 @@ use crate::channel::{Channel, Report};
 use crate::container::Container;
 use crate::inside::init::{self, Gate, Init, Wanted};
 use crate::inside::rootfs::{self, Source};
+use crate::place::Placed;
 use crate::plan::{Listener, Plan, Program};
 use crate::{CgroupDriver, Error, Kind, Result, Size, error::Step, hooks, place};
 
@@ -143,7 +144,7 @@ impl Created {
                 Ok(container)
             }
             Err(error) => {
-                abort(container.pid(), container.pidfd(), container.cgroup());
+                abort(container);
                 Err(error)
             }
         }
@@ -156,7 +157,7 @@ impl Created {
 
     /// Gives up: kills and reaps the process, removes the cgroup.
     pub fn abandon(self) {
-        abort(self.container.pid(), self.container.pidfd(), self.container.cgroup());
+        abort(self.container);
     }
 }
 
@@ -178,18 +179,18 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
         launch.spec.process.as_ref().ok_or_else(|| Error::invalid("process property must not be empty"))?;
     let mut program = Program::new(process)?;
     program.terminal_given = matches!(launch.stdio, Stdio::Terminal { .. });
-    let cgroup = place::create(launch.spec, launch.id, launch.cgroup_driver).map_err(prefix)?;
-    match create_in(launch, plan, &program, &cgroup) {
+    let placed = place::create(launch.spec, launch.id, launch.cgroup_driver).map_err(prefix)?;
+    match create_in(launch, plan, &program, &placed) {
         Ok(created) => Ok(created),
         Err(error) => {
-            // The first failure is the one to tell.
-            let _leftover = cgroup.remove();
+            placed.undo();
             Err(prefix(error))
         }
     }
 }
 
-fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, cgroup: &Cgroup) -> Result<Created> {
+fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed) -> Result<Created> {
+    let cgroup = &placed.cgroup;
     let doors = cgroup.doors().step(|| "unable to apply cgroup configuration")?;
     let (id, bundle) = (launch.id.to_owned(), launch.bundle.to_owned());
     let (ours, theirs) = Channel::pair()?;
@@ -205,12 +206,13 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, cgroup: &Cgroup)
     let guided = guide(&id, &bundle, &plan, program, &ours, pid);
     let made = guided.and_then(|terminal| {
         let own = linux::fd::duplicate(&pidfd).step(|| "pidfd")?;
-        Ok((terminal, Container::new(id, bundle, pid, own, cgroup, plan)?))
+        Ok((terminal, Container::new(id, bundle, pid, own, placed, plan)?))
     });
     match made {
         Ok((terminal, container)) => Ok(Created { container, channel: ours, terminal }),
         Err(error) => {
-            abort(pid, pidfd.as_fd(), cgroup);
+            kill_and_reap(pid, pidfd.as_fd());
+            let _empty_already = cgroup.kill();
             Err(error)
         }
     }
@@ -363,12 +365,15 @@ pub(crate) fn set_oom_score(pid: Pid, score: i32) -> Result<()> {
 }
 
 /// Nothing of a failed start is left: the process is killed and reaped, the cgroup emptied and removed.
-fn abort(pid: Pid, pidfd: BorrowedFd<'_>, cgroup: &Cgroup) {
-    // Each step is tried whatever became of the one before; the failure that led here is the one that is told.
+fn abort(container: Container) {
+    kill_and_reap(container.pid(), container.pidfd());
+    // The failure that led here is the one to tell.
+    let _leftover = container.remove_cgroup();
+}
+
+fn kill_and_reap(pid: Pid, pidfd: BorrowedFd<'_>) {
     let _dead_already = process::send_signal(pidfd, signal::SIGKILL);
     let _reaped_elsewhere = process::wait(pid);
-    let _empty_already = cgroup.kill();
-    let _leftover = cgroup.remove();
 }
 
 impl Error {

@@ -26,6 +26,7 @@ mod plan;
 mod record;
 mod resources;
 mod seccomp;
+mod systemd;
 
 pub use container::Container;
 pub use error::{Error, Kind, Result};

@@ -3,8 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use linux::cgroup::{Cgroup, Layout};
-use oci::runtime::Spec;
+use oci::runtime::{Resources, Spec};
 
+use crate::systemd::{self, Anchor, Scope};
 use crate::{Error, Result, error::Step, resources};
 
 /// Who manages the cgroup trees of this machine.
@@ -17,31 +18,80 @@ pub enum CgroupDriver {
     Systemd,
 }
 
-/// The path below every mount point. Without one in the configuration, the container's id.
-pub(crate) fn path(spec: &Spec, id: &str) -> PathBuf {
-    match spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()) {
-        None | Some("") => Path::new("/").join(id),
-        Some(path) => Path::new("/").join(path),
+/// A cgroup made for a container.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) cgroup: Cgroup,
+    /// The unit that holds it, where systemd does.
+    pub(crate) unit: Option<String>,
+    /// Until the container is in.
+    pub(crate) anchor: Option<Anchor>,
+}
+
+impl Placed {
+    /// Nothing of a failed start is left.
+    pub(crate) fn undo(mut self) {
+        self.anchor = None;
+        // The failure that led here is the one to tell.
+        let _empty_already = self.cgroup.kill();
+        let _leftover = self.cgroup.remove();
+        if let Some(unit) = &self.unit {
+            let _gone_already = systemd::stop(unit);
+        }
     }
 }
 
+/// The path below every mount point. Without one in the configuration, the container's id.
+fn path(configured: &str, id: &str) -> PathBuf {
+    if configured.is_empty() { Path::new("/").join(id) } else { Path::new("/").join(configured) }
+}
+
 /// Makes the cgroup with its limits. A cgroup that was there may hold nobody else.
-pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver) -> Result<Cgroup> {
+pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver) -> Result<Placed> {
+    const STEP: &str = "unable to apply cgroup configuration";
+    let layout = Layout::detect().step(|| STEP)?;
+    let configured = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()).unwrap_or_default();
+    let nothing = Resources::default();
+    let limits = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()).unwrap_or(&nothing);
     if driver == CgroupDriver::Systemd {
-        return Err(Error::invalid(
-            "the systemd cgroup driver is not supported by this runtime yet: use cgroupfs",
-        ));
+        return create_scope(&layout, &Scope::parse(configured, id)?, id, limits);
     }
-    let layout = Layout::detect().step(|| "unable to apply cgroup configuration")?;
-    let cgroup = Cgroup::at(&layout, &path(spec, id)).step(|| "unable to apply cgroup configuration")?;
-    let existed = cgroup.create().step(|| "unable to apply cgroup configuration")?;
-    let set = if existed { check_unused(&cgroup) } else { Ok(()) }.and_then(|()| limit(&cgroup, spec));
+    let cgroup = Cgroup::at(&layout, &path(configured, id)).step(|| STEP)?;
+    let existed = cgroup.create().step(|| STEP)?;
+    let set = if existed { check_unused(&cgroup) } else { Ok(()) }.and_then(|()| limit(&cgroup, limits));
     match set {
-        Ok(()) => Ok(cgroup),
+        Ok(()) => Ok(Placed { cgroup, unit: None, anchor: None }),
         Err(error) if existed => Err(error),
         Err(error) => {
             // The first failure is the one to tell.
             let _leftover = cgroup.remove();
+            Err(error)
+        }
+    }
+}
+
+fn create_scope(layout: &Layout, scope: &Scope, id: &str, limits: &Resources) -> Result<Placed> {
+    if !layout.is_unified() {
+        return Err(Error::invalid(
+            "the systemd cgroup driver needs cgroup v2 alone: use cgroupfs on this machine",
+        ));
+    }
+    let anchor = systemd::start(scope, &format!("container {id}"), limits)?;
+    let cgroup = Cgroup::at(layout, &scope.path()).step(|| "scope")?;
+    let placed = Placed { cgroup, unit: Some(scope.unit.clone()), anchor: Some(anchor) };
+    let checked = if placed.cgroup.exists() {
+        limit(&placed.cgroup, limits)
+    } else {
+        Err(Error::other(format_args!(
+            "systemd has started {:?} elsewhere than {:?}",
+            scope.unit,
+            scope.path()
+        )))
+    };
+    match checked {
+        Ok(()) => Ok(placed),
+        Err(error) => {
+            placed.undo();
             Err(error)
         }
     }
@@ -59,13 +109,11 @@ fn check_unused(cgroup: &Cgroup) -> Result<()> {
     Ok(())
 }
 
-fn limit(cgroup: &Cgroup, spec: &Spec) -> Result<()> {
-    let nothing = oci::runtime::Resources::default();
-    let set = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()).unwrap_or(&nothing);
-    resources::apply(cgroup, set)?;
-    if set.devices.is_empty() {
+fn limit(cgroup: &Cgroup, limits: &Resources) -> Result<()> {
+    resources::apply(cgroup, limits)?;
+    if limits.devices.is_empty() {
         return Ok(());
     }
-    let rules = resources::device_rules(set)?;
+    let rules = resources::device_rules(limits)?;
     cgroup.set_devices(&rules).step(|| "unable to apply device rules")
 }

@@ -9,7 +9,7 @@ use linux::process::{self, Pid};
 use linux::{procfs, signal};
 use serde::{Deserialize, Serialize};
 
-use crate::container::Container;
+use crate::container::{self, Container};
 use crate::{Result, error::Step};
 
 /// Records of a later kind are refused rather than guessed at.
@@ -25,6 +25,9 @@ pub struct Record {
     pub start_time: u64,
     /// Controllers (empty for v2) and directory, per tree.
     pub cgroup: Vec<(String, PathBuf)>,
+    /// The unit that holds the cgroup, where systemd does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
 }
 
 impl Record {
@@ -36,6 +39,7 @@ impl Record {
             pid: container.pid,
             start_time: container.start_time,
             cgroup: container.cgroup.paths(),
+            unit: container.unit.clone(),
         }
     }
 
@@ -65,11 +69,6 @@ impl Record {
                 process::send_signal(pidfd.as_fd(), signal::SIGKILL).step(|| "container process")?;
             }
         }
-        let cgroup = self.cgroup();
-        if cgroup.exists() {
-            cgroup.kill().step(|| "unable to kill processes")?;
-            cgroup.remove().step(|| "unable to remove cgroup")?;
-        }
-        Ok(())
+        container::remove_cgroup(&self.cgroup(), self.unit.as_deref())
     }
 }

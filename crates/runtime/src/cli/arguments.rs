@@ -48,7 +48,11 @@ impl Arguments {
     }
 
     /// Options may stand among the first operands; after that many the rest is returned as it is.
-    pub(crate) fn parse_up_to(flags: &[Flag], args: &[String], limit: usize) -> Result<(Arguments, Vec<String>)> {
+    pub(crate) fn parse_up_to(
+        flags: &[Flag],
+        args: &[String],
+        limit: usize,
+    ) -> Result<(Arguments, Vec<String>)> {
         let mut parsed = Arguments::default();
         let mut rest = args.iter();
         while let Some(word) = rest.as_slice().first() {
@@ -78,7 +82,8 @@ impl Arguments {
             Some((name, value)) => (name, Some(value.to_owned())),
             None => (bare, None),
         };
-        let is_short = |flag: &Flag| flag.short.is_some_and(|short| name.len() == 1 && name.starts_with(short));
+        let is_short =
+            |flag: &Flag| flag.short.is_some_and(|short| name.len() == 1 && name.starts_with(short));
         let Some(flag) = flags.iter().find(|flag| flag.name == name || is_short(flag)) else {
             return Err(Error::invalid(format_args!("flag provided but not defined: -{name}")));
         };
@@ -109,7 +114,9 @@ impl Arguments {
 
     pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>> {
         let parse = |value: &str| {
-            value.parse().map_err(|_| Error::invalid(format_args!("invalid value {value:?} for flag -{name}")))
+            value
+                .parse()
+                .map_err(|_| Error::invalid(format_args!("invalid value {value:?} for flag -{name}")))
         };
         self.get(name).map(parse).transpose()
     }
@@ -136,7 +143,9 @@ mod tests {
 
     #[test]
     fn options_in_every_spelling_and_place() {
-        for text in ["--bundle /b -f c", "c -b /b --force", "-bundle=/b c --force=true", "--bundle /x -b=/b c -f"] {
+        for text in
+            ["--bundle /b -f c", "c -b /b --force", "-bundle=/b c --force=true", "--bundle /x -b=/b c -f"]
+        {
             let parsed = Arguments::parse(FLAGS, &words(text)).unwrap();
             assert_eq!((parsed.get("bundle"), parsed.is_set("force")), (Some("/b"), true), "{text}");
             assert_eq!(parsed.id().unwrap(), "c", "{text}");

@@ -16,7 +16,8 @@ const PROCESS: u64 = 3;
 /// Sends a descriptor over a Unix socket, with a name for it.
 pub(crate) fn send(path: &str, name: &str, descriptor: BorrowedFd<'_>) -> Result<()> {
     let socket = UnixStream::connect(path).map_err(|error| Error::other(format_args!("{path}: {error}")))?;
-    linux::fd::send_all(&socket, name.as_bytes(), &[descriptor]).map_err(|error| Error::other(error.to_string()))
+    linux::fd::send_all(&socket, name.as_bytes(), &[descriptor])
+        .map_err(|error| Error::other(error.to_string()))
 }
 
 /// Waits for a process in the foreground: passes signals on, and relays between its terminal and ours.
@@ -55,7 +56,9 @@ fn relay(process: BorrowedFd<'_>, terminal: Option<&OwnedFd>, signals: &Signals)
         for event in &events {
             match (event.token, terminal) {
                 (INPUT, Some(terminal)) if !copy(stdin.as_fd(), terminal.as_fd())? => poll.remove(&stdin)?,
-                (TERMINAL, Some(terminal)) if !copy(terminal.as_fd(), stdout.as_fd())? => poll.remove(terminal)?,
+                (TERMINAL, Some(terminal)) if !copy(terminal.as_fd(), stdout.as_fd())? => {
+                    poll.remove(terminal)?
+                }
                 (SIGNALS, _) => pass_signals(process, terminal, signals)?,
                 (PROCESS, _) => {
                     // What it printed last is still on its way.

@@ -21,7 +21,13 @@ const CREATE: &[Flag] = &[
 ];
 
 const RUN: &[Flag] = &[
-    CREATE[0], CREATE[1], CREATE[2], CREATE[3], CREATE[4], CREATE[5], CREATE[6],
+    CREATE[0],
+    CREATE[1],
+    CREATE[2],
+    CREATE[3],
+    CREATE[4],
+    CREATE[5],
+    CREATE[6],
     Flag::switch("detach", Some('d')),
     Flag::switch("keep", None),
     Flag::switch("no-subreaper", None),
@@ -46,7 +52,8 @@ pub(super) fn start(context: &Context, args: Vec<String>) -> Result<u8> {
     }
     let socket = context.store.start_socket(id);
     found.container.start_at(&socket)?;
-    std::fs::remove_file(&socket).map_err(|error| Error::other(format_args!("{}: {error}", socket.display())))?;
+    std::fs::remove_file(&socket)
+        .map_err(|error| Error::other(format_args!("{}: {error}", socket.display())))?;
     Ok(0)
 }
 
@@ -106,7 +113,9 @@ fn check_console(spec: &Spec, arguments: &Arguments, detached: bool) -> Result<(
     let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
     let socket = arguments.get("console-socket").is_some_and(|path| !path.is_empty());
     match (terminal && detached, socket) {
-        (true, false) => Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket")),
+        (true, false) => {
+            Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"))
+        }
         (false, true) => {
             Err(Error::invalid("cannot use console socket if runc will not detach or allocate tty"))
         }
@@ -206,7 +215,9 @@ pub(super) fn preserved(extra: i32, process: Option<&mut oci::runtime::Process>)
     let count = activated.saturating_add(extra).clamp(0, 1 << 16);
     (3..3 + count)
         .map(|number| {
-            linux::fd::take_inherited(number).map_err(|error| Error::invalid(format_args!("please check that preserved-fd {number} is open: {error}")))
+            linux::fd::take_inherited(number).map_err(|error| {
+                Error::invalid(format_args!("please check that preserved-fd {number} is open: {error}"))
+            })
         })
         .collect()
 }

@@ -21,8 +21,9 @@ pub(super) fn events(context: &Context, args: Vec<String>) -> Result<u8> {
     let arguments = Arguments::parse(&flags, &args)?;
     let interval = match arguments.get("interval") {
         None => Duration::from_secs(5),
-        Some(text) => parse_interval(text)
-            .ok_or_else(|| Error::invalid(format_args!("duration interval must be greater than 0: {text:?}")))?,
+        Some(text) => parse_interval(text).ok_or_else(|| {
+            Error::invalid(format_args!("duration interval must be greater than 0: {text:?}"))
+        })?,
     };
     let found = context.store.find(arguments.id()?)?;
     if found.status == Status::Stopped {
@@ -85,15 +86,15 @@ fn print(container: &Container, kind: &str, data: Option<Value>) -> Result<()> {
 /// In the shape that readers of runc's events know.
 fn document(stats: &Stats) -> Value {
     let entries = |list: &[linux::cgroup::BlockEntry]| -> Vec<Value> {
-        let entry = |e: &linux::cgroup::BlockEntry| {
-            json!({ "major": e.major, "minor": e.minor, "op": e.operation, "value": e.value })
-        };
+        let entry = |e: &linux::cgroup::BlockEntry| json!({ "major": e.major, "minor": e.minor, "op": e.operation, "value": e.value });
         list.iter().map(entry).collect()
     };
     let hugetlb: serde_json::Map<String, Value> = stats
         .hugepages
         .iter()
-        .map(|(size, s)| (size.clone(), json!({ "usage": s.usage, "max": s.max_usage, "failcnt": s.failures })))
+        .map(|(size, s)| {
+            (size.clone(), json!({ "usage": s.usage, "max": s.max_usage, "failcnt": s.failures }))
+        })
         .collect();
     json!({
         "cpu": {

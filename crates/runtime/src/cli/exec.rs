@@ -75,7 +75,8 @@ pub(super) fn exec(context: &Context, args: Vec<String>) -> Result<u8> {
 fn process(arguments: &Arguments, command: Vec<String>, own: Process) -> Result<Process> {
     if let Some(path) = arguments.get("process") {
         let json = std::fs::read(path).map_err(|error| Error::invalid(format_args!("{path}: {error}")))?;
-        return serde_json::from_slice(&json).map_err(|error| Error::invalid(format_args!("{path}: {error}")));
+        return serde_json::from_slice(&json)
+            .map_err(|error| Error::invalid(format_args!("{path}: {error}")));
     }
     if command.is_empty() {
         return Err(Error::invalid("process args cannot be empty"));
@@ -125,7 +126,8 @@ fn parse_user(text: &str, own: User) -> Result<User> {
 }
 
 fn parse_id(text: &str) -> Result<u32> {
-    text.parse().map_err(|_| Error::invalid(format_args!("parsing {text} as int for uid failed: invalid syntax")))
+    text.parse()
+        .map_err(|_| Error::invalid(format_args!("parsing {text} as int for uid failed: invalid syntax")))
 }
 
 #[cfg(test)]
@@ -135,7 +137,8 @@ mod tests {
     #[test]
     fn options_change_the_containers_own_process() {
         let own = Process { cwd: "/".into(), env: vec!["A=1".into()], ..Process::default() };
-        let args = ["-e", "B=2", "--cwd", "/tmp", "-u", "5:6", "-g", "7", "--cap", "CAP_KILL", "c", "ls", "-u"];
+        let args =
+            ["-e", "B=2", "--cwd", "/tmp", "-u", "5:6", "-g", "7", "--cap", "CAP_KILL", "c", "ls", "-u"];
         let args: Vec<String> = args.map(str::to_owned).to_vec();
         let (arguments, command) = Arguments::parse_up_to(FLAGS, &args, 1).unwrap();
         let process = process(&arguments, command, own).unwrap();

@@ -96,7 +96,8 @@ pub(super) fn kill(context: &Context, args: Vec<String>) -> Result<u8> {
         [id, name] => (id, name.as_str()),
         _ => return Err(Error::invalid("a container id and at most a signal are required")),
     };
-    let number = signal::parse(name).ok_or_else(|| Error::invalid(format_args!("unknown signal {name:?}")))?;
+    let number =
+        signal::parse(name).ok_or_else(|| Error::invalid(format_args!("unknown signal {name:?}")))?;
     let found = context.store.find(id)?;
     // Nobody else ends the others where they do not die with the first process.
     let shared = !has_own_pids(&found.spec);

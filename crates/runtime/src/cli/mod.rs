@@ -92,8 +92,11 @@ fn dispatch(global: &Arguments, name: &str, rest: Vec<String>) -> Result<u8> {
     let Some((_, _, command)) = COMMANDS.iter().find(|(known, ..)| *known == name) else {
         return Err(Error::invalid(format_args!("No help topic for '{name}'")));
     };
-    if let Some(rootless) = global.get("rootless").filter(|value| !["true", "false", "auto"].contains(value)) {
-        return Err(Error::invalid(format_args!("invalid value {rootless:?} for --rootless: true, false or auto")));
+    if let Some(rootless) = global.get("rootless").filter(|value| !["true", "false", "auto"].contains(value))
+    {
+        return Err(Error::invalid(format_args!(
+            "invalid value {rootless:?} for --rootless: true, false or auto"
+        )));
     }
     if ["create", "run", "exec"].contains(&name) {
         linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))?;

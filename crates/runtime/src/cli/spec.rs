@@ -16,7 +16,8 @@ pub(super) fn features(_: &Context, args: Vec<String>) -> Result<u8> {
 }
 
 pub(super) fn spec(_: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(&[Flag::value("bundle", Some('b')), Flag::switch("rootless", None)], &args)?;
+    let arguments =
+        Arguments::parse(&[Flag::value("bundle", Some('b')), Flag::switch("rootless", None)], &args)?;
     let path = Path::new(arguments.get("bundle").unwrap_or(".")).join("config.json");
     let mut document = default();
     if arguments.is_set("rootless") {

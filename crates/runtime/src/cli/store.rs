@@ -95,8 +95,8 @@ impl Store {
             }
             other => other.map_err(|error| failed(&path, &error))?,
         };
-        let saved: Saved =
-            serde_json::from_slice(&json).map_err(|error| Error::other(format_args!("{}: {error}", path.display())))?;
+        let saved: Saved = serde_json::from_slice(&json)
+            .map_err(|error| Error::other(format_args!("{}: {error}", path.display())))?;
         if !saved.record.is_known() {
             let message = format_args!("{}: written by a newer runtime", path.display());
             return Err(Error::other(message));

@@ -105,7 +105,8 @@ fn parse_bytes(text: &str) -> Option<i64> {
         "t" => 40,
         _ => return None,
     };
-    digits.parse::<i64>().ok()?.checked_mul(1 << shift)
+    let number = i64::try_from(digits.parse::<u64>().ok()?).ok()?;
+    number.checked_mul(1 << shift)
 }
 
 #[cfg(test)]

@@ -152,6 +152,14 @@ fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> 
 
 fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     let namespaces = &init.plan.namespaces;
+    if namespaces.is_new(namespace::TIME) {
+        namespace::unshare(namespace::TIME).step(|| "time namespace")?;
+        if !namespaces.time_offsets.is_empty() {
+            // While our ids are still those of the file's owner.
+            let procfs = Procfs::host().step(|| "time namespace")?;
+            procfs.write_own("timens_offsets", &namespaces.time_offsets).step(|| "time offsets")?;
+        }
+    }
     if namespaces.has_user() {
         become_root_inside()?;
     }
@@ -162,13 +170,6 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     if namespaces.is_new(namespace::CGROUP) {
         // Only now: its root is where we are, and we have just moved.
         namespace::unshare(namespace::CGROUP).step(|| "cgroup namespace")?;
-    }
-    if namespaces.is_new(namespace::TIME) {
-        namespace::unshare(namespace::TIME).step(|| "time namespace")?;
-        if !namespaces.time_offsets.is_empty() {
-            let procfs = Procfs::host().step(|| "time namespace")?;
-            procfs.write_own("timens_offsets", &namespaces.time_offsets).step(|| "time offsets")?;
-        }
     }
     if namespaces.is_new(namespace::NETWORK) {
         linux::socket::set_loopback_up().step(|| "loopback interface")?;

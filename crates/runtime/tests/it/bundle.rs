@@ -43,8 +43,11 @@ impl Bundle {
         for applet in applets.split_whitespace() {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }
-        std::fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n")
-            .unwrap();
+        std::fs::write(
+            root.join("etc/passwd"),
+            "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
+        )
+        .unwrap();
         Bundle { config: config(args, &id), directory, id }
     }
 
@@ -152,7 +155,8 @@ impl Bundle {
 impl Drop for Bundle {
     fn drop(&mut self) {
         self.call(&["delete", "--force", &self.id]);
-        let leaked = linux::mount::list().unwrap().into_iter().find(|mount| mount.target.starts_with(&self.directory));
+        let leaked =
+            linux::mount::list().unwrap().into_iter().find(|mount| mount.target.starts_with(&self.directory));
         let removed = std::fs::remove_dir_all(&self.directory);
         if !std::thread::panicking() {
             assert_eq!(leaked, None, "no mount of the container is seen on the host");
@@ -184,8 +188,16 @@ pub(crate) fn wait_until(mut happened: impl FnMut() -> bool) {
 
 fn config(args: &[&str], id: &str) -> Value {
     let capabilities = [
-        "CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_MKNOD", "CAP_NET_BIND_SERVICE", "CAP_SETGID",
-        "CAP_SETPCAP", "CAP_SETUID", "CAP_SYS_CHROOT",
+        "CAP_CHOWN",
+        "CAP_DAC_OVERRIDE",
+        "CAP_FOWNER",
+        "CAP_KILL",
+        "CAP_MKNOD",
+        "CAP_NET_BIND_SERVICE",
+        "CAP_SETGID",
+        "CAP_SETPCAP",
+        "CAP_SETUID",
+        "CAP_SYS_CHROOT",
     ];
     json!({
         "ociVersion": "1.0.2",

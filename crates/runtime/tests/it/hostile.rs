@@ -103,7 +103,10 @@ fn a_program_that_is_the_runtime_gains_nothing() {
 fn masks_do_not_come_from_the_image() {
     let mut bundle = Bundle::shell("cat /proc/kallsyms | wc -c; stat -c %t:%T /proc/kallsyms");
     // No tmpfs at /dev: the image's own is used.
-    bundle.config["mounts"].as_array_mut().unwrap().retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+    bundle.config["mounts"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
     symlink("/proc/sys/kernel/core_pattern", bundle.rootfs().join("dev/null")).unwrap();
     bundle.config["linux"]["maskedPaths"] = json!(["/proc/kallsyms"]);
     let message = bundle.run();
@@ -132,7 +135,11 @@ fn users_are_numbers_only() {
     bundle.start();
     let outcome = bundle.call(&["exec", "-u", "1000", &bundle.id, "id", "-u"]);
     assert_eq!(outcome.stdout, "1000\n", "{}", outcome.stderr);
-    assert_ne!(bundle.call(&["exec", "-u", "4294967295", &bundle.id, "id"]).status, 0, "that id means unchanged");
+    assert_ne!(
+        bundle.call(&["exec", "-u", "4294967295", &bundle.id, "id"]).status,
+        0,
+        "that id means unchanged"
+    );
 }
 
 /// CVE-2022-29162: inheritable capabilities are not handed out by default.
@@ -141,7 +148,8 @@ fn nothing_is_inheritable_unless_named() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
     bundle.create();
     bundle.start();
-    let outcome = bundle.call(&["exec", "--cap", "CAP_NET_RAW", &bundle.id, "grep", "CapInh", "/proc/self/status"]);
+    let outcome =
+        bundle.call(&["exec", "--cap", "CAP_NET_RAW", &bundle.id, "grep", "CapInh", "/proc/self/status"]);
     assert_eq!(outcome.stdout, "CapInh:\t0000000000000000\n", "{}", outcome.stderr);
 }
 

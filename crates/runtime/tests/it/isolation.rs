@@ -6,7 +6,9 @@ use crate::bundle::Bundle;
 
 #[test]
 fn its_own_namespaces() {
-    let bundle = Bundle::shell("echo $$; hostname; ls /proc/self/ns | wc -l; readlink /proc/self/ns/net; ls /sys/class/net; ifconfig lo");
+    let bundle = Bundle::shell(
+        "echo $$; hostname; ls /proc/self/ns | wc -l; readlink /proc/self/ns/net; ls /sys/class/net; ifconfig lo",
+    );
     let output = bundle.output();
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(&lines[..2], ["1", "inside"]);
@@ -20,7 +22,8 @@ fn its_own_namespaces() {
 fn namespaces_of_others_are_joined() {
     let host = Bundle::new(&["/bin/sleep", "1000"]);
     host.create();
-    let mut guest = Bundle::shell("hostname; readlink /proc/self/ns/net; readlink /proc/self/ns/pid; ps | grep -c sleep");
+    let mut guest =
+        Bundle::shell("hostname; readlink /proc/self/ns/net; readlink /proc/self/ns/pid; ps | grep -c sleep");
     for namespace in guest.config["linux"]["namespaces"].as_array_mut().unwrap() {
         let kind = namespace["type"].as_str().unwrap().to_owned();
         let file = match kind.as_str() {
@@ -50,7 +53,8 @@ fn a_namespace_of_the_wrong_kind_is_refused() {
 
 #[test]
 fn a_user_namespace_with_mapped_ids() {
-    let mut bundle = Bundle::shell("id -u; cat /proc/self/uid_map; touch /made; stat -c %u /bound /made; : > /dev/null");
+    let mut bundle =
+        Bundle::shell("id -u; cat /proc/self/uid_map; touch /made; stat -c %u /bound /made; : > /dev/null");
     bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
     let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
     bundle.config["linux"]["uidMappings"] = map.clone();
@@ -89,6 +93,13 @@ fn a_time_namespace_with_its_own_boot() {
     let output = bundle.output();
     let uptime: f64 = output.split(' ').next().unwrap().parse().unwrap();
     assert!(uptime > 1e9, "{output}");
+
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    let map = json!([{ "containerID": 0, "hostID": 100_000, "size": 65_536 }]);
+    bundle.config["linux"]["uidMappings"] = map.clone();
+    bundle.config["linux"]["gidMappings"] = map;
+    std::os::unix::fs::chown(bundle.rootfs(), Some(100_000), Some(100_000)).unwrap();
+    assert!(bundle.output().len() > 10, "with a user namespace too");
 }
 
 #[test]
@@ -120,7 +131,7 @@ fn a_read_only_root() {
 fn devices_are_those_allowed() {
     let mut bundle = Bundle::shell(
         "head -c 4 /dev/zero | wc -c; echo x > /dev/null && echo null; stat -c '%t:%T %a' /dev/own; \
-         mknod /tmp/kmsg c 1 11 && head -c 1 /tmp/kmsg",
+         mknod /dev/made c 1 11 && head -c 1 /dev/made",
     );
     bundle.config["linux"]["devices"] =
         json!([{ "path": "/dev/own", "type": "c", "major": 1, "minor": 5, "fileMode": 0o640 }]);
@@ -131,7 +142,8 @@ fn devices_are_those_allowed() {
 
 #[test]
 fn a_filter_refuses_as_it_says() {
-    let mut bundle = Bundle::shell("mkdir /a; chmod 777 /bin; umask 0; cat /proc/self/status | grep Seccomp:");
+    let mut bundle =
+        Bundle::shell("mkdir /a; chmod 777 /bin; umask 0; cat /proc/self/status | grep Seccomp:");
     bundle.config["linux"]["seccomp"] = json!({
         "defaultAction": "SCMP_ACT_ALLOW",
         "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -171,7 +183,8 @@ fn capabilities_are_exactly_those_named() {
     });
     bundle.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
     let output = bundle.output();
-    let field = |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
+    let field =
+        |name: &str| output.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().to_owned();
     assert_eq!(field("CapBnd:"), "0000000000000021");
     assert_eq!(field("CapAmb:"), "0000000000000020");
     assert_eq!(field("CapEff:"), "0000000000000020", "only what is ambient survives execution as a user");
@@ -179,7 +192,9 @@ fn capabilities_are_exactly_those_named() {
 
 #[test]
 fn its_own_view_of_cgroups() {
-    let mut bundle = Bundle::shell("cat /proc/self/cgroup | grep -v ':/$'; ls /sys/fs/cgroup | wc -l; touch /sys/fs/cgroup/x");
+    let mut bundle = Bundle::shell(
+        "cat /proc/self/cgroup | grep -v ':/$'; ls /sys/fs/cgroup | wc -l; touch /sys/fs/cgroup/x",
+    );
     bundle.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["nosuid", "noexec", "nodev", "ro"]);
     let outcome = bundle.run();
     assert!(outcome.stdout.trim().parse::<u32>().unwrap() > 0, "{}", outcome.stdout);
@@ -188,7 +203,8 @@ fn its_own_view_of_cgroups() {
 
 #[test]
 fn sysctls_of_its_namespaces() {
-    let mut bundle = Bundle::shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmni");
+    let mut bundle =
+        Bundle::shell("cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/shmmni");
     bundle.config["linux"]["sysctl"] =
         json!({ "net.ipv4.ip_unprivileged_port_start": "0", "kernel.shmmni": "1234" });
     assert_eq!(bundle.output(), "0\n1234\n");

@@ -59,10 +59,9 @@ fn a_root_that_the_host_never_sees() {
 
 #[test]
 fn kinds_of_failure_are_told_apart() {
-    for (program, kind, status) in [
-        ("nosuch", Kind::NotFound, 127),
-        ("/etc/passwd", Kind::NotExecutable, 126),
-    ] {
+    for (program, kind, status) in
+        [("nosuch", Kind::NotFound, 127), ("/etc/passwd", Kind::NotExecutable, 126)]
+    {
         let bundle = Bundle::new(&[program]);
         let (stdio, _output) = pipes();
         let spec = spec(&bundle);

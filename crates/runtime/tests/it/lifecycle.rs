@@ -56,7 +56,11 @@ fn what_a_state_does_not_allow_is_said() {
 #[test]
 fn run_ends_as_its_program_ends() {
     assert_eq!(Bundle::shell("exit 42").run().status, 42);
-    assert_eq!(Bundle::shell("kill -9 $$; kill -s 15 1; exit 3").run().status, 3, "init ignores its own signals");
+    assert_eq!(
+        Bundle::shell("kill -9 $$; kill -s 15 1; exit 3").run().status,
+        3,
+        "init ignores its own signals"
+    );
     let bundle = Bundle::shell("exit 7");
     assert_eq!(bundle.run().status, 7);
     assert_eq!(bundle.call(&["list", "-q"]).stdout, "");
@@ -136,7 +140,10 @@ fn errors_are_logged_as_json_on_request() {
 #[test]
 fn a_container_with_the_hosts_processes_is_killed_whole() {
     let mut bundle = Bundle::shell("sleep 1000 & echo $!; exec sleep 1000");
-    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|namespace| namespace["type"] != "pid");
+    bundle.config["linux"]["namespaces"]
+        .as_array_mut()
+        .unwrap()
+        .retain(|namespace| namespace["type"] != "pid");
     bundle.create();
     bundle.start();
     wait_until(|| bundle.log().ends_with('\n'));

@@ -29,7 +29,16 @@ fn set_when_created_and_when_updated() {
     let cpu = || read(&bundle, "cpu", "cpu.cfs_quota_us", "cpu.max");
     assert_eq!((memory().as_str(), pids().as_str()), ("67108864", "20"));
     assert_eq!(cpu(), if unified { "50000 100000" } else { "50000" });
-    let update = bundle.call(&["update", "--memory", "128m", "--pids-limit", "30", "--cpu-quota", "20000", &bundle.id]);
+    let update = bundle.call(&[
+        "update",
+        "--memory",
+        "128m",
+        "--pids-limit",
+        "30",
+        "--cpu-quota",
+        "20000",
+        &bundle.id,
+    ]);
     assert_eq!(update.status, 0, "{}", update.stderr);
     assert_eq!((memory().as_str(), pids().as_str()), ("134217728", "30"));
     assert_eq!(cpu(), if unified { "20000 100000" } else { "20000" });
@@ -71,7 +80,11 @@ fn a_cgroup_with_others_in_it_is_refused() {
     other.config["linux"]["cgroupsPath"] = bundle.config["linux"]["cgroupsPath"].clone();
     other.write_config();
     let outcome = other.tell("run");
-    assert!(outcome.stderr.contains("container's cgroup is not empty: 1 process(es) found"), "{}", outcome.stderr);
+    assert!(
+        outcome.stderr.contains("container's cgroup is not empty: 1 process(es) found"),
+        "{}",
+        outcome.stderr
+    );
     assert!(bundle.cgroup_exists(), "the other's cgroup is left alone");
 }
 
@@ -93,7 +106,9 @@ fn resource_limits() {
 
 #[test]
 fn scores_and_priorities() {
-    let mut bundle = Bundle::shell("cat /proc/self/oom_score_adj; cat /proc/self/sched | head -0; stat -c %a /tmp/made; umask");
+    let mut bundle = Bundle::shell(
+        "cat /proc/self/oom_score_adj; cat /proc/self/sched | head -0; stat -c %a /tmp/made; umask",
+    );
     bundle.config["process"]["oomScoreAdj"] = json!(321);
     bundle.config["process"]["user"] = json!({ "uid": 0, "gid": 0, "umask": 0o027 });
     bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 5 });
@@ -108,11 +123,41 @@ fn processes_and_statistics_are_listed() {
     bundle.create();
     bundle.start();
     crate::bundle::wait_until(|| {
-        let pids: Vec<i32> = serde_json::from_str(&bundle.call(&["ps", "-f", "json", &bundle.id]).stdout).unwrap();
+        let pids: Vec<i32> =
+            serde_json::from_str(&bundle.call(&["ps", "-f", "json", &bundle.id]).stdout).unwrap();
         pids.len() == 2 && pids.contains(&bundle.pid())
     });
     let line = bundle.call(&["events", "--stats", &bundle.id]).stdout;
     let event: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((event["type"].as_str(), event["id"].as_str()), (Some("stats"), Some(bundle.id.as_str())));
     assert_eq!(event["data"]["pids"]["current"], 2, "{event}");
+}
+
+/// Only where systemd manages a machine with cgroup v2 alone; elsewhere the driver is refused by name.
+#[test]
+fn a_scope_of_systemd() {
+    let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.config["linux"]["cgroupsPath"] = json!(format!("system.slice:wharf:{}", bundle.id));
+    bundle.config["linux"]["resources"] =
+        json!({ "memory": { "limit": 67_108_864 }, "pids": { "limit": 20 } });
+    bundle.write_config();
+    let run = |words: &[&str]| {
+        let log = std::fs::File::create(bundle.directory.join("log")).unwrap();
+        bundle.command(words).stdout(log.try_clone().unwrap()).stderr(log).status().unwrap().success()
+    };
+    let created = run(&["--systemd-cgroup", "run", "-d", &bundle.id]);
+    let layout = linux::cgroup::Layout::detect().unwrap();
+    if !layout.is_unified() {
+        assert!(!created && bundle.log().contains("needs cgroup v2 alone"), "{}", bundle.log());
+        return;
+    }
+    assert!(created, "{}", bundle.log());
+    let directory = layout.unified.unwrap().join(format!("system.slice/wharf-{}.scope", bundle.id));
+    let file = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
+    assert_eq!(file("cgroup.procs"), format!("{}\n", bundle.pid()), "the container alone");
+    assert_eq!((file("memory.max").as_str(), file("pids.max").as_str()), ("67108864\n", "20\n"));
+    assert_eq!(bundle.call(&["update", "--pids-limit", "30", &bundle.id]).status, 0);
+    assert_eq!(file("pids.max"), "30\n");
+    assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
+    assert!(!directory.exists());
 }

@@ -63,7 +63,9 @@ fn read_only_with_everything_below() {
 
 #[test]
 fn a_tmpfs_keeps_the_mode_of_its_place_and_its_content_on_request() {
-    let mut bundle = Bundle::shell("stat -c %a /plain /set; cat /copied/dir/file; readlink /copied/link; stat -c %a:%u /copied/dir/file");
+    let mut bundle = Bundle::shell(
+        "stat -c %a /plain /set; cat /copied/dir/file; readlink /copied/link; stat -c %a:%u /copied/dir/file",
+    );
     let root = bundle.rootfs();
     use std::os::unix::fs::PermissionsExt;
     for (name, mode) in [("plain", 0o711), ("set", 0o711), ("copied", 0o755)] {
@@ -93,7 +95,9 @@ fn a_source_in_the_containers_own_tree_sees_what_is_mounted_there() {
 
 #[test]
 fn the_whole_host_can_be_bound_without_the_container_in_it() {
-    let mut bundle = Bundle::shell("test -e /host/etc/passwd && echo host; ls /host/bin/busybox; grep -c ' /host' /proc/self/mountinfo");
+    let mut bundle = Bundle::shell(
+        "test -e /host/etc/passwd && echo host; ls /host/bin/busybox; grep -c ' /host' /proc/self/mountinfo",
+    );
     bundle.mount("/host", "bind", "/", &["rbind", "ro", "rprivate"]);
     let output = bundle.output();
     assert!(output.starts_with("host\n/host/bin/busybox\n"), "{output}");

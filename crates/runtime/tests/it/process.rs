@@ -47,7 +47,19 @@ fn executed_beside_the_first() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
     bundle.create();
     bundle.start();
-    let outcome = bundle.call(&["exec", "-e", "A=b c", "--cwd", "/tmp", "-u", "1000:7", &bundle.id, "sh", "-c", "echo $A; pwd; id; hostname; echo err >&2; exit 5"]);
+    let outcome = bundle.call(&[
+        "exec",
+        "-e",
+        "A=b c",
+        "--cwd",
+        "/tmp",
+        "-u",
+        "1000:7",
+        &bundle.id,
+        "sh",
+        "-c",
+        "echo $A; pwd; id; hostname; echo err >&2; exit 5",
+    ]);
     assert_eq!(outcome.status, 5);
     assert_eq!(outcome.stdout, "b c\n/tmp\nuid=1000(user) gid=7\ninside\n");
     assert_eq!(outcome.stderr, "err\n");
@@ -84,12 +96,8 @@ fn descriptors_are_only_those_given() {
 fn streams_pass_through() {
     let bundle = Bundle::new(&["/bin/cat"]);
     bundle.write_config();
-    let mut child = bundle
-        .command(&["run", &bundle.id])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut child =
+        bundle.command(&["run", &bundle.id]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"back and forth").unwrap();
     let mut output = String::new();
     child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
@@ -120,7 +128,9 @@ fn read_terminal(terminal: OwnedFd) -> String {
 
 #[test]
 fn a_terminal_of_its_own() {
-    let mut bundle = Bundle::shell("tty; stty size; test -t 0 && echo yes; stat -c %t:%T /dev/console /dev/pts/0; ls -l /dev/ptmx");
+    let mut bundle = Bundle::shell(
+        "tty; stty size; test -t 0 && echo yes; stat -c %t:%T /dev/console /dev/pts/0; ls -l /dev/ptmx",
+    );
     bundle.config["process"]["terminal"] = json!(true);
     bundle.config["process"]["consoleSize"] = json!({ "height": 40, "width": 132 });
     bundle.write_config();
@@ -141,7 +151,17 @@ fn a_terminal_for_a_later_process() {
     bundle.create();
     bundle.start();
     let (path, listener) = console(&bundle);
-    let words = ["exec", "-t", "-d", "--console-socket", &path, &bundle.id, "/bin/sh", "-c", "sleep 0.2; tty; echo x"];
+    let words = [
+        "exec",
+        "-t",
+        "-d",
+        "--console-socket",
+        &path,
+        &bundle.id,
+        "/bin/sh",
+        "-c",
+        "sleep 0.2; tty; echo x",
+    ];
     assert!(bundle.command(&words).status().unwrap().success());
     assert_eq!(read_terminal(take_terminal(&listener)), "/dev/pts/0\r\nx\r\n");
 }
