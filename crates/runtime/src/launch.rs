@@ -9,7 +9,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use linux::cgroup::Doors;
+use linux::cgroup::{Cgroup, Doors};
 use linux::process::{self, Clone, Cloned, Pid};
 use linux::{Errno, namespace, procfs, signal};
 use oci::runtime::{Spec, State, Status};
@@ -212,8 +212,7 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed)
         Ok((terminal, container)) => Ok(Created { container, channel: ours, terminal }),
         Err(error) => {
             kill_and_reap(pid, pidfd.as_fd());
-            let _empty_already = cgroup.kill();
-            Err(error)
+            Err(blame_memory(error, cgroup))
         }
     }
 }
@@ -369,6 +368,14 @@ fn abort(container: Container) {
     kill_and_reap(container.pid(), container.pidfd());
     // The failure that led here is the one to tell.
     let _leftover = container.remove_cgroup();
+}
+
+/// A process that vanished in a cgroup with a limit most likely did not fit into it.
+fn blame_memory(error: Error, cgroup: &Cgroup) -> Error {
+    match cgroup.oom_kills() {
+        Ok(count) if count > 0 => Error::other("container init was OOM-killed (memory limit too low?)"),
+        _ => error,
+    }
 }
 
 fn kill_and_reap(pid: Pid, pidfd: BorrowedFd<'_>) {

@@ -53,6 +53,15 @@ fn a_limit_that_the_kernel_refuses_is_named() {
 }
 
 #[test]
+fn a_limit_too_low_to_start_in_is_named() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["linux"]["resources"]["memory"] = json!({ "limit": 4096, "swap": 4096 });
+    let message = bundle.refused();
+    // A kernel may also refuse to go so low.
+    assert!(message.contains("OOM-killed") || message.contains("memory."), "{message}");
+}
+
+#[test]
 fn the_first_process_is_in_every_tree() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
     bundle.create();
