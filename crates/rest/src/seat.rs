@@ -191,7 +191,12 @@ impl Inner {
     fn poll_read(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         loop {
             if self.stream.is_none() {
-                return Poll::Ready(Ok(()));
+                // An end would make hyper drop the handler, which is just handing the socket over.
+                if self.served {
+                    return Poll::Ready(Ok(()));
+                }
+                self.reader = Some(cx.waker().clone());
+                return Poll::Pending;
             }
             let allowed = self.allowed().min(buf.remaining());
             if allowed > 0 {
@@ -366,6 +371,31 @@ mod tests {
             let _ = http1::Builder::new().serve_connection(seat.io(), service).await;
         });
         client
+    }
+
+    #[tokio::test]
+    async fn a_handler_that_took_the_socket_is_not_dropped() {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        let seat = Seat::new(Stream::Unix(server));
+        let (done, finished) = tokio::sync::oneshot::channel();
+        let done = std::sync::Mutex::new(Some(done));
+        tokio::spawn(async move {
+            let service = service_fn(|_: hyper::Request<hyper::body::Incoming>| async {
+                drop(seat.take());
+                // Whoever gets the socket takes its time.
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let _ = done.lock().unwrap().take().unwrap().send(());
+                seat.served();
+                Ok::<_, Infallible>(Response::new(Body::empty()))
+            });
+            let _ = http1::Builder::new().serve_connection(seat.io(), service).await;
+        });
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let patience = Duration::from_secs(20);
+        tokio::time::timeout(patience, finished).await.expect("it ends").expect("the handler ran to its end");
     }
 
     async fn all(client: &mut UnixStream) -> String {

@@ -36,5 +36,6 @@ pub(crate) async fn resize(call: Call) -> Answer {
 }
 
 pub(crate) async fn inspect(call: Call) -> Answer {
+    call.engine.exec_settled(&call.name).await;
     Reply::json(&call.engine.exec_inspect(&call.name)?)
 }
