@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use api::exec::{CreateRequest, Inspect, ProcessConfig};
 use shim::protocol::{Attachment, Request};
+use tokio::sync::Notify;
 
-use crate::container::{self, Command, Handle, Live, Record};
+use crate::container::{self, Command, ExecStarted, Handle, Live, Record};
 use crate::error::{Error, Result};
 use crate::identity::{ContainerId, ExecId};
 use crate::ticket::{Ticket, What};
@@ -20,6 +21,9 @@ use crate::{Engine, spec};
 
 /// How long an ended exec can still be inspected.
 const KEPT: Duration = Duration::from_secs(10 * 60);
+
+/// How long a question about an exec waits for its start to be over.
+const SETTLING: Duration = Duration::from_secs(5);
 
 /// Execs of one container that are created and not yet started, or remembered. A client that creates them without
 /// starting any must not fill the engine.
@@ -39,6 +43,8 @@ pub struct StartOptions {
 #[derive(Default)]
 pub(crate) struct Table {
     execs: Mutex<HashMap<ExecId, Exec>>,
+    /// Some exec has started or ended.
+    changed: Notify,
 }
 
 struct Exec {
@@ -94,7 +100,7 @@ impl Engine {
             return Ok(Some(Ticket { engine: self.clone(), container, what: What::Exec(Box::new(exec)) }));
         }
         let started = container.ask(|reply| Command::Exec { exec: Box::new(exec), attachment: None, reply }).await;
-        match started {
+        match started.and_then(ExecStarted::pid) {
             Ok(pid) => {
                 execs.started(id.as_str(), pid);
                 Ok(None)
@@ -122,8 +128,12 @@ impl Engine {
         let attachment = Some((attachment, socket));
         let started = container.ask(|reply| Command::Exec { exec: Box::new(exec), attachment, reply }).await;
         match started {
-            Ok(pid) => {
+            Ok(ExecStarted::Running(pid)) => {
                 self.shared().execs.started(id.as_str(), pid);
+                Ok(())
+            }
+            Ok(ExecStarted::Refused(error)) => {
+                self.shared().execs.ended(id.as_str(), code_of(&error));
                 Ok(())
             }
             Err(error) => {
@@ -144,6 +154,25 @@ impl Engine {
         container.ask(|reply| Command::Resize { exec: Some(id.to_string()), height, width, reply }).await
     }
 
+    /// Waits until an exec that is about to start has started or failed. The shim tells a client why its exec failed
+    /// before it tells us, and the client's next question is the exit code.
+    pub async fn exec_settled(&self, wanted: &str) {
+        let execs = &self.shared().execs;
+        let Ok(id) = execs.find(wanted) else { return };
+        let settled = async {
+            loop {
+                let mut changed = std::pin::pin!(execs.changed.notified());
+                changed.as_mut().enable();
+                if !execs.is_starting(&id) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        // A start that takes longer is told as it is.
+        let _ = tokio::time::timeout(SETTLING, settled).await;
+    }
+
     pub fn exec_inspect(&self, wanted: &str) -> Result<Inspect> {
         let id = self.shared().execs.find(wanted)?;
         self.shared().execs.inspect(&id)
@@ -152,6 +181,15 @@ impl Engine {
     fn exec_container(&self, id: &ExecId) -> Result<Handle> {
         let container = self.shared().execs.container_of(id)?;
         self.shared().containers.get(&container).ok_or_else(|| Error::not_found(format!("No such container: {container}")))
+    }
+}
+
+impl ExecStarted {
+    fn pid(self) -> Result<i32> {
+        match self {
+            ExecStarted::Running(pid) => Ok(pid),
+            ExecStarted::Refused(error) => Err(error),
+        }
     }
 }
 
@@ -335,6 +373,11 @@ impl Table {
         if let Some(exec) = self.lock().get_mut(&id) {
             change(&mut exec.stage);
         }
+        self.changed.notify_waiters();
+    }
+
+    fn is_starting(&self, id: &ExecId) -> bool {
+        self.lock().get(id).is_some_and(|exec| matches!(exec.stage, Stage::Starting))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ExecId, Exec>> {

@@ -39,6 +39,13 @@ impl Held {
         Ok(())
     }
 
+    /// Those who wait for an end, once more: their sockets are about to be given away.
+    pub(super) fn waiting(&self) -> Result<Vec<(Waiter, OwnedFd)>> {
+        let copy = |(waiter, socket): &(Waiter, OwnedFd)| Ok((waiter.clone(), linux::fd::duplicate(socket)?));
+        let copies: linux::Result<_> = self.waiters.iter().map(copy).collect();
+        copies.map_err(|error| Error::failed("cannot keep the clients that wait", error))
+    }
+
     /// The container is gone: everybody who waits is told, everybody who is attached sees the end.
     pub(super) fn dismiss(&mut self, code: i32) {
         self.attachments.clear();

@@ -92,6 +92,8 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     record.manually_stopped = false;
 
     let launch = describe(engine, record, incarnation, spec, root, health, &joined, held)?;
+    // Should the start fail, the shim takes its copies of the sockets with it, but who waits for the end still waits.
+    let waiters = held.waiting()?;
     let descriptors = descriptors(joined, std::mem::take(held));
     let shim = &engine.config().shim;
     // What is thrown away at its end anyway is not worth a commit: restore learns of it from the runtime directory.
@@ -103,6 +105,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
         });
         (launched, stored)
     });
+    let launched = launched.inspect_err(|_| held.waiters = waiters);
     let shim::Launched { handle, pid, started_at, shim_pid, pidfd } = launched.map_err(start_failure)?;
     super::reap::when_dead(shim_pid, pidfd);
     let live = Live { shim: Arc::new(handle), pid };
