@@ -96,11 +96,11 @@ impl fmt::Display for Error {
             // An error of ours prints its own causes.
             Some(source) if source.is::<Error>() => write!(f, ": {source}"),
             Some(source) => {
-                let mut last = source.to_string();
+                let mut last = text(&**source);
                 write!(f, ": {last}")?;
                 let mut cause = source.source();
                 while let Some(next) = cause {
-                    let text = next.to_string();
+                    let text = text(next);
                     // Libraries that print their source in their own text would say it twice.
                     if !last.contains(&text) {
                         write!(f, ": {text}")?;
@@ -112,6 +112,16 @@ impl fmt::Display for Error {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// A cause's text. Errors of the system are told in the words that people grep for: `no space left on device`.
+fn text(cause: &(dyn std::error::Error + 'static)) -> String {
+    let text = cause.to_string();
+    let system = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
+    match system.and_then(|number| text.strip_suffix(&format!(" (os error {number})"))) {
+        Some(words) => words[..1].to_lowercase() + &words[1..],
+        None => text,
     }
 }
 
@@ -131,5 +141,7 @@ mod tests {
         let error = Error::failed("cannot write record", bottom).within("cannot create container");
         assert_eq!(error.to_string(), "cannot create container: cannot write record: disk on fire");
         assert_eq!(error.message(), "cannot create container");
+        let full = Error::failed("cannot write", std::io::Error::from_raw_os_error(28));
+        assert_eq!(full.to_string(), "cannot write: no space left on device");
     }
 }

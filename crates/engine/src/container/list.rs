@@ -170,7 +170,12 @@ fn summary(engine: &Engine, record: &Record, now: Timestamp) -> Summary {
     let mut command = record.path.clone();
     for argument in &record.args {
         command.push(' ');
-        command.push_str(argument);
+        // As Docker shows it; not a shell's quoting, an apostrophe inside stays as it is.
+        if argument.contains(' ') {
+            command.extend(["'", argument, "'"]);
+        } else {
+            command.push_str(argument);
+        }
     }
     Summary {
         id: record.id.to_string(),

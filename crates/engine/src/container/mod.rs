@@ -52,7 +52,7 @@ pub(crate) use logs::bytes;
 pub(crate) use mounts::{Bound, check_volume_name, clean};
 pub(crate) use prune::{duration, until};
 pub(crate) use validate::exposed as check_exposed;
-pub(crate) use owner::{Command, Live};
+pub(crate) use owner::{Command, ExecStarted, Live};
 pub(crate) use record::{MountKind, Record};
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;

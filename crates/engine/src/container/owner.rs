@@ -27,7 +27,7 @@ use super::restore::Observed;
 use super::state::State;
 use super::{Handle, MAILBOX, Reply, event_attributes, launch, remove};
 use crate::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::events::Origin;
 use crate::exec::Prepared;
 
@@ -48,13 +48,21 @@ pub(crate) enum Command {
     Wait { condition: WaitCondition, waiter: Waiter, socket: OwnedFd, reply: Reply<()> },
     /// Answers with the client's socket when there is no shim to serve it.
     Logs { query: LogQuery, preface: Vec<u8>, socket: OwnedFd, reply: Reply<Option<(Vec<u8>, OwnedFd)>> },
-    Exec { exec: Box<Prepared>, attachment: Option<(Box<Attachment>, OwnedFd)>, reply: Reply<i32> },
+    Exec { exec: Box<Prepared>, attachment: Option<(Box<Attachment>, OwnedFd)>, reply: Reply<ExecStarted> },
     Resize { exec: Option<String>, height: u16, width: u16, reply: Reply<()> },
     /// A descriptor on the root mount of a running container.
     Root { reply: Reply<OwnedFd> },
     Edit { change: Change, reply: Reply<()> },
     /// The engine closes; the container runs on.
     Leave,
+}
+
+/// What became of an exec that reached the shim.
+pub(crate) enum ExecStarted {
+    /// With this process id on the host.
+    Running(i32),
+    /// The shim has told the attached client why, and closed its connection.
+    Refused(Error),
 }
 
 /// A change of the record, made inside the owner on a blocking thread.
@@ -71,15 +79,18 @@ pub(crate) struct Live {
 impl Live {
     /// Asks the shim and gives its refusal Docker's kinds.
     pub(crate) fn request(&self, request: &Request, descriptors: &[OwnedFd]) -> Result<(Answer, Vec<OwnedFd>)> {
-        let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-        let (answer, received) = self
-            .shim
-            .request(request, &borrowed)
-            .map_err(|error| Error::failed("cannot reach the container's shim", error))?;
-        match answer {
-            Answer::Failed(failure) => Err(launch::refusal(failure)),
-            answer => Ok((answer, received)),
+        match self.answer(request, descriptors)? {
+            (Answer::Failed(failure), _) => Err(launch::refusal(failure)),
+            answer => Ok(answer),
         }
+    }
+
+    /// Asks the shim; its refusal is an answer, too.
+    fn answer(&self, request: &Request, descriptors: &[OwnedFd]) -> Result<(Answer, Vec<OwnedFd>)> {
+        let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        self.shim
+            .request(request, &borrowed)
+            .map_err(|error| Error::failed("cannot reach the container's shim", error))
     }
 }
 
@@ -363,8 +374,13 @@ impl Owner {
     async fn stop(&mut self, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
         life::admit_stop(&self.record)?;
         self.record.manually_stopped = true;
-        self.request(Request::Stop { signal, timeout }, Vec::new()).await?;
-        Ok(())
+        match self.request(Request::Stop { signal, timeout }, Vec::new()).await {
+            // It ended by itself just now: that is what was wanted.
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                self.confirm(|record| !record.state.is_running()).await
+            }
+            other => other.map(drop),
+        }
     }
 
     async fn kill(&mut self, signal: i32) -> Result<()> {
@@ -372,8 +388,13 @@ impl Owner {
         let configured = launch::stop_signal_configured(&self.record)?;
         self.record.manually_stopped = true;
         let final_stop = life::ends_policy(signal, configured);
-        self.request(Request::Signal { signal, final_stop }, Vec::new()).await?;
-        Ok(())
+        match self.request(Request::Signal { signal, final_stop }, Vec::new()).await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                self.confirm(|record| !record.state.is_running()).await?;
+                life::admit_kill(&self.record)
+            }
+            other => other.map(drop),
+        }
     }
 
     async fn pause(&mut self) -> Result<()> {
@@ -404,7 +425,11 @@ impl Owner {
             self.record.manually_stopped = true;
             // The container goes away with `--rm` or with us, but only once.
             self.record.host.auto_remove = false;
-            self.request(Request::Signal { signal: 9, final_stop: true }, Vec::new()).await?;
+            match self.request(Request::Signal { signal: 9, final_stop: true }, Vec::new()).await {
+                Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
+                // Killed, or over already.
+                _ => {}
+            }
             self.confirm(|record| !record.state.is_running()).await?;
         }
         self.remove_now(volumes, None).await
@@ -414,17 +439,46 @@ impl Owner {
         if self.connected.is_none() {
             return self.held.attach(attachment, socket);
         }
-        self.request(Request::Attach(attachment), vec![socket]).await?;
-        Ok(())
+        let head = attachment.preface.clone();
+        match self.hand_over(Request::Attach(attachment), socket).await? {
+            None => Ok(()),
+            Some(socket) => crate::ticket::answer(socket, &[&head]),
+        }
+    }
+
+    /// Passes a client to the shim. The client comes back when the shim does not take it because the container has
+    /// just ended; by then that end has been taken in.
+    async fn hand_over(&mut self, request: Request, socket: OwnedFd) -> Result<Option<OwnedFd>> {
+        let live = self.live()?;
+        let (answer, socket) = self
+            .engine
+            .blocking(move |_| {
+                let sockets = [socket];
+                let answer = live.request(&request, &sockets);
+                let [socket] = sockets;
+                Ok((answer, socket))
+            })
+            .await?;
+        match answer {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                self.confirm(|record| !record.state.is_running()).await?;
+                Ok(Some(socket))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn wait(&mut self, condition: WaitCondition, waiter: Waiter, socket: OwnedFd) -> Result<()> {
-        if self.connected.is_some() {
-            self.request(Request::Wait(waiter), vec![socket]).await?;
-            return Ok(());
-        }
-        // It ended between the ticket and its delivery.
-        if condition == WaitCondition::NotRunning {
+        let socket = match self.connected {
+            Some(_) => match self.hand_over(Request::Wait(waiter.clone()), socket).await? {
+                Some(socket) => socket,
+                None => return Ok(()),
+            },
+            None => socket,
+        };
+        // It ended between the ticket and its delivery, or is gone altogether.
+        if condition == WaitCondition::NotRunning || self.removed {
             return super::wait::answer(&self.record, waiter, socket);
         }
         self.held.wait(waiter, socket)
@@ -439,11 +493,11 @@ impl Owner {
         if self.connected.is_none() {
             return Ok(Some((preface, socket)));
         }
-        self.request(Request::Logs { query, preface }, vec![socket]).await?;
-        Ok(None)
+        let request = Request::Logs { query, preface: preface.clone() };
+        Ok(self.hand_over(request, socket).await?.map(|socket| (preface, socket)))
     }
 
-    async fn exec(&mut self, exec: Prepared, attachment: Option<(Box<Attachment>, OwnedFd)>) -> Result<i32> {
+    async fn exec(&mut self, exec: Prepared, attachment: Option<(Box<Attachment>, OwnedFd)>) -> Result<ExecStarted> {
         life::admit_exec(&self.record)?;
         let (attachment, sockets) = match attachment {
             Some((attachment, socket)) => (Some(*attachment), vec![socket]),
@@ -454,8 +508,9 @@ impl Owner {
         self.engine
             .blocking(move |engine| {
                 let request = exec.request(engine, &record, &live, attachment)?;
-                match live.request(&request, &sockets)? {
-                    (Answer::ExecStarted { pid }, _) => Ok(pid),
+                match live.answer(&request, &sockets)? {
+                    (Answer::ExecStarted { pid }, _) => Ok(ExecStarted::Running(pid)),
+                    (Answer::Failed(failure), _) => Ok(ExecStarted::Refused(launch::refusal(failure))),
                     (other, _) => Err(Error::system(format!("the shim answered an exec with {other:?}"))),
                 }
             })

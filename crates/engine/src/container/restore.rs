@@ -16,8 +16,10 @@
 //! record is removed.
 
 use std::collections::HashSet;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use shim::protocol::{Event, Reply as Answer, Request, Snapshot};
 
@@ -28,6 +30,10 @@ use super::{Handle, launch, remove};
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
 use crate::Engine;
+
+/// How long a shim that does not answer any more may take to be gone.
+const DYING: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What was found of a container's shim.
 pub(super) struct Observed {
@@ -115,11 +121,28 @@ fn look(runtime: &Path, after: u64) -> Found {
         Ok((connected, snapshot)) => Found::Alive { connected, snapshot },
         Err(error) => {
             tracing::info!(runtime = %runtime.display(), %error, "no shim answers; cleaning up after it");
-            // Writes the exit into the journal if the shim did not live to do it.
-            if let Err(error) = shim::cleanup(runtime) {
-                tracing::error!(runtime = %runtime.display(), %error, "cannot clean up after a shim");
-            }
+            clean_up(runtime);
             Found::Dead { journal: shim::journal::read(runtime).unwrap_or_default() }
+        }
+    }
+}
+
+/// Ends what a dead shim left. Writes the exit into the journal if the shim did not live to do it.
+fn clean_up(runtime: &Path) {
+    let deadline = Instant::now() + DYING;
+    loop {
+        match shim::cleanup(runtime) {
+            Ok(_) => return,
+            // A process closes its sockets some time before it is gone.
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                std::thread::sleep(PAUSE);
+            }
+            // There was no container yet.
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(error) => {
+                tracing::error!(runtime = %runtime.display(), %error, "cannot clean up after a shim");
+                return;
+            }
         }
     }
 }
@@ -280,9 +303,7 @@ fn discard(engine: &Engine, id: &str) {
             let _ = connected.live.request(&kill, &[]);
             let _ = connected.live.request(&Request::Release { removed: true }, &[]);
         }
-        if let Err(error) = shim::cleanup(&runtime) {
-            tracing::warn!(container = id, %error, "cannot clean up after a shim");
-        }
+        clean_up(&runtime);
     }
     tracing::info!(container = id, "removing what belongs to no container");
     remove::sweep(engine, id);

@@ -47,6 +47,8 @@ fn pids(engine: &Engine, record: &Record) -> Result<Vec<i32>> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
     User,
+    /// The same name, under the title of `-f`.
+    UserAsId,
     Pid,
     Parent,
     Cpu,
@@ -95,6 +97,7 @@ impl Column {
     fn title(self) -> &'static str {
         match self {
             Column::User => "USER",
+            Column::UserAsId => "UID",
             Column::Pid => "PID",
             Column::Parent => "PPID",
             Column::Cpu => "%CPU",
@@ -117,7 +120,7 @@ impl Column {
 
     fn of(self, process: &Process) -> String {
         match self {
-            Column::User => process.user.clone(),
+            Column::User | Column::UserAsId => process.user.clone(),
             Column::Pid => process.pid.to_string(),
             Column::Parent => process.parent.to_string(),
             Column::Cpu => format!("{:.1}", process.cpu()),
@@ -139,9 +142,21 @@ impl Column {
     }
 }
 
+/// What `-f` shows.
+const FULL: [Column; 8] = [
+    Column::UserAsId,
+    Column::Pid,
+    Column::Parent,
+    Column::CpuWhole,
+    Column::Start,
+    Column::Terminal,
+    Column::Time,
+    Column::Command,
+];
+
 /// Reads ps(1)'s arguments. What is not understood is refused, since another list would be shown than was asked for.
 fn columns(arguments: &str) -> Result<Vec<Column>> {
-    use Column::{Command, Cpu, CpuWhole, Memory, Parent, Pid, Resident, Start, State, Terminal, Time, User, Virtual};
+    use Column::{Command, Cpu, Memory, Pid, Resident, Start, State, Terminal, Time, User, Virtual};
     let refuse = || Error::invalid(format!("ps arguments {arguments:?} are not supported: use -ef, aux, or -o with columns"));
     let words: Vec<&str> = arguments.split_whitespace().collect();
     let mut chosen = Vec::new();
@@ -149,7 +164,7 @@ fn columns(arguments: &str) -> Result<Vec<Column>> {
     while let Some(word) = rest.next() {
         let list = match *word {
             "-ef" | "-fe" | "-eF" | "-f" => {
-                chosen.extend([User, Pid, Parent, CpuWhole, Start, Terminal, Time, Command]);
+                chosen.extend(FULL);
                 continue;
             }
             "aux" | "-aux" | "axu" | "u" => {
@@ -168,7 +183,7 @@ fn columns(arguments: &str) -> Result<Vec<Column>> {
         }
     }
     if words.is_empty() {
-        chosen.extend([User, Pid, Parent, CpuWhole, Start, Terminal, Time, Command]);
+        chosen.extend(FULL);
     }
     if !chosen.contains(&Pid) {
         return Err(Error::invalid("Couldn't find PID field in ps output"));

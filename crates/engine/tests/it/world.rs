@@ -178,18 +178,23 @@ impl Drop for World {
 fn dismantle(dir: &Path) -> bool {
     let names = network::HostNames::for_runtime_root(&dir.join("exec"));
     let host = network::Host::open(names.clone(), network::Options::default()).unwrap();
+    let networks = store::records::Records::open(&dir.join("data/wharf.db"))
+        .and_then(|records| records.read(|reader| reader.names("network")))
+        .unwrap_or_default();
+    let bridges: Vec<String> = networks.iter().map(|(_, id)| network::HostNames::bridge_of(id)).collect();
+    let bridges: Vec<&str> = bridges.iter().map(String::as_str).collect();
     let links = || std::fs::read_dir("/sys/class/net").unwrap().flatten().map(|link| link.file_name().into_string().unwrap());
     let deadline = std::time::Instant::now() + PATIENCE;
     // The kernel deletes the interfaces of ended containers in its own time.
     while links().any(|link| link.starts_with(&names.veth_prefix)) {
         if std::time::Instant::now() > deadline {
             host.remove_strays(&[]).unwrap();
-            host.remove_all(&[]).unwrap();
+            host.remove_all(&bridges).unwrap();
             return false;
         }
         std::thread::sleep(Duration::from_millis(10));
     }
-    host.remove_all(&[]).unwrap();
+    host.remove_all(&bridges).unwrap();
     true
 }
 
