@@ -20,7 +20,11 @@ pub(crate) async fn list(call: Call) -> Answer {
 
 pub(crate) async fn inspect(call: Call) -> Answer {
     let inspect = call.engine.image_inspect(&call.name).await?;
-    if call.before(50) { Reply::json(&transform::image(inspect, call.version)?) } else { Reply::json(&inspect) }
+    if call.before(50) {
+        Reply::json(&transform::image(inspect, call.version)?)
+    } else {
+        Reply::json(&inspect)
+    }
 }
 
 pub(crate) async fn history(call: Call) -> Answer {
