@@ -1,7 +1,9 @@
 //! The engine with real shims, on the real kernel: needs root.
 
 mod disposable;
+mod images;
 mod life;
 mod networks;
 mod streams;
+mod volumes;
 mod world;
