@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 
-use rustix::fs::{self, AtFlags, Dir, FileType, Gid, Mode, OFlags, RawMode, Timespec, Timestamps, Uid};
+use rustix::fs::{self, AtFlags, Dir, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 
 use crate::error::Context;
 use crate::{Errno, Error, Result};
@@ -69,18 +69,18 @@ impl Metadata {
     }
 
     fn from_stat(stat: &fs::Stat) -> Metadata {
-        let device = stat.st_rdev as fs::Dev;
+        let device = stat.st_rdev;
         Metadata {
-            kind: Kind::from_type(FileType::from_raw_mode(stat.st_mode as RawMode)),
-            mode: stat.st_mode as u32 & 0o7777,
+            kind: Kind::from_type(FileType::from_raw_mode(stat.st_mode)),
+            mode: stat.st_mode & 0o7777,
             uid: stat.st_uid,
             gid: stat.st_gid,
             size: u64::try_from(stat.st_size).unwrap_or(0),
             links: u64::from(stat.st_nlink as u32),
-            modified: Time { seconds: stat.st_mtime as i64, nanoseconds: stat.st_mtime_nsec as u32 },
-            changed: Time { seconds: stat.st_ctime as i64, nanoseconds: stat.st_ctime_nsec as u32 },
+            modified: Time { seconds: stat.st_mtime, nanoseconds: stat.st_mtime_nsec as u32 },
+            changed: Time { seconds: stat.st_ctime, nanoseconds: stat.st_ctime_nsec as u32 },
             device: (fs::major(device), fs::minor(device)),
-            identity: (stat.st_dev as u64, stat.st_ino as u64),
+            identity: (stat.st_dev, stat.st_ino),
             blocks: u64::try_from(stat.st_blocks).unwrap_or(0),
         }
     }
