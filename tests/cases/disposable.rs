@@ -50,6 +50,9 @@ fn a_clients_session_goes_on_without_the_engine() {
         ]);
         session.send("before\n");
         assert!(session.read_until("before").contains("got before"));
+        // The output may come before the answer to the client's start, without which it has no session.
+        world.until_status(name, "running");
+        std::thread::sleep(std::time::Duration::from_millis(300));
         world.kill_engine();
         session.send("during\n");
         assert!(session.read_until("during").contains("got during"));

@@ -72,10 +72,15 @@ fn udp_ranges_and_random_ports() {
     let random = world.wharf(&["port", "many", "80/tcp"]).ok();
     let number: u16 = random.lines().next().unwrap().rsplit(':').next().unwrap().parse().unwrap();
     assert!(number >= 32768, "{random}");
-    world.wharf(&["exec", "-d", "many", "sh", "-c", "nc -u -l -p 7001 > /tmp/heard"]).ok();
+    // Nothing listens inside, so the kernel there counts what arrives: the second number of /proc/net/snmp's Udp line.
+    let arrived = || {
+        let counted = world.wharf(&["exec", "many", "grep", "Udp: [0-9]", "/proc/net/snmp"]).ok();
+        counted.split(' ').nth(2).unwrap().parse::<u32>().unwrap()
+    };
+    assert_eq!(arrived(), 0);
     eventually("a datagram", || {
         world.host().try_run(&["sh", "-c", "echo ping | socat -u - UDP:127.0.0.1:7001"]);
-        world.wharf(&["exec", "many", "cat", "/tmp/heard"]).stdout.contains("ping").then_some(())
+        (arrived() > 0).then_some(())
     });
 }
 
@@ -140,24 +145,25 @@ fn user_networks_have_names_and_are_apart() {
             &world,
             &["--name", "harbour", "--network", "sea", "--network-alias", "port", "--ip", "10.88.0.77"],
         );
-        for name in ["harbour", "port", "10.88.0.77"] {
-            let url = format!("http://{name}/");
-            let output =
-                client.run(&["run", "--rm", "--network", "sea", IMAGE, "wget", "-T5", "-qO-", &url]).ok();
-            assert_eq!(output, "hello from inside", "by {name}");
+        // The static busybox cannot resolve names in wget, but its nslookup asks by itself.
+        let lookup = |container: &str, name: &str| client.run(&["exec", container, "nslookup", name]).stdout;
+        client.run(&["run", "-d", "--name", "sailor", "--network", "sea", IMAGE, "sleep", "1000"]).code(0);
+        for name in ["harbour", "port"] {
+            assert!(lookup("sailor", name).contains("10.88.0.77"), "{name}");
         }
+        let url = ["exec", "sailor", "wget", "-T5", "-qO-", "http://10.88.0.77/"];
+        assert_eq!(client.run(&url).ok(), "hello from inside");
         client.run(&["run", "--rm", IMAGE, "wget", "-T2", "-qO-", "http://10.88.0.77/"]).code(1);
         client.run(&["run", "-d", "--name", "ferry", IMAGE, "sleep", "1000"]).code(0);
         client.run(&["network", "connect", "--alias", "boat", "sea", "ferry"]).code(0);
-        assert_eq!(
-            client.run(&["exec", "ferry", "wget", "-T5", "-qO-", "http://harbour/"]).ok(),
-            "hello from inside"
-        );
-        assert_eq!(client.run(&["exec", "harbour", "ping", "-c1", "-W5", "boat"]).code, 0);
+        assert!(lookup("ferry", "harbour").contains("10.88.0.77"));
+        let url = ["exec", "ferry", "wget", "-T5", "-qO-", "http://10.88.0.77/"];
+        assert_eq!(client.run(&url).ok(), "hello from inside");
+        assert!(lookup("harbour", "boat").contains("10.88.0."), "an alias");
         client.run(&["network", "rm", "sea"]).code(1).says("has active endpoints");
         client.run(&["network", "disconnect", "sea", "ferry"]).code(0);
         client.run(&["exec", "ferry", "wget", "-T2", "-qO-", "http://10.88.0.77/"]).code(1);
-        client.run(&["rm", "-f", "harbour", "ferry"]).code(0);
+        client.run(&["rm", "-f", "harbour", "ferry", "sailor"]).code(0);
         assert_eq!(
             client.run(&["network", "ls", "--format", "{{.Name}} {{.Driver}}"]).ok(),
             "bridge bridge\nhost host\nnone null\nsea bridge"

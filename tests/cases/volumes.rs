@@ -62,12 +62,12 @@ fn a_named_volume_is_filled_from_the_image_once() {
                     "seeded",
                     "sh",
                     "-c",
-                    "cat /seed/grain; rm /seed/grain; stat -c %a /seed"
+                    "cat /seed/grain; echo rye > /seed/grain; stat -c %a /seed"
                 ])
                 .ok(),
             "wheat\n750"
         );
-        assert_eq!(client.run(&["run", "--rm", "-v", &mount, "seeded", "ls", "/seed"]).ok(), "");
+        assert_eq!(client.run(&["run", "--rm", "-v", &mount, "seeded", "cat", "/seed/grain"]).ok(), "rye");
         assert!(client.run(&["volume", "ls", "-q"]).ok().lines().any(|name| name == volume));
         let path = client.run(&["volume", "inspect", "-f", "{{.Mountpoint}}", &volume]).ok();
         assert!(std::path::Path::new(&path).is_dir(), "{path}");

@@ -32,6 +32,9 @@ impl Archive {
 
     /// The archive's bytes, the image under this name.
     pub fn build(self, name: &str) -> Vec<u8> {
+        // Archives hold full names: Docker refuses one without a tag.
+        let last = name.rsplit('/').next().unwrap_or(name);
+        let name = if last.contains(':') { name.to_owned() } else { format!("{name}:latest") };
         let diff_ids: Vec<String> =
             self.layers.iter().map(|layer| format!("sha256:{}", sha256(layer))).collect();
         let config = serde_json::json!({

@@ -237,7 +237,6 @@ impl World {
             assert_eq!(removed.code, 0, "cannot remove what the test left\n{removed}");
         }
         self.stop_engine();
-        // Teardown may still run: a shim outlives its container by a moment.
         let parent = format!(
             "wharf-{}",
             &hex::encode(Sha256::digest(self.exec_root().as_os_str().as_encoded_bytes()))[..8]
@@ -245,18 +244,18 @@ impl World {
         let look = || {
             let mut left = leaks::find(&self.directory);
             left.extend(leaks::cgroups(&parent));
+            let veths = self.host.interfaces().into_iter().filter(|name| name.starts_with('v'));
+            left.extend(veths.map(|name| format!("interface {name}")));
             left
         };
+        // Teardown may still run: a shim outlives its container by a moment, a veth its network namespace.
         for _ in 0..100 {
             if look().is_empty() {
                 break;
             }
             std::thread::sleep(std::time::Duration::from_millis(100));
         }
-        let mut left = look();
-        let veths = self.host.interfaces().into_iter().filter(|name| name.starts_with('v'));
-        left.extend(veths.map(|name| format!("interface {name}")));
-        left
+        look()
     }
 }
 
