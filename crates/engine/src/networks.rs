@@ -81,11 +81,15 @@ impl Networks {
     pub(crate) fn open(config: &Config, paths: &Paths, records: &Records) -> Result<Networks> {
         let settings = &config.network;
         if settings.allow_direct_routing {
-            return Err(Error::invalid("allow-direct-routing is not supported: containers are reached by published ports"));
+            return Err(Error::invalid(
+                "allow-direct-routing is not supported: containers are reached by published ports",
+            ));
         }
-        let options = Options { firewall: settings.firewall, ip_forward: settings.forward, ..Options::default() };
+        let options =
+            Options { firewall: settings.firewall, ip_forward: settings.forward, ..Options::default() };
         let names = HostNames::for_runtime_root(paths.exec_root());
-        let host = Host::open(names, options).map_err(|error| Error::failed("cannot use the host's network", error))?;
+        let host = Host::open(names, options)
+            .map_err(|error| Error::failed("cannot use the host's network", error))?;
         let networks = Networks {
             host,
             records: records.clone(),
@@ -133,7 +137,11 @@ fn pools(config: &Config, paths: &Paths) -> Vec<Pool> {
     }
     if !has(&pools, true) {
         let identity = std::fs::read_to_string(paths.engine_id()).unwrap_or_default();
-        pools.push(network::address::local_pool(&format!("{}{}", identity.trim(), paths.data_root().display())));
+        pools.push(network::address::local_pool(&format!(
+            "{}{}",
+            identity.trim(),
+            paths.data_root().display()
+        )));
     }
     pools
 }

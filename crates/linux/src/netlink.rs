@@ -287,7 +287,8 @@ impl Socket {
             bytes.extend_from_slice(message.finish(self.sequence, ACK));
         }
         self.send(&bytes, &messages)?;
-        self.acknowledged(first, &messages)
+        // Each message is answered once.
+        self.acknowledged(first, &messages, messages.len())
     }
 
     /// A netfilter batch: all of it happens or nothing. `begin` and `end` frame the messages.
@@ -309,7 +310,8 @@ impl Socket {
             bytes.extend_from_slice(message.finish(self.sequence, flags));
         }
         self.send(&bytes, &messages)?;
-        self.acknowledged(first, &messages)
+        // How many answers a failed batch has is not known: all that there are.
+        self.acknowledged(first, &messages, usize::MAX)
     }
 
     /// Ask for one object and hand its message (fixed struct and attributes) to `read`.
@@ -322,15 +324,19 @@ impl Socket {
         let bytes = message.finish(self.sequence, 0).to_vec();
         let messages = [message];
         self.send(&bytes, &messages)?;
+        let expected = self.sequence;
         let mut read = Some(read);
         let mut found = None;
-        self.receive(|kind, _, sequence, payload| match kind {
-            _ if sequence != self_sequence(&bytes) => Ok(()),
-            KIND_ERROR => failure(payload, sequence, sequence, &messages),
-            _ => {
-                found = read.take().and_then(|read| read(payload));
-                Ok(())
+        self.receive(|kind, _, sequence, payload| {
+            if sequence != expected {
+                return Ok(Enough::No);
             }
+            if kind == KIND_ERROR {
+                failure(payload, sequence, expected, &messages)?;
+            } else {
+                found = read.take().and_then(|read| read(payload));
+            }
+            Ok(Enough::Yes)
         })?;
         found.ok_or_else(|| Error::new("recvmsg", messages[0].name.clone(), Errno::PROTO))
     }
@@ -354,26 +360,21 @@ impl Socket {
         let bytes = message.finish(expected, DUMP).to_vec();
         let messages = [message];
         self.send(&bytes, &messages)?;
-        let (mut done, mut consistent) = (false, true);
-        while !done {
-            let received = self.receive_some(|kind, flags, sequence, payload| {
-                if sequence != expected {
-                    return Ok(());
-                }
-                consistent &= flags & DUMP_INTERRUPTED == 0;
-                match kind {
-                    KIND_DONE => done = true,
-                    KIND_ERROR => {
-                        done = true;
-                        failure(payload, sequence, expected, &messages)?;
-                    }
-                    _ => objects.push(payload.to_vec()),
-                }
-                Ok(())
-            })?;
-            if !received && !done {
-                return Err(Error::new("recvmsg", messages[0].name.clone(), Errno::NODATA));
+        let mut consistent = true;
+        let end = self.receive(|kind, flags, sequence, payload| {
+            if sequence != expected {
+                return Ok(Enough::No);
             }
+            consistent &= flags & DUMP_INTERRUPTED == 0;
+            match kind {
+                KIND_DONE => return Ok(Enough::Yes),
+                KIND_ERROR => failure(payload, sequence, expected, &messages)?,
+                _ => objects.push(payload.to_vec()),
+            }
+            Ok(Enough::No)
+        })?;
+        if end == Enough::No {
+            return Err(Error::new("recvmsg", messages[0].name.clone(), Errno::NODATA));
         }
         Ok(consistent)
     }
@@ -390,8 +391,8 @@ impl Socket {
         Ok(())
     }
 
-    /// Read all answers; there must be one, and the first that is an error is returned.
-    fn acknowledged(&mut self, first: u32, messages: &[Message]) -> Result<(), Error> {
+    /// Read that many answers, or all that there are; there must be one, and the first that is an error is returned.
+    fn acknowledged(&mut self, first: u32, messages: &[Message], expected: usize) -> Result<(), Error> {
         let mut outcome = Ok(());
         let mut answers = 0;
         self.receive(|kind, _, sequence, payload| {
@@ -403,7 +404,7 @@ impl Socket {
                     outcome = answer;
                 }
             }
-            Ok(())
+            Ok(if answers < expected { Enough::No } else { Enough::Yes })
         })?;
         if outcome.is_ok() && answers == 0 {
             let name = messages.first().map(|message| message.name.clone()).unwrap_or_default();
@@ -412,44 +413,55 @@ impl Socket {
         outcome
     }
 
-    /// Read until the queue is empty.
+    /// Hand each message to `each` until it has enough, or the queue is empty.
     fn receive(
         &mut self,
-        mut each: impl FnMut(u16, u16, u32, &[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
-        while self.receive_some(&mut each)? {}
-        Ok(())
-    }
-
-    /// Read one datagram. False when the queue is empty.
-    fn receive_some(
-        &mut self,
-        mut each: impl FnMut(u16, u16, u32, &[u8]) -> Result<(), Error>,
-    ) -> Result<bool, Error> {
-        let length = match rustix::io::retry_on_intr(|| {
-            rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT)
-                .map(|(length, _)| length)
-        }) {
-            Ok(length) => length,
-            Err(Errno::AGAIN) => return Ok(false),
-            Err(errno) => return Err(Error::new("recvmsg", "netlink".to_owned(), errno)),
-        };
-        let mut rest = self.buffer.get(..length).unwrap_or(&self.buffer);
-        while rest.len() >= HEADER {
-            let size = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
-            let kind = u16::from_ne_bytes([rest[4], rest[5]]);
-            let flags = u16::from_ne_bytes([rest[6], rest[7]]);
-            let sequence = u32::from_ne_bytes([rest[8], rest[9], rest[10], rest[11]]);
-            let Some(payload) = rest.get(HEADER..size) else { break };
-            each(kind, flags, sequence, payload)?;
-            rest = rest.get(size.next_multiple_of(4)..).unwrap_or_default();
+        mut each: impl FnMut(u16, u16, u32, &[u8]) -> Result<Enough, Error>,
+    ) -> Result<Enough, Error> {
+        loop {
+            let length = match rustix::io::retry_on_intr(|| {
+                rustix::net::recv(&self.fd, self.buffer.as_mut_slice(), RecvFlags::DONTWAIT)
+                    .map(|(length, _)| length)
+            }) {
+                Ok(length) => length,
+                Err(Errno::AGAIN) => return Ok(Enough::No),
+                Err(errno) => return Err(Error::new("recvmsg", "netlink", errno)),
+            };
+            let mut rest = self.buffer.get(..length).unwrap_or(&self.buffer);
+            while let Some((header, payload, next)) = split(rest) {
+                if each(header.kind, header.flags, header.sequence, payload)? == Enough::Yes {
+                    return Ok(Enough::Yes);
+                }
+                rest = next;
+            }
         }
-        Ok(true)
     }
 }
 
-fn self_sequence(message: &[u8]) -> u32 {
-    u32::from_ne_bytes([message[8], message[9], message[10], message[11]])
+/// Whether a reader of messages needs more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Enough {
+    No,
+    Yes,
+}
+
+struct Header {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+}
+
+/// The first message of a datagram, and what is behind it.
+fn split(bytes: &[u8]) -> Option<(Header, &[u8], &[u8])> {
+    let head = bytes.first_chunk::<HEADER>()?;
+    let size = u32::from_ne_bytes([head[0], head[1], head[2], head[3]]) as usize;
+    let header = Header {
+        kind: u16::from_ne_bytes([head[4], head[5]]),
+        flags: u16::from_ne_bytes([head[6], head[7]]),
+        sequence: u32::from_ne_bytes([head[8], head[9], head[10], head[11]]),
+    };
+    let payload = bytes.get(HEADER..size)?;
+    Some((header, payload, bytes.get(size.next_multiple_of(4)..).unwrap_or_default()))
 }
 
 /// What an `NLMSG_ERROR` says: nothing (an acknowledgement), or which message failed and why.

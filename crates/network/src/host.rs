@@ -252,7 +252,12 @@ impl Host {
     }
 
     /// Lead the default route of one family to a gateway behind an interface; without one there is none.
-    pub fn set_default_route(&self, namespace: &Namespace, v6: bool, way: Option<(IpAddr, &str)>) -> Result<()> {
+    pub fn set_default_route(
+        &self,
+        namespace: &Namespace,
+        v6: bool,
+        way: Option<(IpAddr, &str)>,
+    ) -> Result<()> {
         let mut socket = namespace.route();
         let set = |socket: &mut Socket| match way {
             Some((gateway, interface)) => {

@@ -4,7 +4,7 @@
 //!   engine ── Host ──────── bridges, veths (netlink) · one nftables table · held ports
 //!         ├── Namespace ─── one per container, gone with its last reference
 //!         ├── address ───── which subnets and addresses are free (pure)
-//!         └── files ─────── what /etc/hosts and /etc/resolv.conf say (pure)
+//!         └── resolution ── what a resolv.conf says (pure)
 //!
 //!   shim ──── names::Resolver ── 127.0.0.11 inside the container          each one descriptor to poll
 //!         └── relay::Relays ──── ::1, and IPv6 clients of IPv4 containers   and `ready()` that never waits
@@ -16,7 +16,6 @@
 //! *Never here*: images, HTTP, and what a container is. Records are the engine's; this crate observes the kernel.
 
 pub mod address;
-pub mod files;
 mod firewall;
 mod foreign;
 mod host;
@@ -24,6 +23,7 @@ pub mod names;
 pub mod namespace;
 pub mod ports;
 pub mod relay;
+pub mod resolution;
 
 use std::net::SocketAddr;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 
-use network::files::Resolution;
+use network::resolution::Resolution;
 use shim::protocol::Names;
 
 use super::run::{Endpoint, Run};

@@ -92,10 +92,14 @@ async fn the_default_bridge_gives_an_address_and_publishes_ports() {
     let refused = world.create("other", "true", publishing("bridge", &port.to_string())).await;
     let error = world.engine().container_start(&refused).await.unwrap_err().to_string();
     assert!(error.starts_with("failed to set up container networking: driver failed programming external connectivity on endpoint other ("), "{error}");
-    assert!(error.ends_with(&format!("Bind for 0.0.0.0:{port} failed: port is already allocated")), "{error}");
+    assert!(
+        error.ends_with(&format!("Bind for 0.0.0.0:{port} failed: port is already allocated")),
+        "{error}"
+    );
 
     world.engine().container_stop(&id, None, Some(0)).await.unwrap();
-    let left = world.until(&id, |shown| shown.network_settings.networks["bridge"].ip_address.is_empty()).await;
+    let left =
+        world.until(&id, |shown| shown.network_settings.networks["bridge"].ip_address.is_empty()).await;
     assert!(left.network_settings.ports.is_none_or(|ports| ports.is_empty()));
     assert!(try_fetch(SocketAddr::new("127.0.0.1".parse().unwrap(), port)).is_none());
     // The port is free again.
@@ -123,14 +127,22 @@ async fn names_are_known_on_user_defined_networks() {
         assert_eq!(says(&world, "backend", "client", &script).await, "from the image", "{name}");
     }
     engine.container_rename("web", "site").await.unwrap();
-    assert_eq!(says(&world, "backend", "client", "busybox wget -qO- http://site/given").await, "from the image");
+    assert_eq!(
+        says(&world, "backend", "client", "busybox wget -qO- http://site/given").await,
+        "from the image"
+    );
     // Another network knows nothing of it, and does not reach it.
     let script = format!("busybox nc -w 2 {} 80 </dev/null || echo unreachable", got.ip_address);
     assert_eq!(says(&world, "bridge", "client", &script).await, "unreachable");
 
     let error = engine.network_remove("backend").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Forbidden);
-    assert!(error.to_string().starts_with("error while removing network: network backend has active endpoints (name:\"site\""), "{error}");
+    assert!(
+        error
+            .to_string()
+            .starts_with("error while removing network: network backend has active endpoints (name:\"site\""),
+        "{error}"
+    );
     let error = engine.network_remove("bridge").await.unwrap_err();
     assert_eq!(error.to_string(), "bridge is a pre-defined network and cannot be removed");
     engine.container_remove(&id, engine::RemoveOptions { force: true, ..Default::default() }).await.unwrap();
@@ -165,12 +177,18 @@ async fn a_running_container_joins_and_leaves() {
     // The way out goes over another network when the first is left.
     let other = ConnectRequest { container: client.clone(), endpoint_config: None };
     engine.network_connect("backend", other).await.unwrap();
-    engine.network_disconnect("bridge", DisconnectRequest { container: client.clone(), force: false }).await.unwrap();
+    engine
+        .network_disconnect("bridge", DisconnectRequest { container: client.clone(), force: false })
+        .await
+        .unwrap();
     let output = exec(&world, &client, "busybox ip route").await;
     let gateway = settings(&world, &client, "backend").await.gateway;
     assert!(output.contains(&format!("default via {gateway}")), "{output}");
     for id in [web, client] {
-        engine.container_remove(&id, engine::RemoveOptions { force: true, ..Default::default() }).await.unwrap();
+        engine
+            .container_remove(&id, engine::RemoveOptions { force: true, ..Default::default() })
+            .await
+            .unwrap();
     }
     let report = engine.network_prune(Filters::default()).await.unwrap();
     assert_eq!(report.networks_deleted, Some(vec!["backend".to_owned()]));
@@ -187,7 +205,8 @@ async fn exec(world: &World, id: &str, script: &str) -> String {
         ..Default::default()
     };
     let exec = world.engine().exec_create(id, request).await.unwrap();
-    let ticket = world.engine().exec_start(exec.as_str(), Default::default()).await.unwrap().expect("it is attached");
+    let ticket =
+        world.engine().exec_start(exec.as_str(), Default::default()).await.unwrap().expect("it is attached");
     let (client, socket) = UnixStream::pair().unwrap();
     ticket.deliver(crate::world::client_of(socket)).await.unwrap();
     crate::world::unframed(&crate::world::read_bytes(client).await)
@@ -218,9 +237,15 @@ async fn an_engine_that_comes_back_knows_addresses_ports_and_names() {
     let refused = world.create("other", "true", publishing("backend", &number.to_string())).await;
     let error = world.engine().container_start(&refused).await.unwrap_err().to_string();
     assert!(error.contains("port is already allocated"), "{error}");
-    assert_eq!(says(&world, "backend", "client", "busybox wget -qO- http://web/given").await, "from the image");
+    assert_eq!(
+        says(&world, "backend", "client", "busybox wget -qO- http://web/given").await,
+        "from the image"
+    );
     world.engine().container_stop(&id, None, Some(0)).await.unwrap();
-    assert_eq!(says(&world, "backend", "client", "busybox nslookup web >&- 2>&- || echo unknown").await, "unknown");
+    assert_eq!(
+        says(&world, "backend", "client", "busybox nslookup web >&- 2>&- || echo unknown").await,
+        "unknown"
+    );
     world.engine().container_start(&refused).await.unwrap();
     world.end().await;
 }
@@ -231,10 +256,14 @@ async fn wishes_are_kept_or_refused() {
     let engine = world.engine();
     let pool = api::network::IpamPool { subnet: "10.213.77.0/24".into(), ..Default::default() };
     let ipam = api::network::Ipam { config: Some(vec![pool]), ..Default::default() };
-    let request = api::network::CreateRequest { name: "fixed".into(), ipam: Some(ipam), ..Default::default() };
+    let request =
+        api::network::CreateRequest { name: "fixed".into(), ipam: Some(ipam), ..Default::default() };
     engine.network_create(request.clone()).await.unwrap();
     let again = engine.network_create(request.clone()).await.unwrap_err();
-    assert_eq!((again.kind(), again.to_string()), (ErrorKind::Conflict, "network with name fixed already exists".into()));
+    assert_eq!(
+        (again.kind(), again.to_string()),
+        (ErrorKind::Conflict, "network with name fixed already exists".into())
+    );
     let overlapping = api::network::CreateRequest { name: "more".into(), ..request };
     assert_eq!(engine.network_create(overlapping).await.unwrap_err().kind(), ErrorKind::Forbidden);
     let wish = |address: &str| {

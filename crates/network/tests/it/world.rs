@@ -33,6 +33,12 @@ pub(crate) fn on_a_host(test: impl FnOnce(&World) + Send + 'static) {
     let thread = std::thread::spawn(|| {
         linux::namespace::unshare(linux::namespace::NETWORK).unwrap();
         run("ip link set lo up");
+        // A new namespace takes after the machine, on which other engines may be at work.
+        for key in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+            std::fs::write(format!("/proc/sys/net/{key}"), "0").unwrap();
+        }
+        // Where bridged packets are filtered; elsewhere the setting is not there.
+        let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "1");
         let outside = Namespace::create().unwrap();
         let path = format!("/proc/{}/fd/{}", std::process::id(), outside.as_fd().as_raw_fd());
         run(&format!("ip link add up0 type veth peer name eth0 netns {path}"));
