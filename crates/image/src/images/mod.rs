@@ -158,13 +158,18 @@ impl Images {
         let snapshots = Snapshots::open(&paths, records, &layers)?;
         let mut index = Index::default();
         for (id, stored) in records.read(|r| r.list::<Stored>())? {
-            let image = load_image(&blobs, &id, stored).map_err(|e| e.during(format_args!("image {id}")))?;
-            index.images.insert(image.id.clone(), Arc::new(image));
+            match load_image(&blobs, &id, stored) {
+                Ok(image) => drop(index.images.insert(image.id.clone(), Arc::new(image))),
+                // One damaged image must not keep all others, and every container, from being used.
+                Err(error) => tracing::error!(image = id, %error, "image is damaged and left out: pull or load it again"),
+            }
         }
         for namespace in [TAGS, DIGESTS] {
             for (name, id) in records.read(|r| r.names(namespace))? {
                 let (name, id) = (parse_name(&name)?, parse_id(&id)?);
-                index.assign(name, &id);
+                if index.images.contains_key(&id) {
+                    index.assign(name, &id);
+                }
             }
         }
         let inner = Inner {

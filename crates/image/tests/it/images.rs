@@ -414,6 +414,21 @@ fn history_is_told_from_the_top() {
 }
 
 #[test]
+fn a_damaged_image_is_left_out_and_can_be_loaded_again() {
+    let world = World::new("damaged");
+    let good = load(&world, &["good:1"], "good");
+    let (archive, bad) = docker_archive(&["bad:1"], "bad", plain);
+    world.images.load(&archive[..], None, &quiet).unwrap();
+    let config = world.images.blobs().path(&bad);
+    std::fs::write(config, "{}").unwrap();
+    let world = world.reopen();
+    assert_eq!(world.images.resolve("good:1").unwrap().id, good);
+    assert_eq!(world.images.resolve("bad:1").unwrap_err().kind(), Kind::NotFound);
+    world.images.load(&archive[..], None, &quiet).unwrap();
+    assert_eq!(world.images.resolve("bad:1").unwrap().id, bad);
+}
+
+#[test]
 fn the_embedded_image_comes_once() {
     let world = World::new("embedded");
     let id = world.images.install_embedded().unwrap().unwrap();

@@ -109,6 +109,8 @@ fn damage_on_disk_is_noticed() {
     let digest = blobs.put(b"{}").unwrap();
     fs::write(blobs.path(&digest), b"[]").unwrap();
     assert_eq!(blobs.read(&digest).unwrap_err().kind(), Kind::Corrupt);
+    assert_eq!(blobs.put(b"{}").unwrap(), digest);
+    assert_eq!(blobs.read(&digest).unwrap(), b"{}");
     assert_eq!(blobs.read(&Digest::sha256_of(b"?")).unwrap_err().kind(), Kind::NotFound);
 }
 
