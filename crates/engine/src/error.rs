@@ -79,7 +79,10 @@ impl Error {
     }
 
     /// 500, with its cause.
-    pub fn failed(message: impl Into<String>, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    pub fn failed(
+        message: impl Into<String>,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Error {
         Error::because(ErrorKind::System, message, source)
     }
 

@@ -70,7 +70,8 @@ struct Inner {
 impl Bus {
     /// Reads the history back. Lines that a crash cut short are dropped.
     pub(crate) fn open(path: &Path) -> Result<Bus> {
-        let failed = |error| Error::failed(format!("cannot open the event history {}", path.display()), error);
+        let failed =
+            |error| Error::failed(format!("cannot open the event history {}", path.display()), error);
         let mut history = VecDeque::new();
         let mut reached = HashMap::new();
         if let Ok(file) = File::open(path) {
@@ -87,7 +88,14 @@ impl Bus {
             }
         }
         let newest = history.back().map_or(0, |message| message.time_nano);
-        let mut inner = Inner { history, reached, path: path.to_owned(), file: append(path).map_err(failed)?, lines: 0, newest };
+        let mut inner = Inner {
+            history,
+            reached,
+            path: path.to_owned(),
+            file: append(path).map_err(failed)?,
+            lines: 0,
+            newest,
+        };
         inner.rewrite().map_err(failed)?;
         Ok(Bus { inner: Mutex::new(inner), live: broadcast::channel(BACKLOG).0 })
     }
@@ -157,9 +165,9 @@ impl Inner {
         self.history.push_back(message.clone());
         let line = Line { message: Some((**message).clone()), shim };
         // The history is a convenience: a full disk must not stop containers from being stopped.
-        let written = self.write(&line).and_then(|()| {
-            if self.lines > HISTORY * SURPLUS { self.rewrite() } else { Ok(()) }
-        });
+        let written = self
+            .write(&line)
+            .and_then(|()| if self.lines > HISTORY * SURPLUS { self.rewrite() } else { Ok(()) });
         if let Err(error) = written {
             tracing::warn!(%error, path = %self.path.display(), "cannot write the event history");
         }
@@ -177,7 +185,8 @@ impl Inner {
     fn rewrite(&mut self) -> std::io::Result<()> {
         let next = self.path.with_extension("jsonl.next");
         let mut bytes = Vec::new();
-        let messages = self.history.iter().map(|message| Line { message: Some((**message).clone()), shim: None });
+        let messages =
+            self.history.iter().map(|message| Line { message: Some((**message).clone()), shim: None });
         // Running shims must be known although the lines of their events are gone.
         let shims = self.reached.iter().map(|(incarnation, sequence)| Line {
             message: None,

@@ -95,11 +95,16 @@ impl Engine {
         container::admit_exec(&container.record())?;
         let exec = execs.claim(&id, &options)?;
         let command = exec.request.cmd.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
-        self.container_event(&container.record(), &format!("exec_start: {command}"), &[("execID", id.to_string())]);
+        self.container_event(
+            &container.record(),
+            &format!("exec_start: {command}"),
+            &[("execID", id.to_string())],
+        );
         if !options.detach {
             return Ok(Some(Ticket { engine: self.clone(), container, what: What::Exec(Box::new(exec)) }));
         }
-        let started = container.ask(|reply| Command::Exec { exec: Box::new(exec), attachment: None, reply }).await;
+        let started =
+            container.ask(|reply| Command::Exec { exec: Box::new(exec), attachment: None, reply }).await;
         match started.and_then(ExecStarted::pid) {
             Ok(pid) => {
                 execs.started(id.as_str(), pid);
@@ -121,7 +126,8 @@ impl Engine {
         socket: OwnedFd,
     ) -> Result<()> {
         let id = exec.id.clone();
-        let copy = linux::fd::duplicate(&socket).map_err(|error| Error::failed("cannot hand a client over", error))?;
+        let copy = linux::fd::duplicate(&socket)
+            .map_err(|error| Error::failed("cannot hand a client over", error))?;
         let multiplexed = exec.multiplexed();
         let head = preface.clone();
         let attachment = Box::new(exec.attachment(preface, unread));
@@ -180,7 +186,10 @@ impl Engine {
 
     fn exec_container(&self, id: &ExecId) -> Result<Handle> {
         let container = self.shared().execs.container_of(id)?;
-        self.shared().containers.get(&container).ok_or_else(|| Error::not_found(format!("No such container: {container}")))
+        self.shared()
+            .containers
+            .get(&container)
+            .ok_or_else(|| Error::not_found(format!("No such container: {container}")))
     }
 }
 
@@ -244,13 +253,17 @@ impl Table {
     fn add(&self, id: ExecId, container: ContainerId, request: CreateRequest, keys: Vec<u8>) -> Result<()> {
         let mut execs = self.lock();
         let now = Instant::now();
-        execs.retain(|_, exec| !matches!(exec.stage, Stage::Ended { at, .. } if now.duration_since(at) > KEPT));
+        execs.retain(
+            |_, exec| !matches!(exec.stage, Stage::Ended { at, .. } if now.duration_since(at) > KEPT),
+        );
         if execs.values().filter(|exec| exec.container == container).count() >= LIMIT {
             // The oldest that was never started makes room.
             let idle = execs
                 .iter()
                 .filter_map(|(id, exec)| match exec.stage {
-                    Stage::Created { at } | Stage::Ended { at, .. } if exec.container == container => Some((at, id.clone())),
+                    Stage::Created { at } | Stage::Ended { at, .. } if exec.container == container => {
+                        Some((at, id.clone()))
+                    }
                     _ => None,
                 })
                 .min_by_key(|(at, _)| *at);
@@ -330,7 +343,9 @@ impl Table {
         let mut ids: Vec<String> = self
             .lock()
             .iter()
-            .filter(|(_, exec)| exec.container == *container && matches!(exec.stage, Stage::Running { .. } | Stage::Starting))
+            .filter(|(_, exec)| {
+                exec.container == *container && matches!(exec.stage, Stage::Running { .. } | Stage::Starting)
+            })
             .map(|(id, _)| id.to_string())
             .collect();
         ids.sort_unstable();

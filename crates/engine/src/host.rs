@@ -109,12 +109,15 @@ impl Cgroups {
 }
 
 fn read(path: &str) -> Result<String> {
-    let text = fs::read_to_string(path).map_err(|error| Error::failed(format!("cannot read {path}"), error))?;
+    let text =
+        fs::read_to_string(path).map_err(|error| Error::failed(format!("cannot read {path}"), error))?;
     Ok(text.trim_end().to_owned())
 }
 
 fn version(release: &str) -> (u32, u32) {
-    let mut numbers = release.split(|character: char| !character.is_ascii_digit()).map(|digits| digits.parse().unwrap_or(0));
+    let mut numbers = release
+        .split(|character: char| !character.is_ascii_digit())
+        .map(|digits| digits.parse().unwrap_or(0));
     (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
@@ -146,7 +149,8 @@ fn total_memory(meminfo: &str) -> u64 {
 }
 
 fn held_capabilities() -> Result<BTreeSet<String>> {
-    let held = linux::credentials::held().map_err(|error| Error::failed("cannot read capabilities", error))?;
+    let held =
+        linux::credentials::held().map_err(|error| Error::failed("cannot read capabilities", error))?;
     let names = (0..=linux::credentials::last_capability())
         .filter(|number| held.bounding.has(*number))
         .filter_map(linux::credentials::capability_name);

@@ -7,7 +7,8 @@ use crate::error::{Error, Result};
 
 /// Applies lines such as `CMD ["sh"]` and `ENV A=1 B=2`, in order.
 pub(crate) fn apply(config: &mut Config, lines: &[String]) -> Result<()> {
-    for line in lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+    for line in lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#'))
+    {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
         instruction(config, &word.to_ascii_uppercase(), rest.trim())?;
     }
@@ -82,7 +83,9 @@ fn pairs(word: &str, rest: &str) -> Result<Vec<(String, String)>> {
     all.into_iter()
         .map(|pair| match pair.split_once('=') {
             Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-            _ => Err(Error::invalid(format!("Syntax error - can't find = in {pair:?}. Must be of the form: name=value"))),
+            _ => Err(Error::invalid(format!(
+                "Syntax error - can't find = in {pair:?}. Must be of the form: name=value"
+            ))),
         })
         .collect()
 }
@@ -128,7 +131,11 @@ fn words(text: &str) -> Result<Vec<String>> {
 }
 
 fn directory(before: &str, next: &str) -> String {
-    if next.starts_with('/') { crate::container::clean(next) } else { crate::container::clean(&format!("{before}/{next}")) }
+    if next.starts_with('/') {
+        crate::container::clean(next)
+    } else {
+        crate::container::clean(&format!("{before}/{next}"))
+    }
 }
 
 fn health(rest: &str) -> Result<Healthcheck> {
@@ -192,7 +199,10 @@ mod tests {
         assert!(config.exposed_ports.contains_key("80/tcp") && config.exposed_ports.contains_key("53/udp"));
         assert_eq!(config.working_dir, "/srv/app");
         let check = config.healthcheck.unwrap();
-        assert_eq!((check.interval, check.test.join(" ").as_str()), (5_000_000_000, "CMD-SHELL curl localhost"));
+        assert_eq!(
+            (check.interval, check.test.join(" ").as_str()),
+            (5_000_000_000, "CMD-SHELL curl localhost")
+        );
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use api::container::Status;
 use api::system::{
-    AddressPool, Commit, Component, DiskUsage, Firewall, Info, Platform, Plugins, Registries, Registry, Runtime, Version,
+    AddressPool, Commit, Component, DiskUsage, Firewall, Info, Platform, Plugins, Registries, Registry,
+    Runtime, Version,
 };
 use shim::protocol::CgroupDriver;
 
@@ -38,7 +39,9 @@ impl Engine {
     pub fn reload(&self, config: Config) -> Result<()> {
         let before = self.config();
         if config.data_root != before.data_root || config.exec_root != before.exec_root {
-            return Err(Error::invalid("the data root and the exec root cannot change while the engine runs"));
+            return Err(Error::invalid(
+                "the data root and the exec root cannot change while the engine runs",
+            ));
         }
         let next = Config { cgroup: before.cgroup.clone(), network: before.network.clone(), ..config };
         *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
@@ -89,7 +92,8 @@ impl Engine {
     }
 
     pub async fn disk_usage(&self) -> Result<DiskUsage> {
-        let containers = self.container_list(ListOptions { all: true, size: true, ..ListOptions::default() }).await?;
+        let containers =
+            self.container_list(ListOptions { all: true, size: true, ..ListOptions::default() }).await?;
         let images = self.image_list(false, true, api::filters::Filters::default()).await?;
         let volumes = self.volume_usage().await?;
         Ok(DiskUsage {
@@ -115,7 +119,8 @@ fn prepare(config: Config) -> Result<Engine> {
     make_root(paths.exec_root())?;
     let lock = lock(&paths)?;
     discard_stale(&paths, &host.boot)?;
-    for directory in [paths.containers(), paths.runtimes(), paths.volumes(), paths.names(), paths.temporary()] {
+    for directory in [paths.containers(), paths.runtimes(), paths.volumes(), paths.names(), paths.temporary()]
+    {
         make_root(&directory)?;
     }
     install_init(&paths)?;
@@ -151,7 +156,13 @@ fn make_root(path: &Path) -> Result<()> {
 fn lock(paths: &Paths) -> Result<fs::File> {
     let path = paths.lock();
     let failed = |error: io::Error| Error::failed(format!("cannot lock {}", path.display()), error);
-    let file = fs::OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
+    let file = fs::OpenOptions::new()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(Error::conflict(format!(
@@ -164,7 +175,8 @@ fn lock(paths: &Paths) -> Result<fs::File> {
 
 /// What an earlier boot left in the exec root describes processes that are gone, with ids that others have now.
 fn discard_stale(paths: &Paths, boot: &str) -> Result<()> {
-    let failed = |error: io::Error| Error::failed(format!("cannot prepare {}", paths.exec_root().display()), error);
+    let failed =
+        |error: io::Error| Error::failed(format!("cannot prepare {}", paths.exec_root().display()), error);
     let recorded = fs::read_to_string(paths.boot_id()).unwrap_or_default();
     if recorded.trim() == boot {
         return Ok(());
@@ -203,7 +215,8 @@ fn engine_id(paths: &Paths) -> Result<String> {
     let random = identity::random();
     let part = |range: std::ops::Range<usize>| &random[range];
     let id = format!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32));
-    fs::write(&path, &id).map_err(|error| Error::failed(format!("cannot write {}", path.display()), error))?;
+    fs::write(&path, &id)
+        .map_err(|error| Error::failed(format!("cannot write {}", path.display()), error))?;
     Ok(id)
 }
 
@@ -234,7 +247,8 @@ fn describe(engine: &Engine) -> Info {
         cpu_set: cgroups.cpuset,
         pids_limit: cgroups.pids,
         oom_kill_disable: cgroups.oom_kill_disable,
-        ipv4_forwarding: fs::read_to_string("/proc/sys/net/ipv4/ip_forward").is_ok_and(|text| text.trim() == "1"),
+        ipv4_forwarding: fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
+            .is_ok_and(|text| text.trim() == "1"),
         debug: config.debug,
         n_fd: fs::read_dir("/proc/self/fd").map_or(0, |entries| i64::try_from(entries.count()).unwrap_or(0)),
         system_time: clock::now(),
@@ -290,9 +304,14 @@ fn driver_status(config: &Config) -> Vec<[String; 2]> {
         .filter(|mount| config.data_root.starts_with(&mount.target))
         .max_by_key(|mount| mount.target.as_os_str().len())
         .map_or("unknown", |mount| mount.kind.as_str());
-    [("Backing Filesystem", backing), ("Supports d_type", "true"), ("Native Overlay Diff", "true"), ("userxattr", "false")]
-        .map(|(key, value)| [key.to_owned(), value.to_owned()])
-        .to_vec()
+    [
+        ("Backing Filesystem", backing),
+        ("Supports d_type", "true"),
+        ("Native Overlay Diff", "true"),
+        ("userxattr", "false"),
+    ]
+    .map(|(key, value)| [key.to_owned(), value.to_owned()])
+    .to_vec()
 }
 
 fn plugins() -> Plugins {

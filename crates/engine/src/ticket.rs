@@ -76,7 +76,9 @@ impl Ticket {
                 self.container.wait(condition, Waiter { until, preface }, socket).await
             }
             What::Logs(query) => self.container.logs(&self.engine, query, preface, socket).await,
-            What::Exec(exec) => self.engine.exec_deliver(self.container, *exec, preface, unread, socket).await,
+            What::Exec(exec) => {
+                self.engine.exec_deliver(self.container, *exec, preface, unread, socket).await
+            }
         }
     }
 }

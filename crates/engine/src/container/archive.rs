@@ -8,7 +8,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use api::container::PathStat;
-use image::archive::{Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, archive_tree, extract_into};
+use image::archive::{
+    Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, archive_tree, extract_into,
+};
 use linux::entry;
 use linux::path::Root;
 
@@ -72,7 +74,8 @@ impl Engine {
                 true => view.owner(&record)?,
                 false => Ownership::Archive,
             };
-            let replace = if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
+            let replace =
+                if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
             let mut reader = Reader::new(image::Decoder::new(archive)?, Limits::default());
             extract_into(&mut reader, root, Extract { base: &target, layer: false, ownership, replace })?;
             engine.container_event(&record, "extract-to-dir", &[]);
@@ -99,10 +102,11 @@ impl Engine {
     }
 
     async fn view(&self, container: &Handle) -> Result<View> {
-        if life::admit_process(&container.record()).is_ok() {
-            if let Ok(root) = container.ask(|reply| owner::Command::Root { reply }).await {
-                return Ok(View { root: Root::from_directory(root), attached: Vec::new() });
-            }
+        // One that ends meanwhile is looked at as stopped.
+        if life::admit_process(&container.record()).is_ok()
+            && let Ok(root) = container.ask(|reply| owner::Command::Root { reply }).await
+        {
+            return Ok(View { root: Root::from_directory(root), attached: Vec::new() });
         }
         let record = container.record();
         self.blocking(move |engine| View::of_stopped(engine, &record)).await
@@ -146,7 +150,10 @@ impl View {
         let clean = PathBuf::from(mounts::clean(path));
         for mounted in &self.attached {
             if let Ok(rest) = clean.strip_prefix(&mounted.place) {
-                return (&mounted.files, if rest.as_os_str().is_empty() { PathBuf::from(".") } else { rest.to_owned() });
+                return (
+                    &mounted.files,
+                    if rest.as_os_str().is_empty() { PathBuf::from(".") } else { rest.to_owned() },
+                );
             }
         }
         (&self.root, relative(path))
@@ -154,7 +161,8 @@ impl View {
 
     fn stat(&self, path: &str, container: &str) -> Result<ArchiveStat> {
         let (root, inside) = self.within(path);
-        let missing = |_| Error::not_found(format!("Could not find the file {path} in container {container}"));
+        let missing =
+            |_| Error::not_found(format!("Could not find the file {path} in container {container}"));
         let follow = path.ends_with('/') || path.ends_with("/.");
         let node = if follow || inside.file_name().is_none() {
             root.resolve(&inside).map_err(missing)?
@@ -165,13 +173,18 @@ impl View {
         let failed = |error| Error::failed(format!("cannot look at {path}"), error);
         let metadata = entry::metadata_of(&node).map_err(failed)?;
         let link = match metadata.kind {
-            entry::Kind::Symlink => entry::read_link_of(&node).map_err(failed)?.to_string_lossy().into_owned(),
+            entry::Kind::Symlink => {
+                entry::read_link_of(&node).map_err(failed)?.to_string_lossy().into_owned()
+            }
             _ => String::new(),
         };
         if follow && metadata.kind != entry::Kind::Directory {
             return Err(Error::invalid(format!("{path}: not a directory")));
         }
-        let time = jiff::Timestamp::new(metadata.modified.seconds, i32::try_from(metadata.modified.nanoseconds).unwrap_or(0));
+        let time = jiff::Timestamp::new(
+            metadata.modified.seconds,
+            i32::try_from(metadata.modified.nanoseconds).unwrap_or(0),
+        );
         Ok(PathStat {
             name: base(path).to_string_lossy().into_owned(),
             size: i64::try_from(metadata.size).unwrap_or(i64::MAX),
@@ -184,10 +197,11 @@ impl View {
     /// The directory that a copy goes to, which may be a link to one.
     fn directory(&self, path: &str, container: &str) -> Result<(&Root, PathBuf)> {
         let (root, inside) = self.within(path);
-        let node = root
-            .resolve(&inside)
-            .map_err(|_| Error::not_found(format!("Could not find the file {path} in container {container}")))?;
-        let metadata = entry::metadata_of(&node).map_err(|error| Error::failed(format!("cannot look at {path}"), error))?;
+        let node = root.resolve(&inside).map_err(|_| {
+            Error::not_found(format!("Could not find the file {path} in container {container}"))
+        })?;
+        let metadata = entry::metadata_of(&node)
+            .map_err(|error| Error::failed(format!("cannot look at {path}"), error))?;
         if metadata.kind != entry::Kind::Directory {
             return Err(Error::invalid("extraction point is not a directory"));
         }
@@ -196,11 +210,17 @@ impl View {
 
     fn check_writable(&self, record: &Record, path: &str) -> Result<()> {
         let clean = PathBuf::from(mounts::clean(path));
-        let volume = record.mounts.iter().filter(|point| clean.starts_with(&point.destination)).max_by_key(|point| point.destination.len());
+        let volume = record
+            .mounts
+            .iter()
+            .filter(|point| clean.starts_with(&point.destination))
+            .max_by_key(|point| point.destination.len());
         match volume {
             Some(point) if point.read_only => Err(Error::invalid("mounted volume is marked read-only")),
             Some(_) => Ok(()),
-            None if record.host.readonly_rootfs => Err(Error::invalid("container rootfs is marked read-only")),
+            None if record.host.readonly_rootfs => {
+                Err(Error::invalid("container rootfs is marked read-only"))
+            }
             None => Ok(()),
         }
     }
@@ -235,7 +255,11 @@ fn relative(path: &str) -> PathBuf {
     if inside.is_empty() {
         return PathBuf::from(".");
     }
-    if path.ends_with('/') || path.ends_with("/.") { Path::new(inside).join(".") } else { PathBuf::from(inside) }
+    if path.ends_with('/') || path.ends_with("/.") {
+        Path::new(inside).join(".")
+    } else {
+        PathBuf::from(inside)
+    }
 }
 
 /// The name that entries of the archive begin with.

@@ -43,7 +43,10 @@ impl Engine {
     pub async fn container_commit(&self, wanted: &str, options: CommitOptions) -> Result<CommitResponse> {
         let container = self.container(wanted)?;
         let record = container.record();
-        let pause = options.pause && record.state.is_running() && !record.state.is_paused() && !record.state.is_restarting();
+        let pause = options.pause
+            && record.state.is_running()
+            && !record.state.is_paused()
+            && !record.state.is_restarting();
         if pause {
             container.ask(|reply| Command::Pause { reply }).await?;
         }
@@ -153,7 +156,8 @@ mod tests {
 
     #[test]
     fn the_request_wins_over_the_container() {
-        let container = Config { env: Some(vec!["A=1".into(), "B=2".into()]), user: "bob".into(), ..Config::default() };
+        let container =
+            Config { env: Some(vec!["A=1".into(), "B=2".into()]), user: "bob".into(), ..Config::default() };
         let mut config = image_config(&container);
         let own = Config { env: Some(vec!["A=9".into()]), cmd: Some(vec!["sh".into()]), ..Config::default() };
         override_with(&mut config, &image_config(&own));

@@ -7,7 +7,7 @@ use oci::platform::Platform;
 use super::owner::Owner;
 use super::record::{MountKind, MountPoint, NAMES, NetworkState, Record};
 use super::state::State;
-use super::{defaults, files, logs, mounts, validate};
+use super::{bind, defaults, files, logs, mounts, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, names, spec};
@@ -46,7 +46,7 @@ fn create(
     engine.images().snapshots().create(record.id.as_str(), &diff_ids)?;
     files::make_directory(&engine.paths().container(record.id.as_str()))?;
     record.mounts = made.mounts(planned)?;
-    mounts::fill(engine, &record, &made.volumes)?;
+    bind::fill(engine, &record, &made.volumes)?;
     reserve(engine, &mut record, bare)?;
     made.done = true;
     Ok((record, warnings))
@@ -124,7 +124,8 @@ impl Made<'_> {
     fn mounts(&mut self, planned: Vec<mounts::Planned>) -> Result<Vec<MountPoint>> {
         let mut points = Vec::new();
         for mounts::Planned { mut point, wanted } in planned {
-            if let (Some(wanted), MountKind::Volume { name, driver, source, .. }) = (wanted, &mut point.kind) {
+            if let (Some(wanted), MountKind::Volume { name, driver, source, .. }) = (wanted, &mut point.kind)
+            {
                 let volume = self.engine.shared().volumes.ensure(&wanted)?;
                 if volume.created {
                     self.volumes.push(volume.name.clone());
@@ -172,7 +173,9 @@ fn reserve(engine: &Engine, record: &mut Record, name: Option<String>) -> Result
         })?;
         match taken {
             Ok(()) => return Ok(()),
-            Err(taken) if chosen || attempt > names::RETRIES => return Err(name_taken(&record.name, &taken.holder)),
+            Err(taken) if chosen || attempt > names::RETRIES => {
+                return Err(name_taken(&record.name, &taken.holder));
+            }
             Err(_) => attempt += 1,
         }
     }

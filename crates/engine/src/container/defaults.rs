@@ -191,7 +191,9 @@ fn paths(wanted: &mut HostConfig) {
 /// The name inside: what was asked for, the host's where its network is shared, else the short id.
 pub(super) fn hostname(config: &mut Config, host: &HostConfig, short_id: &str, of_host: &str) {
     if config.hostname.is_empty() {
-        config.hostname = if host.network_mode == "host" || host.uts_mode == "host" { of_host } else { short_id }.to_owned();
+        config.hostname =
+            if host.network_mode == "host" || host.uts_mode == "host" { of_host } else { short_id }
+                .to_owned();
     }
 }
 
@@ -269,8 +271,7 @@ mod tests {
     #[test]
     fn inspect_shows_what_will_happen() {
         let machine = Host::observe().unwrap();
-        let mut wanted = HostConfig::default();
-        wanted.network_mode = "default".into();
+        let mut wanted = HostConfig { network_mode: "default".into(), ..HostConfig::default() };
         wanted.resources.memory = 8 << 20;
         host(&mut wanted, &config::Container::default(), &machine);
         assert_eq!(wanted.network_mode, "bridge");

@@ -23,7 +23,12 @@ impl Engine {
     }
 
     /// Asks the container to end and waits until it has. `timeout` in seconds, negative for ever.
-    pub async fn container_stop(&self, wanted: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+    pub async fn container_stop(
+        &self,
+        wanted: &str,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
         let container = self.container(wanted)?;
         let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?;
         self.stop(&container, signal, timeout).await?;
@@ -44,15 +49,30 @@ impl Engine {
         tokio::time::timeout(Duration::from_secs(seconds).saturating_add(GRACE), stopped)
             .await
             .map(drop)
-            .map_err(|_| Error::system(format!("cannot stop container: {}: tried to kill container, but did not receive an exit event", record.id)))
+            .map_err(|_| {
+                Error::system(format!(
+                    "cannot stop container: {}: tried to kill container, but did not receive an exit event",
+                    record.id
+                ))
+            })
     }
 
-    pub async fn container_restart(&self, wanted: &str, signal: Option<&str>, timeout: Option<i64>) -> Result<()> {
+    pub async fn container_restart(
+        &self,
+        wanted: &str,
+        signal: Option<&str>,
+        timeout: Option<i64>,
+    ) -> Result<()> {
         let container = self.container(wanted)?;
         let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?;
         let keep = container.record().host.auto_remove;
         if keep {
-            container.edit(|record, _| { record.host.auto_remove = false; Ok(()) }).await?;
+            container
+                .edit(|record, _| {
+                    record.host.auto_remove = false;
+                    Ok(())
+                })
+                .await?;
         }
         if container.record().state.is_running() {
             match self.stop(&container, signal, timeout).await {
@@ -61,7 +81,12 @@ impl Engine {
             }
         }
         if keep {
-            container.edit(|record, _| { record.host.auto_remove = true; Ok(()) }).await?;
+            container
+                .edit(|record, _| {
+                    record.host.auto_remove = true;
+                    Ok(())
+                })
+                .await?;
         }
         container.ask(|reply| Command::Start { reply }).await?;
         self.container_event(&container.record(), "restart", &[]);
@@ -75,9 +100,9 @@ impl Engine {
         container.ask(|reply| Command::Kill { signal, reply }).await?;
         if signal == linux::signal::SIGKILL {
             let ended = container.until(|record| !record.state.is_running());
-            tokio::time::timeout(GRACE, ended)
-                .await
-                .map_err(|_| Error::system(format!("cannot kill container: {wanted}: did not receive an exit event")))?;
+            tokio::time::timeout(GRACE, ended).await.map_err(|_| {
+                Error::system(format!("cannot kill container: {wanted}: did not receive an exit event"))
+            })?;
         }
         Ok(())
     }
@@ -111,7 +136,9 @@ impl Engine {
                 Ok(plan)
             })
             .await?;
-        container.ask(|reply| Command::Update { resources: Some(Box::new(resources)), restart, reply }).await?;
+        container
+            .ask(|reply| Command::Update { resources: Some(Box::new(resources)), restart, reply })
+            .await?;
         self.container_event(&container.record(), "update", &[]);
         Ok(UpdateResponse { warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) })
     }
@@ -126,7 +153,10 @@ type Plan = (oci::runtime::Resources, Option<shim::protocol::RestartPolicy>, Vec
 /// Takes an update into the record and says what the shim has to change.
 fn update(record: &mut Record, request: UpdateRequest, host: &Host) -> Result<Plan> {
     if matches!(record.state, State::Removing { .. } | State::Dead { .. }) {
-        return Err(Error::conflict(format!("cannot update container {}: container is marked for removal", record.id)));
+        return Err(Error::conflict(format!(
+            "cannot update container {}: container is marked for removal",
+            record.id
+        )));
     }
     let UpdateRequest { resources: mut wanted, restart_policy } = request;
     let warnings = validate::resources(&mut wanted, host, true)?;
@@ -135,7 +165,9 @@ fn update(record: &mut Record, request: UpdateRequest, host: &Host) -> Result<Pl
         None
     } else {
         if record.host.auto_remove && restart_policy.name != "no" {
-            return Err(Error::invalid("Restart policy cannot be updated because AutoRemove is enabled for the container"));
+            return Err(Error::invalid(
+                "Restart policy cannot be updated because AutoRemove is enabled for the container",
+            ));
         }
         record.host.restart_policy = restart_policy;
         validate::host(&without_names(record), &record.host)?;
@@ -147,7 +179,11 @@ fn update(record: &mut Record, request: UpdateRequest, host: &Host) -> Result<Pl
 /// The configuration without what conflicts with network modes: those were checked when the container was created,
 /// before its host name was filled in.
 fn without_names(record: &Record) -> api::container::Config {
-    api::container::Config { hostname: String::new(), exposed_ports: Default::default(), ..record.config.clone() }
+    api::container::Config {
+        hostname: String::new(),
+        exposed_ports: Default::default(),
+        ..record.config.clone()
+    }
 }
 
 /// Each field that was said replaces the recorded one, if the whole still makes sense.
@@ -164,7 +200,11 @@ fn merge(have: &mut Resources, wanted: &Resources) -> Result<()> {
     if (wanted.cpu_period > 0 || wanted.cpu_quota > 0) && have.nano_cpus > 0 {
         return conflict("CPU Period and CPU Quota cannot be updated as NanoCPUs has already been set");
     }
-    if wanted.memory > 0 && wanted.memory_swap == 0 && have.memory_swap > 0 && wanted.memory > have.memory_swap {
+    if wanted.memory > 0
+        && wanted.memory_swap == 0
+        && have.memory_swap > 0
+        && wanted.memory > have.memory_swap
+    {
         return Err(Error::invalid(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         ));

@@ -58,7 +58,6 @@ impl Held {
     pub(super) fn start_failed(&mut self) {
         self.attachments.clear();
     }
-
 }
 
 fn answer(socket: OwnedFd, code: i32) {

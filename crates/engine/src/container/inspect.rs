@@ -69,7 +69,8 @@ impl Engine {
 /// Bytes that the container has written, and those with its image's.
 pub(super) fn sizes(engine: &Engine, record: &Record) -> Result<(i64, i64)> {
     let own = rootfs::written(engine, record.id.as_str())?;
-    let image = record.image.parse().ok().and_then(|id| engine.images().get(&id)).map_or(0, |image| image.size);
+    let image =
+        record.image.parse().ok().and_then(|id| engine.images().get(&id)).map_or(0, |image| image.size);
     let signed = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     Ok((signed(own), signed(own.saturating_add(image))))
 }
@@ -97,7 +98,9 @@ pub(super) fn mount_point(point: &MountPoint) -> Shown {
             ..common
         },
         MountKind::Tmpfs { .. } => Shown { kind: "tmpfs".into(), ..common },
-        MountKind::Image { reference, .. } => Shown { kind: "image".into(), source: reference.clone(), ..common },
+        MountKind::Image { reference, .. } => {
+            Shown { kind: "image".into(), source: reference.clone(), ..common }
+        }
     }
 }
 
@@ -134,7 +137,8 @@ mod tests {
     #[test]
     fn the_default_bridge_is_shown_twice() {
         let mut record = record("web");
-        let endpoint = api::network::EndpointSettings { ip_address: "172.17.0.2".into(), ..Default::default() };
+        let endpoint =
+            api::network::EndpointSettings { ip_address: "172.17.0.2".into(), ..Default::default() };
         record.network.endpoints.insert("bridge".into(), endpoint);
         let shown = network_settings(&record);
         assert_eq!(shown.ip_address, "172.17.0.2");

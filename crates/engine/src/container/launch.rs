@@ -21,7 +21,7 @@ use super::owner::{Connected, Live, store};
 use super::record::Record;
 use super::state::{Ended, Failure, Run, State};
 use super::stream::EventStream;
-use super::{files, life, mounts, rootfs};
+use super::{bind, files, life, rootfs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::networks::Joined;
 use crate::{Engine, clock, identity, spec};
@@ -60,10 +60,10 @@ pub(super) fn launch(engine: &Engine, mut record: Record, mut held: Held) -> Res
             leave(engine, &mut record);
             remove_runtime(engine, record.id.as_str());
             record.state = failed(&before, code, error.to_string());
-            if !record.host.auto_remove {
-                if let Err(error) = store(engine, &record) {
-                    tracing::error!(container = %record.id, %error, "cannot record a failed start");
-                }
+            if !record.host.auto_remove
+                && let Err(error) = store(engine, &record)
+            {
+                tracing::error!(container = %record.id, %error, "cannot record a failed start");
             }
             held.start_failed();
             Err(Box::new(Failed { record, held, error }))
@@ -75,7 +75,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     let incarnation = identity::random();
     let root = rootfs::prepare(engine, record)?;
     make_runtime(engine, record.id.as_str())?;
-    let bound = mounts::bind(engine, record)?;
+    let bound = bind::bind(engine, record)?;
     let joined = engine
         .shared()
         .networks
@@ -112,7 +112,9 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     if let Err(error) = stored {
         // A container that nobody would remember must not run.
         let kill = protocol::Request::Signal { signal: 9, final_stop: true };
-        let killed = live.request(&kill, &[]).and_then(|_| live.request(&protocol::Request::Release { removed: false }, &[]));
+        let killed = live
+            .request(&kill, &[])
+            .and_then(|_| live.request(&protocol::Request::Release { removed: false }, &[]));
         if let Err(error) = killed {
             tracing::error!(container = %record.id, %error, "cannot undo a start");
         }
@@ -222,7 +224,8 @@ fn health(record: &Record) -> Result<Option<protocol::Health>> {
 
 fn timed(check: &HealthConfig, command: Vec<String>) -> protocol::Health {
     const SECOND: u64 = 1_000_000_000;
-    let or = |value: i64, default: u64| u64::try_from(value).ok().filter(|value| *value > 0).unwrap_or(default);
+    let or =
+        |value: i64, default: u64| u64::try_from(value).ok().filter(|value| *value > 0).unwrap_or(default);
     protocol::Health {
         command,
         interval: or(check.interval, 30 * SECOND),
@@ -263,7 +266,9 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
             );
             Stopped { code, error: Error::new(kind, message) }
         }
-        shim::LaunchError::Io(error) => Error::failed(format!("{words}: cannot start its shim"), error).into(),
+        shim::LaunchError::Io(error) => {
+            Error::failed(format!("{words}: cannot start its shim"), error).into()
+        }
     }
 }
 
@@ -271,7 +276,9 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
 pub(super) fn refusal(failure: protocol::Failure) -> Error {
     let kind = match failure.kind {
         FailureKind::Conflict => ErrorKind::Conflict,
-        FailureKind::Invalid | FailureKind::NotFound | FailureKind::NotExecutable => ErrorKind::InvalidParameter,
+        FailureKind::Invalid | FailureKind::NotFound | FailureKind::NotExecutable => {
+            ErrorKind::InvalidParameter
+        }
         FailureKind::Other => ErrorKind::System,
     };
     let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
@@ -283,7 +290,9 @@ fn make_runtime(engine: &Engine, id: &str) -> Result<()> {
     // One that a failed cleanup left must not lend its socket or journal to the new run.
     let made = super::remove::remove_directory(&path)
         .and_then(|()| DirBuilder::new().mode(0o700).recursive(true).create(&path));
-    made.map_err(|error| Error::failed(format!("cannot make the runtime directory {}", path.display()), error))
+    made.map_err(|error| {
+        Error::failed(format!("cannot make the runtime directory {}", path.display()), error)
+    })
 }
 
 pub(super) fn remove_runtime(engine: &Engine, id: &str) {
@@ -300,7 +309,7 @@ pub(super) fn leave(engine: &Engine, record: &mut Record) {
     if let Err(error) = engine.shared().networks.leave(record) {
         tracing::warn!(container = %record.id, %error, "cannot give back all of a network endpoint");
     }
-    if let Err(error) = mounts::release(engine, record) {
+    if let Err(error) = bind::release(engine, record) {
         tracing::warn!(container = %record.id, %error, "cannot release all volumes");
     }
 }
@@ -318,8 +327,11 @@ mod tests {
     #[test]
     fn a_shell_line_runs_in_the_images_shell() {
         let mut record = record("web");
-        record.config.healthcheck =
-            Some(HealthConfig { test: vec!["CMD-SHELL".into(), "exit 0".into()], retries: 5, ..Default::default() });
+        record.config.healthcheck = Some(HealthConfig {
+            test: vec!["CMD-SHELL".into(), "exit 0".into()],
+            retries: 5,
+            ..Default::default()
+        });
         let check = health(&record).unwrap().unwrap();
         assert_eq!(check.command, ["/bin/sh", "-c", "exit 0"]);
         assert_eq!((check.interval, check.retries), (30_000_000_000, 5));
@@ -331,9 +343,15 @@ mod tests {
 
     #[test]
     fn a_failed_start_keeps_what_an_earlier_run_left() {
-        let ran = Run::starting("i".into(), false, &State::Created { failure: None }).lost(0, "2026-01-01T00:00:00Z".into());
-        let State::Exited(ended) = failed(&State::Exited(ran), 127, "no".into()) else { panic!("it ran before") };
+        let ran = Run::starting("i".into(), false, &State::Created { failure: None })
+            .lost(0, "2026-01-01T00:00:00Z".into());
+        let State::Exited(ended) = failed(&State::Exited(ran), 127, "no".into()) else {
+            panic!("it ran before")
+        };
         assert_eq!((ended.code, ended.finished_at.as_str()), (127, "2026-01-01T00:00:00Z"));
-        assert!(matches!(failed(&State::Created { failure: None }, 126, "no".into()), State::Created { failure: Some(_) }));
+        assert!(matches!(
+            failed(&State::Created { failure: None }, 126, "no".into()),
+            State::Created { failure: Some(_) }
+        ));
     }
 }

@@ -12,11 +12,20 @@ const SIGKILL: i32 = 9;
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Consequence {
     /// Tell the listeners.
-    Announce { action: String, extra: Vec<(&'static str, String)> },
+    Announce {
+        action: String,
+        extra: Vec<(&'static str, String)>,
+    },
     /// The run is over for good: give back its network, remember its end, let the shim go.
     Settle,
-    ExecStarted { exec: String, pid: i32 },
-    ExecEnded { exec: String, code: i32 },
+    ExecStarted {
+        exec: String,
+        pid: i32,
+    },
+    ExecEnded {
+        exec: String,
+        code: i32,
+    },
 }
 
 fn announce(action: impl Into<String>, extra: Vec<(&'static str, String)>) -> Consequence {
@@ -202,15 +211,14 @@ pub(super) enum Removal {
 }
 
 pub(super) fn admit_remove(record: &Record, force: bool) -> Result<Removal> {
-    let refuse = |why: &str| Err(Error::conflict(format!("cannot remove container \"/{}\": {why}", record.name)));
+    let refuse =
+        |why: &str| Err(Error::conflict(format!("cannot remove container \"/{}\": {why}", record.name)));
     match &record.state {
         State::Removing { .. } => {
             Err(Error::conflict(format!("removal of container {} is already in progress", record.name)))
         }
         State::Running(_) | State::Restarting { .. } if force => Ok(Removal::KillFirst),
-        State::Running(run) if run.paused => {
-            refuse("container is paused and must be unpaused first")
-        }
+        State::Running(run) if run.paused => refuse("container is paused and must be unpaused first"),
         State::Running(_) => {
             refuse("container is running: stop the container before removing or force remove")
         }
@@ -231,9 +239,9 @@ pub(super) fn restart_policy(policy: &api::container::RestartPolicy) -> RestartP
     match policy.name.as_str() {
         "always" => RestartPolicy::Always,
         "unless-stopped" => RestartPolicy::UnlessStopped,
-        "on-failure" => RestartPolicy::OnFailure {
-            max_retries: u32::try_from(policy.maximum_retry_count).unwrap_or(0),
-        },
+        "on-failure" => {
+            RestartPolicy::OnFailure { max_retries: u32::try_from(policy.maximum_retry_count).unwrap_or(0) }
+        }
         _ => RestartPolicy::No,
     }
 }
@@ -325,16 +333,24 @@ mod tests {
     fn each_state_refuses_in_its_words() {
         let mut record = running();
         assert_eq!(admit_start(&record).unwrap_err().kind(), ErrorKind::NotModified);
-        assert!(admit_remove(&record, false).unwrap_err().message().ends_with(
-            "container is running: stop the container before removing or force remove"
-        ));
+        assert!(
+            admit_remove(&record, false)
+                .unwrap_err()
+                .message()
+                .ends_with("container is running: stop the container before removing or force remove")
+        );
         assert_eq!(admit_remove(&record, true).unwrap(), Removal::KillFirst);
         happened(&mut record, &event(2, Happening::Paused));
         assert_eq!(
             admit_start(&record).unwrap_err().message(),
             "cannot start a paused container, try unpause instead"
         );
-        assert!(admit_exec(&record).unwrap_err().message().contains("is paused, unpause the container before exec"));
+        assert!(
+            admit_exec(&record)
+                .unwrap_err()
+                .message()
+                .contains("is paused, unpause the container before exec")
+        );
         assert!(admit_pause(&record).unwrap_err().message().ends_with("is already paused"));
         record.state = State::Removing { ended: None };
         assert!(admit_remove(&record, true).unwrap_err().message().ends_with("is already in progress"));

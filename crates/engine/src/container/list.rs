@@ -13,8 +13,21 @@ use crate::error::{Error, Result};
 use crate::{Engine, clock};
 
 const KNOWN: &[&str] = &[
-    "ancestor", "before", "exited", "expose", "health", "id", "is-task", "isolation", "label", "name", "network",
-    "publish", "since", "status", "volume",
+    "ancestor",
+    "before",
+    "exited",
+    "expose",
+    "health",
+    "id",
+    "is-task",
+    "isolation",
+    "label",
+    "name",
+    "network",
+    "publish",
+    "since",
+    "status",
+    "volume",
 ];
 
 #[derive(Debug, Clone, Default)]
@@ -47,7 +60,9 @@ impl Engine {
         let mut list: Vec<Summary> = records.iter().map(|record| summary(self, record, now)).collect();
         if options.size {
             let measured = self
-                .blocking(move |engine| Ok(records.iter().map(|record| inspect::sizes(engine, record)).collect::<Vec<_>>()))
+                .blocking(move |engine| {
+                    Ok(records.iter().map(|record| inspect::sizes(engine, record)).collect::<Vec<_>>())
+                })
                 .await?;
             for (summary, sizes) in list.iter_mut().zip(measured) {
                 // A container that is removed meanwhile has no size.
@@ -91,7 +106,9 @@ impl<'a> Selection<'a> {
         };
         let ancestors = filters
             .values("ancestor")
-            .map(|name| engine.images().resolve(name).map_or_else(|_| name.to_owned(), |image| image.id.to_string()))
+            .map(|name| {
+                engine.images().resolve(name).map_or_else(|_| name.to_owned(), |image| image.id.to_string())
+            })
             .collect();
         Ok(Selection {
             filters,
@@ -118,15 +135,25 @@ impl<'a> Selection<'a> {
             && filters.exact("status", record.state.status().as_str())
             && filters.exact("health", health)
             && filters.any("isolation", |value| value == record.host.isolation)
-            && (self.exited.is_empty() || self.exited.iter().any(|code| state.exit_code == i64::from(*code) && !state.running && record.state.ended().is_some()))
+            && (self.exited.is_empty()
+                || self.exited.iter().any(|code| {
+                    state.exit_code == i64::from(*code) && !state.running && record.state.ended().is_some()
+                }))
             && self.before.as_ref().is_none_or(|other| record.created < other.created)
             && self.since.as_ref().is_none_or(|other| record.created > other.created)
             && self.descends(record)
             && filters.any("volume", |value| mounts(record, value))
             && filters.any("network", |value| {
-                record.network.endpoints.iter().any(|(name, endpoint)| name == value || (!endpoint.network_id.is_empty() && endpoint.network_id.starts_with(value)))
+                record.network.endpoints.iter().any(|(name, endpoint)| {
+                    name == value
+                        || (!endpoint.network_id.is_empty() && endpoint.network_id.starts_with(value))
+                })
             })
-            && filters.any("publish", |value| ports(record).iter().any(|port| port.public_port > 0 && port_matches(value, port.public_port, &port.kind)))
+            && filters.any("publish", |value| {
+                ports(record)
+                    .iter()
+                    .any(|port| port.public_port > 0 && port_matches(value, port.public_port, &port.kind))
+            })
             && filters.any("expose", |value| exposes(record, value))
             && !matches!(filters.flag("is-task"), Ok(Some(true)))
     }
@@ -136,7 +163,8 @@ impl<'a> Selection<'a> {
     }
 
     fn descends(&self, record: &Record) -> bool {
-        self.ancestors.is_empty() || self.ancestors.iter().any(|image| *image == record.image || *image == record.config.image)
+        self.ancestors.is_empty()
+            || self.ancestors.iter().any(|image| *image == record.image || *image == record.config.image)
     }
 }
 
@@ -230,12 +258,19 @@ fn ports(record: &Record) -> Vec<Port> {
 }
 
 /// `until` and labels of a prune.
-pub(super) fn prunable(filters: &Filters, labels: &BTreeMap<String, String>, created: &str, until: Option<i64>) -> bool {
+pub(super) fn prunable(
+    filters: &Filters,
+    labels: &BTreeMap<String, String>,
+    created: &str,
+    until: Option<i64>,
+) -> bool {
     let unwanted = filters.values("label!").any(|wanted| match wanted.split_once('=') {
         Some((name, value)) => labels.get(name).is_some_and(|have| have == value),
         None => labels.contains_key(wanted),
     });
-    filters.pairs("label", labels) && !unwanted && until.is_none_or(|until| clock::nanoseconds(created) < until)
+    filters.pairs("label", labels)
+        && !unwanted
+        && until.is_none_or(|until| clock::nanoseconds(created) < until)
 }
 
 #[cfg(test)]

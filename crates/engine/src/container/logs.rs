@@ -48,7 +48,8 @@ pub(super) async fn serve(
         .blocking(move |_| {
             let failed = |error| Error::failed("cannot send a log", error);
             let mut client = File::from(socket);
-            linux::fd::set_nonblocking(&client, false).map_err(|error| Error::failed("cannot send a log", error))?;
+            linux::fd::set_nonblocking(&client, false)
+                .map_err(|error| Error::failed("cannot send a log", error))?;
             client.write_all(&preface).map_err(failed)?;
             if !path.exists() {
                 return Ok(());
@@ -85,7 +86,9 @@ pub(super) fn describe(config: &LogConfig, record: &Record, path: PathBuf) -> Re
         apply(&mut log, record, key, value)?;
     }
     if log.compress && (log.max_files < 2 || log.max_size.is_none()) {
-        return Err(Error::invalid("compress cannot be true when max-file is less than 2 or max-size is not set"));
+        return Err(Error::invalid(
+            "compress cannot be true when max-file is less than 2 or max-size is not set",
+        ));
     }
     if log.max_files > 1 && log.max_size.is_none() {
         return Err(Error::invalid("max-size should be a positive number when max-file is set"));
@@ -99,9 +102,11 @@ fn apply(log: &mut Log, record: &Record, key: &str, value: &str) -> Result<()> {
         "max-size" if value == "-1" => log.max_size = None,
         "max-size" => log.max_size = Some(bytes(value).filter(|size| *size > 0).ok_or_else(bad)?),
         "max-file" => {
-            log.max_files = value.parse().ok().filter(|count| *count > 0).ok_or_else(|| {
-                Error::invalid("max-file cannot be less than 1")
-            })?;
+            log.max_files = value
+                .parse()
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or_else(|| Error::invalid("max-file cannot be less than 1"))?;
         }
         "compress" => log.compress = value.parse().map_err(|_| bad())?,
         "labels" => {
@@ -118,7 +123,9 @@ fn apply(log: &mut Log, record: &Record, key: &str, value: &str) -> Result<()> {
         }
         "mode" if value.is_empty() || value == "blocking" => {}
         "mode" | "max-buffer-size" | "labels-regex" | "env-regex" => {
-            return Err(Error::invalid(format!("log opt '{key}={value}' is not supported by the json-file log driver")));
+            return Err(Error::invalid(format!(
+                "log opt '{key}={value}' is not supported by the json-file log driver"
+            )));
         }
         _ => return Err(Error::invalid(format!("unknown log opt '{key}' for json-file log driver"))),
     }
@@ -146,7 +153,9 @@ fn tag(template: &str, record: &Record) -> Result<String> {
         text = text.replace(word, value);
     }
     if text.contains("{{") {
-        return Err(Error::invalid(format!("log tag template {template:?} is not supported: it may use ID, FullID, Name, ImageID, ImageFullID, ImageName and DaemonName")));
+        return Err(Error::invalid(format!(
+            "log tag template {template:?} is not supported: it may use ID, FullID, Name, ImageID, ImageFullID, ImageName and DaemonName"
+        )));
     }
     Ok(text)
 }

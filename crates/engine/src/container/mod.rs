@@ -7,6 +7,8 @@
 
 mod archive;
 mod attach;
+mod bind;
+mod clients;
 mod commit;
 mod create;
 mod defaults;
@@ -44,21 +46,22 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use archive::{ArchiveStat, PutOptions};
 pub use attach::AttachOptions;
 pub(crate) use attach::detach_keys;
-pub(crate) use files::write as write_files;
+pub(crate) use bind::Bound;
 pub use commit::CommitOptions;
+pub(crate) use files::write as write_files;
 pub(crate) use life::admit_exec;
 pub use list::ListOptions;
 pub(crate) use logs::bytes;
-pub(crate) use mounts::{Bound, check_volume_name, clean};
-pub(crate) use prune::{duration, until};
-pub(crate) use validate::exposed as check_exposed;
+pub(crate) use mounts::{check_volume_name, clean};
 pub(crate) use owner::{Command, ExecStarted, Live};
-pub(crate) use record::{MountKind, Record};
+pub(crate) use prune::{duration, until};
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
+pub(crate) use record::{MountKind, Record};
 pub use remove::RemoveOptions;
 pub(crate) use rootfs::{Databases, database, opened_database};
 pub(crate) use state::State;
+pub(crate) use validate::exposed as check_exposed;
 pub use wait::{Exit, WaitOutcome};
 
 use crate::Engine;
@@ -109,8 +112,7 @@ impl Handle {
     /// Waits until the record satisfies `condition`; none when the container is removed before.
     pub(crate) async fn until(&self, condition: impl FnMut(&Arc<Record>) -> bool) -> Option<Arc<Record>> {
         let mut view = self.view.clone();
-        let found = view.wait_for(condition).await.ok().map(|record| record.clone());
-        found
+        view.wait_for(condition).await.ok().as_deref().cloned()
     }
 
     /// Ends the owner without touching the container.
@@ -123,7 +125,12 @@ impl Handle {
         self.ask(|reply| Command::Attach { attachment: Box::new(attachment), socket, reply }).await
     }
 
-    pub(crate) async fn wait(&self, condition: api::container::WaitCondition, waiter: Waiter, socket: OwnedFd) -> Result<()> {
+    pub(crate) async fn wait(
+        &self,
+        condition: api::container::WaitCondition,
+        waiter: Waiter,
+        socket: OwnedFd,
+    ) -> Result<()> {
         self.ask(|reply| Command::Wait { condition, waiter, socket, reply }).await
     }
 

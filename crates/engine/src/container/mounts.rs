@@ -1,17 +1,13 @@
 //! Mounts beside the ones that every container has: from `-v`, `--mount`, `--volumes-from` and the image's volumes to
-//! [`MountPoint`]s when the container is created, and from those to bound directories when it starts.
+//! [`MountPoint`]s, when the container is created. Pure but for one look at whether a bind's source exists.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use api::container::{Config, HostConfig, Mount as Asked};
-use oci::runtime::Mount;
 
 use super::record::{MountKind, MountPoint, Record};
-use crate::Engine;
 use crate::error::{Error, Result};
 use crate::volumes::Wanted;
 
@@ -21,14 +17,6 @@ pub(super) struct Planned {
     pub(super) point: MountPoint,
     /// The volume to make sure of.
     pub(super) wanted: Option<Wanted>,
-}
-
-/// What a start has prepared.
-#[derive(Debug, Default)]
-pub(crate) struct Bound {
-    pub(crate) mounts: Vec<Mount>,
-    /// A `/dev/shm` that others may share.
-    pub(crate) shm: Option<PathBuf>,
 }
 
 const PROPAGATIONS: &[&str] = &["private", "rprivate", "shared", "rshared", "slave", "rslave"];
@@ -65,7 +53,9 @@ pub(super) fn plan(
     }
     for path in config.volumes.iter().flatten().map(|(path, _)| path) {
         let destination = clean(path);
-        check_destination(path, |reason| Error::invalid(format!("invalid volume specification: '{path}': {reason}")))?;
+        check_destination(path, |reason| {
+            Error::invalid(format!("invalid volume specification: '{path}': {reason}"))
+        })?;
         if !planned.contains_key(&destination) && !seen.contains(&destination) {
             planned.insert(destination.clone(), anonymous(destination, &host.volume_driver, String::new()));
         }
@@ -176,11 +166,14 @@ impl Mode {
 
 /// One `-v`: `[source:]destination[:mode]`.
 fn volume_flag(text: &str, driver: &str) -> Result<Planned> {
-    let specification = |reason: &str| Error::invalid(format!("invalid volume specification: '{text}'{reason}"));
+    let specification =
+        |reason: &str| Error::invalid(format!("invalid volume specification: '{text}'{reason}"));
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, mode) = match parts[..] {
         [destination] => ("", destination, ""),
-        [source, second] if Mode::parse(second, text, true).is_ok() && !second.starts_with('/') => ("", source, second),
+        [source, second] if Mode::parse(second, text, true).is_ok() && !second.starts_with('/') => {
+            ("", source, second)
+        }
         [source, destination] => (source, destination, ""),
         [source, destination, mode] => (source, destination, mode),
         _ => return Err(specification("")),
@@ -241,7 +234,8 @@ pub(crate) fn check_volume_name(name: &str) -> Result<()> {
 
 /// One `--mount`.
 fn mount(asked: &Asked) -> Result<Planned> {
-    let invalid = |reason: &str| Error::invalid(format!("invalid mount config for type \"{}\": {reason}", asked.kind));
+    let invalid =
+        |reason: &str| Error::invalid(format!("invalid mount config for type \"{}\": {reason}", asked.kind));
     let others = [
         ("bind", "BindOptions", asked.bind_options.is_some()),
         ("volume", "VolumeOptions", asked.volume_options.is_some()),
@@ -297,7 +291,11 @@ fn bind_mount(asked: &Asked, invalid: impl Fn(&str) -> Error) -> Result<Planned>
             mode: String::new(),
             kind: MountKind::Bind {
                 source: PathBuf::from(clean(&asked.source)),
-                propagation: if options.propagation.is_empty() { "rprivate".into() } else { options.propagation },
+                propagation: if options.propagation.is_empty() {
+                    "rprivate".into()
+                } else {
+                    options.propagation
+                },
                 create: options.create_mountpoint,
                 non_recursive: options.non_recursive,
                 read_only_non_recursive: options.read_only_non_recursive,
@@ -316,13 +314,16 @@ fn volume_mount(asked: &Asked, invalid: impl Fn(&str) -> Error) -> Result<Planne
         if asked.source.is_empty() {
             return Err(invalid("must not set Subpath when using anonymous volumes"));
         }
-        let inside = Path::new(&options.subpath).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+        let inside = Path::new(&options.subpath)
+            .components()
+            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
         if !inside {
             return Err(invalid("subpath must be a relative path within the volume"));
         }
     }
     let config = options.driver_config.clone().unwrap_or_default();
-    let mut planned = volume(clean(&asked.target), asked.source.clone(), &config.name, "z".into(), options.no_copy);
+    let mut planned =
+        volume(clean(&asked.target), asked.source.clone(), &config.name, "z".into(), options.no_copy);
     planned.point.read_only = asked.read_only;
     if let MountKind::Volume { subpath, .. } = &mut planned.point.kind {
         subpath.clone_from(&options.subpath);
@@ -356,7 +357,12 @@ fn tmpfs_mount(asked: &Asked, invalid: impl Fn(&str) -> Error) -> Result<Planned
     crate::spec::tmpfs(&destination, &words.join(",")).map_err(|error| invalid(error.message()))?;
     Ok(Planned {
         wanted: None,
-        point: MountPoint { destination, read_only: asked.read_only, mode: String::new(), kind: MountKind::Tmpfs { options: words } },
+        point: MountPoint {
+            destination,
+            read_only: asked.read_only,
+            mode: String::new(),
+            kind: MountKind::Tmpfs { options: words },
+        },
     })
 }
 
@@ -385,163 +391,6 @@ pub(crate) fn clean(path: &str) -> String {
     format!("/{}", parts.join("/"))
 }
 
-/// Copies what the image has at a volume's place into each volume of `fresh` ones: they are empty until now.
-pub(super) fn fill(engine: &Engine, record: &Record, fresh: &[String]) -> Result<()> {
-    let wants = |point: &&MountPoint| match &point.kind {
-        MountKind::Volume { name, no_copy, subpath, source, .. } => {
-            !no_copy && subpath.is_empty() && (fresh.contains(name) || is_empty(source))
-        }
-        _ => false,
-    };
-    let points: Vec<&MountPoint> = record.mounts.iter().filter(wants).collect();
-    if points.is_empty() {
-        return Ok(());
-    }
-    let snapshot = engine.images().snapshots().get(record.id.as_str())?;
-    let root = super::rootfs::stack(None, &snapshot.lowers)?;
-    for point in points {
-        let MountKind::Volume { name, .. } = &point.kind else { continue };
-        let target = engine.shared().volumes.acquire(name, &record.id)?;
-        let copied = copy_up(&root, Path::new(&point.destination), &target);
-        engine.shared().volumes.release(name, &record.id)?;
-        copied?;
-    }
-    Ok(())
-}
-
-fn is_empty(directory: &Path) -> bool {
-    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
-}
-
-/// Copies a directory of the image, its owner and mode included, through an archive: one way to copy a tree.
-fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()> {
-    use image::archive::{
-        Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, copy_attributes, extract_into,
-    };
-    let found = match root.resolve(source) {
-        Err(error) if error.is(linux::Errno::NOENT) || error.is(linux::Errno::NOTDIR) => return Ok(()),
-        Err(error) => return Err(Error::failed("cannot look into the image", error)),
-        Ok(found) => found,
-    };
-    if !linux::entry::metadata_of(&found).is_ok_and(|metadata| metadata.is_directory()) {
-        return Ok(());
-    }
-    let (reader, writer) = std::io::pipe().map_err(|error| Error::failed("cannot make a pipe", error))?;
-    let inside = linux::path::Root::open(target).map_err(|error| Error::failed("cannot open a volume", error))?;
-    let (written, read) = std::thread::scope(|scope| {
-        let written = scope.spawn(move || {
-            let mut archive = Writer::new(writer);
-            archive_path(root, &source.join("."), std::ffi::OsStr::new("."), &mut archive)?;
-            archive.finish().map(drop)
-        });
-        let how = Extract { base: Path::new("."), layer: false, ownership: Ownership::Archive, replace: Replace::Anything };
-        let mut archive = Reader::new(reader, Limits::default());
-        let read = extract_into(&mut archive, &inside, how);
-        drop(archive);
-        (written.join(), read)
-    });
-    read?;
-    written.map_err(|_| Error::system("the engine failed inside"))??;
-    // The volume itself looks as the directory did: a database must own its data directory.
-    Ok(copy_attributes(&found, &inside)?)
-}
-
-/// Prepares a container's mounts for a run. Blocking.
-pub(super) fn bind(engine: &Engine, record: &Record) -> Result<Bound> {
-    let mut bound = Bound::default();
-    for point in &record.mounts {
-        bound.mounts.push(bound_mount(engine, record, point)?);
-    }
-    if record.host.ipc_mode == "shareable" {
-        bound.shm = Some(make_shm(engine, record)?);
-    }
-    Ok(bound)
-}
-
-fn bound_mount(engine: &Engine, record: &Record, point: &MountPoint) -> Result<Mount> {
-    let destination = PathBuf::from(&point.destination);
-    let made = |source: PathBuf, options: Vec<String>| Mount {
-        destination: destination.clone(),
-        kind: "bind".into(),
-        source: Some(source),
-        options,
-        ..Mount::default()
-    };
-    match &point.kind {
-        MountKind::Bind { source, propagation, create, non_recursive, read_only_non_recursive, .. } => {
-            if *create && !source.exists() {
-                let create = DirBuilder::new().mode(0o755).recursive(true).create(source);
-                create.map_err(|error| Error::failed(format!("error while creating mount source path '{}'", source.display()), error))?;
-            }
-            if !source.exists() {
-                return Err(Error::invalid(format!(
-                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
-                    source.display()
-                )));
-            }
-            let mut options = vec![if *non_recursive { "bind" } else { "rbind" }.to_owned()];
-            if point.read_only {
-                options.push(if *read_only_non_recursive || *non_recursive { "ro" } else { "rro" }.to_owned());
-            }
-            options.push(propagation.clone());
-            Ok(made(source.clone(), options))
-        }
-        MountKind::Volume { name, subpath, propagation, .. } => {
-            let root = engine.shared().volumes.acquire(name, &record.id)?;
-            let source = if subpath.is_empty() { root } else { inside(&root, subpath)? };
-            let mut options = vec!["rbind".to_owned()];
-            if point.read_only {
-                options.push("ro".into());
-            }
-            options.push(if propagation.is_empty() { "rprivate".into() } else { propagation.clone() });
-            Ok(made(source, options))
-        }
-        MountKind::Tmpfs { options } => crate::spec::tmpfs(&point.destination, &options.join(",")),
-        MountKind::Image { .. } => Err(Error::not_implemented("mounts of type image are not supported by this engine")),
-    }
-}
-
-/// A path within a volume, whose links may not lead out of it.
-fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
-    let failed = |error| Error::failed(format!("cannot use subpath {subpath:?} of a volume"), error);
-    let handle = linux::path::Root::open(root).map_err(failed)?;
-    let found = handle.resolve_without_links(Path::new(subpath)).map_err(failed)?;
-    Ok(linux::path::of(found))
-}
-
-/// A tmpfs on the host: what several containers share must be visible outside all of them.
-fn make_shm(engine: &Engine, record: &Record) -> Result<PathBuf> {
-    let path = engine.paths().shm(record.id.as_str());
-    DirBuilder::new().recursive(true).mode(0o700).create(&path)
-        .map_err(|error| Error::failed(format!("cannot make {}", path.display()), error))?;
-    let attributes = linux::mount::NOSUID | linux::mount::NODEV | linux::mount::NOEXEC;
-    let size = format!("size={}", record.host.shm_size);
-    linux::mount::new_fs("tmpfs", Some("shm"), &["mode=1777", &size], attributes)
-        .and_then(|mount| linux::mount::attach_at(mount, &path))
-        .map_err(|error| Error::failed("cannot mount the shared memory of a container", error))?;
-    Ok(path)
-}
-
-/// Gives back what [`bind`] took, all of it, and reports what could not be.
-pub(super) fn release(engine: &Engine, record: &Record) -> Result<()> {
-    let mut failures = Vec::new();
-    for point in &record.mounts {
-        if let MountKind::Volume { name, .. } = &point.kind {
-            if let Err(error) = engine.shared().volumes.release(name, &record.id) {
-                failures.push(error.to_string());
-            }
-        }
-    }
-    let shm = engine.paths().shm(record.id.as_str());
-    if shm.exists() {
-        // Containers that still share it keep it until they end.
-        if let Err(error) = linux::mount::unmount(&shm, true) {
-            failures.push(error.to_string());
-        }
-    }
-    if failures.is_empty() { Ok(()) } else { Err(Error::system(failures.join("; "))) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -562,7 +411,9 @@ mod tests {
     #[test]
     fn a_path_is_bound_and_a_name_is_a_volume() {
         let all = planned(&["/srv/../data/:/data/:ro", "cache:/var/cache"]).unwrap();
-        let MountKind::Bind { source, create, propagation, .. } = &all[0].point.kind else { panic!("a bind") };
+        let MountKind::Bind { source, create, propagation, .. } = &all[0].point.kind else {
+            panic!("a bind")
+        };
         assert_eq!((source.as_path(), *create, propagation.as_str()), (Path::new("/data"), true, "rprivate"));
         assert!(all[0].point.read_only);
         let wanted = all[1].wanted.as_ref().unwrap();
@@ -590,7 +441,12 @@ mod tests {
     #[test]
     fn an_images_volume_is_anonymous_unless_something_is_mounted_there() {
         let config = Config {
-            volumes: Some(["/data".to_owned(), "/logs".to_owned()].into_iter().map(|path| (path, Default::default())).collect()),
+            volumes: Some(
+                ["/data".to_owned(), "/logs".to_owned()]
+                    .into_iter()
+                    .map(|path| (path, Default::default()))
+                    .collect(),
+            ),
             ..Config::default()
         };
         let host = HostConfig { binds: Some(vec!["/srv:/data".into()]), ..HostConfig::default() };
@@ -612,7 +468,12 @@ mod tests {
     #[test]
     fn mounts_are_checked_by_type() {
         let mount_error = |asked: Asked| mount(&asked).unwrap_err().message().to_owned();
-        let asked = Asked { kind: "bind".into(), source: "/does-not-exist".into(), target: "/x".into(), ..Asked::default() };
+        let asked = Asked {
+            kind: "bind".into(),
+            source: "/does-not-exist".into(),
+            target: "/x".into(),
+            ..Asked::default()
+        };
         assert_eq!(
             mount_error(asked.clone()),
             "invalid mount config for type \"bind\": bind source path does not exist: /does-not-exist"

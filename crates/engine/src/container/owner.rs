@@ -15,9 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use api::container::WaitCondition;
-use shim::protocol::{
-    Attachment, Event, LogQuery, Reply as Answer, Request, RestartPolicy, Waiter,
-};
+use shim::protocol::{Attachment, Event, LogQuery, Reply as Answer, Request, RestartPolicy, Waiter};
 use tokio::sync::{mpsc, watch};
 
 use super::held::Held;
@@ -36,23 +34,75 @@ const CONFIRMATION: Duration = Duration::from_secs(10);
 
 /// What an owner is asked.
 pub(crate) enum Command {
-    Start { reply: Reply<()> },
-    Stop { signal: Option<i32>, timeout: Option<i64>, reply: Reply<()> },
-    Kill { signal: i32, reply: Reply<()> },
-    Pause { reply: Reply<()> },
-    Unpause { reply: Reply<()> },
-    Update { resources: Option<Box<oci::runtime::Resources>>, restart: Option<RestartPolicy>, reply: Reply<()> },
-    Rename { name: String, reply: Reply<()> },
-    Remove { force: bool, volumes: bool, reply: Reply<()> },
-    Attach { attachment: Box<Attachment>, socket: OwnedFd, reply: Reply<()> },
-    Wait { condition: WaitCondition, waiter: Waiter, socket: OwnedFd, reply: Reply<()> },
+    Start {
+        reply: Reply<()>,
+    },
+    Stop {
+        signal: Option<i32>,
+        timeout: Option<i64>,
+        reply: Reply<()>,
+    },
+    Kill {
+        signal: i32,
+        reply: Reply<()>,
+    },
+    Pause {
+        reply: Reply<()>,
+    },
+    Unpause {
+        reply: Reply<()>,
+    },
+    Update {
+        resources: Option<Box<oci::runtime::Resources>>,
+        restart: Option<RestartPolicy>,
+        reply: Reply<()>,
+    },
+    Rename {
+        name: String,
+        reply: Reply<()>,
+    },
+    Remove {
+        force: bool,
+        volumes: bool,
+        reply: Reply<()>,
+    },
+    Attach {
+        attachment: Box<Attachment>,
+        socket: OwnedFd,
+        reply: Reply<()>,
+    },
+    Wait {
+        condition: WaitCondition,
+        waiter: Waiter,
+        socket: OwnedFd,
+        reply: Reply<()>,
+    },
     /// Answers with the client's socket when there is no shim to serve it.
-    Logs { query: LogQuery, preface: Vec<u8>, socket: OwnedFd, reply: Reply<Option<(Vec<u8>, OwnedFd)>> },
-    Exec { exec: Box<Prepared>, attachment: Option<(Box<Attachment>, OwnedFd)>, reply: Reply<ExecStarted> },
-    Resize { exec: Option<String>, height: u16, width: u16, reply: Reply<()> },
+    Logs {
+        query: LogQuery,
+        preface: Vec<u8>,
+        socket: OwnedFd,
+        reply: Reply<Option<(Vec<u8>, OwnedFd)>>,
+    },
+    Exec {
+        exec: Box<Prepared>,
+        attachment: Option<(Box<Attachment>, OwnedFd)>,
+        reply: Reply<ExecStarted>,
+    },
+    Resize {
+        exec: Option<String>,
+        height: u16,
+        width: u16,
+        reply: Reply<()>,
+    },
     /// A descriptor on the root mount of a running container.
-    Root { reply: Reply<OwnedFd> },
-    Edit { change: Change, reply: Reply<()> },
+    Root {
+        reply: Reply<OwnedFd>,
+    },
+    Edit {
+        change: Change,
+        reply: Reply<()>,
+    },
     /// The engine closes; the container runs on.
     Leave,
 }
@@ -78,7 +128,11 @@ pub(crate) struct Live {
 
 impl Live {
     /// Asks the shim and gives its refusal Docker's kinds.
-    pub(crate) fn request(&self, request: &Request, descriptors: &[OwnedFd]) -> Result<(Answer, Vec<OwnedFd>)> {
+    pub(crate) fn request(
+        &self,
+        request: &Request,
+        descriptors: &[OwnedFd],
+    ) -> Result<(Answer, Vec<OwnedFd>)> {
         match self.answer(request, descriptors)? {
             (Answer::Failed(failure), _) => Err(launch::refusal(failure)),
             answer => Ok(answer),
@@ -86,7 +140,11 @@ impl Live {
     }
 
     /// Asks the shim; its refusal is an answer, too.
-    fn answer(&self, request: &Request, descriptors: &[OwnedFd]) -> Result<(Answer, Vec<OwnedFd>)> {
+    pub(super) fn answer(
+        &self,
+        request: &Request,
+        descriptors: &[OwnedFd],
+    ) -> Result<(Answer, Vec<OwnedFd>)> {
         let borrowed: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
         self.shim
             .request(request, &borrowed)
@@ -127,14 +185,8 @@ impl Owner {
         let (mailbox, commands) = mpsc::channel(MAILBOX);
         let handle = Handle { id: record.id.clone(), view: watched, mailbox };
         engine.shared().containers.insert(handle.clone());
-        let mut owner = Owner {
-            engine: engine.clone(),
-            record,
-            view,
-            connected,
-            held: Held::default(),
-            removed: false,
-        };
+        let mut owner =
+            Owner { engine: engine.clone(), record, view, connected, held: Held::default(), removed: false };
         tokio::spawn(async move {
             if let Some(found) = found {
                 owner.resume(found).await;
@@ -217,7 +269,14 @@ impl Owner {
                 Consequence::Announce { action, extra } => {
                     let (id, attributes) = event_attributes(&self.record, &extra);
                     let kind = api::event::kind::CONTAINER;
-                    self.engine.events_bus().publish_at(kind, &action, id, attributes, &event.time, origin.take());
+                    self.engine.events_bus().publish_at(
+                        kind,
+                        &action,
+                        id,
+                        attributes,
+                        &event.time,
+                        origin.take(),
+                    );
                 }
                 Consequence::ExecStarted { exec, pid } => self.engine.shared().execs.started(&exec, pid),
                 Consequence::ExecEnded { exec, code } => self.engine.shared().execs.ended(&exec, code),
@@ -238,7 +297,8 @@ impl Owner {
         };
         self.connected = None;
         let id = self.record.id.clone();
-        let found = self.engine.blocking(move |engine| Ok(super::restore::observe(engine, &id, run.sequence))).await;
+        let found =
+            self.engine.blocking(move |engine| Ok(super::restore::observe(engine, &id, run.sequence))).await;
         match found {
             Ok(observed) => self.resume(observed).await,
             Err(error) => tracing::error!(container = %self.record.id, %error, "cannot look for a lost shim"),
@@ -288,7 +348,9 @@ impl Owner {
         }
         self.publish();
         if auto_remove {
-            if let Err(error) = self.remove_now(true, connected.as_ref().map(|connected| connected.live.clone())).await {
+            if let Err(error) =
+                self.remove_now(true, connected.as_ref().map(|connected| connected.live.clone())).await
+            {
                 tracing::error!(container = %self.record.id, %error, "cannot remove a container after its exit");
             }
         } else {
@@ -321,9 +383,9 @@ impl Owner {
         let deadline = tokio::time::Instant::now() + CONFIRMATION;
         while !condition(&self.record) {
             let Some(connected) = &mut self.connected else { break };
-            let event = tokio::time::timeout_at(deadline, connected.events.next())
-                .await
-                .map_err(|_| Error::system(format!("the shim of container {} does not answer", self.record.id)))?;
+            let event = tokio::time::timeout_at(deadline, connected.events.next()).await.map_err(|_| {
+                Error::system(format!("the shim of container {} does not answer", self.record.id))
+            })?;
             // Boxed, since settling may remove, and removing may wait for a confirmation.
             Box::pin(self.heard(event)).await;
         }
@@ -339,7 +401,11 @@ impl Owner {
     }
 
     /// Sends a request to the shim on a blocking thread.
-    pub(super) async fn request(&self, request: Request, descriptors: Vec<OwnedFd>) -> Result<(Answer, Vec<OwnedFd>)> {
+    pub(super) async fn request(
+        &self,
+        request: Request,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(Answer, Vec<OwnedFd>)> {
         let live = self.live()?;
         self.engine.blocking(move |_| live.request(&request, &descriptors)).await
     }
@@ -362,7 +428,11 @@ impl Owner {
                 self.record = record;
                 self.held = held;
                 self.publish();
-                self.engine.container_event(&self.record, "die", &[("exitCode", launch::exit_code(&self.record).to_string())]);
+                self.engine.container_event(
+                    &self.record,
+                    "die",
+                    &[("exitCode", launch::exit_code(&self.record).to_string())],
+                );
                 if self.record.host.auto_remove {
                     self.remove_now(true, None).await?;
                 }
@@ -433,110 +503,6 @@ impl Owner {
             self.confirm(|record| !record.state.is_running()).await?;
         }
         self.remove_now(volumes, None).await
-    }
-
-    async fn attach(&mut self, attachment: Attachment, socket: OwnedFd) -> Result<()> {
-        if self.connected.is_none() {
-            return self.held.attach(attachment, socket);
-        }
-        let head = attachment.preface.clone();
-        match self.hand_over(Request::Attach(attachment), socket).await? {
-            None => Ok(()),
-            Some(socket) => crate::ticket::answer(socket, &[&head]),
-        }
-    }
-
-    /// Passes a client to the shim. The client comes back when the shim does not take it because the container has
-    /// just ended; by then that end has been taken in.
-    async fn hand_over(&mut self, request: Request, socket: OwnedFd) -> Result<Option<OwnedFd>> {
-        let live = self.live()?;
-        let (answer, socket) = self
-            .engine
-            .blocking(move |_| {
-                let sockets = [socket];
-                let answer = live.request(&request, &sockets);
-                let [socket] = sockets;
-                Ok((answer, socket))
-            })
-            .await?;
-        match answer {
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                self.confirm(|record| !record.state.is_running()).await?;
-                Ok(Some(socket))
-            }
-            Err(error) => Err(error),
-        }
-    }
-
-    async fn wait(&mut self, condition: WaitCondition, waiter: Waiter, socket: OwnedFd) -> Result<()> {
-        let socket = match self.connected {
-            Some(_) => match self.hand_over(Request::Wait(waiter.clone()), socket).await? {
-                Some(socket) => socket,
-                None => return Ok(()),
-            },
-            None => socket,
-        };
-        // It ended between the ticket and its delivery, or is gone altogether.
-        if condition == WaitCondition::NotRunning || self.removed {
-            return super::wait::answer(&self.record, waiter, socket);
-        }
-        self.held.wait(waiter, socket)
-    }
-
-    async fn logs(
-        &mut self,
-        query: LogQuery,
-        preface: Vec<u8>,
-        socket: OwnedFd,
-    ) -> Result<Option<(Vec<u8>, OwnedFd)>> {
-        if self.connected.is_none() {
-            return Ok(Some((preface, socket)));
-        }
-        let request = Request::Logs { query, preface: preface.clone() };
-        Ok(self.hand_over(request, socket).await?.map(|socket| (preface, socket)))
-    }
-
-    async fn exec(&mut self, exec: Prepared, attachment: Option<(Box<Attachment>, OwnedFd)>) -> Result<ExecStarted> {
-        life::admit_exec(&self.record)?;
-        let (attachment, sockets) = match attachment {
-            Some((attachment, socket)) => (Some(*attachment), vec![socket]),
-            None => (None, Vec::new()),
-        };
-        let live = self.live()?;
-        let record = self.record.clone();
-        self.engine
-            .blocking(move |engine| {
-                let request = exec.request(engine, &record, &live, attachment)?;
-                match live.answer(&request, &sockets)? {
-                    (Answer::ExecStarted { pid }, _) => Ok(ExecStarted::Running(pid)),
-                    (Answer::Failed(failure), _) => Ok(ExecStarted::Refused(launch::refusal(failure))),
-                    (other, _) => Err(Error::system(format!("the shim answered an exec with {other:?}"))),
-                }
-            })
-            .await
-    }
-
-    async fn resize(&mut self, exec: Option<String>, height: u16, width: u16) -> Result<()> {
-        life::admit_process(&self.record)?;
-        let extra = [("height", height.to_string()), ("width", width.to_string())];
-        let container = exec.is_none();
-        let request = match exec {
-            Some(id) => Request::ResizeExec { id, height, width },
-            None => Request::ResizeContainer { height, width },
-        };
-        self.request(request, Vec::new()).await?;
-        if container {
-            self.engine.container_event(&self.record, "resize", &extra);
-        }
-        Ok(())
-    }
-
-    async fn root(&mut self) -> Result<OwnedFd> {
-        match self.request(Request::Root, Vec::new()).await? {
-            (Answer::Root, mut descriptors) if !descriptors.is_empty() => Ok(descriptors.remove(0)),
-            (other, _) => Err(Error::system(format!("the shim answered a request for the root with {other:?}"))),
-        }
     }
 
     async fn edit(&mut self, change: Change) -> Result<()> {

@@ -21,7 +21,8 @@ impl Engine {
         for handle in self.shared().containers.handles() {
             let record = handle.record();
             let labels = record.config.labels.clone().unwrap_or_default();
-            let stopped = matches!(record.state, State::Created { .. } | State::Exited(_) | State::Dead { .. });
+            let stopped =
+                matches!(record.state, State::Created { .. } | State::Exited(_) | State::Dead { .. });
             if !stopped || !list::prunable(&filters, &labels, &record.created, until) {
                 continue;
             }
@@ -39,7 +40,10 @@ impl Engine {
         }
         let attributes = [("reclaimed".to_owned(), reclaimed.to_string())].into();
         self.events_bus().publish(api::event::kind::CONTAINER, "prune", "", attributes);
-        Ok(PruneReport { containers_deleted: Some(deleted).filter(|ids| !ids.is_empty()), space_reclaimed: reclaimed })
+        Ok(PruneReport {
+            containers_deleted: Some(deleted).filter(|ids| !ids.is_empty()),
+            space_reclaimed: reclaimed,
+        })
     }
 
     fn prune_turn(&self) -> Result<Turn<'_>> {
@@ -74,8 +78,20 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<i64>> {
         return Ok(Some(clock::nanoseconds(&clock::now()).saturating_sub(length)));
     }
     let time = clock::parse(text)
-        .or_else(|| text.parse::<jiff::civil::DateTime>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp()))
-        .or_else(|| text.parse::<jiff::civil::Date>().ok()?.to_zoned(jiff::tz::TimeZone::UTC).ok().map(|zoned| zoned.timestamp()))
+        .or_else(|| {
+            text.parse::<jiff::civil::DateTime>()
+                .ok()?
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .ok()
+                .map(|zoned| zoned.timestamp())
+        })
+        .or_else(|| {
+            text.parse::<jiff::civil::Date>()
+                .ok()?
+                .to_zoned(jiff::tz::TimeZone::UTC)
+                .ok()
+                .map(|zoned| zoned.timestamp())
+        })
         .ok_or_else(invalid)?;
     i64::try_from(time.as_nanosecond()).map(Some).map_err(|_| invalid())
 }
@@ -99,7 +115,8 @@ pub(crate) fn duration(text: &str) -> Option<i64> {
         let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
         let number: f64 = rest[..digits].parse().ok()?;
         rest = &rest[digits..];
-        let end = rest.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(rest.len());
+        let end =
+            rest.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(rest.len());
         let unit = match &rest[..end] {
             "ns" => 1.0,
             "us" | "µs" => 1e3,

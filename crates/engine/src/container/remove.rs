@@ -27,12 +27,12 @@ pub struct RemoveOptions {
 impl Engine {
     pub async fn container_remove(&self, wanted: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
-            return Err(Error::invalid("removing a link is not supported: legacy links have no names of their own"));
+            return Err(Error::invalid(
+                "removing a link is not supported: legacy links have no names of their own",
+            ));
         }
         let container = self.container(wanted)?;
-        container
-            .ask(|reply| Command::Remove { force: options.force, volumes: options.volumes, reply })
-            .await
+        container.ask(|reply| Command::Remove { force: options.force, volumes: options.volumes, reply }).await
     }
 }
 
@@ -119,10 +119,10 @@ pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
 
 /// Tells the shim that its container's end is recorded, and removes what it leaves in the runtime root.
 pub(super) fn release(engine: &Engine, id: &str, live: Option<&Live>, removed: bool) {
-    if let Some(live) = live {
-        if let Err(error) = live.request(&Request::Release { removed }, &[]) {
-            tracing::debug!(container = id, %error, "a shim was gone before it was released");
-        }
+    if let Some(live) = live
+        && let Err(error) = live.request(&Request::Release { removed }, &[])
+    {
+        tracing::debug!(container = id, %error, "a shim was gone before it was released");
     }
     launch::remove_runtime(engine, id);
 }

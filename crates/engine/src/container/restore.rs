@@ -27,9 +27,9 @@ use super::owner::{Command, Connected, Live, Owner};
 use super::record::Record;
 use super::state::{Failure, Run, State};
 use super::{Handle, launch, remove};
+use crate::Engine;
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
-use crate::Engine;
 
 /// How long a shim that does not answer any more may take to be gone.
 const DYING: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub(super) struct Observed {
 /// What the runtime root says about one container.
 enum Found {
     Nothing,
-    Alive { connected: Connected, snapshot: Snapshot },
+    Alive { connected: Connected, snapshot: Box<Snapshot> },
     Dead { journal: Vec<Event> },
 }
 
@@ -78,7 +78,9 @@ fn judge(state: &State, found: &Found) -> Verdict {
         (_, Found::Alive { snapshot, .. }) => Verdict::Follow { incarnation: snapshot.incarnation.clone() },
         (State::Exited(_), Found::Dead { .. }) => Verdict::CleanUp,
         (_, Found::Dead { journal }) => match journal.first() {
-            Some(event) => Verdict::Follow { incarnation: recorded.unwrap_or_else(|| event.incarnation.clone()) },
+            Some(event) => {
+                Verdict::Follow { incarnation: recorded.unwrap_or_else(|| event.incarnation.clone()) }
+            }
             None => Verdict::Undo,
         },
     }
@@ -147,14 +149,15 @@ fn clean_up(runtime: &Path) {
     }
 }
 
-fn connect(runtime: &Path, after: u64) -> Result<(Connected, Snapshot)> {
-    let handle = shim::Handle::connect(runtime).map_err(|error| Error::failed("cannot connect to a shim", error))?;
+fn connect(runtime: &Path, after: u64) -> Result<(Connected, Box<Snapshot>)> {
+    let handle =
+        shim::Handle::connect(runtime).map_err(|error| Error::failed("cannot connect to a shim", error))?;
     let live = Live { shim: Arc::new(handle), pid: 0 };
     let (Answer::State(snapshot), _) = live.request(&Request::State, &[])? else {
         return Err(Error::system("the shim did not answer with its state"));
     };
     let events = launch::subscribe(&live, after)?;
-    Ok((Connected { live, events }, snapshot))
+    Ok((Connected { live, events }, Box::new(snapshot)))
 }
 
 impl Engine {
@@ -172,7 +175,13 @@ impl Engine {
             handles.push(self.restore_container(record).await?);
         }
         self.blocking(move |engine| {
-            let running: Vec<_> = engine.shared().containers.records().into_iter().filter(|record| record.state.is_running()).collect();
+            let running: Vec<_> = engine
+                .shared()
+                .containers
+                .records()
+                .into_iter()
+                .filter(|record| record.state.is_running())
+                .collect();
             engine.shared().networks.restore(&running)?;
             sweep_orphans(engine, &known);
             Ok(())
@@ -187,7 +196,8 @@ impl Engine {
     async fn restore_container(&self, mut record: Record) -> Result<Handle> {
         let id = record.id.clone();
         let after = record.state.run().map_or(0, |run| run.sequence);
-        let found = self.blocking(move |engine| Ok(look(&engine.paths().runtime(id.as_str()), after))).await?;
+        let found =
+            self.blocking(move |engine| Ok(look(&engine.paths().runtime(id.as_str()), after))).await?;
         let verdict = judge(&record.state, &found);
         let (events, connected) = match found {
             Found::Alive { connected, .. } => (Vec::new(), Some(connected)),
@@ -221,7 +231,12 @@ impl Engine {
             .blocking(move |engine| {
                 launch::leave(engine, &mut record);
                 super::owner::store(engine, &record)?;
-                remove::release(engine, record.id.as_str(), connected.as_ref().map(|connected| &connected.live), false);
+                remove::release(
+                    engine,
+                    record.id.as_str(),
+                    connected.as_ref().map(|connected| &connected.live),
+                    false,
+                );
                 Ok(record)
             })
             .await?;
@@ -260,7 +275,11 @@ fn begin(record: &mut Record, incarnation: String) {
     if record.state.run().is_some_and(|run| run.incarnation == incarnation) {
         return;
     }
-    let health = record.config.healthcheck.as_ref().is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE"));
+    let health = record
+        .config
+        .healthcheck
+        .as_ref()
+        .is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE"));
     record.started_before = true;
     record.state = State::Running(Run::starting(incarnation, health, &record.state));
 }
@@ -322,12 +341,17 @@ mod tests {
     }
 
     fn exited() -> State {
-        State::Exited(Run::starting("first".into(), false, &State::Created { failure: None }).lost(1, clock::NEVER.into()))
+        State::Exited(
+            Run::starting("first".into(), false, &State::Created { failure: None })
+                .lost(1, clock::NEVER.into()),
+        )
     }
 
     fn journal() -> Found {
         let what = Happening::Started { pid: 7, restart_count: 0 };
-        Found::Dead { journal: vec![Event { incarnation: "first".into(), sequence: 1, time: clock::now(), what }] }
+        Found::Dead {
+            journal: vec![Event { incarnation: "first".into(), sequence: 1, time: clock::now(), what }],
+        }
     }
 
     #[test]

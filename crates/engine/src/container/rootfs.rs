@@ -84,7 +84,9 @@ fn read(root: &Root, path: &str) -> Result<String> {
     let failed = |error| Error::failed(format!("cannot open /{path} of the container"), error);
     let node = match root.resolve(Path::new(path)) {
         Ok(node) => node,
-        Err(error) if error.is(linux::Errno::NOENT) || error.is(linux::Errno::NOTDIR) => return Ok(String::new()),
+        Err(error) if error.is(linux::Errno::NOENT) || error.is(linux::Errno::NOTDIR) => {
+            return Ok(String::new());
+        }
         Err(error) => return Err(failed(error)),
     };
     // A pipe or device under that name would never end; only a file has users.
@@ -108,8 +110,7 @@ pub(super) fn stack(upper: Option<&PathBuf>, lowers: &[PathBuf]) -> Result<Root>
         [] => Err(Error::system("an image without layers has no files")),
         [only] => Root::open(only).map_err(failed),
         lowers => {
-            let overlay =
-                Overlay { lowers, upper: None, volatile: false, extra: &image::OVERLAY_OPTIONS };
+            let overlay = Overlay { lowers, upper: None, volatile: false, extra: &image::OVERLAY_OPTIONS };
             mount::overlay(&overlay).map(Root::from_directory).map_err(failed)
         }
     }
@@ -144,7 +145,8 @@ pub(super) fn sweep(engine: &Engine, known: &HashSet<String>) -> Result<()> {
 /// Bytes that a container has written.
 pub(super) fn written(engine: &Engine, id: &str) -> Result<u64> {
     let snapshot = engine.images().snapshots().get(id)?;
-    let root = Root::open(&snapshot.upper).map_err(|error| Error::failed("cannot look into a container", error))?;
+    let root =
+        Root::open(&snapshot.upper).map_err(|error| Error::failed("cannot look into a container", error))?;
     let mut total = 0;
     add_up(root.as_fd(), &mut HashSet::new(), &mut total, 0)?;
     Ok(total)
@@ -172,7 +174,9 @@ fn add_up(
                 }
             }
             // A file with several names has its size once.
-            linux::entry::Kind::File if metadata.links < 2 || seen.insert(metadata.identity) => *total += metadata.size,
+            linux::entry::Kind::File if metadata.links < 2 || seen.insert(metadata.identity) => {
+                *total += metadata.size
+            }
             _ => {}
         }
     }

@@ -26,15 +26,25 @@ const PROBES: usize = 5;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum State {
     /// Never ran; `failure` says why the last attempt came to nothing.
-    Created { failure: Option<Failure> },
+    Created {
+        failure: Option<Failure>,
+    },
     Running(Run),
     /// Ended, and its shim brings it back after a pause.
-    Restarting { run: Run, ended: Ended },
+    Restarting {
+        run: Run,
+        ended: Ended,
+    },
     Exited(Ended),
     /// Being removed: an engine that finds this finishes it.
-    Removing { ended: Option<Ended> },
+    Removing {
+        ended: Option<Ended>,
+    },
     /// Removal failed half-way.
-    Dead { ended: Option<Ended>, reason: String },
+    Dead {
+        ended: Option<Ended>,
+        reason: String,
+    },
 }
 
 /// A start that did not lead to a process.
@@ -306,7 +316,11 @@ mod tests {
     use super::*;
 
     fn run() -> Run {
-        Run { pid: 7, started_at: "2026-01-01T00:00:00Z".into(), ..Run::starting("i".into(), true, &State::Created { failure: None }) }
+        Run {
+            pid: 7,
+            started_at: "2026-01-01T00:00:00Z".into(),
+            ..Run::starting("i".into(), true, &State::Created { failure: None })
+        }
     }
 
     fn probe(code: i32) -> Probe {

@@ -34,10 +34,18 @@ impl Engine {
         };
         self.blocking(move |engine| {
             let used = cgroup(engine, &record)?.stats();
-            let own_network = record.host.network_mode != "host" && spec::other(&record.host.network_mode).is_none();
-            let networks = if own_network { fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default() } else { String::new() };
+            let own_network =
+                record.host.network_mode != "host" && spec::other(&record.host.network_mode).is_none();
+            let networks = if own_network {
+                fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap_or_default()
+            } else {
+                String::new()
+            };
             let processor = fs::read_to_string("/proc/stat").unwrap_or_default();
-            Ok(Stats { read: clock::now(), ..sample(empty, used, &networks, &processor, engine.shared().host.memory) })
+            Ok(Stats {
+                read: clock::now(),
+                ..sample(empty, used, &networks, &processor, engine.shared().host.memory)
+            })
         })
         .await
     }
@@ -58,7 +66,11 @@ pub(super) fn cgroup(engine: &Engine, record: &Record) -> Result<Cgroup> {
 /// `system.slice:docker:<id>` as a path. A slice lies within those that its name lists: `a-b.slice` in `a.slice`.
 fn scope(path: &str) -> PathBuf {
     let mut parts = path.split(':');
-    let (slice, prefix, id) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (slice, prefix, id) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     let stem = slice.trim_end_matches(".slice");
     let mut directory = PathBuf::from("/");
     if stem != "-" {
@@ -74,11 +86,26 @@ fn scope(path: &str) -> PathBuf {
     directory.join(Path::new(&format!("{prefix}-{id}.scope")))
 }
 
-fn sample(empty: Stats, used: linux::cgroup::Stats, networks: &str, processor: &str, host_memory: u64) -> Stats {
+fn sample(
+    empty: Stats,
+    used: linux::cgroup::Stats,
+    networks: &str,
+    processor: &str,
+    host_memory: u64,
+) -> Stats {
     let (system, online) = system_time(processor);
     let unlimited = |limit: u64| if limit == u64::MAX { host_memory } else { limit.min(host_memory) };
     let entries = |list: Vec<BlockEntry>| {
-        Some(list.into_iter().map(|entry| BlkioEntry { major: entry.major, minor: entry.minor, op: entry.operation, value: entry.value }).collect())
+        Some(
+            list.into_iter()
+                .map(|entry| BlkioEntry {
+                    major: entry.major,
+                    minor: entry.minor,
+                    op: entry.operation,
+                    value: entry.value,
+                })
+                .collect(),
+        )
     };
     Stats {
         pids_stats: PidsStats {
@@ -134,11 +161,35 @@ fn interfaces(text: &str) -> BTreeMap<String, NetworkStats> {
     for line in text.lines().skip(2) {
         let Some((name, fields)) = line.split_once(':') else { continue };
         let numbers: Vec<u64> = fields.split_whitespace().map(|field| field.parse().unwrap_or(0)).collect();
-        let [rx_bytes, rx_packets, rx_errors, rx_dropped, _, _, _, _, tx_bytes, tx_packets, tx_errors, tx_dropped, ..] = numbers[..] else {
+        let [
+            rx_bytes,
+            rx_packets,
+            rx_errors,
+            rx_dropped,
+            _,
+            _,
+            _,
+            _,
+            tx_bytes,
+            tx_packets,
+            tx_errors,
+            tx_dropped,
+            ..,
+        ] = numbers[..]
+        else {
             continue;
         };
         if name.trim() != "lo" {
-            let counters = NetworkStats { rx_bytes, rx_packets, rx_errors, rx_dropped, tx_bytes, tx_packets, tx_errors, tx_dropped };
+            let counters = NetworkStats {
+                rx_bytes,
+                rx_packets,
+                rx_errors,
+                rx_dropped,
+                tx_bytes,
+                tx_packets,
+                tx_errors,
+                tx_dropped,
+            };
             all.insert(name.trim().to_owned(), counters);
         }
     }

@@ -6,14 +6,18 @@ use super::state::{HealthWord, State};
 use crate::clock;
 
 pub(super) fn words(state: &State, now: Timestamp) -> String {
-    let since = |text: &str| clock::parse(text).map(|time| ago(now.as_second() - time.as_second())).unwrap_or_default();
+    let since = |text: &str| {
+        clock::parse(text).map(|time| ago(now.as_second() - time.as_second())).unwrap_or_default()
+    };
     match state {
         State::Created { .. } => "Created".into(),
         State::Running(run) => {
             let up = format!("Up {}", since(&run.started_at));
             match (&run.health, run.paused) {
                 (_, true) => format!("{up} (Paused)"),
-                (Some(health), _) if health.status == HealthWord::Starting => format!("{up} (health: starting)"),
+                (Some(health), _) if health.status == HealthWord::Starting => {
+                    format!("{up} (health: starting)")
+                }
                 (Some(health), _) => format!("{up} ({})", health.status.as_str()),
                 (None, _) => up,
             }

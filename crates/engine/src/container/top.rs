@@ -157,7 +157,11 @@ const FULL: [Column; 8] = [
 /// Reads ps(1)'s arguments. What is not understood is refused, since another list would be shown than was asked for.
 fn columns(arguments: &str) -> Result<Vec<Column>> {
     use Column::{Command, Cpu, Memory, Pid, Resident, Start, State, Terminal, Time, User, Virtual};
-    let refuse = || Error::invalid(format!("ps arguments {arguments:?} are not supported: use -ef, aux, or -o with columns"));
+    let refuse = || {
+        Error::invalid(format!(
+            "ps arguments {arguments:?} are not supported: use -ef, aux, or -o with columns"
+        ))
+    };
     let words: Vec<&str> = arguments.split_whitespace().collect();
     let mut chosen = Vec::new();
     let mut rest = words.iter();
@@ -168,7 +172,9 @@ fn columns(arguments: &str) -> Result<Vec<Column>> {
                 continue;
             }
             "aux" | "-aux" | "axu" | "u" => {
-                chosen.extend([User, Pid, Cpu, Memory, Virtual, Resident, Terminal, State, Start, Time, Command]);
+                chosen.extend([
+                    User, Pid, Cpu, Memory, Virtual, Resident, Terminal, State, Start, Time, Command,
+                ]);
                 continue;
             }
             "-e" | "-A" | "ax" | "-ax" => {
@@ -176,7 +182,11 @@ fn columns(arguments: &str) -> Result<Vec<Column>> {
                 continue;
             }
             "-o" | "-eo" | "o" | "--format" => rest.next().copied().ok_or_else(refuse)?,
-            word => word.strip_prefix("--format=").or_else(|| word.strip_prefix("-o")).or_else(|| word.strip_prefix("-eo")).ok_or_else(refuse)?,
+            word => word
+                .strip_prefix("--format=")
+                .or_else(|| word.strip_prefix("-o"))
+                .or_else(|| word.strip_prefix("-eo"))
+                .ok_or_else(refuse)?,
         };
         for name in list.split(',').filter(|name| !name.is_empty()) {
             chosen.push(Column::parse(&name.to_ascii_lowercase()).ok_or_else(refuse)?);
@@ -224,12 +234,23 @@ impl Process {
     }
 
     /// proc_pid_stat(5): the name stands in parentheses and may contain anything, parentheses included.
-    fn parse(pid: i32, stat: &str, command: &[u8], owner: (u32, u32), uptime: &str, memory: &str) -> Option<Process> {
+    fn parse(
+        pid: i32,
+        stat: &str,
+        command: &[u8],
+        owner: (u32, u32),
+        uptime: &str,
+        memory: &str,
+    ) -> Option<Process> {
         let (before, after) = stat.split_at(stat.rfind(')')?);
         let name = before.split_once('(')?.1.to_owned();
         let fields: Vec<&str> = after[1..].split_whitespace().collect();
         let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
-        let words: Vec<_> = command.split(|byte| *byte == 0).filter(|word| !word.is_empty()).map(String::from_utf8_lossy).collect();
+        let words: Vec<_> = command
+            .split(|byte| *byte == 0)
+            .filter(|word| !word.is_empty())
+            .map(String::from_utf8_lossy)
+            .collect();
         let device: i64 = fields.get(4)?.parse().ok()?;
         Some(Process {
             pid,
@@ -249,7 +270,14 @@ impl Process {
             virtual_bytes: number(20)?,
             resident_pages: number(21)?,
             uptime: uptime.split_whitespace().next()?.parse().ok()?,
-            total_memory: memory.lines().find_map(|line| line.strip_prefix("MemTotal:"))?.trim().trim_end_matches(" kB").parse::<u64>().ok()? * 1024,
+            total_memory: memory
+                .lines()
+                .find_map(|line| line.strip_prefix("MemTotal:"))?
+                .trim()
+                .trim_end_matches(" kB")
+                .parse::<u64>()
+                .ok()?
+                * 1024,
         })
     }
 
@@ -300,7 +328,9 @@ mod tests {
 
     #[test]
     fn forms_of_ps() {
-        let titles = |arguments: &str| columns(arguments).unwrap().iter().map(|column| column.title()).collect::<Vec<_>>().join(" ");
+        let titles = |arguments: &str| {
+            columns(arguments).unwrap().iter().map(|column| column.title()).collect::<Vec<_>>().join(" ")
+        };
         assert_eq!(titles(""), "USER PID PPID C STIME TTY TIME CMD");
         assert_eq!(titles("-ef"), titles(""));
         assert_eq!(titles("-o pid,comm"), "PID COMMAND");
@@ -312,7 +342,8 @@ mod tests {
     #[test]
     fn a_name_may_look_like_anything() {
         let stat = "7 (a) b (c) S 1 7 7 34816 7 0 0 0 0 0 150 50 0 0 20 0 3 0 1000 4096000 250 0";
-        let process = Process::parse(7, stat, b"sh\0-c\0", (0, 0), "100.0 0", "MemTotal:  1024 kB\n").unwrap();
+        let process =
+            Process::parse(7, stat, b"sh\0-c\0", (0, 0), "100.0 0", "MemTotal:  1024 kB\n").unwrap();
         assert_eq!((process.name.as_str(), process.parent, process.threads), ("a) b (c", 1, 3));
         assert_eq!(process.command, "sh -c");
         assert_eq!(process.terminal, "pts/0");

@@ -64,7 +64,11 @@ pub(crate) fn exposed(text: &str) -> Result<()> {
     if !valid {
         return refuse(format!("invalid port specification: {text:?}"));
     }
-    if ["tcp", "udp", "sctp"].contains(&protocol.to_ascii_lowercase().as_str()) { Ok(()) } else { refuse(format!("invalid proto: {protocol}")) }
+    if ["tcp", "udp", "sctp"].contains(&protocol.to_ascii_lowercase().as_str()) {
+        Ok(())
+    } else {
+        refuse(format!("invalid proto: {protocol}"))
+    }
 }
 
 fn health(check: &HealthConfig) -> Result<()> {
@@ -98,7 +102,10 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
         return refuse("SHM size can not be less than 0");
     }
     if !(-1000..=1000).contains(&host.oom_score_adj) {
-        return refuse(format!("Invalid value {}, range for oom score adj is [-1000, 1000]", host.oom_score_adj));
+        return refuse(format!(
+            "Invalid value {}, range for oom score adj is [-1000, 1000]",
+            host.oom_score_adj
+        ));
     }
     modes(host)?;
     restart_policy(host)?;
@@ -108,7 +115,8 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
     }
     for entry in host.extra_hosts.iter().flatten() {
         let address = entry.split_once([':', '=']).map(|(_, address)| address.trim_matches(['[', ']']));
-        let known = address.is_some_and(|text| text == "host-gateway" || text.parse::<std::net::IpAddr>().is_ok());
+        let known =
+            address.is_some_and(|text| text == "host-gateway" || text.parse::<std::net::IpAddr>().is_ok());
         if !known {
             return refuse(format!("bad format for add-host: {entry:?}"));
         }
@@ -130,13 +138,18 @@ fn unsupported(host: &HostConfig) -> Result<()> {
         return refuse(format!("unknown or invalid runtime name: {}", host.runtime));
     }
     if !host.storage_opt.is_empty() {
-        return refuse("--storage-opt is not supported: the storage of this engine has no quota for containers");
+        return refuse(
+            "--storage-opt is not supported: the storage of this engine has no quota for containers",
+        );
     }
     if !["", "default"].contains(&host.isolation.as_str()) {
         return refuse(format!("invalid isolation: {} (Linux knows only 'default')", host.isolation));
     }
     if !host.volume_driver.is_empty() && host.volume_driver != "local" {
-        return refuse(format!("error looking up volume plugin {}: plugin \"{}\" not found", host.volume_driver, host.volume_driver));
+        return refuse(format!(
+            "error looking up volume plugin {}: plugin \"{}\" not found",
+            host.volume_driver, host.volume_driver
+        ));
     }
     if !["", "host"].contains(&host.userns_mode.as_str()) {
         return refuse(format!("invalid USER mode: {}", host.userns_mode));
@@ -205,7 +218,9 @@ fn network(config: &Config, host: &HostConfig) -> Result<()> {
     }
     if mode == "host" {
         if some(&host.links) {
-            return refuse("conflicting options: host type networking can't be used with links. This would result in undefined behavior");
+            return refuse(
+                "conflicting options: host type networking can't be used with links. This would result in undefined behavior",
+            );
         }
         if !config.mac_address.is_empty() {
             return refuse("conflicting options: mac-address and the network mode");
@@ -220,7 +235,10 @@ fn network(config: &Config, host: &HostConfig) -> Result<()> {
     }
     for (wrong, message) in [
         (!config.hostname.is_empty(), "hostname and the network mode"),
-        (some(&host.links), "container type network can't be used with links. This would result in undefined behavior"),
+        (
+            some(&host.links),
+            "container type network can't be used with links. This would result in undefined behavior",
+        ),
         (some(&host.dns), "dns and the network mode"),
         (some(&host.extra_hosts), "custom host-to-IP mapping and the network mode"),
         (!config.mac_address.is_empty(), "mac-address and the network mode"),
@@ -243,13 +261,19 @@ pub(super) fn endpoints(host: &HostConfig, endpoints: &BTreeMap<String, Endpoint
         return Ok(());
     }
     if host.network_mode == "host" || other(&host.network_mode).is_some() {
-        return refuse("container sharing network namespace with another container or host cannot be connected to any other network");
+        return refuse(
+            "container sharing network namespace with another container or host cannot be connected to any other network",
+        );
     }
     if host.network_mode == "none" || endpoints.contains_key("none") {
-        return refuse("container cannot be connected to multiple networks with one of the networks in private (none) mode");
+        return refuse(
+            "container cannot be connected to multiple networks with one of the networks in private (none) mode",
+        );
     }
     if endpoints.contains_key("host") {
-        return refuse("cannot connect container to host network - container must be created in host network mode");
+        return refuse(
+            "cannot connect container to host network - container must be created in host network mode",
+        );
     }
     Ok(())
 }
@@ -263,7 +287,10 @@ pub(super) fn resources(wanted: &mut Resources, host: &Host, update: bool) -> Re
         return refuse("Range of blkio weight is from 10 to 1000");
     }
     if wanted.blkio_weight != 0 && !host.cgroups.blkio_weight {
-        warnings.push("Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded.".into());
+        warnings.push(
+            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
+                .into(),
+        );
         wanted.blkio_weight = 0;
     }
     if wanted.pids_limit.is_some_and(|limit| limit > 0) && !host.cgroups.pids {
@@ -337,10 +364,15 @@ fn processor(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) ->
         }
     }
     if wanted.cpu_shares < 0 {
-        return refuse(format!("invalid CPU shares ({}): value must be a positive integer", wanted.cpu_shares));
+        return refuse(format!(
+            "invalid CPU shares ({}): value must be a positive integer",
+            wanted.cpu_shares
+        ));
     }
     if wanted.cpu_shares > 0 && !host.cgroups.cpu_shares {
-        warnings.push("Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.".into());
+        warnings.push(
+            "Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.".into(),
+        );
         wanted.cpu_shares = 0;
     }
     if (wanted.cpu_period != 0 || wanted.cpu_quota > 0 || wanted.nano_cpus > 0) && !host.cgroups.cpu_quota {
@@ -348,13 +380,17 @@ fn processor(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) ->
         (wanted.cpu_period, wanted.cpu_quota, wanted.nano_cpus) = (0, 0, 0);
     }
     if wanted.cpu_period != 0 && !(1000..=1_000_000).contains(&wanted.cpu_period) {
-        return refuse("CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)");
+        return refuse(
+            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
+        );
     }
     if wanted.cpu_quota > 0 && wanted.cpu_quota < 1000 {
         return refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)");
     }
     if (!wanted.cpuset_cpus.is_empty() || !wanted.cpuset_mems.is_empty()) && !host.cgroups.cpuset {
-        warnings.push("Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.".into());
+        warnings.push(
+            "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.".into(),
+        );
         wanted.cpuset_cpus.clear();
         wanted.cpuset_mems.clear();
     }
@@ -370,7 +406,10 @@ fn cpuset(what: &str, requested: &str, online: &str) -> Result<()> {
     let available = std::fs::read_to_string(online).unwrap_or_else(|_| "0".into());
     let available = available.trim();
     let (Some(wanted), Some(present)) = (numbers(requested), numbers(available)) else {
-        return refuse(format!("Invalid value {requested} for cpuset {}", if what == "CPUs" { "cpus" } else { "mems" }));
+        return refuse(format!(
+            "Invalid value {requested} for cpuset {}",
+            if what == "CPUs" { "cpus" } else { "mems" }
+        ));
     };
     if wanted.iter().all(|number| present.contains(number)) {
         return Ok(());
@@ -428,7 +467,10 @@ mod tests {
             message(|wanted| (wanted.nano_cpus, wanted.cpu_period) = (1_000_000_000, 1)),
             "Conflicting options: Nano CPUs and CPU Period cannot both be set"
         );
-        assert!(message(|wanted| wanted.cpuset_cpus = "8000".into()).starts_with("Requested CPUs are not available - requested 8000"));
+        assert!(
+            message(|wanted| wanted.cpuset_cpus = "8000".into())
+                .starts_with("Requested CPUs are not available - requested 8000")
+        );
         assert_eq!(message(|wanted| wanted.blkio_weight = 5), "Range of blkio weight is from 10 to 1000");
     }
 
@@ -474,7 +516,9 @@ mod tests {
             }),
             "can't create 'AutoRemove' container with restart policy"
         );
-        assert!(check(|_, host| host.restart_policy.name = "often".into()).contains("unknown policy 'often'"));
+        assert!(
+            check(|_, host| host.restart_policy.name = "often".into()).contains("unknown policy 'often'")
+        );
     }
 
     #[test]

@@ -12,8 +12,20 @@ use crate::{Engine, clock};
 
 /// Filters that events know; the rest is refused.
 const KNOWN: &[&str] = &[
-    "config", "container", "daemon", "event", "image", "label", "network", "node", "plugin", "scope", "secret",
-    "service", "type", "volume",
+    "config",
+    "container",
+    "daemon",
+    "event",
+    "image",
+    "label",
+    "network",
+    "node",
+    "plugin",
+    "scope",
+    "secret",
+    "service",
+    "type",
+    "volume",
 ];
 
 /// Nanoseconds since the epoch; without `since` there is no past, without `until` no end.
@@ -140,7 +152,11 @@ mod tests {
 
     impl Scratch {
         fn new() -> Scratch {
-            let path = std::env::temp_dir().join(format!("wharf-events-{}-{}", std::process::id(), crate::identity::random()));
+            let path = std::env::temp_dir().join(format!(
+                "wharf-events-{}-{}",
+                std::process::id(),
+                crate::identity::random()
+            ));
             std::fs::create_dir_all(&path).unwrap();
             Scratch(path)
         }
@@ -180,7 +196,10 @@ mod tests {
             let bus = scratch.bus();
             bus.publish_at("container", "die", "a", BTreeMap::new(), &clock::now(), origin(2));
             let (history, _) = bus.listen();
-            assert_eq!(history.iter().map(|message| message.action.as_str()).collect::<Vec<_>>(), ["start", "die"]);
+            assert_eq!(
+                history.iter().map(|message| message.action.as_str()).collect::<Vec<_>>(),
+                ["start", "die"]
+            );
         }
     }
 
@@ -211,7 +230,9 @@ mod tests {
         ] {
             assert!(matches(&filters(wanted), &message), "{wanted:?}");
         }
-        for unwanted in [&[("container", "db")][..], &[("image", "alpine")], &[("event", "exec")], &[("network", "web")]] {
+        for unwanted in
+            [&[("container", "db")][..], &[("image", "alpine")], &[("event", "exec")], &[("network", "web")]]
+        {
             assert!(!matches(&filters(unwanted), &message), "{unwanted:?}");
         }
     }

@@ -24,7 +24,12 @@ const DEFAULT: &[&str] = &[
 
 /// The set for a container. `held` is what the engine has itself: nobody can pass on more, and an older kernel
 /// lacks the newest.
-pub(crate) fn decide(privileged: bool, add: &[String], drop: &[String], held: &BTreeSet<String>) -> Result<Vec<String>> {
+pub(crate) fn decide(
+    privileged: bool,
+    add: &[String],
+    drop: &[String],
+    held: &BTreeSet<String>,
+) -> Result<Vec<String>> {
     let add = normalise("CapAdd", add)?;
     let drop = normalise("CapDrop", drop)?;
     let chosen: BTreeSet<String> = if privileged {
@@ -33,16 +38,20 @@ pub(crate) fn decide(privileged: bool, add: &[String], drop: &[String], held: &B
         let start: BTreeSet<String> = match (add.all, drop.all) {
             (true, _) => held.difference(&drop.names).cloned().collect(),
             (false, true) => BTreeSet::new(),
-            (false, false) => {
-                DEFAULT.iter().map(|name| (*name).to_owned()).filter(|name| !drop.names.contains(name)).collect()
-            }
+            (false, false) => DEFAULT
+                .iter()
+                .map(|name| (*name).to_owned())
+                .filter(|name| !drop.names.contains(name))
+                .collect(),
         };
         // A name in both lists is added.
         start.union(&add.names).cloned().collect()
     };
     if let Some(missing) = add.names.difference(held).next().filter(|_| !privileged) {
-        return Err(Error::invalid(format!("invalid CapAdd: capability not supported by your kernel or not available \
-             in the current environment: \"{missing}\"")));
+        return Err(Error::invalid(format!(
+            "invalid CapAdd: capability not supported by your kernel or not available \
+             in the current environment: \"{missing}\""
+        )));
     }
     Ok(chosen.into_iter().filter(|name| held.contains(name)).collect())
 }

@@ -53,7 +53,11 @@ pub(super) fn find(host: &HostConfig) -> Result<Found> {
         return Ok(Found(found));
     }
     for device in host.resources.devices.iter().flatten() {
-        let inside = if device.path_in_container.is_empty() { &device.path_on_host } else { &device.path_in_container };
+        let inside = if device.path_in_container.is_empty() {
+            &device.path_on_host
+        } else {
+            &device.path_in_container
+        };
         let failed = |error| gathering(&device.path_on_host, error);
         // A link may point anywhere: what counts is the node behind it.
         let source = fs::canonicalize(&device.path_on_host).map_err(failed)?;
@@ -90,7 +94,11 @@ fn walk(source: &Path, inside: &Path, access: &str, all: bool, found: &mut Vec<H
     for entry in fs::read_dir(source).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         let name = entry.file_name();
-        let own_mount = all && source == Path::new("/dev") && ["pts", "shm", "fd", "mqueue", "console", ".udev", ".lxc", ".lxd-mounts"].iter().any(|known| name == *known);
+        let own_mount = all
+            && source == Path::new("/dev")
+            && ["pts", "shm", "fd", "mqueue", "console", ".udev", ".lxc", ".lxd-mounts"]
+                .iter()
+                .any(|known| name == *known);
         let kind = entry.file_type().map_err(failed)?;
         if own_mount || !(kind.is_dir() || kind.is_char_device() || kind.is_block_device()) {
             continue;
@@ -123,7 +131,9 @@ fn node(inside: &Path, metadata: &fs::Metadata) -> Option<Device> {
 fn access(permissions: &str) -> Result<&str> {
     match permissions {
         "" => Ok("rwm"),
-        letters if letters.len() <= 3 && letters.bytes().all(|letter| b"rwm".contains(&letter)) => Ok(letters),
+        letters if letters.len() <= 3 && letters.bytes().all(|letter| b"rwm".contains(&letter)) => {
+            Ok(letters)
+        }
         other => Err(Error::invalid(format!("invalid device mode: {other}"))),
     }
 }
@@ -172,7 +182,9 @@ fn cgroup_rule(text: &str) -> Result<DeviceRule> {
     let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
     let number = |text: &str| match text {
         "*" => Ok(None),
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().map(Some).map_err(|_| invalid()),
+        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            digits.parse().map(Some).map_err(|_| invalid())
+        }
         _ => Err(invalid()),
     };
     let letters = (1..=3).contains(&access.len()) && access.bytes().all(|letter| b"rwm".contains(&letter));

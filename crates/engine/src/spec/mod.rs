@@ -27,8 +27,8 @@ use crate::config::Config;
 use crate::container::{Bound, Live, Record, database, opened_database};
 use crate::error::{Error, Result};
 use crate::host::Host;
-pub(crate) use user::{MAX_DATABASE, name as user_name};
 use user::Identity;
+pub(crate) use user::{MAX_DATABASE, name as user_name};
 
 /// Everything that decides what the specification says.
 pub(crate) struct Input<'a> {
@@ -120,7 +120,11 @@ pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
         process: Some(process),
         root: Some(Root { path: PathBuf::from("rootfs"), readonly: record.host.readonly_rootfs }),
         hostname: namespaces::hostname(record),
-        domainname: if record.host.uts_mode == "host" { String::new() } else { record.config.domainname.clone() },
+        domainname: if record.host.uts_mode == "host" {
+            String::new()
+        } else {
+            record.config.domainname.clone()
+        },
         mounts: mounts::all(input)?,
         hooks: None,
         annotations: record.host.annotations.clone(),
@@ -175,7 +179,13 @@ fn profile(config: &Config, record: &Record) -> Result<Option<seccomp::Profile>>
     if record.host.privileged {
         return Ok(None);
     }
-    let chosen = record.host.security_opt.iter().flatten().filter_map(|option| security_value(option, "seccomp")).last();
+    let chosen = record
+        .host
+        .security_opt
+        .iter()
+        .flatten()
+        .filter_map(|option| security_value(option, "seccomp"))
+        .next_back();
     let read = |path: &str| {
         std::fs::read_to_string(path)
             .map_err(|error| Error::failed(format!("opening seccomp profile ({path}) failed"), error))

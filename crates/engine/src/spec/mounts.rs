@@ -55,7 +55,7 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
     let mut mounts = kernel(input);
     mounts.retain(|mount| {
         let below_dev = mount.destination.starts_with("/dev");
-        !overridden(mount) && !(own_dev && below_dev)
+        !(overridden(mount) || own_dev && below_dev)
     });
     if record.host.readonly_rootfs {
         for mount in &mut mounts {
@@ -79,7 +79,11 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
 fn kernel(input: &Input<'_>) -> Vec<Mount> {
     let host = &input.record.host;
     let writable_cgroups = host.privileged
-        || host.security_opt.iter().flatten().any(|option| super::security_value(option, "writable-cgroups") == Some("true"));
+        || host
+            .security_opt
+            .iter()
+            .flatten()
+            .any(|option| super::security_value(option, "writable-cgroups") == Some("true"));
     let kernel_options = |writable: bool| {
         let mut options = vec!["nosuid", "noexec", "nodev"];
         options.push(if writable { "rw" } else { "ro" });
@@ -88,7 +92,12 @@ fn kernel(input: &Input<'_>) -> Vec<Mount> {
     let mut mounts = vec![
         mount("/proc", "proc", "proc", &["nosuid", "noexec", "nodev"]),
         mount("/dev", "tmpfs", "tmpfs", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
-        mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"]),
+        mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            &["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"],
+        ),
         mount("/sys", "sysfs", "sysfs", &kernel_options(host.privileged)),
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &kernel_options(writable_cgroups)),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
@@ -128,7 +137,11 @@ fn engine_files(input: &Input<'_>) -> Vec<Mount> {
             destination: destination.into(),
             kind: "bind".into(),
             source: Some(source.clone()),
-            options: if readonly { vec!["rbind".into(), "rprivate".into(), "ro".into()] } else { vec!["rbind".into(), "rprivate".into()] },
+            options: if readonly {
+                vec!["rbind".into(), "rprivate".into(), "ro".into()]
+            } else {
+                vec!["rbind".into(), "rprivate".into()]
+            },
             ..Mount::default()
         })
         .collect()
@@ -156,7 +169,8 @@ fn mount(destination: &str, kind: &str, source: &str, options: &[&str]) -> Mount
 
 /// A tmpfs of `--tmpfs`: Docker's defaults, each of which the container's options may turn round.
 pub(crate) fn tmpfs(destination: &str, options: &str) -> Result<Mount> {
-    let mut all: Vec<String> = ["noexec", "nosuid", "nodev", "rprivate"].iter().map(|option| (*option).to_owned()).collect();
+    let mut all: Vec<String> =
+        ["noexec", "nosuid", "nodev", "rprivate"].iter().map(|option| (*option).to_owned()).collect();
     for option in options.split(',').map(str::trim).filter(|option| !option.is_empty()) {
         let (key, value) = option.split_once('=').map_or((option, None), |(key, value)| (key, Some(value)));
         match (key, value) {
@@ -166,21 +180,34 @@ pub(crate) fn tmpfs(destination: &str, options: &str) -> Result<Mount> {
                 // A share of memory (`50%`) is the kernel's to understand.
                 all.push(format!("size={}", bytes.unwrap_or_else(|| value.to_owned())));
             }
-            ("mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "mpol", Some(_)) => all.push(option.to_owned()),
-            ("private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" | "unbindable" | "runbindable", None) => {
+            ("mode" | "uid" | "gid" | "nr_inodes" | "nr_blocks" | "mpol", Some(_)) => {
+                all.push(option.to_owned())
+            }
+            (
+                "private" | "rprivate" | "shared" | "rshared" | "slave" | "rslave" | "unbindable"
+                | "runbindable",
+                None,
+            ) => {
                 all.retain(|known| known != "rprivate");
                 all.push(option.to_owned());
             }
             (
-                "rw" | "ro" | "noexec" | "nosuid" | "nodev" | "noatime" | "atime" | "nodiratime" | "diratime" | "relatime"
-                | "norelatime" | "strictatime" | "nostrictatime" | "sync" | "async" | "dirsync" | "defaults" | "mand" | "nomand",
+                "rw" | "ro" | "noexec" | "nosuid" | "nodev" | "noatime" | "atime" | "nodiratime" | "diratime"
+                | "relatime" | "norelatime" | "strictatime" | "nostrictatime" | "sync" | "async" | "dirsync"
+                | "defaults" | "mand" | "nomand",
                 None,
             ) => add(&mut all, option),
             _ => return Err(Error::invalid(format!("invalid tmpfs option {option:?}"))),
         }
     }
     all.retain(|option| option != "defaults");
-    Ok(Mount { destination: destination.into(), kind: "tmpfs".into(), source: Some("tmpfs".into()), options: all, ..Mount::default() })
+    Ok(Mount {
+        destination: destination.into(),
+        kind: "tmpfs".into(),
+        source: Some("tmpfs".into()),
+        options: all,
+        ..Mount::default()
+    })
 }
 
 fn add(options: &mut Vec<String>, option: &str) {

@@ -39,10 +39,10 @@ pub(super) fn look_up(engine: &Engine, record: &Record) -> Result<Shared> {
         shared.shm = Some(engine.paths().shm(owner.id.as_str()));
     }
     if let Some(name) = other(&record.host.pid_mode) {
-        shared.pid = Some(namespace_of(&*engine.container(name)?.record(), "PID", "pid")?);
+        shared.pid = Some(namespace_of(&engine.container(name)?.record(), "PID", "pid")?);
     }
     if let Some(name) = other(&record.host.network_mode) {
-        shared.network = Some(namespace_of(&*engine.container(name)?.record(), "network", "net")?);
+        shared.network = Some(namespace_of(&engine.container(name)?.record(), "network", "net")?);
     }
     Ok(shared)
 }
@@ -105,8 +105,14 @@ pub(super) fn sysctls(record: &Record) -> Result<BTreeMap<String, String>> {
 
 pub(crate) fn check_sysctl(key: &str, host_network: bool, host_ipc: bool) -> Result<()> {
     const IPC: &[&str] = &[
-        "kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem", "kernel.shmall", "kernel.shmmax",
-        "kernel.shmmni", "kernel.shm_rmid_forced",
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
     ];
     if IPC.contains(&key) || key.starts_with("fs.mqueue.") {
         if host_ipc {

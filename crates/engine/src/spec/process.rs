@@ -17,7 +17,12 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 pub(super) const INIT: &str = "/sbin/docker-init";
 
 /// The container's first process.
-pub(super) fn container(record: &Record, config: &Config, host: &Host, identity: &Identity) -> Result<Process> {
+pub(super) fn container(
+    record: &Record,
+    config: &Config,
+    host: &Host,
+    identity: &Identity,
+) -> Result<Process> {
     let command = std::iter::once(record.path.clone()).chain(record.args.iter().cloned());
     let args = if wants_init(record, config) {
         [INIT.to_owned(), "--".to_owned()].into_iter().chain(command).collect()
@@ -81,14 +86,21 @@ fn check_security(option: &str) -> Result<()> {
         "apparmor" if value == "unconfined" => Ok(()),
         "label" if value == "disable" => Ok(()),
         "writable-cgroups" => value.parse::<bool>().map(drop).map_err(|_| invalid()),
-        "apparmor" | "label" => {
-            Err(Error::invalid(format!("security option {option:?} is not supported: only {key}={} is", if key == "label" { "disable" } else { "unconfined" })))
-        }
+        "apparmor" | "label" => Err(Error::invalid(format!(
+            "security option {option:?} is not supported: only {key}={} is",
+            if key == "label" { "disable" } else { "unconfined" }
+        ))),
         _ => Err(invalid()),
     }
 }
 
-fn common(record: &Record, config: &Config, host: &Host, identity: &Identity, privileged: bool) -> Result<Process> {
+fn common(
+    record: &Record,
+    config: &Config,
+    host: &Host,
+    identity: &Identity,
+    privileged: bool,
+) -> Result<Process> {
     let set = capability_set(record, host, privileged)?;
     Ok(Process {
         user: User {
@@ -129,7 +141,9 @@ fn no_new_privileges(record: &Record, config: &Config) -> bool {
         if option == "no-new-privileges" {
             return true;
         }
-        super::security_value(option, "no-new-privileges").and_then(|value| value.parse().ok()).unwrap_or(before)
+        super::security_value(option, "no-new-privileges")
+            .and_then(|value| value.parse().ok())
+            .unwrap_or(before)
     })
 }
 
@@ -152,7 +166,8 @@ fn console(size: Option<[u32; 2]>) -> Option<ConsoleSize> {
 /// Defaults, then the container's, then an exec's own: later entries replace earlier ones of the same name in place,
 /// and an entry without `=` removes it.
 fn environment(record: &Record, tty: bool, own: &[String]) -> Vec<String> {
-    let mut entries = vec![PATH.to_owned(), format!("HOSTNAME={}", super::namespaces::shown_hostname(record))];
+    let mut entries =
+        vec![PATH.to_owned(), format!("HOSTNAME={}", super::namespaces::shown_hostname(record))];
     if tty {
         entries.push("TERM=xterm".into());
     }
@@ -195,8 +210,22 @@ fn rlimits(record: &Record, defaults: &[crate::config::Ulimit]) -> Result<Vec<Rl
 
 fn rlimit(name: &str, soft: i64, hard: i64) -> Result<Rlimit> {
     const KNOWN: &[&str] = &[
-        "as", "core", "cpu", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nofile", "nproc", "rss",
-        "rtprio", "rttime", "sigpending", "stack",
+        "as",
+        "core",
+        "cpu",
+        "data",
+        "fsize",
+        "locks",
+        "memlock",
+        "msgqueue",
+        "nice",
+        "nofile",
+        "nproc",
+        "rss",
+        "rtprio",
+        "rttime",
+        "sigpending",
+        "stack",
     ];
     if !KNOWN.contains(&name) {
         return Err(Error::invalid(format!("invalid ulimit type: {name}")));

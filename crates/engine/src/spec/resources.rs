@@ -30,7 +30,9 @@ fn memory(wanted: &Wanted, host: &Host) -> Memory {
         reservation: said(wanted.memory_reservation),
         swap: said(wanted.memory_swap).filter(|_| host.cgroups.swap),
         swappiness: wanted.memory_swappiness.and_then(|value| u64::try_from(value).ok()),
-        disable_oom_killer: wanted.oom_kill_disable.filter(|disable| *disable && host.cgroups.oom_kill_disable),
+        disable_oom_killer: wanted
+            .oom_kill_disable
+            .filter(|disable| *disable && host.cgroups.oom_kill_disable),
         ..Memory::default()
     }
 }
@@ -81,8 +83,9 @@ fn throttles(devices: &Option<Vec<Throttled>>) -> Result<Vec<ThrottleDevice>> {
 
 /// The numbers behind a device file.
 fn numbers(path: &str) -> Result<(i64, i64)> {
-    let metadata = std::fs::metadata(path)
-        .map_err(|error| Error::because(api::error::ErrorKind::InvalidParameter, format!("cannot use device {path}"), error))?;
+    let metadata = std::fs::metadata(path).map_err(|error| {
+        Error::because(api::error::ErrorKind::InvalidParameter, format!("cannot use device {path}"), error)
+    })?;
     let device = metadata.st_rdev();
     let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);
     let minor = (device & 0xff) | ((device >> 12) & !0xff);

@@ -16,7 +16,8 @@ use crate::error::{Error, Result};
 const MAX_PROFILE: usize = 1 << 20;
 
 static BUILTIN: LazyLock<Profile> = LazyLock::new(|| {
-    serde_json::from_str(include_str!("../data/seccomp.json")).expect("the built-in profile is tested to parse")
+    serde_json::from_str(include_str!("../data/seccomp.json"))
+        .expect("the built-in profile is tested to parse")
 });
 
 /// What conditions are checked against.
@@ -101,11 +102,15 @@ impl Profile {
         let profile: Profile = serde_json::from_str(text)
             .map_err(|error| Error::invalid(format!("decoding seccomp profile failed: {error}")))?;
         if profile.architectures.is_some() && profile.arch_map.is_some() {
-            return Err(Error::invalid("both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'"));
+            return Err(Error::invalid(
+                "both 'architectures' and 'archMap' are specified in the seccomp profile, use either 'architectures' or 'archMap'",
+            ));
         }
         for rule in profile.syscalls.iter().flatten() {
             if !rule.name.is_empty() && rule.names.as_ref().is_some_and(|names| !names.is_empty()) {
-                return Err(Error::invalid("both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'"));
+                return Err(Error::invalid(
+                    "both 'name' and 'names' are specified in the seccomp profile, use either 'name' or 'names'",
+                ));
             }
         }
         Ok(profile)
@@ -148,8 +153,10 @@ impl Profile {
 impl Condition {
     /// All parts hold: every capability, one of the architectures, the kernel.
     fn holds(&self, facts: &Facts<'_>, capabilities: &BTreeSet<&str>) -> bool {
-        let architecture =
-            self.arches.as_deref().is_none_or(|list| list.is_empty() || list.iter().any(|name| name == facts.architecture));
+        let architecture = self
+            .arches
+            .as_deref()
+            .is_none_or(|list| list.is_empty() || list.iter().any(|name| name == facts.architecture));
         let held = self.caps.iter().flatten().all(|name| capabilities.contains(name.as_str()));
         let kernel = self.min_kernel.as_deref().and_then(version).is_none_or(|least| facts.kernel >= least);
         architecture && held && kernel
@@ -231,7 +238,8 @@ mod tests {
 
     #[test]
     fn rules_of_other_machines_and_newer_kernels_are_left_out() {
-        let filter = Profile::builtin().expand(&Facts { architecture: "arm64", kernel: (4, 4), capabilities: &[] });
+        let filter =
+            Profile::builtin().expand(&Facts { architecture: "arm64", kernel: (4, 4), capabilities: &[] });
         assert!(rules(&filter, "arch_prctl").is_empty());
         assert!(!rules(&filter, "cacheflush").is_empty());
         assert!(rules(&filter, "ptrace").is_empty());
@@ -240,14 +248,17 @@ mod tests {
     #[test]
     fn contradictory_profiles_are_refused() {
         let both = r#"{"defaultAction":"SCMP_ACT_ALLOW","architectures":[],"archMap":[]}"#;
-        assert!(Profile::parse(both).unwrap_err().message().contains("use either 'architectures' or 'archMap'"));
+        assert!(
+            Profile::parse(both).unwrap_err().message().contains("use either 'architectures' or 'archMap'")
+        );
         assert!(Profile::parse("{").unwrap_err().message().starts_with("decoding seccomp profile failed"));
         assert!(Profile::parse(r#"{"defaultAction":"SCMP_ACT_DANCE"}"#).is_err());
     }
 
     #[test]
     fn the_older_form_has_one_name_per_rule() {
-        let text = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir","action":"SCMP_ACT_ERRNO"}]}"#;
+        let text =
+            r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"name":"mkdir","action":"SCMP_ACT_ERRNO"}]}"#;
         let filter = Profile::parse(text).unwrap().expand(&facts(&[]));
         assert_eq!(filter.syscalls[0].names, ["mkdir"]);
     }

@@ -77,7 +77,10 @@ fn a_container_that_asks_for_nothing() {
     let process = spec.process.as_ref().unwrap();
     assert_eq!(process.args, ["sh"]);
     assert_eq!(process.cwd, "/");
-    assert_eq!(process.env, ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=web"]);
+    assert_eq!(
+        process.env,
+        ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOSTNAME=web"]
+    );
     assert_eq!(process.user.additional_gids, [0, 10]);
     assert_eq!(process.capabilities.as_ref().unwrap().effective.len(), 14);
     assert_eq!(
@@ -149,7 +152,12 @@ fn who_shares_the_hosts_namespaces_gets_none() {
 fn own_mounts_replace_and_stand_outer_before_inner() {
     let bound = Bound {
         mounts: ["/data/deep/er", "/data", "/etc/hosts", "/proc/x"]
-            .map(|place| Mount { destination: place.into(), kind: "bind".into(), source: Some("/src".into()), ..Mount::default() })
+            .map(|place| Mount {
+                destination: place.into(),
+                kind: "bind".into(),
+                source: Some("/src".into()),
+                ..Mount::default()
+            })
             .to_vec(),
         shm: None,
     };
@@ -183,7 +191,10 @@ fn security_options_choose_the_filter() {
     let own = container(|record| {
         record.host.security_opt = Some(vec!["seccomp={\"defaultAction\":\"SCMP_ACT_LOG\"}".into()]);
     });
-    assert_eq!(generated(&own, &Bound::default()).linux.unwrap().seccomp.unwrap().default_action, SeccompAction::Log);
+    assert_eq!(
+        generated(&own, &Bound::default()).linux.unwrap().seccomp.unwrap().default_action,
+        SeccompAction::Log
+    );
 }
 
 #[test]

@@ -78,8 +78,9 @@ fn find_group(name: &str, group: &str) -> Result<u32> {
             return Ok(gid);
         }
     }
-    number(name)
-        .ok_or_else(|| Error::system(format!("unable to find group {name}: no matching entries in group file")))
+    number(name).ok_or_else(|| {
+        Error::system(format!("unable to find group {name}: no matching entries in group file"))
+    })
 }
 
 /// The name of a user id.

@@ -57,7 +57,10 @@ async fn stop_kill_restart_and_rename() {
     engine.container_stop("web", None, Some(20)).await.unwrap();
     let shown = engine.container_inspect(&id, false).await.unwrap();
     assert_eq!((shown.state.status, shown.state.exit_code), (Status::Exited, 5));
-    assert_eq!(engine.container_stop("web", None, None).await.unwrap_err().kind(), engine::ErrorKind::NotModified);
+    assert_eq!(
+        engine.container_stop("web", None, None).await.unwrap_err().kind(),
+        engine::ErrorKind::NotModified
+    );
 
     engine.container_restart("web", None, Some(20)).await.unwrap();
     engine.container_rename("web", "shop").await.unwrap();
@@ -78,7 +81,14 @@ async fn pause_freezes_and_refuses_what_needs_a_process() {
     engine.container_pause(&id).await.unwrap();
     assert_eq!(engine.container_inspect(&id, false).await.unwrap().state.status, Status::Paused);
     let exec = api::exec::CreateRequest { cmd: Some(vec!["true".into()]), ..Default::default() };
-    assert!(engine.exec_create(&id, exec).await.unwrap_err().message().contains("unpause the container before exec"));
+    assert!(
+        engine
+            .exec_create(&id, exec)
+            .await
+            .unwrap_err()
+            .message()
+            .contains("unpause the container before exec")
+    );
     assert!(engine.container_pause(&id).await.unwrap_err().message().ends_with("is already paused"));
     engine.container_unpause(&id).await.unwrap();
     assert_eq!(engine.container_inspect(&id, false).await.unwrap().state.status, Status::Running);
@@ -95,7 +105,9 @@ async fn names_are_unique_and_given_when_none_is_asked_for() {
         ..Default::default()
     };
     let taken = engine.container_create(Some("/web".into()), None, again.clone()).await.unwrap_err();
-    assert!(taken.message().starts_with(&format!("Conflict. The container name \"/web\" is already in use by container \"{id}\"")));
+    assert!(taken.message().starts_with(&format!(
+        "Conflict. The container name \"/web\" is already in use by container \"{id}\""
+    )));
     let given = engine.container_create(None, None, again).await.unwrap().id;
     let name = engine.container_inspect(&given, false).await.unwrap().name;
     assert!(name.contains('_'), "{name}");
@@ -104,7 +116,10 @@ async fn names_are_unique_and_given_when_none_is_asked_for() {
         ..Default::default()
     };
     let error = engine.container_create(None, None, missing).await.unwrap_err();
-    assert_eq!((error.kind(), error.message()), (engine::ErrorKind::NotFound, "No such image: localhost/nothing:latest"));
+    assert_eq!(
+        (error.kind(), error.message()),
+        (engine::ErrorKind::NotFound, "No such image: localhost/nothing:latest")
+    );
     world.end().await;
 }
 
@@ -149,9 +164,8 @@ async fn remove_asks_for_force_while_it_runs() {
 async fn a_policy_restarts_until_the_container_is_stopped() {
     let world = World::new().await;
     let engine = world.engine();
-    let id = world
-        .run("web", "exit 1", |request| request.host_config.restart_policy.name = "always".into())
-        .await;
+    let id =
+        world.run("web", "exit 1", |request| request.host_config.restart_policy.name = "always".into()).await;
     world.until(&id, |shown| shown.restart_count >= 2).await;
     engine.container_stop(&id, None, Some(5)).await.unwrap();
     let shown = engine.container_inspect(&id, false).await.unwrap();
@@ -176,7 +190,10 @@ async fn limits_are_enforced_and_can_be_changed() {
     assert_eq!(engine.container_stats(&id).await.unwrap().memory_stats.limit, 48 << 20);
     let top = engine.container_top(&id, "-o pid,comm").await.unwrap();
     assert_eq!(top.titles, ["PID", "COMMAND"]);
-    assert!(top.processes.iter().any(|process| process[1].contains("sh") || process[1].contains("busybox")), "{top:?}");
+    assert!(
+        top.processes.iter().any(|process| process[1].contains("sh") || process[1].contains("busybox")),
+        "{top:?}"
+    );
     world.end().await;
 }
 
@@ -229,7 +246,12 @@ async fn events_tell_the_story_in_order() {
     let mut filters = api::filters::Filters::default();
     filters.add("container", "web");
     let events = world.engine().events(EventQuery { since: Some(0), until: None, filters }).unwrap();
-    let story: Vec<&str> = events.past.iter().filter(|event| event.kind == "container").map(|event| event.action.as_str()).collect();
+    let story: Vec<&str> = events
+        .past
+        .iter()
+        .filter(|event| event.kind == "container")
+        .map(|event| event.action.as_str())
+        .collect();
     assert_eq!(story, ["create", "start", "die"]);
     let die = &events.past.iter().find(|event| event.action == "die").unwrap().actor.attributes;
     assert_eq!((die["exitCode"].as_str(), die["image"].as_str(), die["name"].as_str()), ("7", IMAGE, "web"));
@@ -242,9 +264,15 @@ async fn a_detached_exec_ends_and_its_code_is_kept() {
     let world = World::new().await;
     let engine = world.engine();
     let id = world.run("web", "while :; do sleep 0.1; done", |_| {}).await;
-    let request = api::exec::CreateRequest { cmd: Some(vec!["sh".into(), "-c".into(), "exit 9".into()]), ..Default::default() };
+    let request = api::exec::CreateRequest {
+        cmd: Some(vec!["sh".into(), "-c".into(), "exit 9".into()]),
+        ..Default::default()
+    };
     let exec = engine.exec_create(&id, request).await.unwrap();
-    let none = engine.exec_start(exec.as_str(), ExecStartOptions { detach: true, ..Default::default() }).await.unwrap();
+    let none = engine
+        .exec_start(exec.as_str(), ExecStartOptions { detach: true, ..Default::default() })
+        .await
+        .unwrap();
     assert!(none.is_none());
     let deadline = std::time::Instant::now() + crate::world::PATIENCE;
     while engine.exec_inspect(exec.as_str()).unwrap().exit_code != Some(9) {

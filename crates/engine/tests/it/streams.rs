@@ -71,7 +71,11 @@ async fn an_exec_that_cannot_start_says_why_on_its_stream() {
     let world = World::new().await;
     let engine = world.engine();
     let id = world.run("web", "while :; do sleep 0.1; done", |_| {}).await;
-    let request = api::exec::CreateRequest { cmd: Some(vec!["nonsense".into()]), attach_stdout: true, ..Default::default() };
+    let request = api::exec::CreateRequest {
+        cmd: Some(vec!["nonsense".into()]),
+        attach_stdout: true,
+        ..Default::default()
+    };
     let exec = engine.exec_create(&id, request).await.unwrap();
     let ticket = engine.exec_start(exec.as_str(), ExecStartOptions::default()).await.unwrap().unwrap();
     let (client, socket) = UnixStream::pair().unwrap();

@@ -1,0 +1,194 @@
+//! Mounts in effect: volumes filled when a container is created, sources made and volumes mounted when it starts, and
+//! all of it given back when it ends.
+
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use oci::runtime::Mount;
+
+use super::record::{MountKind, MountPoint, Record};
+use crate::Engine;
+use crate::error::{Error, Result};
+
+/// What a start has prepared.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    pub(crate) mounts: Vec<Mount>,
+    /// A `/dev/shm` that others may share.
+    pub(crate) shm: Option<PathBuf>,
+}
+
+/// Copies what the image has at a volume's place into each volume of `fresh` ones: they are empty until now.
+pub(super) fn fill(engine: &Engine, record: &Record, fresh: &[String]) -> Result<()> {
+    let wants = |point: &&MountPoint| match &point.kind {
+        MountKind::Volume { name, no_copy, subpath, source, .. } => {
+            !no_copy && subpath.is_empty() && (fresh.contains(name) || is_empty(source))
+        }
+        _ => false,
+    };
+    let points: Vec<&MountPoint> = record.mounts.iter().filter(wants).collect();
+    if points.is_empty() {
+        return Ok(());
+    }
+    let snapshot = engine.images().snapshots().get(record.id.as_str())?;
+    let root = super::rootfs::stack(None, &snapshot.lowers)?;
+    for point in points {
+        let MountKind::Volume { name, .. } = &point.kind else { continue };
+        let target = engine.shared().volumes.acquire(name, &record.id)?;
+        let copied = copy_up(&root, Path::new(&point.destination), &target);
+        engine.shared().volumes.release(name, &record.id)?;
+        copied?;
+    }
+    Ok(())
+}
+
+fn is_empty(directory: &Path) -> bool {
+    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Copies a directory of the image, its owner and mode included, through an archive: one way to copy a tree.
+fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()> {
+    use image::archive::{
+        Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, copy_attributes, extract_into,
+    };
+    let found = match root.resolve(source) {
+        Err(error) if error.is(linux::Errno::NOENT) || error.is(linux::Errno::NOTDIR) => return Ok(()),
+        Err(error) => return Err(Error::failed("cannot look into the image", error)),
+        Ok(found) => found,
+    };
+    if !linux::entry::metadata_of(&found).is_ok_and(|metadata| metadata.is_directory()) {
+        return Ok(());
+    }
+    let (reader, writer) = std::io::pipe().map_err(|error| Error::failed("cannot make a pipe", error))?;
+    let inside =
+        linux::path::Root::open(target).map_err(|error| Error::failed("cannot open a volume", error))?;
+    let (written, read) = std::thread::scope(|scope| {
+        let written = scope.spawn(move || {
+            let mut archive = Writer::new(writer);
+            archive_path(root, &source.join("."), std::ffi::OsStr::new("."), &mut archive)?;
+            archive.finish().map(drop)
+        });
+        let how = Extract {
+            base: Path::new("."),
+            layer: false,
+            ownership: Ownership::Archive,
+            replace: Replace::Anything,
+        };
+        let mut archive = Reader::new(reader, Limits::default());
+        let read = extract_into(&mut archive, &inside, how);
+        drop(archive);
+        (written.join(), read)
+    });
+    read?;
+    written.map_err(|_| Error::system("the engine failed inside"))??;
+    // The volume itself looks as the directory did: a database must own its data directory.
+    Ok(copy_attributes(&found, &inside)?)
+}
+
+/// Prepares a container's mounts for a run. Blocking.
+pub(super) fn bind(engine: &Engine, record: &Record) -> Result<Bound> {
+    let mut bound = Bound::default();
+    for point in &record.mounts {
+        bound.mounts.push(bound_mount(engine, record, point)?);
+    }
+    if record.host.ipc_mode == "shareable" {
+        bound.shm = Some(make_shm(engine, record)?);
+    }
+    Ok(bound)
+}
+
+fn bound_mount(engine: &Engine, record: &Record, point: &MountPoint) -> Result<Mount> {
+    let destination = PathBuf::from(&point.destination);
+    let made = |source: PathBuf, options: Vec<String>| Mount {
+        destination: destination.clone(),
+        kind: "bind".into(),
+        source: Some(source),
+        options,
+        ..Mount::default()
+    };
+    match &point.kind {
+        MountKind::Bind { source, propagation, create, non_recursive, read_only_non_recursive, .. } => {
+            if *create && !source.exists() {
+                let create = DirBuilder::new().mode(0o755).recursive(true).create(source);
+                create.map_err(|error| {
+                    Error::failed(
+                        format!("error while creating mount source path '{}'", source.display()),
+                        error,
+                    )
+                })?;
+            }
+            if !source.exists() {
+                return Err(Error::invalid(format!(
+                    "invalid mount config for type \"bind\": bind source path does not exist: {}",
+                    source.display()
+                )));
+            }
+            let mut options = vec![if *non_recursive { "bind" } else { "rbind" }.to_owned()];
+            if point.read_only {
+                options
+                    .push(if *read_only_non_recursive || *non_recursive { "ro" } else { "rro" }.to_owned());
+            }
+            options.push(propagation.clone());
+            Ok(made(source.clone(), options))
+        }
+        MountKind::Volume { name, subpath, propagation, .. } => {
+            let root = engine.shared().volumes.acquire(name, &record.id)?;
+            let source = if subpath.is_empty() { root } else { inside(&root, subpath)? };
+            let mut options = vec!["rbind".to_owned()];
+            if point.read_only {
+                options.push("ro".into());
+            }
+            options.push(if propagation.is_empty() { "rprivate".into() } else { propagation.clone() });
+            Ok(made(source, options))
+        }
+        MountKind::Tmpfs { options } => crate::spec::tmpfs(&point.destination, &options.join(",")),
+        MountKind::Image { .. } => {
+            Err(Error::not_implemented("mounts of type image are not supported by this engine"))
+        }
+    }
+}
+
+/// A path within a volume, whose links may not lead out of it.
+fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
+    let failed = |error| Error::failed(format!("cannot use subpath {subpath:?} of a volume"), error);
+    let handle = linux::path::Root::open(root).map_err(failed)?;
+    let found = handle.resolve_without_links(Path::new(subpath)).map_err(failed)?;
+    Ok(linux::path::of(found))
+}
+
+/// A tmpfs on the host: what several containers share must be visible outside all of them.
+fn make_shm(engine: &Engine, record: &Record) -> Result<PathBuf> {
+    let path = engine.paths().shm(record.id.as_str());
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&path)
+        .map_err(|error| Error::failed(format!("cannot make {}", path.display()), error))?;
+    let attributes = linux::mount::NOSUID | linux::mount::NODEV | linux::mount::NOEXEC;
+    let size = format!("size={}", record.host.shm_size);
+    linux::mount::new_fs("tmpfs", Some("shm"), &["mode=1777", &size], attributes)
+        .and_then(|mount| linux::mount::attach_at(mount, &path))
+        .map_err(|error| Error::failed("cannot mount the shared memory of a container", error))?;
+    Ok(path)
+}
+
+/// Gives back what [`bind`] took, all of it, and reports what could not be.
+pub(super) fn release(engine: &Engine, record: &Record) -> Result<()> {
+    let mut failures = Vec::new();
+    for point in &record.mounts {
+        if let MountKind::Volume { name, .. } = &point.kind
+            && let Err(error) = engine.shared().volumes.release(name, &record.id)
+        {
+            failures.push(error.to_string());
+        }
+    }
+    let shm = engine.paths().shm(record.id.as_str());
+    if shm.exists() {
+        // Containers that still share it keep it until they end.
+        if let Err(error) = linux::mount::unmount(&shm, true) {
+            failures.push(error.to_string());
+        }
+    }
+    if failures.is_empty() { Ok(()) } else { Err(Error::system(failures.join("; "))) }
+}

@@ -1,0 +1,131 @@
+//! Requests that the owner passes to the shim on behalf of clients: their sockets, execs, terminals, the root.
+//!
+//! A container may end between the moment a request is decided and the moment the shim gets it. The shim then refuses,
+//! the client's socket is still ours, and the end is taken in before the client is answered.
+
+use std::os::fd::OwnedFd;
+
+use api::container::WaitCondition;
+use shim::protocol::{Attachment, LogQuery, Reply as Answer, Request, Waiter};
+
+use super::owner::{ExecStarted, Owner};
+use super::{launch, life};
+use crate::error::{Error, ErrorKind, Result};
+use crate::exec::Prepared;
+
+impl Owner {
+    pub(super) async fn attach(&mut self, attachment: Attachment, socket: OwnedFd) -> Result<()> {
+        if self.connected.is_none() {
+            return self.held.attach(attachment, socket);
+        }
+        let head = attachment.preface.clone();
+        match self.hand_over(Request::Attach(attachment), socket).await? {
+            None => Ok(()),
+            Some(socket) => crate::ticket::answer(socket, &[&head]),
+        }
+    }
+
+    /// Passes a client to the shim. The client comes back when the shim does not take it because the container has
+    /// just ended; by then that end has been taken in.
+    pub(super) async fn hand_over(&mut self, request: Request, socket: OwnedFd) -> Result<Option<OwnedFd>> {
+        let live = self.live()?;
+        let (answer, socket) = self
+            .engine
+            .blocking(move |_| {
+                let sockets = [socket];
+                let answer = live.request(&request, &sockets);
+                let [socket] = sockets;
+                Ok((answer, socket))
+            })
+            .await?;
+        match answer {
+            Ok(_) => Ok(None),
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                self.confirm(|record| !record.state.is_running()).await?;
+                Ok(Some(socket))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn wait(
+        &mut self,
+        condition: WaitCondition,
+        waiter: Waiter,
+        socket: OwnedFd,
+    ) -> Result<()> {
+        let socket = match self.connected {
+            Some(_) => match self.hand_over(Request::Wait(waiter.clone()), socket).await? {
+                Some(socket) => socket,
+                None => return Ok(()),
+            },
+            None => socket,
+        };
+        // It ended between the ticket and its delivery, or is gone altogether.
+        if condition == WaitCondition::NotRunning || self.removed {
+            return super::wait::answer(&self.record, waiter, socket);
+        }
+        self.held.wait(waiter, socket)
+    }
+
+    pub(super) async fn logs(
+        &mut self,
+        query: LogQuery,
+        preface: Vec<u8>,
+        socket: OwnedFd,
+    ) -> Result<Option<(Vec<u8>, OwnedFd)>> {
+        if self.connected.is_none() {
+            return Ok(Some((preface, socket)));
+        }
+        let request = Request::Logs { query, preface: preface.clone() };
+        Ok(self.hand_over(request, socket).await?.map(|socket| (preface, socket)))
+    }
+
+    pub(super) async fn exec(
+        &mut self,
+        exec: Prepared,
+        attachment: Option<(Box<Attachment>, OwnedFd)>,
+    ) -> Result<ExecStarted> {
+        life::admit_exec(&self.record)?;
+        let (attachment, sockets) = match attachment {
+            Some((attachment, socket)) => (Some(*attachment), vec![socket]),
+            None => (None, Vec::new()),
+        };
+        let live = self.live()?;
+        let record = self.record.clone();
+        self.engine
+            .blocking(move |engine| {
+                let request = exec.request(engine, &record, &live, attachment)?;
+                match live.answer(&request, &sockets)? {
+                    (Answer::ExecStarted { pid }, _) => Ok(ExecStarted::Running(pid)),
+                    (Answer::Failed(failure), _) => Ok(ExecStarted::Refused(launch::refusal(failure))),
+                    (other, _) => Err(Error::system(format!("the shim answered an exec with {other:?}"))),
+                }
+            })
+            .await
+    }
+
+    pub(super) async fn resize(&mut self, exec: Option<String>, height: u16, width: u16) -> Result<()> {
+        life::admit_process(&self.record)?;
+        let extra = [("height", height.to_string()), ("width", width.to_string())];
+        let container = exec.is_none();
+        let request = match exec {
+            Some(id) => Request::ResizeExec { id, height, width },
+            None => Request::ResizeContainer { height, width },
+        };
+        self.request(request, Vec::new()).await?;
+        if container {
+            self.engine.container_event(&self.record, "resize", &extra);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn root(&mut self) -> Result<OwnedFd> {
+        match self.request(Request::Root, Vec::new()).await? {
+            (Answer::Root, mut descriptors) if !descriptors.is_empty() => Ok(descriptors.remove(0)),
+            (other, _) => {
+                Err(Error::system(format!("the shim answered a request for the root with {other:?}")))
+            }
+        }
+    }
+}
