@@ -331,7 +331,7 @@ mod tests {
         let titles = |arguments: &str| {
             columns(arguments).unwrap().iter().map(|column| column.title()).collect::<Vec<_>>().join(" ")
         };
-        assert_eq!(titles(""), "USER PID PPID C STIME TTY TIME CMD");
+        assert_eq!(titles(""), "UID PID PPID C STIME TTY TIME CMD");
         assert_eq!(titles("-ef"), titles(""));
         assert_eq!(titles("-o pid,comm"), "PID COMMAND");
         assert_eq!(titles("-eo user,pid,%cpu"), "USER PID %CPU");
