@@ -256,6 +256,7 @@ fn network(said: &Said<'_>, config: &mut engine::NetworkConfig) -> Result<(), St
     config.icc = said.flag("icc", true);
     config.masquerade = said.flag("ip-masq", true);
     config.forward = said.flag("ip-forward", true);
+    config.drop_other_forwarding = !said.flag("ip-forward-no-drop", false);
     config.firewall = said.flag("iptables", true);
     config.firewall_v6 = said.flag("ip6tables", true);
     if !config.firewall && !config.icc {

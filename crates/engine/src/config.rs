@@ -91,6 +91,8 @@ pub struct Network {
     pub masquerade: bool,
     /// Enable `net.ipv4.ip_forward`.
     pub forward: bool,
+    /// When that was off, keep dropping what is forwarded and is not for a container.
+    pub drop_other_forwarding: bool,
     /// Program the firewall for IPv4 and IPv6.
     pub firewall: bool,
     pub firewall_v6: bool,
@@ -197,6 +199,7 @@ impl Default for Network {
             icc: true,
             masquerade: true,
             forward: true,
+            drop_other_forwarding: true,
             firewall: true,
             firewall_v6: true,
             relay: true,

@@ -85,8 +85,11 @@ impl Networks {
                 "allow-direct-routing is not supported: containers are reached by published ports",
             ));
         }
-        let options =
-            Options { firewall: settings.firewall, ip_forward: settings.forward, ..Options::default() };
+        let options = Options {
+            firewall: settings.firewall,
+            ip_forward: settings.forward,
+            drop_other_forwarding: settings.drop_other_forwarding,
+        };
         let names = HostNames::for_runtime_root(paths.exec_root());
         let host = Host::open(names, options)
             .map_err(|error| Error::failed("cannot use the host's network", error))?;

@@ -66,6 +66,7 @@ const SET_DATA_TYPE: u16 = 6;
 const SET_DATA_LENGTH: u16 = 7;
 const SET_DESCRIPTION: u16 = 9;
 const SET_ID: u16 = 10;
+const SET_USERDATA: u16 = 13;
 const DESCRIPTION_CONCAT: u16 = 2;
 const FIELD_LENGTH: u16 = 1;
 const ELEMENTS_TABLE: u16 = 1;
@@ -87,6 +88,11 @@ const SET_CONCAT: u32 = 0x80;
 const TYPE_VERDICT: u32 = 0xffff_ff00;
 /// Field types of a concatenation are packed in so many bits each.
 const TYPE_BITS: u32 = 6;
+/// libnftnl's `NFTNL_UDATA_SET_KEYBYTEORDER` (type, length, value) with `BYTEORDER_HOST_ENDIAN`.
+const HOST_ORDER: [u8; 6] = {
+    let [a, b, c, d] = 1u32.to_ne_bytes();
+    [0, 4, a, b, c, d]
+};
 /// A list of elements is one attribute of at most 65535 bytes; the next message takes over well before.
 const ELEMENTS_PER_MESSAGE: usize = 48 << 10;
 
@@ -433,6 +439,10 @@ impl Batch {
                 .be32(SET_DATA_LENGTH, Field::total_length(fields)),
             Values::Verdicts => message.be32(SET_DATA_TYPE, TYPE_VERDICT).be32(SET_DATA_LENGTH, 16),
         };
+        if set.key == [Field::Interface] {
+            // For those who list it: a lone name is in the order of its bytes, not a number.
+            message = message.attribute(SET_USERDATA, &HOST_ORDER);
+        }
         if set.interval {
             message = message.nest(SET_DESCRIPTION, |description| {
                 description.nest(DESCRIPTION_CONCAT, |concat| {

@@ -65,7 +65,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     option("insecure-registry", None, "insecure-registries", List, Used, "Registry reached without TLS or with an unknown certificate"),
     option("ip", None, "ip", Text, Used, "Address that published ports listen on (default 0.0.0.0)"),
     option("ip-forward", None, "ip-forward", Switch, Used, "Enable forwarding in the kernel (default true)"),
-    option("ip-forward-no-drop", None, "ip-forward-no-drop", Switch, Only(&["true"], "the policy of the FORWARD chain is never changed"), ""),
+    option("ip-forward-no-drop", None, "ip-forward-no-drop", Switch, Used, "Let the host forward for others, too, when forwarding is enabled"),
     option("ip-masq", None, "ip-masq", Switch, Used, "Masquerade the default bridge (default true)"),
     option("ip6tables", None, "ip6tables", Switch, Used, "Program the firewall for IPv6 (default true)"),
     option("iptables", None, "iptables", Switch, Used, "Program the firewall for IPv4 (default true)"),

@@ -281,3 +281,37 @@ async fn a_detached_exec_ends_and_its_code_is_kept() {
     }
     world.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answered_wait_means_that_it_has_ended() {
+    let world = World::new().await;
+    let engine = world.engine();
+    for _ in 0..10 {
+        let id = world.run("short", "exit 2", |_| {}).await;
+        assert_eq!(world.wait(&id).await, 2);
+        // At once, as a client library does.
+        let shown = engine.container_inspect(&id, false).await.unwrap();
+        assert_eq!((shown.state.status, shown.state.exit_code), (Status::Exited, 2));
+        engine.container_remove(&id, RemoveOptions::default()).await.unwrap();
+    }
+    world.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_removal_waits_past_the_exit() {
+    let world = World::new().await;
+    let engine = world.engine();
+    let id = world.run("web", "while :; do sleep 0.1; done", |_| {}).await;
+    let ticket = match engine.container_wait(&id, api::container::WaitCondition::Removed).await.unwrap() {
+        engine::WaitOutcome::Ticket(ticket) => ticket,
+        engine::WaitOutcome::Ready(_) => panic!("it has not been removed"),
+    };
+    let (client, socket) = std::os::unix::net::UnixStream::pair().unwrap();
+    ticket.deliver(crate::world::client_of(socket)).await.unwrap();
+    let told = tokio::spawn(crate::world::read_all(client));
+    engine.container_kill(&id, "KILL").await.unwrap();
+    assert!(!told.is_finished());
+    engine.container_remove(&id, RemoveOptions::default()).await.unwrap();
+    assert_eq!(told.await.unwrap().trim(), "{\"StatusCode\":137}");
+    world.end().await;
+}

@@ -332,6 +332,8 @@ fn rebuilding_gives_the_same_table_whatever_was_there() {
             (lines.len(), unordered)
         };
         let before = lines();
+        let listed = run("nft list set inet wharf bridges");
+        assert!(listed.contains("\"wharf0\""), "{listed}");
         world.host.rebuild(&bridges, &published).unwrap();
         assert_eq!(lines(), before);
         // What somebody else put there goes, and what was lost comes back.
