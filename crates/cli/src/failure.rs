@@ -68,11 +68,19 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Failure::silent(141);
         }
-        Failure::new(error.to_string())
+        Failure::new(words(&error))
     }
 }
 
 /// Wraps an I/O failure with what was being done to which file.
 pub(crate) fn doing(what: &str, path: impl fmt::Display) -> impl FnOnce(io::Error) -> Failure {
-    move |error| Failure::new(format!("{what} {path}: {error}"))
+    move |error| Failure::new(format!("{what} {path}: {}", words(&error)))
+}
+
+/// An I/O error in the kernel's words alone, as other programs print them.
+fn words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let Some((words, _)) = text.split_once(" (os error ") else { return text };
+    let mut letters = words.chars();
+    letters.next().map(|first| first.to_lowercase().chain(letters).collect()).unwrap_or_default()
 }

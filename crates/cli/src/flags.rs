@@ -11,6 +11,8 @@ use clap::builder::TypedValueParser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::failure::Failure;
+
 const ARGUMENTS: &str = "ARGUMENTS";
 
 /// How many arguments a command takes.
@@ -58,6 +60,12 @@ pub(crate) fn switch(name: &'static str, help: &'static str) -> Arg {
 /// A switch that is on until `--name=false`.
 pub(crate) fn switch_on(name: &'static str, help: &'static str) -> Arg {
     switch(name, help).default_value("true")
+}
+
+/// The switch of a feature that Docker had and took away. What it asks for by default is what
+/// happens; the opposite is refused where it is used.
+pub(crate) fn content_trust() -> Arg {
+    switch_on("disable-content-trust", "Does nothing: there is no content trust").hide(true)
 }
 
 /// A flag with a value; `kind` is the word that help shows for it.
@@ -141,6 +149,16 @@ impl Parsed {
         self.matches.value_source(name) == Some(clap::parser::ValueSource::CommandLine)
     }
 
+    /// Refuses to do what [`content_trust`] cannot.
+    pub(crate) fn refuse_content_trust(&self) -> Result<(), Failure> {
+        match self.on("disable-content-trust") {
+            true => Ok(()),
+            false => {
+                Err(Failure::new("unsupported flag --disable-content-trust=false: there is no content trust"))
+            }
+        }
+    }
+
     pub(crate) fn arguments(&self) -> &[String] {
         &self.arguments
     }
@@ -183,7 +201,7 @@ pub(crate) fn command(flags: Vec<Arg>, stop: bool) -> Command {
 pub(crate) fn parse(mut command: Command, line: &[String]) -> Result<Parsed, Misread> {
     // Help wins over whatever else is wrong, as long as it comes before it.
     let matches = command.try_get_matches_from_mut(line).map_err(|error| {
-        if asks_for_help(&command, line) {
+        if line.first().is_some_and(|word| word == "--help") {
             return Misread::Help { short: false };
         }
         Misread::Error(complaint(&command, &error, line))
@@ -194,10 +212,6 @@ pub(crate) fn parse(mut command: Command, line: &[String]) -> Result<Parsed, Mis
     }
     let arguments = matches.get_many::<String>(ARGUMENTS).map(|values| values.cloned().collect());
     Ok(Parsed { arguments: arguments.unwrap_or_default(), matches })
-}
-
-fn asks_for_help(_command: &Command, line: &[String]) -> bool {
-    line.first().is_some_and(|word| word == "--help")
 }
 
 /// A clap error in the words of Docker's flag parser.

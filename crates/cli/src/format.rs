@@ -6,7 +6,7 @@ use std::io::Write as _;
 use gtmpl_ng::Value;
 
 use crate::failure::{Failure, Outcome};
-use crate::template::{self, Prepared};
+use crate::template::{self, Fault, Prepared};
 
 /// A field of a row: its name in templates and JSON, and the header of its column.
 pub(crate) type Field = (&'static str, &'static str);
@@ -44,7 +44,7 @@ impl Style {
         match format.trim() {
             _ if quiet && (format.is_empty() || format == "table") => Style::Quiet,
             "" | "table" => Style::Table,
-            "json" => Style::Json,
+            "json" | "{{json .}}" | "{{ json . }}" => Style::Json,
             text => match text.strip_prefix("table") {
                 Some(template)
                     if template.starts_with(char::is_whitespace) || template.starts_with("\\t") =>
@@ -83,21 +83,21 @@ impl Listing<'_> {
                     .map(|row| self.table.iter().map(|name| self.text(row, name).to_owned()).collect());
                 Ok(align(&std::iter::once(header).chain(body).collect::<Vec<Vec<String>>>()))
             }
-            Style::Json => Ok(rows.iter().map(|row| format!("{}\n", self.json(row))).collect()),
+            Style::Json => Ok(rows.iter().map(|row| format!("{}\n", escaped(&self.json(row)))).collect()),
             Style::Template(text) => {
-                let prepared = Prepared::parse(text)?;
+                let prepared = Prepared::parse(text).map_err(unparsed)?;
                 let mut result = String::new();
                 for row in rows {
-                    result.push_str(&prepared.render(self.value(row))?);
+                    result.push_str(&prepared.render(text, self.value(row)).map_err(failed)?);
                     result.push('\n');
                 }
                 Ok(result)
             }
             Style::TableTemplate(text) => {
-                let prepared = Prepared::parse(text)?;
-                let mut lines = vec![prepared.render(self.headers())?];
+                let prepared = Prepared::parse(text).map_err(unparsed)?;
+                let mut lines = vec![prepared.render(text, self.headers()).map_err(failed)?];
                 for row in rows {
-                    lines.push(prepared.render(self.value(row))?);
+                    lines.push(prepared.render(text, self.value(row)).map_err(failed)?);
                 }
                 let cells: Vec<Vec<String>> =
                     lines.iter().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
@@ -139,6 +139,27 @@ impl Listing<'_> {
         fields.insert(template::LABELS.to_owned(), Value::Nil);
         Value::Object(fields)
     }
+}
+
+fn unparsed(fault: Fault) -> Failure {
+    Failure::new(format!("failed to parse template: {fault}"))
+}
+
+/// A row is no map to a reader, so a field it lacks is told in other words.
+fn failed(fault: Fault) -> Failure {
+    let text = fault.to_string();
+    let text = match text.split_once(": map has no entry for key ") {
+        Some((where_from, field)) => {
+            format!("{where_from}: can't evaluate field {}", field.trim_matches('"'))
+        }
+        None => text,
+    };
+    Failure::new(format!("failed to execute template: {text}"))
+}
+
+/// JSON as Go writes it, which may stand in a web page.
+fn escaped(json: &serde_json::Value) -> String {
+    json.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// Cells under each other: at least ten wide, three spaces between, nothing after the last.

@@ -65,11 +65,11 @@ impl Globals {
         let switch = |name: &str| parsed.changed(name).then(|| parsed.on(name));
         let mut hosts = parsed.list("host");
         if hosts.len() > 1 {
-            return Err(Failure::new("specify only one -H"));
+            return Err(unresolved("Specify only one -H"));
         }
         let context = parsed.given("context").map(str::to_owned);
         if context.is_some() && !hosts.is_empty() {
-            return Err(Failure::new("conflicting options: cannot specify both --host and --context"));
+            return Err(unresolved("conflicting options: cannot specify both --host and --context"));
         }
         Ok(Globals {
             config: path("config"),
@@ -211,7 +211,8 @@ impl Session {
     fn choose(&self) -> Result<Chosen, Failure> {
         let name = self.context()?;
         if name != context::DEFAULT {
-            let endpoint = context::Store::new(self).load(&name)?.endpoint()?;
+            let context = context::Store::new(self).load(&name).map_err(unresolved)?;
+            let endpoint = context.endpoint()?;
             return Ok(Chosen { host: endpoint.host, tls: endpoint.tls, default: false });
         }
         let explicit = self.globals.host.clone().or_else(host_variable);
@@ -236,6 +237,10 @@ impl Session {
         let identity = file(&globals.cert, "cert.pem").zip(file(&globals.key, "key.pem"));
         Some(Certificates { authority: file(&globals.ca, "ca.pem"), identity, verify })
     }
+}
+
+fn unresolved(why: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("Failed to initialize: unable to resolve docker endpoint: {why}"))
 }
 
 fn host_variable() -> Option<String> {

@@ -5,8 +5,8 @@
 //! function call. `{{json .Path}}` alone is answered from the text that the engine sent, which
 //! keeps the order of members that a map of gtmpl forgets.
 //!
-//! Limits: a `null` renders as `<no value>` where Go, which knows the type, may print `[]` or
-//! `map[]`; `{{json …}}` within a larger template sorts members by name.
+//! Limits: an absent pointer renders as `<no value>` where Go prints `<nil>`; `{{json …}}` within a
+//! larger template sorts members by name, and shows an absent list as empty.
 
 use std::collections::HashMap;
 
@@ -22,26 +22,49 @@ pub(crate) const LABELS: &str = "·labels";
 pub(crate) struct Prepared(Template);
 
 impl Prepared {
-    pub(crate) fn parse(text: &str) -> Result<Prepared, Failure> {
+    pub(crate) fn parse(text: &str) -> Result<Prepared, Fault> {
         let mut template = Template::default();
         template.add_funcs(FUNCTIONS);
-        template.parse(rewrite_methods(text)).map_err(|error| {
-            Failure::new(format!("template parsing error: {}", brief(&error.to_string())))
-        })?;
-        Ok(Prepared(template))
+        match template.parse(rewrite_methods(text)) {
+            Ok(()) => Ok(Prepared(template)),
+            Err(error) => Err(Fault { text: text.to_owned(), message: error.to_string() }),
+        }
     }
 
-    pub(crate) fn render(&self, value: Value) -> Result<String, Failure> {
-        self.0
-            .render(&Context::from(value))
-            .map_err(|error| Failure::new(format!("template parsing error: {}", brief(&error.to_string()))))
+    pub(crate) fn render(&self, text: &str, value: Value) -> Result<String, Fault> {
+        let rendered = self.0.render(&Context::from(value));
+        rendered.map_err(|error| Fault { text: text.to_owned(), message: error.to_string() })
     }
 }
 
-/// The first line of an error, without the value that it may quote in full.
-fn brief(text: &str) -> String {
-    let line = text.lines().next().unwrap_or_default();
-    line.chars().take(240).collect()
+/// What is wrong with a template, told the way Go tells it.
+#[derive(Debug)]
+pub(crate) struct Fault {
+    text: String,
+    message: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let first = self.message.lines().next().unwrap_or_default();
+        // `template: NAME:LINE:COLUMN:LENGTH:WORDS`
+        let parts: Vec<&str> = first.strip_prefix("template: ").unwrap_or(first).splitn(5, ':').collect();
+        let [_, line, column, length, words] = parts[..] else { return f.write_str(first) };
+        let Some(member) = words.strip_prefix("no field `").and_then(|rest| rest.split('`').next()) else {
+            return write!(f, "template: :{line}: {}", words.trim().chars().take(200).collect::<String>());
+        };
+        let number = |text: &str| text.parse::<usize>().unwrap_or(1);
+        let from = number(column).saturating_sub(1);
+        let node = self.text.get(from..from + number(length)).unwrap_or_default();
+        let at = from + node.rfind('.').unwrap_or(0);
+        write!(f, "template: :{line}:{at}: executing \"\" at <{node}>: map has no entry for key {member:?}")
+    }
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
+        Failure::new(format!("template parsing error: {fault}"))
+    }
 }
 
 /// Backslash escapes that a shell leaves as they are, so that `\t` can be typed.
@@ -58,7 +81,7 @@ pub(crate) fn render_document(template: &str, prepared: &Prepared, raw: &str) ->
     }
     let document: serde_json::Value = serde_json::from_str(raw)
         .map_err(|error| Failure::new(format!("the engine's answer cannot be understood: {error}")))?;
-    prepared.render(value(&document, false))
+    Ok(prepared.render(template, value(&document, false))?)
 }
 
 /// The path in a template that is nothing but `{{json .Some.Path}}`.
@@ -111,7 +134,57 @@ const MAPS: &[&str] = &[
     "Volumes",
 ];
 
-/// JSON as a template sees it.
+/// Members that hold lists: an absent list is an empty one to a template, and counts zero.
+const LISTS: &[&str] = &[
+    "Aliases",
+    "Binds",
+    "CapAdd",
+    "CapDrop",
+    "Cmd",
+    "DeviceCgroupRules",
+    "DeviceRequests",
+    "Devices",
+    "Dns",
+    "DnsOptions",
+    "DnsSearch",
+    "Entrypoint",
+    "Env",
+    "ExecIDs",
+    "ExtraHosts",
+    "GroupAdd",
+    "Links",
+    "MaskedPaths",
+    "Mounts",
+    "OnBuild",
+    "ReadonlyPaths",
+    "RepoDigests",
+    "RepoTags",
+    "SecurityOpt",
+    "Shell",
+    "Ulimits",
+    "VolumesFrom",
+];
+
+/// Members that the engine leaves out when they say nothing, by a member that tells which object it
+/// is. A template may ask for them all the same: `{{if .State.Health}}`.
+const OMITTED: &[(&str, &[&str])] = &[
+    ("OOMKilled", &["Health"]),
+    ("OpenStdin", &["Healthcheck", "ExposedPorts", "StopSignal", "StopTimeout", "Shell"]),
+    ("PortBindings", &["Annotations", "Init", "Mounts", "Runtime", "StorageOpt", "Sysctls", "Tmpfs"]),
+    ("HostConfig", &["SizeRw", "SizeRootFs", "ImageManifestDescriptor"]),
+];
+
+/// What stands for a member that says nothing.
+fn nothing(name: &str) -> Value {
+    match name {
+        _ if LISTS.contains(&name) => Value::Array(Vec::new()),
+        _ if MAPS.contains(&name) => Value::Map(HashMap::new()),
+        "Runtime" | "StopSignal" => Value::String(String::new()),
+        _ => Value::Nil,
+    }
+}
+
+/// JSON as a template sees it. `free` says that the members have free names.
 pub(crate) fn value(json: &serde_json::Value, free: bool) -> Value {
     match json {
         serde_json::Value::Null => Value::Nil,
@@ -128,14 +201,29 @@ pub(crate) fn value(json: &serde_json::Value, free: bool) -> Value {
         }
         serde_json::Value::Object(members) => {
             // `Config` is both the container's configuration and a logging driver's free options.
-            let typed = |name: &str| name == "Config" && members.contains_key("Image");
-            let members = members
-                .iter()
-                .map(|(name, item)| {
-                    (name.clone(), value(item, MAPS.contains(&name.as_str()) && !typed(name)))
-                })
-                .collect();
-            if free { Value::Map(members) } else { Value::Object(members) }
+            let is_map = |name: &str, item: &serde_json::Value| {
+                MAPS.contains(&name) && !(name == "Config" && item.get("Image").is_some())
+            };
+            let mut values: HashMap<String, Value> = HashMap::with_capacity(members.len());
+            for (name, item) in members {
+                let item = match item {
+                    serde_json::Value::Null if free && name.contains('/') => Value::Array(Vec::new()),
+                    serde_json::Value::Null => nothing(name),
+                    item => value(item, is_map(name, item)),
+                };
+                values.insert(name.clone(), item);
+            }
+            if free {
+                return Value::Map(values);
+            }
+            for (mark, omitted) in OMITTED {
+                if members.contains_key(*mark) {
+                    for name in *omitted {
+                        values.entry((*name).to_owned()).or_insert_with(|| nothing(name));
+                    }
+                }
+            }
+            Value::Object(values)
         }
     }
 }
@@ -319,7 +407,7 @@ mod tests {
     fn rendered(template: &str, raw: &str) -> String {
         let prepared = match Prepared::parse(template) {
             Ok(prepared) => prepared,
-            Err(failure) => return failure.message,
+            Err(fault) => return fault.to_string(),
         };
         render_document(template, &prepared, raw).unwrap_or_else(|failure| failure.message)
     }
@@ -345,6 +433,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_engine_leaves_out_can_be_asked_for() {
+        let raw = r#"{"State":{"OOMKilled":false},"Config":{"Image":"i","OpenStdin":false,"Cmd":null},"HostConfig":{"PortBindings":{},"Binds":null},
+            "NetworkSettings":{"Ports":{"99/udp":null}}}"#;
+        assert_eq!(rendered("{{if .State.Health}}sick{{else}}none{{end}}", raw), "none");
+        assert_eq!(
+            rendered("{{.HostConfig.Binds}} {{len .Config.Cmd}} {{.HostConfig.Tmpfs}}", raw),
+            "[] 0 map[]"
+        );
+        assert_eq!(
+            rendered("{{range $p, $c := .NetworkSettings.Ports}}{{$p}} {{len $c}}{{end}}", raw),
+            "99/udp 0"
+        );
+    }
+
+    #[test]
     fn json_keeps_the_order_of_the_engine() {
         assert_eq!(rendered("{{json .State}}", DOCUMENT), r#"{"Running":true,"ExitCode":137,"Health":null}"#);
         assert_eq!(rendered("{{ json .Config.Env }}", DOCUMENT), r#"["A=1","B=2"]"#);
@@ -353,8 +456,11 @@ mod tests {
 
     #[test]
     fn unknown_members_are_errors() {
-        assert!(rendered("{{.State.Nothing}}", DOCUMENT).contains("Nothing"));
-        assert!(rendered("{{.State", DOCUMENT).starts_with("template parsing error"));
+        assert_eq!(
+            rendered("{{.State.Nothing}}", DOCUMENT),
+            "template parsing error: template: :1:8: executing \"\" at <.State.Nothing>: map has no entry for key \"Nothing\""
+        );
+        assert_eq!(rendered("{{.State", DOCUMENT), "template: :1: unclosed action");
         assert!(rendered("{{nofunction .}}", DOCUMENT).contains("nofunction"));
     }
 
@@ -371,7 +477,7 @@ mod tests {
     fn a_label_can_be_asked_for() {
         let labels = std::collections::BTreeMap::from([("a.b".to_owned(), "c".to_owned())]);
         let render = |template: &str| {
-            Prepared::parse(template).unwrap().render(row(HashMap::new(), Some(&labels))).unwrap()
+            Prepared::parse(template).unwrap().render(template, row(HashMap::new(), Some(&labels))).unwrap()
         };
         assert_eq!(render("{{.Label \"a.b\"}}"), "c");
         assert_eq!(

@@ -244,8 +244,9 @@ impl Client {
         Ok((answer, body))
     }
 
-    /// One request and the head of its answer. An idle connection may have died meanwhile; then
-    /// the request, which nobody has seen, goes out once more on a new one.
+    /// One request and the head of its answer, on the idle connection if there is one. That may
+    /// have died meanwhile: then the request goes out once more on a new one, if the engine cannot
+    /// have acted on it or acting twice changes nothing.
     fn exchange(
         &self,
         method: &str,
@@ -257,13 +258,19 @@ impl Client {
         let host = self.host.header();
         let headers: Vec<_> = self.headers.iter().chain(headers).cloned().collect();
         let head = Head { method, target, host: &host, headers: &headers, upgrade };
-        if sending.repeatable()
-            && let Some(mut connection) = self.take_idle()
+        if let Some(mut connection) = self.take_idle()
+            && sending.repeatable()
             && connection.send(&head, sending.payload()).is_ok()
-            && let Some(answer) = connection.answer()?
         {
-            let body = Body::new(connection, &answer, method)?;
-            return Ok((answer, body));
+            match connection.answer() {
+                Ok(Some(answer)) => {
+                    let body = Body::new(connection, &answer, method)?;
+                    return Ok((answer, body));
+                }
+                Ok(None) | Err(Error::Io { .. }) if matches!(method, "GET" | "HEAD") => {}
+                Ok(None) => return Err(self.silence()),
+                Err(error) => return Err(error),
+            }
         }
         let mut connection = Connection::new(Stream::connect(&self.host, self.tls.as_ref())?);
         let sent = connection.send(&head, sending.payload());
@@ -274,15 +281,18 @@ impl Client {
                 Ok((answer, body))
             }
             (_, Err(source)) => Err(Error::Io { doing: "sending the request", source }),
-            (Ok(None), Ok(())) => {
-                Err(Error::Protocol(format!("{} closed the connection without an answer", self.host)))
-            }
+            (Ok(None), Ok(())) => Err(self.silence()),
             (Err(error), Ok(())) => Err(error),
         }
     }
 
+    fn silence(&self) -> Error {
+        Error::Protocol(format!("{} closed the connection without an answer", self.host))
+    }
+
     fn take_idle(&self) -> Option<Connection> {
-        self.idle.lock().ok()?.take()
+        let mut connection = self.idle.lock().ok()?.take()?;
+        (!connection.is_closed()).then_some(connection)
     }
 
     /// Reads a body to its end and keeps the connection for the next call.
@@ -421,7 +431,7 @@ fn refusal(status: u16, body: &[u8]) -> Error {
         message: String,
     }
     let message = match serde_json::from_slice::<Message>(body) {
-        Ok(message) => message.message,
+        Ok(message) => message.message.trim().to_owned(),
         Err(_) => String::from_utf8_lossy(body).trim().to_owned(),
     };
     let message = if message.is_empty() {

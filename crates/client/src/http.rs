@@ -64,6 +64,10 @@ impl Connection {
         Connection { stream, buffer: Vec::new(), at: 0 }
     }
 
+    pub(crate) fn is_closed(&mut self) -> bool {
+        self.stream.is_closed()
+    }
+
     pub(crate) fn into_parts(self) -> (Stream, Vec<u8>) {
         (self.stream, self.buffer[self.at..].to_vec())
     }

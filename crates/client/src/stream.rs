@@ -46,6 +46,29 @@ impl Stream {
         }
     }
 
+    /// Whether an idle connection has been closed by the other side. Where that cannot be seen
+    /// without reading, it is taken to be open.
+    pub(crate) fn is_closed(&mut self) -> bool {
+        let mut byte = [0u8];
+        let seen = match self {
+            Stream::Unix(socket) => {
+                let _ = socket.set_nonblocking(true);
+                let seen = socket.read(&mut byte);
+                let _ = socket.set_nonblocking(false);
+                seen
+            }
+            Stream::Tcp(socket) => {
+                let _ = socket.set_nonblocking(true);
+                let seen = socket.peek(&mut byte);
+                let _ = socket.set_nonblocking(false);
+                seen
+            }
+            Stream::Tls(_) | Stream::Command { .. } => return false,
+        };
+        // Bytes that nobody asked for are no answer to what comes next.
+        !seen.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     /// The two directions, for two threads.
     pub(crate) fn split(self) -> io::Result<(Reader, Writer)> {
         let (reader, writer) = match self {

@@ -36,14 +36,14 @@ fn flags() -> Vec<clap::Arg> {
 }
 
 const KINDS: [&str; 4] = ["container", "image", "network", "volume"];
+/// What Docker's message lists.
+const ALL_KINDS: &str = "\"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"";
 const LEGACY_KINDS: [&str; 6] = ["config", "node", "plugin", "secret", "service", "task"];
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let kind = parsed.text("type");
     if parsed.changed("type") && kind.is_empty() {
-        return Err(Failure::new(
-            "type is empty: must be one of \"config\", \"container\", \"image\", \"network\", \"node\", \"plugin\", \"secret\", \"service\", \"task\", \"volume\"",
-        ));
+        return Err(Failure::new(format!("type is empty: must be one of {ALL_KINDS}")));
     }
     if LEGACY_KINDS.contains(&kind) {
         return Err(Failure::new(format!(
@@ -51,9 +51,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         )));
     }
     if !kind.is_empty() && !KINDS.contains(&kind) {
-        return Err(Failure::new(format!(
-            "unknown type: {kind:?}: must be one of \"container\", \"image\", \"network\", \"volume\""
-        )));
+        return Err(Failure::new(format!("unknown type: {kind:?}: must be one of {ALL_KINDS}")));
     }
     let client = session.client()?;
     show(parsed.text("format"), parsed.arguments(), |name| find(client, kind, name, parsed.on("size")))
@@ -89,7 +87,7 @@ pub(crate) fn show(
         "" | "json" => None,
         text => {
             let text = template::unescape(text);
-            let prepared = Prepared::parse(&text)?;
+            let prepared = Prepared::parse(&text).map_err(|fault| Failure::from(fault).with_code(64))?;
             Some((text, prepared))
         }
     };
@@ -108,7 +106,10 @@ pub(crate) fn show(
     match &template {
         Some((text, prepared)) => {
             for document in &documents {
-                writeln!(out, "{}", template::render_document(text, prepared, document)?)?;
+                // What cannot be rendered is an empty line, and an error.
+                let rendered = template::render_document(text, prepared, document);
+                writeln!(out, "{}", rendered.as_deref().unwrap_or_default())?;
+                rendered?;
             }
             if documents.is_empty() {
                 writeln!(out)?;

@@ -84,7 +84,7 @@ fn ask(parsed: &Parsed, config: &crate::config::Config, registry: &str) -> Resul
         return Ok(known);
     }
     if (username.is_empty() || password.is_empty()) && !terminal::stdin_is_terminal() {
-        return Err(Failure::new("cannot perform an interactive login from a non TTY device"));
+        return Err(Failure::new("Error: Cannot perform an interactive login from a non TTY device"));
     }
     if username.is_empty() {
         let default =

@@ -17,11 +17,9 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let registry = if server.is_empty() { HUB } else { credentials::canonical(server) };
     let mut config = session.config()?.clone();
     let mut out = std::io::stdout();
-    if credentials::find(&config, registry)?.is_none() {
-        writeln!(out, "Not logged in to {registry}")?;
-        return Ok(0);
-    }
     writeln!(out, "Removing login credentials for {registry}")?;
-    credentials::erase(&mut config, registry)?;
+    if credentials::find(&config, registry)?.is_some() {
+        credentials::erase(&mut config, registry)?;
+    }
     Ok(0)
 }

@@ -27,13 +27,12 @@ impl Target {
         let directory = directory_of(&path);
         if !directory.is_dir() {
             return Err(Failure::new(format!(
-                "failed to save {what}: invalid output path: directory {directory:?} does not exist"
+                "failed to save {what}: invalid output path: stat {}: no such file or directory",
+                directory.display()
             )));
         }
         if path.is_dir() {
-            return Err(Failure::new(format!(
-                "failed to save {what}: invalid output path: {path:?} is a directory"
-            )));
+            return Err(Failure::new(format!("failed to save {what}: cannot write to a directory")));
         }
         Ok(Target::File(path))
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use api::container::{BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
+use api::container::{BindOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 
 use super::csv;
 use crate::units;
@@ -120,10 +120,10 @@ fn check(mount: &Mount) -> Result<(), String> {
         return Err("target is required".to_owned());
     }
     let foreign = [
-        ("volume", mount.volume_options != None::<VolumeOptions>),
-        ("bind", mount.bind_options != None::<BindOptions>),
-        ("tmpfs", mount.tmpfs_options != None::<TmpfsOptions>),
-        ("image", mount.image_options != None::<ImageOptions>),
+        ("volume", mount.volume_options.is_some()),
+        ("bind", mount.bind_options.is_some()),
+        ("tmpfs", mount.tmpfs_options.is_some()),
+        ("image", mount.image_options.is_some()),
     ];
     for (options, present) in foreign {
         if present && options != kind {

@@ -1,7 +1,5 @@
 //! `container attach`: joins the streams of a container that runs.
 
-use std::io::Write as _;
-
 use api::container::{Inspect, WaitCondition};
 use client::AttachOptions;
 
@@ -60,10 +58,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         detach_keys: keys::parse(&keys_text).unwrap_or_default(),
     };
     match streams::carry(hijacked, &plan)? {
-        End::Detached => {
-            writeln!(std::io::stderr(), "read escape sequence")?;
-            Ok(0)
-        }
+        End::Detached => Err(Failure::new("read escape sequence")),
         End::Closed => exit_status(waiting),
     }
 }
@@ -71,13 +66,13 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
 fn check_state(container: &Inspect) -> Result<(), Failure> {
     let state = &container.state;
     if !state.running {
-        return Err(Failure::new("cannot attach to a stopped container, start it first"));
+        return Err(Failure::new("You cannot attach to a stopped container, start it first"));
     }
     if state.paused {
-        return Err(Failure::new("cannot attach to a paused container, unpause it first"));
+        return Err(Failure::new("You cannot attach to a paused container, unpause it first"));
     }
     if state.restarting {
-        return Err(Failure::new("cannot attach to a restarting container, wait until it is running"));
+        return Err(Failure::new("You cannot attach to a restarting container, wait until it is running"));
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ use crate::flags::{Count, Parsed};
 use crate::session::Session;
 use crate::terminal;
 use crate::tree::{Names, Spec};
+use crate::values::reference;
 
 pub(crate) const SPEC: Spec = Spec::new(
     &["container create", "create"],
@@ -69,6 +70,10 @@ pub(super) fn create(
 ) -> Result<CreateResponse, Failure> {
     let id_file = IdFile::reserve(parsed.text("cidfile"))?;
     let image = request.config.image.clone();
+    // An ID is no name; whether it is one of an image is the engine's to say.
+    if !image.starts_with("sha256:") {
+        reference::check(&image).map_err(Failure::new)?;
+    }
     let platform = platform(parsed);
     add_proxies(session, &mut request)?;
     if policy == PullPolicy::Always {
@@ -99,7 +104,7 @@ fn is_about_image(error: &client::Error) -> bool {
 }
 
 fn shown_name(image: &str) -> String {
-    crate::values::reference::with_default_tag(image)
+    reference::with_default_tag(image)
 }
 
 fn fetch(session: &Session, image: &str, platform: &str, parsed: &Parsed) -> Result<(), Failure> {

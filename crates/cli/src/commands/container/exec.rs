@@ -92,10 +92,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         detach_keys: keys::parse(&keys_text).unwrap_or_default(),
     };
     match streams::carry(hijacked, &plan)? {
-        End::Detached => {
-            eprintln!("read escape sequence");
-            Ok(0)
-        }
+        End::Detached => Err(Failure::new("read escape sequence")),
         End::Closed => exit_code(session, &id),
     }
 }

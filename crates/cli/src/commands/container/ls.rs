@@ -1,6 +1,5 @@
 //! `container ls`, better known as `ps`.
 
-use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use api::container::{Port, Summary};
@@ -73,7 +72,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         style = Style::Quiet;
     }
     let size = parsed.on("size") || style.mentions("Size") && style != Style::Json;
-    let last = if parsed.on("latest") { 1 } else { parsed.value("last").unwrap_or(-1) };
+    let last = if parsed.on("latest") { 1 } else { parsed.value::<i64>("last").unwrap_or(-1) };
     let query = Query::new()
         .set_if("all", parsed.on("all"))
         .set_filled("limit", &if last > 0 { last.to_string() } else { String::new() })
@@ -153,57 +152,60 @@ pub(crate) fn size(container: &Summary) -> String {
     }
 }
 
-/// Ports as ranges: those that follow each other, on one address and in step with the host's.
+/// Ports: first the exposed ones and those that have the same number on the host, with neighbours
+/// as one range, then those that have another.
 fn ports(ports: &[Port]) -> String {
-    let mut ports = ports.to_vec();
-    ports.sort_by(|one, other| {
-        (one.private_port, &one.ip, one.public_port, &one.kind).cmp(&(
-            other.private_port,
-            &other.ip,
-            other.public_port,
-            &other.kind,
-        ))
-    });
-    // By address and protocol, the runs that are still open: first and last of both sides.
-    let mut open: BTreeMap<(String, String), (u16, u16, u16, u16)> = BTreeMap::new();
-    let mut shown = Vec::new();
+    let mut ports: Vec<&Port> = ports.iter().collect();
+    ports.sort_by_key(|port| (port.private_port, &port.ip, port.public_port, &port.kind));
+    let mut ranges: Vec<Range> = Vec::new();
+    let mut closed = Vec::new();
+    let mut mapped = Vec::new();
     for port in ports {
-        let key = (port.ip.clone(), port.kind.clone());
-        let next = (port.private_port, port.public_port);
-        if let Some(run) = open.get_mut(&key) {
-            let follows = run.1.checked_add(1) == Some(next.0);
-            let in_step = if run.3 == 0 { next.1 == 0 } else { run.3.checked_add(1) == Some(next.1) };
-            if follows && in_step {
-                (run.1, run.3) = next;
-                continue;
-            }
-            shown.push(range(&key, *run));
+        if !port.ip.is_empty() && port.public_port != port.private_port {
+            mapped.push(format!(
+                "{}:{}->{}/{}",
+                host(&port.ip),
+                port.public_port,
+                port.private_port,
+                port.kind
+            ));
+            continue;
         }
-        open.insert(key, (next.0, next.0, next.1, next.1));
+        let next =
+            Range { ip: &port.ip, kind: &port.kind, first: port.private_port, last: port.private_port };
+        match ranges.iter_mut().find(|range| range.ip == next.ip && range.kind == next.kind) {
+            None => ranges.push(next),
+            Some(range) if range.last.checked_add(1) == Some(next.first) => range.last = next.last,
+            Some(range) => closed.push(std::mem::replace(range, next).show()),
+        }
     }
-    shown.extend(open.iter().map(|(key, run)| range(key, *run)));
-    shown.sort_by_key(|text| natural(text));
-    shown.join(", ")
+    closed.extend(ranges.iter().map(Range::show));
+    closed.extend(mapped);
+    closed.join(", ")
 }
 
-/// Orders by the container's port; within it as the text goes.
-fn natural(text: &str) -> (u32, String) {
-    let private = text.rsplit("->").next().unwrap_or(text);
-    let digits: String = private.chars().take_while(char::is_ascii_digit).collect();
-    (digits.parse().unwrap_or(0), text.to_owned())
+struct Range<'a> {
+    ip: &'a str,
+    kind: &'a str,
+    first: u16,
+    last: u16,
 }
 
-fn range(
-    (ip, kind): &(String, String),
-    (first, last, host_first, host_last): (u16, u16, u16, u16),
-) -> String {
-    let span = |from: u16, to: u16| if from == to { from.to_string() } else { format!("{from}-{to}") };
-    let own = format!("{}/{kind}", span(first, last));
-    if host_first == 0 {
-        return own;
+impl Range<'_> {
+    fn show(&self) -> String {
+        let ports = match self.first == self.last {
+            true => self.first.to_string(),
+            false => format!("{}-{}", self.first, self.last),
+        };
+        match self.ip {
+            "" => format!("{ports}/{}", self.kind),
+            ip => format!("{}:{ports}->{ports}/{}", host(ip), self.kind),
+        }
     }
-    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
-    format!("{host}:{}->{own}", span(host_first, host_last))
+}
+
+fn host(ip: &str) -> String {
+    if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() }
 }
 
 #[cfg(test)]
@@ -218,12 +220,13 @@ mod tests {
     fn ports_are_shown_as_ranges() {
         let all = "0.0.0.0";
         assert_eq!(
-            ports(&[port(all, 80, 8080, "tcp"), port("::", 80, 8080, "tcp")]),
-            "0.0.0.0:8080->80/tcp, [::]:8080->80/tcp"
-        );
-        assert_eq!(
-            ports(&[port(all, 81, 8001, "tcp"), port(all, 80, 8000, "tcp"), port(all, 82, 9000, "tcp")]),
-            "0.0.0.0:8000-8001->80-81/tcp, 0.0.0.0:9000->82/tcp"
+            ports(&[
+                port(all, 81, 81, "tcp"),
+                port(all, 80, 80, "tcp"),
+                port(all, 82, 9000, "tcp"),
+                port("", 99, 0, "udp")
+            ]),
+            "0.0.0.0:80-81->80-81/tcp, 99/udp, 0.0.0.0:9000->82/tcp"
         );
         assert_eq!(
             ports(&[port("", 53, 0, "udp"), port("", 54, 0, "udp"), port("", 443, 0, "tcp")]),

@@ -2,7 +2,7 @@
 
 use clap::Arg;
 
-use crate::flags::{integer, list, switch, text, typed};
+use crate::flags::{content_trust, integer, list, switch, text, typed};
 use crate::units;
 use crate::values::{device, env, limits, mount, network};
 
@@ -117,9 +117,7 @@ fn isolation() -> Vec<Arg> {
         text("runtime", "string", "OCI runtime to use"),
         switch("init", "Run a small init within the container that forwards signals and reaps processes"),
         switch("use-api-socket", "Give the container the engine's socket and our credentials").hide(true),
-        switch("disable-content-trust", "Does nothing: there is no content trust")
-            .hide(true)
-            .default_value("true"),
+        content_trust(),
     ]
 }
 

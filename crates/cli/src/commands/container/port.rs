@@ -27,7 +27,10 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         let wanted = wanted(port)?;
         let bindings = ports.get(&wanted).cloned().flatten().unwrap_or_default();
         if bindings.is_empty() {
-            return Err(Failure::new(format!("no public port '{wanted}' published for {}", parsed.first())));
+            return Err(Failure::new(format!(
+                "Error: No public port '{port}' published for {}",
+                parsed.first()
+            )));
         }
         for binding in bindings {
             writeln!(out, "{}", address(&binding))?;
@@ -52,7 +55,9 @@ fn wanted(text: &str) -> Result<String, Failure> {
     let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     match port.parse::<u16>() {
         Ok(port) => Ok(format!("{port}/{}", protocol.to_lowercase())),
-        Err(_) => Err(Failure::new(format!("invalid port ({port}): it must be a number"))),
+        Err(_) => Err(Failure::new(format!(
+            "Error: invalid port ({port}): strconv.ParseUint: parsing {port:?}: invalid syntax"
+        ))),
     }
 }
 

@@ -20,6 +20,9 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if old.trim().is_empty() || new.trim().is_empty() {
         return Err(Failure::new("Error: Neither old nor new names may be empty"));
     }
-    session.client()?.rename_container(old, new)?;
+    session
+        .client()?
+        .rename_container(old, new)
+        .map_err(|error| Failure::new(format!("{error}\nError: failed to rename container named {old}")))?;
     Ok(0)
 }

@@ -33,11 +33,7 @@ fn refuse_unsupported(parsed: &Parsed) -> Result<(), Failure> {
             return Err(Failure::new(format!("unsupported flag --{flag}: {why}")));
         }
     }
-    if !parsed.on("disable-content-trust") {
-        return Err(Failure::new(
-            "unsupported flag --disable-content-trust=false: there is no content trust",
-        ));
-    }
+    parsed.refuse_content_trust()?;
     let isolation = parsed.text("isolation");
     if !matches!(isolation, "" | "default") {
         return Err(Failure::new(format!(

@@ -64,7 +64,7 @@ fn without_streams(client: &Client, names: &[String]) -> Outcome {
     }
     match failed.is_empty() {
         true => Ok(0),
-        false => Err(Failure::new(format!("failed to start containers: {}", failed.join(", ")))),
+        false => Err(Failure::new(format!("Error: failed to start containers: {}", failed.join(", ")))),
     }
 }
 

@@ -91,8 +91,10 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
                 }
             }
         }
-        LISTING.print(&style, &rows)?;
-        return Failure::all(failures);
+        if !failures.is_empty() {
+            return Failure::all(failures);
+        }
+        return LISTING.print(&style, &rows);
     }
     stream(session, &names, parsed, &style)
 }

@@ -1,5 +1,7 @@
 //! `context ls`.
 
+use std::io::Write as _;
+
 use super::{DEFAULT, Store};
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text};
@@ -52,5 +54,12 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         rows.push(row(&context.name, &context.metadata.description, context.docker_host()));
     }
     let table = ["Name", "Description", "DockerEndpoint", "Error"];
-    Listing { fields: FIELDS, table: &table, quiet: "Name" }.print(&style, &rows)
+    Listing { fields: FIELDS, table: &table, quiet: "Name" }.print(&style, &rows)?;
+    if let Some(variable) = super::overriding_variable() {
+        writeln!(
+            std::io::stderr(),
+            "Warning: {variable} environment variable overrides the active context. To use a context, either set the global --context flag, or unset {variable} environment variable."
+        )?;
+    }
+    Ok(0)
 }

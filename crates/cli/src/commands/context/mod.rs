@@ -78,7 +78,7 @@ impl Context {
         let identity = file("cert.pem").zip(file("key.pem"));
         let authority = file("ca.pem");
         let tls = (authority.is_some() || identity.is_some() || endpoint.skip_tls_verify)
-            .then(|| Certificates { authority, identity, verify: !endpoint.skip_tls_verify });
+            .then_some(Certificates { authority, identity, verify: !endpoint.skip_tls_verify });
         Ok(Reached { host: endpoint.host.clone(), tls })
     }
 }
@@ -178,6 +178,12 @@ fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 fn directory(name: &str) -> String {
     Sha256::digest(name.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The variable that names an engine whatever the current context is.
+fn overriding_variable() -> Option<&'static str> {
+    let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    ["WHARF_HOST", "DOCKER_HOST"].into_iter().find(|name| is_set(name))
 }
 
 pub(crate) fn check_name(name: &str) -> Result<(), Failure> {

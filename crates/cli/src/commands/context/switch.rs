@@ -30,13 +30,11 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     config.save()?;
     writeln!(std::io::stdout(), "{name}")?;
     writeln!(std::io::stderr(), "Current context is now \"{name}\"")?;
-    for variable in ["WHARF_HOST", "DOCKER_HOST"] {
-        if std::env::var_os(variable).is_some_and(|value| !value.is_empty()) {
-            writeln!(
-                std::io::stderr(),
-                "Warning: {variable} environment variable overrides the active context. To use {name:?}, either set the global --context flag, or unset {variable} environment variable."
-            )?;
-        }
+    if let Some(variable) = super::overriding_variable() {
+        writeln!(
+            std::io::stderr(),
+            "Warning: {variable} environment variable overrides the active context. To use {name:?}, either set the global --context flag, or unset {variable} environment variable."
+        )?;
     }
     Ok(0)
 }

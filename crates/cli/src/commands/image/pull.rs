@@ -6,7 +6,7 @@ use crate::commands::container::create::platform;
 use crate::commands::progress;
 use crate::credentials;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Count, Parsed, switch, text};
+use crate::flags::{Count, Parsed, content_trust, switch, text};
 use crate::session::Session;
 use crate::terminal;
 use crate::tree::{Names, Spec};
@@ -25,18 +25,21 @@ pub(crate) const SPEC: Spec = Spec::new(
 fn flags() -> Vec<clap::Arg> {
     vec![
         switch("all-tags", "Fetch every tag of the repository").short('a'),
+        content_trust(),
         text("platform", "string", "Platform to fetch, for images with several"),
         switch("quiet", "Print only the name of what was fetched").short('q'),
     ]
 }
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    parsed.refuse_content_trust()?;
     let name = parsed.first();
     let (repository, tag) = reference::split(name);
     let (wanted, quiet) = (parsed.on("all-tags"), parsed.on("quiet"));
     if wanted && !tag.is_empty() {
         return Err(Failure::new("tag can't be used with --all-tags/-a"));
     }
+    reference::check(name).map_err(Failure::new)?;
     let mut out = std::io::stdout();
     if !wanted && tag.is_empty() && !quiet {
         writeln!(out, "Using default tag: latest")?;

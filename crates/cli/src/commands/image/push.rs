@@ -4,7 +4,7 @@ use crate::commands::container::create::platform;
 use crate::commands::progress;
 use crate::credentials;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Count, Parsed, switch, text};
+use crate::flags::{Count, Parsed, content_trust, switch, text};
 use crate::session::Session;
 use crate::terminal;
 use crate::tree::{Names, Spec};
@@ -23,12 +23,14 @@ pub(crate) const SPEC: Spec = Spec::new(
 fn flags() -> Vec<clap::Arg> {
     vec![
         switch("all-tags", "Send every tag of the repository").short('a'),
+        content_trust(),
         text("platform", "string", "Platform to send, for images with several"),
         switch("quiet", "Print only the name of what was sent").short('q'),
     ]
 }
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    parsed.refuse_content_trust()?;
     let name = parsed.first();
     let (repository, tag) = reference::split(name);
     if parsed.on("all-tags") && !tag.is_empty() {
@@ -37,6 +39,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if name.contains('@') {
         return Err(Failure::new("cannot push a digest reference"));
     }
+    reference::check(name).map_err(Failure::new)?;
     let tag = match (parsed.on("all-tags"), tag) {
         (true, _) => "",
         (false, "") => {

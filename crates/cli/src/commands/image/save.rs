@@ -29,7 +29,9 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         [] => String::new(),
         [platform] => platform_json(platform)?,
         _ => {
-            return Err(Failure::new("unsupported flag --platform: only one platform can be saved at a time"));
+            return Err(Failure::new(
+                "unsupported flag --platform: only one platform can be saved at a time",
+            ));
         }
     };
     target.write(&mut session.client()?.save_images(parsed.arguments(), &platform)?)

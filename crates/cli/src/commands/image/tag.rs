@@ -25,6 +25,13 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         ));
     }
     let (repository, tag) = reference::split_tag(target);
-    session.client()?.tag_image(source, repository, tag)?;
+    session.client()?.tag_image(source, repository, tag).map_err(|error| match &error {
+        client::Error::Api { message, .. } if message.starts_with("invalid reference format") => {
+            Failure::new(format!(
+                "Error parsing reference: {target:?} is not a valid repository/tag: {message}"
+            ))
+        }
+        _ => Failure::from(error),
+    })?;
     Ok(0)
 }

@@ -90,10 +90,11 @@ fn arrange(
     }
     let mut pools: Vec<IpamPool> = Vec::new();
     for subnet in subnets {
-        let parsed = Subnet::parse(subnet)?;
         for known in &pools {
-            let known = Subnet::parse(&known.subnet)?;
-            if known.contains(parsed.address) || parsed.contains(known.address) {
+            // What is no subnet at all is for the engine to refuse.
+            if let (Ok(known), Ok(new)) = (Subnet::parse(&known.subnet), Subnet::parse(subnet))
+                && (known.contains(new.address) || new.contains(known.address))
+            {
                 return Err("multiple overlapping subnet configuration is not supported".to_owned());
             }
         }
@@ -188,6 +189,10 @@ mod tests {
             "no matching subnet for gateway 10.2.0.1"
         );
         assert!(arranged(&["10.1.0.0/16", "10.1.1.0/24"], &[], &[]).unwrap_err().contains("overlapping"));
-        assert_eq!(arranged(&["10.1.0.0"], &[], &[]).unwrap_err(), "invalid CIDR address: 10.1.0.0");
+        assert_eq!(
+            arranged(&["10.1.0.0/16"], &["10.1.0.0"], &[]).unwrap_err(),
+            "invalid CIDR address: 10.1.0.0"
+        );
+        assert_eq!(arranged(&["nonsense"], &[], &[]).unwrap()[0].subnet, "nonsense");
     }
 }

@@ -64,12 +64,12 @@ struct Line {
 
 impl Line {
     fn row(&self) -> Row {
-        let reclaimable = units::decimal_size(self.reclaimable.max(0) as f64);
+        let reclaimable = units::decimal_size_long(self.reclaimable.max(0) as f64);
         let reclaimable = match self.share && self.size > 0 {
             true => format!("{reclaimable} ({}%)", self.reclaimable.max(0) * 100 / self.size),
             false => reclaimable,
         };
-        let size = units::decimal_size(self.size.max(0) as f64);
+        let size = units::decimal_size_long(self.size.max(0) as f64);
         let texts =
             vec![self.active.to_string(), reclaimable, size, self.total.to_string(), self.kind.to_owned()];
         Row { texts, ..Row::default() }

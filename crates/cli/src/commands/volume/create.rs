@@ -54,8 +54,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let request = CreateRequest {
         name,
         driver: parsed.text("driver").to_owned(),
-        driver_opts: Some(env::pairs(&parsed.list("opt"))),
-        labels: Some(env::pairs(&parsed.list("label"))),
+        driver_opts: Some(env::pairs(&parsed.list("opt"))).filter(|options| !options.is_empty()),
+        labels: Some(env::pairs(&parsed.list("label"))).filter(|labels| !labels.is_empty()),
         ..CreateRequest::default()
     };
     println!("{}", session.client()?.create_volume(&request)?.name);
