@@ -19,7 +19,24 @@ const GRACE: Duration = Duration::from_secs(30);
 
 impl Engine {
     pub async fn container_start(&self, wanted: &str) -> Result<()> {
-        self.container(wanted)?.ask(|reply| Command::Start { reply }).await
+        let container = self.container(wanted)?;
+        match container.ask(|reply| Command::Start { reply }).await {
+            // The shim tells a client of an end before we give its ports back: who held the port may have ended.
+            Err(error) if error.to_string().contains("port is already allocated") => {
+                self.settle_others(&container).await;
+                container.ask(|reply| Command::Start { reply }).await
+            }
+            other => other,
+        }
+    }
+
+    /// Waits until every container has dealt with what has happened to it so far.
+    async fn settle_others(&self, but: &Handle) {
+        for other in self.shared().containers.handles() {
+            if other.id != but.id {
+                other.settled().await;
+            }
+        }
     }
 
     /// Asks the container to end and waits until it has. `timeout` in seconds, negative for ever.
@@ -43,6 +60,7 @@ impl Engine {
         let stopped = container.until(|record| !record.state.is_running());
         let Ok(seconds) = u64::try_from(seconds) else {
             stopped.await;
+            container.settled().await;
             return Ok(());
         };
         // None when it was removed meanwhile: that is stopped, too.
@@ -54,7 +72,10 @@ impl Engine {
                     "cannot stop container: {}: tried to kill container, but did not receive an exit event",
                     record.id
                 ))
-            })
+            })?;
+        // Its ports and addresses are free when we answer.
+        container.settled().await;
+        Ok(())
     }
 
     pub async fn container_restart(
@@ -103,6 +124,7 @@ impl Engine {
             tokio::time::timeout(GRACE, ended).await.map_err(|_| {
                 Error::system(format!("cannot kill container: {wanted}: did not receive an exit event"))
             })?;
+            container.settled().await;
         }
         Ok(())
     }

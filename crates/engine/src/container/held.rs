@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use linux::poll::{Interest, Poll};
-use shim::protocol::{Attachment, Waiter};
+use shim::protocol::{Attachment, WaitUntil, Waiter};
 
 use crate::error::{Error, Result};
 
@@ -44,6 +44,12 @@ impl Held {
         let copy = |(waiter, socket): &(Waiter, OwnedFd)| Ok((waiter.clone(), linux::fd::duplicate(socket)?));
         let copies: linux::Result<_> = self.waiters.iter().map(copy).collect();
         copies.map_err(|error| Error::failed("cannot keep the clients that wait", error))
+    }
+
+    /// Clients whose heads are sent, and who wait for the removal.
+    pub(super) fn take_over(&mut self, sockets: Vec<OwnedFd>) {
+        let waiter = Waiter { until: WaitUntil::Removed, preface: Vec::new() };
+        self.waiters.extend(sockets.into_iter().map(|socket| (waiter.clone(), socket)));
     }
 
     /// The container is gone: everybody who waits is told, everybody who is attached sees the end.
@@ -98,8 +104,6 @@ fn hung_up(socket: &OwnedFd) -> bool {
 mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
-
-    use shim::protocol::WaitUntil;
 
     use super::*;
 

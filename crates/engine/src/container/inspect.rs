@@ -1,6 +1,7 @@
 //! Everything that is known of one container.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use api::container::{DriverData, Inspect, MountPoint as Shown, NetworkSettings};
 
@@ -9,9 +10,17 @@ use super::rootfs;
 use crate::Engine;
 use crate::error::Result;
 
+/// How long an inspect waits for a container's owner to take in what its shim has reported.
+const GLANCE: Duration = Duration::from_millis(50);
+
 impl Engine {
     pub async fn container_inspect(&self, wanted: &str, size: bool) -> Result<Inspect> {
         let container = self.container(wanted)?;
+        if container.record().state.is_running() {
+            // A client that the shim has just told of the end asks for the exit code next. A busy owner is not waited
+            // for: then the newest view is what there is.
+            let _ = tokio::time::timeout(GLANCE, container.settled()).await;
+        }
         let record = container.record();
         let mut shown = self.describe(&record);
         if size {

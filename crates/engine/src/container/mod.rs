@@ -115,6 +115,11 @@ impl Handle {
         view.wait_for(condition).await.ok().as_deref().cloned()
     }
 
+    /// Waits until the owner has dealt with everything that has happened so far; one that is gone has.
+    pub(crate) async fn settled(&self) {
+        let _ = self.ask(|reply| Command::Settled { reply }).await;
+    }
+
     /// Ends the owner without touching the container.
     pub(crate) async fn leave(&self) {
         // One that is gone has left already.

@@ -103,6 +103,10 @@ pub(crate) enum Command {
         change: Change,
         reply: Reply<()>,
     },
+    /// Answered when everything that has happened so far has been dealt with.
+    Settled {
+        reply: Reply<()>,
+    },
     /// The engine closes; the container runs on.
     Leave,
 }
@@ -210,9 +214,20 @@ impl Owner {
                 event = next => self.heard(event).await,
                 command = commands.recv() => match command {
                     None | Some(Command::Leave) => return,
-                    Some(command) => self.obey(command).await,
+                    Some(command) => {
+                        self.catch_up().await;
+                        self.obey(command).await;
+                    }
                 },
             }
+        }
+    }
+
+    /// Takes in what the shim has reported already. A client that the shim has told of an end may ask for the next
+    /// thing before the reactor has noticed the event.
+    async fn catch_up(&mut self) {
+        while let Some(event) = self.connected.as_mut().and_then(|connected| connected.events.at_hand()) {
+            self.happened(event).await;
         }
     }
 
@@ -244,6 +259,7 @@ impl Owner {
             }
             Command::Root { reply } => drop(reply.send(self.root().await)),
             Command::Edit { change, reply } => drop(reply.send(self.edit(change).await)),
+            Command::Settled { reply } => drop(reply.send(Ok(()))),
             Command::Leave => {}
         }
     }
@@ -358,18 +374,17 @@ impl Owner {
         }
     }
 
-    /// Lets the shim go and removes its directory.
-    pub(super) async fn release(&self, live: Option<Live>, removed: bool) {
+    /// Lets the shim go and removes its directory. Who waits for the removal of a container that stays is held here
+    /// from now on.
+    pub(super) async fn release(&mut self, live: Option<Live>, removed: bool) {
         let id = self.record.id.clone();
         let released = self
             .engine
-            .blocking(move |engine| {
-                remove::release(engine, id.as_str(), live.as_ref(), removed);
-                Ok(())
-            })
+            .blocking(move |engine| Ok(remove::release(engine, id.as_str(), live.as_ref(), removed)))
             .await;
-        if let Err(error) = released {
-            tracing::error!(container = %self.record.id, %error, "cannot release a shim");
+        match released {
+            Ok(waiting) => self.held.take_over(waiting),
+            Err(error) => tracing::error!(container = %self.record.id, %error, "cannot release a shim"),
         }
     }
 

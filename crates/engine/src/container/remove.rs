@@ -4,6 +4,7 @@
 //! leaves behind after that belongs to nobody and is swept when an engine opens (see `restore`).
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use super::owner::{Command, Live, Owner};
@@ -117,12 +118,17 @@ pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Tells the shim that its container's end is recorded, and removes what it leaves in the runtime root.
-pub(super) fn release(engine: &Engine, id: &str, live: Option<&Live>, removed: bool) {
-    if let Some(live) = live
-        && let Err(error) = live.request(&Request::Release { removed }, &[])
-    {
-        tracing::debug!(container = id, %error, "a shim was gone before it was released");
-    }
+/// Tells the shim that its container's end is recorded, and removes what it leaves in the runtime root. Clients that
+/// wait for a removal that has not come yet are handed back.
+pub(super) fn release(engine: &Engine, id: &str, live: Option<&Live>, removed: bool) -> Vec<OwnedFd> {
+    let released = live.map(|live| live.request(&Request::Release { removed }, &[]));
     launch::remove_runtime(engine, id);
+    match released {
+        Some(Ok((_, waiting))) => waiting,
+        Some(Err(error)) => {
+            tracing::debug!(container = id, %error, "a shim was gone before it was released");
+            Vec::new()
+        }
+        None => Vec::new(),
+    }
 }
