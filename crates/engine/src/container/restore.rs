@@ -316,16 +316,30 @@ fn sweep_orphans(engine: &Engine, known: &HashSet<String>) {
 fn discard(engine: &Engine, id: &str) {
     let runtime = engine.paths().runtime(id);
     if runtime.exists() {
-        if let Ok((connected, _)) = connect(&runtime, 0) {
-            let kill = Request::Signal { signal: linux::signal::SIGKILL, final_stop: true };
-            // It may have ended by itself; the release below is what counts.
-            let _ = connected.live.request(&kill, &[]);
-            let _ = connected.live.request(&Request::Release { removed: true }, &[]);
+        if let Ok((connected, snapshot)) = connect(&runtime, 0) {
+            dismiss(&connected.live, snapshot.shim_pid);
         }
         clean_up(&runtime);
     }
     tracing::info!(container = id, "removing what belongs to no container");
     remove::sweep(engine, id);
+}
+
+/// Ends a container and its shim, which goes only when the end is final.
+fn dismiss(live: &Live, shim: i32) {
+    let kill = Request::Signal { signal: linux::signal::SIGKILL, final_stop: true };
+    let deadline = Instant::now() + DYING;
+    while Instant::now() < deadline {
+        // It may have ended by itself, or be between two restarts: what counts is whether it lets itself be released.
+        let _ = live.request(&kill, &[]);
+        if live.request(&Request::Release { removed: true }, &[]).is_ok() {
+            return;
+        }
+        std::thread::sleep(PAUSE);
+    }
+    if let Err(error) = linux::process::kill(shim, linux::signal::SIGKILL) {
+        tracing::warn!(shim, %error, "cannot end a shim that belongs to no container");
+    }
 }
 
 #[cfg(test)]

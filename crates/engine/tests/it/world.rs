@@ -75,7 +75,12 @@ impl World {
     }
 
     /// Creates a container that runs a script in busybox's shell.
-    pub(crate) async fn create(&self, name: &str, script: &str, change: impl FnOnce(&mut CreateRequest)) -> String {
+    pub(crate) async fn create(
+        &self,
+        name: &str,
+        script: &str,
+        change: impl FnOnce(&mut CreateRequest),
+    ) -> String {
         let mut request = CreateRequest::default();
         request.config.image = IMAGE.into();
         request.config.cmd = Some(vec!["sh".into(), "-c".into(), script.into()]);
@@ -84,7 +89,12 @@ impl World {
         self.engine().container_create(Some(name.into()), None, request).await.unwrap().id
     }
 
-    pub(crate) async fn run(&self, name: &str, script: &str, change: impl FnOnce(&mut CreateRequest)) -> String {
+    pub(crate) async fn run(
+        &self,
+        name: &str,
+        script: &str,
+        change: impl FnOnce(&mut CreateRequest),
+    ) -> String {
         let id = self.create(name, script, change).await;
         self.engine().container_start(&id).await.unwrap();
         id
@@ -114,7 +124,13 @@ impl World {
     }
 
     pub(crate) async fn attach(&self, id: &str) -> UnixStream {
-        let options = AttachOptions { stdin: true, stdout: true, stderr: true, stream: true, ..AttachOptions::default() };
+        let options = AttachOptions {
+            stdin: true,
+            stdout: true,
+            stderr: true,
+            stream: true,
+            ..AttachOptions::default()
+        };
         let ticket = self.engine().container_attach(id, options).await.unwrap();
         let (client, socket) = UnixStream::pair().unwrap();
         ticket.deliver(client_of(socket)).await.unwrap();
@@ -122,7 +138,11 @@ impl World {
     }
 
     /// Waits until the state of a container is as wished.
-    pub(crate) async fn until(&self, id: &str, wished: impl Fn(&api::container::Inspect) -> bool) -> api::container::Inspect {
+    pub(crate) async fn until(
+        &self,
+        id: &str,
+        wished: impl Fn(&api::container::Inspect) -> bool,
+    ) -> api::container::Inspect {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let shown = self.engine().container_inspect(id, false).await.unwrap();
@@ -137,16 +157,24 @@ impl World {
     /// Removes what is left and checks that nothing of it remains.
     pub(crate) async fn end(self) {
         let engine = self.engine();
-        for container in engine.container_list(engine::ListOptions { all: true, ..Default::default() }).await.unwrap() {
+        for container in
+            engine.container_list(engine::ListOptions { all: true, ..Default::default() }).await.unwrap()
+        {
             let force = RemoveOptions { force: true, volumes: true, link: false };
             engine.container_remove(&container.id, force).await.unwrap();
         }
         engine.shutdown().await;
-        let left = |directory: &str| std::fs::read_dir(self.dir.join(directory)).map_or(0, |entries| entries.count());
+        let left = |directory: &str| {
+            std::fs::read_dir(self.dir.join(directory)).map_or(0, |entries| entries.count())
+        };
         let deadline = tokio::time::Instant::now() + PATIENCE;
         // Files go after the reply.
         while left("data/containers") + left("exec/containers") + left("data/snapshots") > 1 {
             assert!(tokio::time::Instant::now() < deadline, "files are left below {}", self.dir.display());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        while !shims(&self.dir).is_empty() {
+            assert!(tokio::time::Instant::now() < deadline, "shims are left: {:?}", shims(&self.dir));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
@@ -160,13 +188,11 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // After a failed test: processes first, then files.
+        for shim in shims(&self.dir) {
+            let _ = linux::process::kill(shim, linux::signal::SIGKILL);
+        }
         let Ok(runtimes) = std::fs::read_dir(self.dir.join("exec/containers")) else { return };
         for runtime in runtimes.flatten() {
-            if let Ok(handle) = shim::Handle::connect(&runtime.path()) {
-                let kill = shim::protocol::Request::Signal { signal: 9, final_stop: true };
-                let _ = handle.request(&kill, &[]);
-                let _ = handle.request(&shim::protocol::Request::Release { removed: true }, &[]);
-            }
             let _ = shim::cleanup(&runtime.path());
         }
         dismantle(&self.dir);
@@ -183,7 +209,12 @@ fn dismantle(dir: &Path) -> bool {
         .unwrap_or_default();
     let bridges: Vec<String> = networks.iter().map(|(_, id)| network::HostNames::bridge_of(id)).collect();
     let bridges: Vec<&str> = bridges.iter().map(String::as_str).collect();
-    let links = || std::fs::read_dir("/sys/class/net").unwrap().flatten().map(|link| link.file_name().into_string().unwrap());
+    let links = || {
+        std::fs::read_dir("/sys/class/net")
+            .unwrap()
+            .flatten()
+            .map(|link| link.file_name().into_string().unwrap())
+    };
     let deadline = std::time::Instant::now() + PATIENCE;
     // The kernel deletes the interfaces of ended containers in its own time.
     while links().any(|link| link.starts_with(&names.veth_prefix)) {
@@ -198,6 +229,21 @@ fn dismantle(dir: &Path) -> bool {
     true
 }
 
+/// Processes that hold something open below the roots of a world, but for this one.
+fn shims(dir: &Path) -> Vec<i32> {
+    let own = i32::try_from(std::process::id()).unwrap();
+    let pids = std::fs::read_dir("/proc").unwrap().flatten();
+    let pids =
+        pids.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok()).filter(|pid| *pid != own);
+    pids.filter(|pid| {
+        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { return false };
+        descriptors
+            .flatten()
+            .any(|entry| std::fs::read_link(entry.path()).is_ok_and(|path| path.starts_with(dir)))
+    })
+    .collect()
+}
+
 /// Directories of containers in any cgroup tree of this engine.
 fn cgroups(dir: &Path) -> Vec<PathBuf> {
     let digest = oci::digest::Digest::sha256_of(dir.join("exec").to_string_lossy().as_bytes()).to_string();
@@ -205,7 +251,9 @@ fn cgroups(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut look = |tree: PathBuf| {
         let Ok(entries) = std::fs::read_dir(tree.join(&parent)) else { return };
-        found.extend(entries.flatten().filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path()));
+        found.extend(
+            entries.flatten().filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path()),
+        );
         // The parent itself is ours to remove here: an engine that is used again would keep it.
         let _ = std::fs::remove_dir(tree.join(&parent));
     };
@@ -260,8 +308,13 @@ fn install_image(data: &Path) {
     }
     let busybox = std::fs::read("/bin/busybox").unwrap();
     let size = busybox.len() as u64;
-    archive.add_file(&entry("bin/busybox", Content::File { size, segments: None }, 0o755), &busybox[..]).unwrap();
-    for applet in ["sh", "sleep", "echo", "cat", "id", "true", "false", "trap", "kill", "hostname", "ls", "stat", "env", "ps", "touch", "rm", "stty"] {
+    archive
+        .add_file(&entry("bin/busybox", Content::File { size, segments: None }, 0o755), &busybox[..])
+        .unwrap();
+    for applet in [
+        "sh", "sleep", "echo", "cat", "id", "true", "false", "trap", "kill", "hostname", "ls", "stat", "env",
+        "ps", "touch", "rm", "stty",
+    ] {
         add(&mut archive, &format!("bin/{applet}"), Content::Symlink { target: "busybox".into() }, 0o777);
     }
     for (path, text) in [
