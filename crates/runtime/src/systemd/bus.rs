@@ -23,6 +23,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Answers to our calls are a path or a sentence. Signals of others may be longer, not by much.
 const MAX_MESSAGE: usize = 1 << 20;
 
+/// A unit that is stopped is gone within milliseconds: ten seconds in all.
+const STOP_TRIES: u32 = 1000;
+const STOP_PAUSE: Duration = Duration::from_millis(10);
+
 /// Messages of others that are passed over while waiting for ours.
 const MAX_PASSED_OVER: usize = 10_000;
 
@@ -72,7 +76,9 @@ impl Bus {
         socket.set_read_timeout(Some(PATIENCE)).step(|| "D-Bus")?;
         let uid: String =
             linux::credentials::user().to_string().bytes().map(|byte| format!("{byte:02x}")).collect();
-        socket.write_all(format!("\0AUTH EXTERNAL {uid}\r\n").as_bytes()).step(|| "D-Bus")?;
+        // All of the handshake at once, and nothing more until it is answered: systemd looks at what it has read
+        // only when more arrives, so a message that comes along with BEGIN is left lying.
+        socket.write_all(format!("\0AUTH EXTERNAL {uid}\r\nBEGIN\r\n").as_bytes()).step(|| "D-Bus")?;
         let mut answer = Vec::new();
         while !answer.ends_with(b"\r\n") && answer.len() < 512 {
             let mut byte = [0];
@@ -85,7 +91,6 @@ impl Bus {
                 String::from_utf8_lossy(&answer).trim()
             )));
         }
-        socket.write_all(b"BEGIN\r\n").step(|| "D-Bus")?;
         Ok(Bus { socket, serial: 0, ended: Vec::new() })
     }
 
@@ -99,14 +104,24 @@ impl Bus {
         self.manage("StartTransientUnit", "ssa(sv)a(sa(sv))", body)
     }
 
+    /// Returns when systemd has forgotten the unit, so that its name can be used again: the end of the job alone
+    /// does not say that.
     pub(super) fn stop(&mut self, unit: &str) -> Result<()> {
         let mut body = Writer::default();
         body.text(unit);
         body.text("replace");
-        match self.manage("StopUnit", "ss", body) {
-            Err(error) if error.kind() == Kind::NoContainer => Ok(()),
-            other => other,
+        let mut answer = self.ask("StopUnit", "ss", body).map(drop);
+        for _ in 0..STOP_TRIES {
+            match answer {
+                Err(error) if error.kind() == Kind::NoContainer => return Ok(()),
+                other => other?,
+            }
+            std::thread::sleep(STOP_PAUSE);
+            let mut body = Writer::default();
+            body.text(unit);
+            answer = self.ask("GetUnit", "s", body).map(drop);
         }
+        Err(Error::other("the unit does not end"))
     }
 
     pub(super) fn set_properties(&mut self, unit: &str, properties: &[(&str, Value)]) -> Result<()> {
@@ -115,21 +130,17 @@ impl Bus {
         // For as long as the machine runs, not longer.
         body.number(1);
         body.properties(properties);
-        self.call(&Call {
-            destination: SYSTEMD,
-            path: MANAGER_PATH,
-            interface: MANAGER,
-            member: "SetUnitProperties",
-            body: Some(("sba(sv)", body)),
-        })
-        .map(drop)
+        self.ask("SetUnitProperties", "sba(sv)", body).map(drop)
+    }
+
+    fn ask(&mut self, member: &str, signature: &str, body: Writer) -> Result<Message> {
+        let body = Some((signature, body));
+        self.call(&Call { destination: SYSTEMD, path: MANAGER_PATH, interface: MANAGER, member, body })
     }
 
     /// A call that starts a job; waits until the job has ended.
     fn manage(&mut self, member: &str, signature: &str, body: Writer) -> Result<()> {
-        let body = Some((signature, body));
-        let answer =
-            self.call(&Call { destination: SYSTEMD, path: MANAGER_PATH, interface: MANAGER, member, body })?;
+        let answer = self.ask(member, signature, body)?;
         let job = Reader::new(&answer.body).text()?;
         for _ in 0..MAX_PASSED_OVER {
             if let Some(at) = self.ended.iter().position(|(path, _)| *path == job) {

@@ -110,6 +110,8 @@ pub(crate) fn start(scope: &Scope, description: &str, resources: &Resources) -> 
         ("Slice", Value::Text(scope.slice.clone())),
         ("Delegate", Value::Flag(true)),
         ("DefaultDependencies", Value::Flag(false)),
+        // Forgotten at its end, however it ended: the name may be needed again at once.
+        ("CollectMode", Value::Text("inactive-or-failed".to_owned())),
         ("PIDs", Value::Numbers(vec![anchor.pid as u32])),
     ];
     properties.extend(limits(resources));

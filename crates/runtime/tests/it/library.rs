@@ -118,9 +118,13 @@ fn a_terminal_is_handed_out() {
     let mut created = runtime::create(launch).unwrap();
     let terminal = created.take_terminal().unwrap();
     let container = created.start().unwrap();
-    let mut buffer = [0; 64];
-    let count = linux::fd::read(terminal.as_fd(), &mut buffer).unwrap();
-    assert_eq!(&buffer[..count], b"/dev/pts/0\r\n");
+    let mut text = Vec::new();
+    while !text.ends_with(b"\n") {
+        let mut byte = [0];
+        assert_eq!(linux::fd::read(terminal.as_fd(), &mut byte).unwrap(), 1);
+        text.push(byte[0]);
+    }
+    assert_eq!(text, b"/dev/pts/0\r\n");
     wait(container.pid()).unwrap();
     container.delete().unwrap();
 }

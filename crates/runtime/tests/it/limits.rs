@@ -165,7 +165,8 @@ fn a_scope_of_systemd() {
     let file = |name: &str| std::fs::read_to_string(directory.join(name)).unwrap();
     assert_eq!(file("cgroup.procs"), format!("{}\n", bundle.pid()), "the container alone");
     assert_eq!((file("memory.max").as_str(), file("pids.max").as_str()), ("67108864\n", "20\n"));
-    assert_eq!(bundle.call(&["update", "--pids-limit", "30", &bundle.id]).status, 0);
+    let update = bundle.call(&["update", "--pids-limit", "30", &bundle.id]);
+    assert_eq!(update.status, 0, "{}", update.stderr);
     assert_eq!(file("pids.max"), "30\n");
     assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
     assert!(!directory.exists());
