@@ -12,7 +12,7 @@ use crate::channel::{Channel, Report};
 use crate::container::Container;
 use crate::inside::join::{self, Join};
 use crate::launch::{self, Stdio};
-use crate::plan::Program;
+use crate::program::Program;
 use crate::{Error, Kind, Result, error::Step};
 
 /// How a process is executed in a container.

@@ -19,7 +19,8 @@ use crate::container::Container;
 use crate::inside::init::{self, Gate, Init, Wanted};
 use crate::inside::rootfs::{self, Source};
 use crate::place::Placed;
-use crate::plan::{Listener, Plan, Program};
+use crate::plan::{Listener, Plan};
+use crate::program::Program;
 use crate::{CgroupDriver, Error, Kind, Result, Size, error::Step, hooks, place};
 
 /// A container to make.

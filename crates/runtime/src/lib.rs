@@ -23,6 +23,7 @@ mod launch;
 mod options;
 mod place;
 mod plan;
+mod program;
 mod record;
 mod resources;
 mod seccomp;

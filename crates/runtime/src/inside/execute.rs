@@ -15,7 +15,8 @@ use linux::pty::Terminal;
 use linux::{Errno, entry, fd, process, pty};
 
 use crate::error::{Kind, Step, plain};
-use crate::plan::{Confinement, Program};
+use crate::plan::Confinement;
+use crate::program::Program;
 use crate::{Error, Result};
 
 /// `/etc/passwd` of a container is not ours: more than this of it is not read.

@@ -14,7 +14,8 @@ use super::execute::{self, Streams};
 use super::rootfs::{Source, Sources, Tree};
 use crate::channel::Channel;
 use crate::hooks;
-use crate::plan::{self, Plan, Program};
+use crate::plan::{self, Plan};
+use crate::program::Program;
 use crate::{Error, Result, error::Step};
 
 /// All that the process needs, laid out before the clone.

@@ -13,7 +13,8 @@ use super::console;
 use super::execute::{self, Streams};
 use super::init::Wanted;
 use crate::channel::Channel;
-use crate::plan::{Confinement, Program};
+use crate::plan::Confinement;
+use crate::program::Program;
 use crate::{Error, Result, error::Step};
 
 pub(crate) struct Join<'a> {

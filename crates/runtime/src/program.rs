@@ -1,0 +1,102 @@
+//! The program of a container, or one executed in it, checked and in the kernel's terms.
+
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use linux::process::{Limit, Resource};
+
+use crate::credentials::Identity;
+use crate::{Error, Result};
+
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) args: Vec<CString>,
+    /// Without `HOME` unless the configuration sets it.
+    pub(crate) env: Vec<CString>,
+    pub(crate) directory: PathBuf,
+    /// The caller gives it a terminal, whatever the configuration says.
+    pub(crate) terminal_given: bool,
+    pub(crate) identity: Identity,
+    pub(crate) limits: Vec<(Resource, Limit)>,
+    pub(crate) oom_score: Option<i32>,
+    pub(crate) first_cpus: Option<Vec<usize>>,
+    pub(crate) last_cpus: Option<Vec<usize>>,
+}
+
+impl Program {
+    pub(crate) fn new(process: &oci::runtime::Process) -> Result<Program> {
+        if process.args.is_empty() {
+            return Err(Error::invalid("args must not be empty"));
+        }
+        if !Path::new(&process.cwd).is_absolute() {
+            return Err(Error::invalid("cwd must be an absolute path"));
+        }
+        let c_strings = |strings: &[String], field: &str| {
+            let convert = |text: &String| {
+                let error = |_| Error::invalid(format_args!("process.{field}: {text:?} holds a zero byte"));
+                CString::new(text.as_str()).map_err(error)
+            };
+            strings.iter().map(convert).collect::<Result<Vec<_>>>()
+        };
+        let limits = process.rlimits.iter().map(|limit| {
+            let resource = Resource::parse(&limit.kind)
+                .ok_or_else(|| Error::invalid(format_args!("invalid rlimit type: {}", limit.kind)))?;
+            Ok((resource, Limit { soft: limit.soft, hard: limit.hard }))
+        });
+        let cpus = |list: Option<&String>| match list {
+            None => Ok(None),
+            Some(list) => linux::process::cpu_list(list).map(Some).ok_or_else(|| {
+                Error::invalid(format_args!("execCPUAffinity: {list:?} is not a list of CPUs"))
+            }),
+        };
+        let affinity = process.exec_cpu_affinity.clone().unwrap_or_default();
+        Ok(Program {
+            args: c_strings(&process.args, "args")?,
+            env: c_strings(&unique(&process.env), "env")?,
+            directory: PathBuf::from(&process.cwd),
+            terminal_given: process.terminal,
+            identity: Identity::new(process)?,
+            limits: limits.collect::<Result<Vec<_>>>()?,
+            oom_score: process.oom_score_adj,
+            first_cpus: cpus(affinity.initial.as_ref())?,
+            last_cpus: cpus(affinity.last.as_ref())?,
+        })
+    }
+
+    /// The value of an environment variable.
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
+        self.env
+            .iter()
+            .filter_map(|line| line.to_str().ok()?.strip_prefix(name)?.strip_prefix('='))
+            .next_back()
+    }
+}
+
+/// The last value of each variable, in the order of their first appearance.
+fn unique(env: &[String]) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::with_capacity(env.len());
+    let mut places: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in env {
+        let name = line.split('=').next().unwrap_or(line);
+        match places.get(name) {
+            Some(place) => lines[*place] = line.clone(),
+            None => {
+                places.insert(name, lines.len());
+                lines.push(line.clone());
+            }
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_value_of_a_variable_counts() {
+        let env = ["A=1", "B=2", "A=3"].map(str::to_owned);
+        assert_eq!(unique(&env), ["A=3", "B=2"]);
+    }
+}
