@@ -27,7 +27,9 @@ pub fn get(handle: impl AsFd, name: &OsStr) -> Result<Option<Vec<u8>>> {
             Ok(Some(value))
         }
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
-        Err(errno) => Err(Error::new("getxattr", format_args!("{:?}, {name:?}", crate::path::of(&handle)), errno)),
+        Err(errno) => {
+            Err(Error::new("getxattr", format_args!("{:?}, {name:?}", crate::path::of(&handle)), errno))
+        }
     }
 }
 
