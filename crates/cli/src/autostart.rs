@@ -38,31 +38,34 @@ const LOG_TAIL: usize = 10;
 /// The word that makes this program the launcher.
 pub(crate) const LAUNCHER: &str = "__launch-engine";
 
-/// Makes sure that somebody listens, if this user may start an engine. Otherwise the connection
-/// that follows fails and says so.
-pub(crate) fn ensure(host: &Host) -> Result<(), Failure> {
-    let Host::Unix(socket) = host else { return Ok(()) };
-    if !is_dead(socket) || !rustix::process::geteuid().is_root() {
-        return Ok(());
+/// Makes sure that somebody listens, if this user may start an engine, and returns the connection
+/// that showed it. Otherwise the connection that follows fails and says so.
+pub(crate) fn ensure(host: &Host) -> Result<Option<UnixStream>, Failure> {
+    let Host::Unix(socket) = host else { return Ok(None) };
+    match UnixStream::connect(socket) {
+        Ok(connection) => return Ok(Some(connection)),
+        Err(error) if !is_absence(&error) || !rustix::process::geteuid().is_root() => return Ok(None),
+        Err(_) => {}
     }
-    let Some(engine) = engine() else { return Ok(()) };
+    let Some(engine) = engine() else { return Ok(None) };
     fs::create_dir_all(DIRECTORY).map_err(crate::failure::doing("could not create", DIRECTORY))?;
     let lock = OpenOptions::new().create(true).append(true).mode(0o600).open(LOCK);
     let lock = lock.map_err(crate::failure::doing("could not open", LOCK))?;
     flock(&lock, FlockOperation::LockExclusive)
         .map_err(|error| Failure::new(format!("could not lock {LOCK}: {error}")))?;
-    if !is_dead(socket) {
-        return Ok(());
+    if is_dead(socket) {
+        launch(&engine, socket)?;
     }
-    launch(&engine, socket)
+    Ok(None)
+}
+
+fn is_dead(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_err_and(|error| is_absence(&error))
 }
 
 /// Whether nobody listens, as opposed to: we may not ask.
-fn is_dead(socket: &Path) -> bool {
-    match UnixStream::connect(socket) {
-        Ok(_) => false,
-        Err(error) => matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused),
-    }
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
 /// The engine's program: beside this one, or where the shell would find it.

@@ -177,9 +177,7 @@ impl Session {
     fn connect(&self, start: bool) -> Result<Client, Failure> {
         let chosen = self.choose()?;
         let host = Host::parse(&chosen.host, chosen.tls.is_some())?;
-        if start && chosen.default {
-            autostart::ensure(&host)?;
-        }
+        let connection = if start && chosen.default { autostart::ensure(&host)? } else { None };
         let options = Options {
             host,
             tls: chosen.tls,
@@ -187,7 +185,11 @@ impl Session {
             headers: self.headers()?,
             user_agent: format!("Docker-Client/{RELEASE} (linux)"),
         };
-        Ok(Client::new(options)?)
+        let client = Client::new(options)?;
+        if let Some(connection) = connection {
+            client.adopt_connection(connection);
+        }
+        Ok(client)
     }
 
     fn headers(&self) -> Result<Vec<(String, String)>, Failure> {

@@ -8,6 +8,7 @@
 //! ```
 
 use std::io::Read;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, OnceLock};
 
 use api::version::{ApiVersion, NEWEST, OLDEST};
@@ -71,6 +72,13 @@ impl Client {
             spoken: OnceLock::new(),
             idle: Mutex::new(None),
         })
+    }
+
+    /// Takes over a connection that somebody made to see whether the engine is there.
+    pub fn adopt_connection(&self, socket: UnixStream) {
+        if let Ok(mut idle) = self.idle.lock() {
+            *idle = Some(Connection::new(Stream::Unix(socket)));
+        }
     }
 
     pub fn host(&self) -> &Host {
