@@ -74,7 +74,10 @@ impl Stream {
         let (reader, writer) = match self {
             Stream::Unix(socket) => (ReadHalf::Unix(socket.try_clone()?), WriteHalf::Unix(socket)),
             Stream::Tcp(socket) => (ReadHalf::Tcp(socket.try_clone()?), WriteHalf::Tcp(socket)),
-            Stream::Tls(session) => (ReadHalf::Tls(session.clone()), WriteHalf::Tls(session)),
+            Stream::Tls(session) => {
+                let writer = session.writer();
+                (ReadHalf::Tls(session), WriteHalf::Tls(writer))
+            }
             Stream::Command { output, input, child } => {
                 (ReadHalf::Command(output, child.clone()), WriteHalf::Command(Some(input), child))
             }

@@ -77,11 +77,16 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
         .map_err(failed)
 }
 
-/// One TLS connection; clones share it.
-#[derive(Clone)]
+/// What is read from the socket at once.
+const WIRE: usize = 16 * 1024;
+
+/// One TLS connection, shared by a reader and a writer.
 pub(crate) struct Session {
     state: Arc<Mutex<ClientConnection>>,
     socket: Arc<TcpStream>,
+    /// Read from the socket, and not yet given to the state.
+    wire: Vec<u8>,
+    at: usize,
 }
 
 impl Session {
@@ -93,7 +98,12 @@ impl Session {
         while state.is_handshaking() {
             state.complete_io(&mut raw).map_err(|error| failed(&error))?;
         }
-        Ok(Session { state: Arc::new(Mutex::new(state)), socket: Arc::new(socket) })
+        Ok(Session { state: Arc::new(Mutex::new(state)), socket: Arc::new(socket), wire: Vec::new(), at: 0 })
+    }
+
+    /// The same connection for the writing thread; what was read stays with the reader.
+    pub(crate) fn writer(&self) -> Session {
+        Session { state: self.state.clone(), socket: self.socket.clone(), wire: Vec::new(), at: 0 }
     }
 
     /// A panic while the state was held leaves it unusable; saying so beats a second panic.
@@ -123,7 +133,6 @@ fn flush(state: &mut ClientConnection, socket: &TcpStream) -> io::Result<()> {
 
 impl Read for Session {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut wire = [0u8; 16 * 1024];
         loop {
             match self.state()?.reader().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -131,17 +140,29 @@ impl Read for Session {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(0),
                 result => return result,
             }
-            let count = (&*self.socket).read(&mut wire)?;
-            let mut state = self.state()?;
-            let mut rest = &wire[..count];
-            loop {
-                state.read_tls(&mut rest)?;
-                state.process_new_packets().map_err(io::Error::other)?;
-                if rest.is_empty() {
-                    break;
-                }
+            if self.at == self.wire.len() {
+                self.wire.resize(WIRE, 0);
+                let count = (&*self.socket).read(&mut self.wire)?;
+                self.wire.truncate(count);
+                self.at = 0;
             }
+            // Only as much as the state takes; what it makes of that is read before it gets more,
+            // because it holds little plain text.
+            let mut rest = &self.wire[self.at..];
+            let ended = rest.is_empty();
+            let mut state = self.state()?;
+            state.read_tls(&mut rest)?;
+            let left = rest.len();
+            state.process_new_packets().map_err(io::Error::other)?;
             flush(&mut state, &self.socket)?;
+            drop(state);
+            self.at = self.wire.len() - left;
+            if ended {
+                return self.state()?.reader().read(buffer).or_else(|error| match error.kind() {
+                    io::ErrorKind::WouldBlock | io::ErrorKind::UnexpectedEof => Ok(0),
+                    _ => Err(error),
+                });
+            }
         }
     }
 }

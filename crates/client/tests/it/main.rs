@@ -1,0 +1,3 @@
+//! The client over real sockets.
+
+mod tls;
