@@ -5,7 +5,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Printed by the shell after each line, with the exit code.
-const MARK: &str = "----8<----";
+const MARK: &str = "@@@@ end of the line";
 
 #[derive(Debug)]
 pub(crate) struct Shell {
