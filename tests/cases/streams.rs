@@ -81,7 +81,7 @@ fn exec_runs_beside_with_its_own_user_environment_and_directory() {
             (client.run(&["exec", "base", "test", "-e", &file]).code == 0).then_some(())
         });
         let caps = client.run(&["exec", "--privileged", "base", "grep", "CapEff", "/proc/self/status"]).ok();
-        assert!(caps > "CapEff:\t00000000a80425fb".to_owned(), "{caps}");
+        assert!(caps.as_str() > "CapEff:\t00000000a80425fb", "{caps}");
         let output =
             client.in_terminal(&["exec", "-it", "base", "sh", "-c", "tty; stty size"], 20, 90).code(0);
         assert!(output.stdout.contains("/dev/pts/") && output.stdout.contains("20 90"), "{output}");

@@ -194,7 +194,7 @@ impl Index {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Document {
     Manifest(Box<Manifest>),
-    Index(Index),
+    Index(Box<Index>),
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -251,7 +251,7 @@ impl Document {
             return Err(InvalidDocument::Ambiguous);
         }
         if outline.is_index()? {
-            serde_json::from_slice(content).map(Self::Index).map_err(InvalidDocument::Json)
+            serde_json::from_slice(content).map(Box::new).map(Self::Index).map_err(InvalidDocument::Json)
         } else {
             serde_json::from_slice(content).map(Box::new).map(Self::Manifest).map_err(InvalidDocument::Json)
         }
