@@ -1,9 +1,17 @@
 #!/bin/sh
-# Runs the black box tests that were built on the host, inside another machine that sees the same checkout.
-# Called by `cargo xtask guest -- PREFIX...`. Needs there: iproute2, nftables, curl, socat, busybox-static, script.
-set -eu
+# Runs test programs that were built on the host, inside another machine that sees the same checkout.
+# Called by `cargo xtask guest`; the arguments come in threes: folder, program, filter (empty: all tests).
+# Needs there: iproute2, nftables, procps, util-linux, busybox-static; other programs come along in target/guest-tools.
+set -u
 checkout=$(cd "$(dirname "$0")/.." && pwd)
-newest=$(ls -t "$checkout"/target/debug/deps/blackbox-* | grep -v '\.d$' | head -n 1)
+export PATH="$checkout/target/guest-tools/bin:$PATH"
 # State lies on a file system of the machine itself: the checkout may be a network share.
 export TMPDIR=/var/tmp
-exec "$newest" --test-threads 1
+failed=0
+while [ $# -ge 3 ]; do
+    echo "== $2 $3"
+    # A slow machine with few processors: one test at a time, so that none starves another into its time-out.
+    (cd "$1" && exec "$2" --test-threads 1 ${3:+"$3"}) || failed=1
+    shift 3
+done
+exit $failed

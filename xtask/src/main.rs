@@ -5,6 +5,7 @@
 
 mod bench;
 mod check;
+mod guest;
 mod packages;
 mod run;
 mod test;
@@ -20,7 +21,9 @@ Usage: cargo xtask COMMAND [ARGS]
   check            formatting, lints and house rules: what a change must pass before its tests
   test             install what the tests need (Debian packages) and run all of them
   e2e [FILTER]     only the black box tests, against freshly built binaries
-  guest -- PREFIX  the black box tests on a pure cgroup v2 machine that PREFIX runs commands in
+  guest [PACKAGE[:FILTER]]... -- PREFIX
+                   tests (the black box tests, if no package is named) on another machine, in which PREFIX
+                   runs commands: one with cgroup v2 alone and systemd
   bench [ARGS]     the benchmarks; with --peer PREFIX beside the programs that PREFIX reaches
 ";
 
@@ -34,7 +37,7 @@ fn main() -> ExitCode {
         Some("check") => check::run(),
         Some("test") => test::all(),
         Some("e2e") => test::black_box(&rest),
-        Some("guest") => test::in_guest(&rest),
+        Some("guest") => guest::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{USAGE}");
