@@ -13,11 +13,11 @@ use crate::shell::Shell;
 /// Both sides, ready.
 pub(crate) struct Bench<'a> {
     options: &'a Options,
-    // Before the world: the shell uses its socket to the end.
+    // Both before the world, which looks for what is left behind when it ends.
     wharf: Side,
+    _registry: Registry,
     peer: Option<Side>,
     world: World,
-    _registry: Registry,
 }
 
 /// One of the two engines.
@@ -61,7 +61,7 @@ impl<'a> Bench<'a> {
                 registry: "localhost:5000",
             }
         });
-        let mut bench = Bench { options, wharf, peer, world, _registry: registry };
+        let mut bench = Bench { options, wharf, _registry: registry, peer, world };
         bench.load(&busybox_image(IMAGE));
         bench
     }
@@ -198,7 +198,6 @@ impl<'a> Bench<'a> {
                 let reference = format!("{}/bench", side.registry);
                 side.run(&format!("push -q {reference}"));
                 side.run(&format!("rmi {reference}"));
-                side.run(&format!("rmi {IMAGE}"));
             });
             self.time(report, &name, None, |side| {
                 let reference = format!("{}/bench", side.registry);
@@ -206,7 +205,6 @@ impl<'a> Bench<'a> {
                 side.run(&format!("rmi {reference}"));
                 took
             });
-            self.load(&busybox_image(IMAGE));
         }
     }
 
