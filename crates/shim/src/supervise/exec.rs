@@ -157,7 +157,7 @@ pub(super) fn duplicate(fd: impl AsFd) -> Result<OwnedFd, Failure> {
 pub(super) fn failure_text(failure: &Failure) -> String {
     let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
     format!(
-        "OCI runtime exec failed: exec failed: unable to start container process: {}{causes}: unknown",
+        "OCI runtime exec failed: exec failed: unable to start container process: {}{causes}",
         failure.message
     )
 }

@@ -8,7 +8,7 @@ use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use super::Supervisor;
-use super::process::{Ending, Role};
+use super::process::{Ending, Process, Role};
 use super::reactor::{Alarm, Id};
 use crate::clock;
 use crate::log::{Splitter, Stream};
@@ -125,12 +125,19 @@ impl Supervisor {
             return;
         }
         self.alarms.cancel(Alarm::Drain(id));
+        // The engine learns of the end before the client: whoever saw the streams close asks for the exit code next.
+        if let Some(Process { role: Role::Exec { name }, ending: Ending::Draining { code, .. }, .. }) =
+            self.processes.get(&id)
+        {
+            let (exec, code) = (name.clone(), *code);
+            self.record(Happening::ExecExited { exec, code });
+        }
         self.close_clients(id);
         let Some(process) = self.processes.remove(&id) else { return };
         let code = process.code().unwrap_or(255);
         match process.role {
             Role::Main => self.main_finished(code),
-            Role::Exec { name } => self.record(Happening::ExecExited { exec: name, code }),
+            Role::Exec { .. } => {}
             Role::Probe(probing) => self.probe_finished(id, code, &probing),
         }
     }
