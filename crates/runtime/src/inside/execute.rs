@@ -156,7 +156,9 @@ pub(crate) fn find(program: &Program) -> Result<CString> {
 
 fn check(path: &Path) -> std::result::Result<(), (Kind, String)> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Err((Kind::NotExecutable, "is a directory".to_owned())),
+        Ok(metadata) if metadata.is_dir() => {
+            Err((Kind::NotExecutable, "is a directory: permission denied".to_owned()))
+        }
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
             Err((Kind::NotExecutable, "permission denied".to_owned()))
         }
@@ -211,7 +213,7 @@ mod tests {
             ("nosuch", 127, "exec: \"nosuch\": executable file not found in $PATH"),
             ("", 127, "exec: \"\": executable file not found in $PATH"),
             ("/nosuch", 127, "exec: \"/nosuch\": stat /nosuch: no such file or directory"),
-            ("/etc", 126, "exec: \"/etc\": is a directory"),
+            ("/etc", 126, "exec: \"/etc\": is a directory: permission denied"),
             ("/etc/passwd", 126, "exec: \"/etc/passwd\": permission denied"),
         ];
         for (name, status, message) in cases {

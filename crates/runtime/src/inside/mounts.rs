@@ -200,7 +200,8 @@ fn cgroups(root: &Root, plan: &Plan, mount: &Mount) -> Result<()> {
     if layout.is_unified() {
         return unified(&layout, mount, &target);
     }
-    let base = mount::new_fs("tmpfs", Some("cgroup"), &["mode=755"], mount.options.fresh() & !mount::RDONLY)
+    // The hierarchies are read-only where they shall be; the directory that they stand in stays writable, as with runc.
+    let base = mount::new_fs("tmpfs", Some("tmpfs"), &["mode=755"], mount.options.fresh() & !mount::RDONLY)
         .step(|| "cgroup directory")?;
     // It must be attached to take mounts itself.
     mount::attach(&base, &target).step(|| "cgroup directory")?;
@@ -218,10 +219,6 @@ fn cgroups(root: &Root, plan: &Plan, mount: &Mount) -> Result<()> {
         };
         mount::attach(&mounted, &place).step(|| "cgroup v1")?;
         link_controllers(&inner, tree, name)?;
-    }
-    if mount.options.is_read_only() {
-        let attributes = Attributes { set: mount::RDONLY, ..Attributes::default() };
-        mount::set_attributes(&inner, &attributes, false).step(|| "cgroup directory")?;
     }
     Ok(())
 }
