@@ -81,7 +81,7 @@ pub struct Extract<'a> {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Extracted {
     pub entries: u64,
-    /// Bytes of all files.
+    /// Bytes of all files and of the targets of symbolic links.
     pub bytes: u64,
     /// Whether a member described the root directory itself.
     pub has_root: bool,
@@ -321,6 +321,8 @@ impl Extractor<'_> {
             ));
         }
         self.make(parent, name, |d| entry::make_symlink(d, name, OsStr::from_bytes(target)))?;
+        // As Docker measures: a link is as large as what it says.
+        self.found.bytes += target.len() as u64;
         let made = entry::node(&parent.handle, name)?;
         let (uid, gid) = self.owner(entry);
         entry::set_owner(&made, uid, gid)?;
