@@ -217,19 +217,19 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
         }
         let address =
             text.parse::<std::net::IpAddr>().ok().filter(|address| address.is_ipv4() == (family == "IPv4"));
-        let Some(address) = address else {
+        if address.is_none() {
             problems.push(format!("invalid {family} address: {text}"));
-            continue;
-        };
-        let subnet = network.subnets.iter().find(|one| one.subnet.contains(&address));
+        }
         if !network.is_user_defined() {
-            problems.push("user-specified IP address is supported on user-defined networks only".into());
-        } else if subnet.is_none() {
-            problems.push(format!("no configured subnet contains IP address {address}"));
-        } else if subnet.is_some_and(|one| !one.chosen) {
+            problems.push("user specified IP address is supported on user defined networks only".into());
+        }
+        let mut chosen = network.subnets.iter().filter(|one| one.chosen).peekable();
+        if chosen.peek().is_none() {
             problems.push(
                 "user specified IP address is supported only when connecting to networks with user configured subnets".into(),
             );
+        } else if !address.is_some_and(|address| chosen.any(|one| one.subnet.contains(&address))) {
+            problems.push(format!("no configured subnet or ip-range contain the IP address {text}"));
         }
     }
     if !ipam.link_local_ips.is_empty() {
@@ -247,10 +247,11 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
             problems.push(format!("the endpoint option {key}={value} is not supported"));
         }
     }
-    if problems.is_empty() {
-        return Ok(());
+    match problems.as_slice() {
+        [] => Ok(()),
+        [only] => Err(Error::invalid(format!("invalid endpoint settings:\n{only}"))),
+        several => Err(Error::invalid(format!("invalid endpoint settings:\n* {}", several.join("\n* ")))),
     }
-    Err(Error::invalid(format!("invalid endpoint settings:\n{}", problems.join("\n"))))
 }
 
 #[cfg(test)]
@@ -273,17 +274,18 @@ mod tests {
                 .map_err(|error| error.to_string().replace("invalid endpoint settings:\n", ""))
         };
         assert_eq!(told(&net, wish("10.0.0.9", &["db"])), Ok(()));
-        assert_eq!(told(&net, wish("x", &[])), Err("invalid IPv4 address: x".into()));
-        assert_eq!(told(&net, wish("fd00::1", &[])), Err("invalid IPv4 address: fd00::1".into()));
-        assert_eq!(
-            told(&net, wish("10.9.0.1", &[])),
-            Err("no configured subnet contains IP address 10.9.0.1".into())
-        );
+        let outside =
+            |address: &str| format!("no configured subnet or ip-range contain the IP address {address}");
+        for wrong in ["x", "fd00::1"] {
+            let both = format!("* invalid IPv4 address: {wrong}\n* {}", outside(wrong));
+            assert_eq!(told(&net, wish(wrong, &[])), Err(both));
+        }
+        assert_eq!(told(&net, wish("10.9.0.1", &[])), Err(outside("10.9.0.1")));
         net.subnets[0].chosen = false;
         assert!(told(&net, wish("10.0.0.9", &[])).unwrap_err().contains("user configured subnets"));
         net.predefined = true;
         let both = told(&net, wish("10.0.0.9", &["db"])).unwrap_err();
-        assert_eq!(both.lines().count(), 2, "{both}");
+        assert_eq!(both.lines().count(), 3, "{both}");
         let mac = EndpointSettings { mac_address: "zz".into(), ..Default::default() };
         assert_eq!(told(&net, mac), Err("address zz: invalid MAC address".into()));
     }

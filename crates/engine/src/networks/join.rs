@@ -6,10 +6,10 @@
 //!
 //! Whatever fails on the way, what was taken before is given back by the same code that ends a run.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
 
-use network::ports::Reserved;
+use network::ports::{HostPorts, Reserved};
 use network::{Endpoint as HostEndpoint, Namespace, names};
 use shim::protocol::Relay;
 
@@ -125,7 +125,7 @@ impl Networks {
         };
         let requests = ports::requests(&record.host, record.config.exposed_ports.keys(), &defaults)?;
         let reserved = self.host.reserve(&requests).map_err(|error| {
-            Error::from(error).within(format!(
+            refused(error, &requests, run.target(false).or(run.target(true))).within(format!(
                 "driver failed programming external connectivity on endpoint {} ({})",
                 record.name, gateway.id
             ))
@@ -273,6 +273,24 @@ impl Networks {
     }
 }
 
+/// A port that cannot be had, with the place in the container that it was for.
+fn refused(error: network::Error, requests: &[network::ports::Request], inside: Option<IpAddr>) -> Error {
+    let network::Error::PortRefused { transport, host, .. } = error else { return Error::from(error) };
+    let meant = requests.iter().find(|one| {
+        one.transport == transport
+            && one.hosts.contains(&host.ip())
+            && !matches!(&one.ports, HostPorts::Within(range) if !range.contains(&host.port()))
+    });
+    let (Some(request), Some(inside)) = (meant, inside) else { return Error::from(error) };
+    let container = SocketAddr::new(inside, request.container_port);
+    let text = error.to_string().replacen(
+        &format!("host port {host}/"),
+        &format!("host port for {host}:{container}/"),
+        1,
+    );
+    Error::system(text)
+}
+
 /// The networks of a container: that of its network mode first, the others by name.
 fn in_order(record: &Record) -> Vec<&str> {
     let mode = record.host.network_mode.as_str();
@@ -291,7 +309,8 @@ impl Networks {
             // A network that is made later is found at start.
             let found = state.table.find(&name).ok();
             if let Some(entry) = found {
-                super::connect::check_wish(&entry.network, &wish)?;
+                super::connect::check_wish(&entry.network, &wish)
+                    .map_err(|error| error.within(format!("invalid config for network {name}")))?;
             }
             let canonical = found.map_or(name.clone(), |entry| entry.network.name.clone());
             if record.host.network_mode == name && other(&name).is_none() {

@@ -20,7 +20,11 @@ const PRUNE_FILTERS: [&str; 3] = ["label", "label!", "until"];
 impl Engine {
     pub async fn network_list(&self, filters: Filters) -> Result<Vec<Inspect>> {
         filters.check(&LIST_FILTERS).map_err(invalid)?;
-        let dangling = filters.flag("dangling").map_err(invalid)?;
+        let dangling = filters.flag("dangling").map_err(|_| {
+            Error::invalid(
+                r#"invalid value for filter 'dangling', must be "true" (or "1"), or "false" (or "0")"#,
+            )
+        })?;
         for kind in filters.values("type") {
             if !["custom", "builtin"].contains(&kind) {
                 return Err(Error::invalid(format!("invalid filter: 'type'='{kind}'")));
