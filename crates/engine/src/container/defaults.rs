@@ -27,6 +27,8 @@ pub(super) fn merge(config: &mut Config, image: &oci::image::Config) {
     if config.working_dir.is_empty() {
         config.working_dir.clone_from(&image.working_dir);
     }
+    // Clients send an empty set for none.
+    config.volumes = config.volumes.take().filter(|paths| !paths.is_empty());
     if !image.volumes.is_empty() {
         let volumes = config.volumes.get_or_insert_default();
         for path in image.volumes.keys() {

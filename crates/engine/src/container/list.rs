@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use api::container::{Port, Status, Summary, SummaryHost, SummaryNetworks};
 use api::filters::{Filters, InvalidFilter};
+use api::network::EndpointSettings;
 use jiff::Timestamp;
 
 use super::record::{MountKind, Record};
@@ -73,6 +74,12 @@ impl Engine {
     }
 }
 
+/// `created, running, …`
+fn states() -> String {
+    let names: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+    names.join(", ")
+}
+
 /// Filters with what they mean looked up once.
 struct Selection<'a> {
     filters: &'a Filters,
@@ -88,7 +95,8 @@ impl<'a> Selection<'a> {
         let filters = &options.filters;
         for value in filters.values("status") {
             if !Status::ALL.iter().any(|status| status.as_str() == value) {
-                return Err(InvalidFilter::value("status", value).into());
+                let reason = format!("invalid value for state ({value}): must be one of {}", states());
+                return Err(InvalidFilter::because("status", value, reason).into());
             }
         }
         for value in filters.values("health") {
@@ -99,7 +107,11 @@ impl<'a> Selection<'a> {
         filters.flag("is-task")?;
         let exited = filters
             .values("exited")
-            .map(|value| value.parse().map_err(|_| InvalidFilter::value("exited", value)))
+            .map(|value| {
+                // As Go says it.
+                let reason = || format!("strconv.Atoi: parsing {value:?}: invalid syntax");
+                value.parse().map_err(|_| InvalidFilter::because("exited", value, reason()))
+            })
             .collect::<Result<Vec<i32>, _>>()?;
         let reference = |key: &str| -> Result<Option<Arc<Record>>> {
             filters.values(key).last().map(|name| Ok(engine.container(name)?.record())).transpose()
@@ -220,10 +232,19 @@ fn summary(engine: &Engine, record: &Record, now: Timestamp) -> Summary {
             network_mode: record.host.network_mode.clone(),
             annotations: record.host.annotations.clone(),
         },
-        network_settings: SummaryNetworks { networks: record.network.endpoints.clone() },
+        network_settings: SummaryNetworks { networks: listed_networks(record) },
         mounts: record.mounts.iter().map(inspect::mount_point).collect(),
         ..Summary::default()
     }
+}
+
+/// Endpoints as a list shows them: without the names that they answer to.
+fn listed_networks(record: &Record) -> BTreeMap<String, EndpointSettings> {
+    let mut networks = record.network.endpoints.clone();
+    for endpoint in networks.values_mut() {
+        (endpoint.aliases, endpoint.dns_names, endpoint.links) = (None, None, None);
+    }
+    networks
 }
 
 /// The name it was made by, unless that now means another image: then the id.

@@ -16,6 +16,13 @@ use crate::Engine;
 use crate::error::{Error, Result};
 use crate::ticket::{Ticket, What};
 
+/// Docker finds out about these options at start only.
+const NOT_SET_UP: &str = "failed to create task for container: failed to initialize logging driver";
+
+/// Docker's drivers that this engine does not have; other names could be a plugin's.
+const UNSUPPORTED: &[&str] =
+    &["awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "journald", "local", "splunk", "syslog"];
+
 /// What is rendered before it is written to a client.
 const PIECE: usize = 64 << 10;
 
@@ -75,7 +82,14 @@ pub(super) fn describe(config: &LogConfig, record: &Record, path: PathBuf) -> Re
     let driver = match config.kind.as_str() {
         "" | "json-file" => LogDriver::JsonFile,
         "none" => LogDriver::None,
-        other => return Err(Error::invalid(format!("logger: no log driver named '{other}' is registered"))),
+        other if UNSUPPORTED.contains(&other) => {
+            return Err(Error::invalid(format!("logger: no log driver named '{other}' is registered")));
+        }
+        other => {
+            return Err(Error::not_found(format!(
+                "error looking up logging plugin {other}: plugin {other:?} not found"
+            )));
+        }
     };
     let mut log =
         Log { driver, path, max_size: None, max_files: 1, compress: false, attributes: BTreeMap::new() };
@@ -90,9 +104,6 @@ pub(super) fn describe(config: &LogConfig, record: &Record, path: PathBuf) -> Re
             "compress cannot be true when max-file is less than 2 or max-size is not set",
         ));
     }
-    if log.max_files > 1 && log.max_size.is_none() {
-        return Err(Error::invalid("max-size should be a positive number when max-file is set"));
-    }
     Ok(log)
 }
 
@@ -100,13 +111,16 @@ fn apply(log: &mut Log, record: &Record, key: &str, value: &str) -> Result<()> {
     let bad = || Error::invalid(format!("invalid value {value:?} for log opt '{key}'"));
     match key {
         "max-size" if value == "-1" => log.max_size = None,
-        "max-size" => log.max_size = Some(bytes(value).filter(|size| *size > 0).ok_or_else(bad)?),
+        "max-size" => {
+            let invalid = || Error::invalid(format!("{NOT_SET_UP}: invalid size: '{value}'"));
+            log.max_size = Some(bytes(value).filter(|size| *size > 0).ok_or_else(invalid)?);
+        }
         "max-file" => {
             log.max_files = value
                 .parse()
                 .ok()
                 .filter(|count| *count > 0)
-                .ok_or_else(|| Error::invalid("max-file cannot be less than 1"))?;
+                .ok_or_else(|| Error::invalid(format!("{NOT_SET_UP}: max-file cannot be less than 1")))?;
         }
         "compress" => log.compress = value.parse().map_err(|_| bad())?,
         "labels" => {
@@ -122,6 +136,9 @@ fn apply(log: &mut Log, record: &Record, key: &str, value: &str) -> Result<()> {
             log.attributes.insert("tag".into(), tag(value, record)?);
         }
         "mode" if value.is_empty() || value == "blocking" => {}
+        "mode" if value != "non-blocking" => {
+            return Err(Error::invalid(format!("logger: logging mode not supported: {value}")));
+        }
         "mode" | "max-buffer-size" | "labels-regex" | "env-regex" => {
             return Err(Error::invalid(format!(
                 "log opt '{key}={value}' is not supported by the json-file log driver"
@@ -204,7 +221,7 @@ mod tests {
     fn rotation_needs_a_size() {
         let log = described(&[("max-size", "1k"), ("max-file", "3"), ("compress", "true")]).unwrap();
         assert_eq!((log.max_size, log.max_files, log.compress), (Some(1024), 3, true));
-        assert!(described(&[("max-file", "3")]).is_err());
+        assert_eq!(described(&[("max-file", "3")]).unwrap().max_size, None);
         assert!(described(&[("compress", "true")]).is_err());
     }
 

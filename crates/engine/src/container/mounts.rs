@@ -181,8 +181,11 @@ fn volume_flag(text: &str, driver: &str) -> Result<Planned> {
     if parts.len() > 1 && parts[0].is_empty() || destination.is_empty() {
         return Err(specification(""));
     }
-    check_destination(destination, |reason| specification(&format!(": {reason}")))?;
     let is_bind = source.starts_with('/');
+    let kind = if is_bind { "bind" } else { "volume" };
+    check_destination(destination, |reason| {
+        specification(&format!(": invalid mount config for type {kind:?}: {reason}"))
+    })?;
     let words = if mode.is_empty() { "rw" } else { mode };
     let parsed = Mode::parse(words, mode, is_bind).map_err(|error| specification(&format!(": {error}")))?;
     let destination = clean(destination);
@@ -243,7 +246,7 @@ fn mount(asked: &Asked) -> Result<Planned> {
         ("image", "ImageOptions", asked.image_options.is_some()),
     ];
     if !others.iter().any(|(kind, ..)| *kind == asked.kind) {
-        return Err(Error::invalid(format!("mount type unknown: {:?}", asked.kind)));
+        return Err(invalid("mount type unknown"));
     }
     for (kind, name, given) in others {
         if given && kind != asked.kind {
@@ -425,11 +428,11 @@ mod tests {
         assert_eq!(message(&["/a:/b:ro:x"]), "invalid volume specification: '/a:/b:ro:x'");
         assert_eq!(
             message(&["/a:b"]),
-            "invalid volume specification: '/a:b': invalid mount path: 'b' mount path must be absolute"
+            "invalid volume specification: '/a:b': invalid mount config for type \"bind\": invalid mount path: 'b' mount path must be absolute"
         );
         assert_eq!(
             message(&["/a:/"]),
-            "invalid volume specification: '/a:/': invalid specification: destination can't be '/'"
+            "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
         );
         assert!(message(&["/a:/b:dance"]).ends_with("invalid mode: dance"));
         assert!(message(&["/a:/b:ro,rw"]).ends_with("invalid mode: ro,rw"));

@@ -54,10 +54,14 @@ fn namespace_of(owner: &Record, what: &str, file: &str) -> Result<PathBuf> {
             "Container {} is restarting, wait until the container is running",
             owner.id
         ))),
-        state => Err(Error::conflict(format!(
-            "cannot join {what} namespace of a non running container: container {} is {}",
+        state if what == "network" => Err(Error::conflict(format!(
+            "cannot join network namespace of a non running container: container {} is {}",
             owner.name,
             state.status()
+        ))),
+        _ => Err(Error::conflict(format!(
+            "failed to join {what} namespace: container {} is not running",
+            owner.id
         ))),
     }
 }
