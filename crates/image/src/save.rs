@@ -103,11 +103,7 @@ impl Images {
         Ok(chosen)
     }
 
-    fn meant(
-        &self,
-        text: &str,
-        platform: Option<&Platform>,
-    ) -> Result<Vec<Meant>, Error> {
+    fn meant(&self, text: &str, platform: Option<&Platform>) -> Result<Vec<Meant>, Error> {
         let name = Reference::parse_normalized(text).ok();
         if let Some(name) = name.as_ref().filter(|n| n.is_name_only()) {
             let repository = name.name();

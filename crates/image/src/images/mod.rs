@@ -161,7 +161,9 @@ impl Images {
             match load_image(&blobs, &id, stored) {
                 Ok(image) => drop(index.images.insert(image.id.clone(), Arc::new(image))),
                 // One damaged image must not keep all others, and every container, from being used.
-                Err(error) => tracing::error!(image = id, %error, "image is damaged and left out: pull or load it again"),
+                Err(error) => {
+                    tracing::error!(image = id, %error, "image is damaged and left out: pull or load it again")
+                }
             }
         }
         for namespace in [TAGS, DIGESTS] {

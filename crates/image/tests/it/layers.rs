@@ -250,8 +250,9 @@ fn a_hard_link_to_nothing_fails_with_its_stack() {
     let below = layers.unpack(None, &Tar::new().file("a", "").end()[..]).unwrap();
     let above = layers.unpack(None, &Tar::new().hard_link("b", "missing").end()[..]).unwrap();
     let stack = vec![below.diff_id().clone(), above.diff_id().clone()];
-    let error =
-        layers.publish(vec![below, above], std::slice::from_ref(&stack), &HashMap::new(), |_| Ok(())).unwrap_err();
+    let error = layers
+        .publish(vec![below, above], std::slice::from_ref(&stack), &HashMap::new(), |_| Ok(()))
+        .unwrap_err();
     assert!(error.to_string().contains("invalid hardlink \"b\" -> \"missing\""), "{error}");
     assert!(!layers.contains(&stack[1]));
     let world = world.reopen();

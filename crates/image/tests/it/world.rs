@@ -62,7 +62,10 @@ impl World {
         let unpacked: Vec<_> =
             archives.iter().map(|a| self.images.layers().unpack(None, &a[..]).unwrap()).collect();
         let stack: Vec<Digest> = unpacked.iter().map(|u| u.diff_id().clone()).collect();
-        self.images.layers().publish(unpacked, std::slice::from_ref(&stack), &HashMap::new(), |_| Ok(())).unwrap();
+        self.images
+            .layers()
+            .publish(unpacked, std::slice::from_ref(&stack), &HashMap::new(), |_| Ok(()))
+            .unwrap();
         let mut lowers = self.images.layers().lowers(&stack).unwrap();
         // Read-only overlays need two layers.
         let empty = self.scratch.0.join("empty");
