@@ -140,17 +140,7 @@ fn engine(said: &Said<'_>, exec_root: PathBuf) -> Result<Config, String> {
     if let Some(init) = said.text("init-path").filter(|path| !path.is_empty()) {
         config.init = Some(PathBuf::from(init));
     }
-    for option in said.list("exec-opts") {
-        config.cgroup.driver = match option.split_once('=') {
-            Some(("native.cgroupdriver", "cgroupfs")) => CgroupDriver::Cgroupfs,
-            Some(("native.cgroupdriver", "systemd")) => CgroupDriver::Systemd,
-            Some(("native.cgroupdriver", other)) => {
-                return Err(format!("invalid exec-opt ({option}): invalid cgroup driver: '{other}'"));
-            }
-            Some((name, _)) => return Err(format!("invalid exec-opt ({option}): unknown option: '{name}'")),
-            None => return Err(format!("invalid exec-opt ({option}): expected key=value")),
-        };
-    }
+    config.cgroup.driver = cgroup_driver(said, config.cgroup.parent.as_deref())?;
     containers(said, &mut config.container)?;
     network(said, &mut config.network)?;
     registry(said, &mut config.registry)?;
@@ -159,6 +149,29 @@ fn engine(said: &Said<'_>, exec_root: PathBuf) -> Result<Config, String> {
     config.proxies.https = proxy("https-proxy");
     config.proxies.none = proxy("no-proxy");
     Ok(config)
+}
+
+/// What `--exec-opt` says; otherwise systemd where it manages all of the cgroup tree.
+fn cgroup_driver(said: &Said<'_>, parent: Option<&str>) -> Result<CgroupDriver, String> {
+    let mut driver = None;
+    for option in said.list("exec-opts") {
+        driver = match option.split_once('=') {
+            Some(("native.cgroupdriver", "cgroupfs")) => Some(CgroupDriver::Cgroupfs),
+            Some(("native.cgroupdriver", "systemd")) => Some(CgroupDriver::Systemd),
+            Some(("native.cgroupdriver", other)) => {
+                return Err(format!("invalid exec-opt ({option}): invalid cgroup driver: '{other}'"));
+            }
+            Some((name, _)) => return Err(format!("invalid exec-opt ({option}): unknown option: '{name}'")),
+            None => return Err(format!("invalid exec-opt ({option}): expected key=value")),
+        };
+    }
+    let driver = driver.unwrap_or_else(engine::Cgroup::usual_driver);
+    if driver == CgroupDriver::Systemd && parent.is_some_and(|parent| !engine::is_slice(parent)) {
+        return Err(
+            "cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"".to_owned()
+        );
+    }
+    Ok(driver)
 }
 
 fn labels(said: &Said<'_>) -> Result<Vec<String>, String> {
@@ -386,6 +399,16 @@ mod tests {
         assert_eq!(settings.engine.data_root, Path::new("/var/lib/wharf"));
         assert_eq!(settings.engine.container.shm_size, 64 << 20);
         assert_eq!(settings.tls, Tls::Off);
+    }
+
+    #[test]
+    fn systemd_keeps_containers_in_slices() {
+        let systemd = "--exec-opt native.cgroupdriver=systemd --cgroup-parent";
+        assert!(settings(&format!("{systemd} /docker")).unwrap_err().contains("named as \"xxx.slice\""));
+        let chosen = settings(&format!("{systemd} docker.slice")).unwrap().engine.cgroup;
+        assert_eq!((chosen.driver, chosen.parent.as_deref()), (CgroupDriver::Systemd, Some("docker.slice")));
+        let ours = settings("--exec-opt native.cgroupdriver=cgroupfs --cgroup-parent /docker").unwrap();
+        assert_eq!(ours.engine.cgroup.driver, CgroupDriver::Cgroupfs);
     }
 
     #[test]

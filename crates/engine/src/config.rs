@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use shim::protocol::CgroupDriver;
@@ -37,6 +37,24 @@ pub struct Cgroup {
     pub driver: CgroupDriver,
     /// `--cgroup-parent`; otherwise derived from the exec root.
     pub parent: Option<String>,
+}
+
+impl Cgroup {
+    /// Where systemd runs the machine and the tree is v2 alone, nobody but systemd may arrange it
+    /// (sd_booted(3) tells); everywhere else we do.
+    pub fn usual_driver() -> CgroupDriver {
+        let unified = linux::cgroup::Layout::detect().is_ok_and(|layout| layout.is_unified());
+        if unified && Path::new("/run/systemd/system").is_dir() {
+            CgroupDriver::Systemd
+        } else {
+            CgroupDriver::Cgroupfs
+        }
+    }
+}
+
+/// Whether systemd could have a slice of this name.
+pub fn is_slice(name: &str) -> bool {
+    name.strip_suffix(".slice").is_some_and(|stem| !stem.is_empty() && !stem.contains('/'))
 }
 
 /// What a container gets when its creator says nothing.

@@ -84,6 +84,7 @@ fn describe(
     validate::config(&config)?;
     defaults::host(&mut host, &settings.container, machine);
     validate::host(&config, &host)?;
+    validate::cgroup_parent(&host, settings.cgroup.driver)?;
     warnings.extend(validate::resources(&mut host.resources, machine, false)?);
     let endpoints = defaults::endpoints(&host, networking_config);
     validate::endpoints(&host, &endpoints)?;

@@ -3,8 +3,10 @@
 
 use api::container::{Config, HealthConfig, HostConfig, Resources};
 use api::network::EndpointSettings;
+use shim::protocol::CgroupDriver;
 use std::collections::BTreeMap;
 
+use crate::config::is_slice;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec::{check_sysctl, other};
@@ -159,6 +161,15 @@ fn unsupported(host: &HostConfig) -> Result<()> {
     }
     if host.resources.kernel_memory != 0 || host.resources.kernel_memory_tcp != 0 {
         return refuse("kernel memory limits are not supported: the kernel has removed them");
+    }
+    Ok(())
+}
+
+/// systemd keeps cgroups in slices alone.
+pub(super) fn cgroup_parent(host: &HostConfig, driver: CgroupDriver) -> Result<()> {
+    let parent = host.resources.cgroup_parent.as_str();
+    if driver == CgroupDriver::Systemd && !parent.is_empty() && !is_slice(parent) {
+        return refuse("cgroup-parent for systemd cgroup should be a valid slice named as \"xxx.slice\"");
     }
     Ok(())
 }
