@@ -213,7 +213,7 @@ fn unified_memory(memory: &Memory, out: &mut Vec<Setting>) -> Result<()> {
 }
 
 /// v2 counts swap alone, the specification memory and swap together.
-fn unified_swap(memory: &Memory) -> Result<Option<String>> {
+pub(crate) fn unified_swap(memory: &Memory) -> Result<Option<String>> {
     let limit = memory.limit.unwrap_or(0);
     match memory.swap.unwrap_or(0) {
         0 if limit == -1 => Ok(Some("max".to_owned())),
@@ -253,7 +253,7 @@ fn unified_cpu(cpu: &Cpu, out: &mut Vec<Setting>) -> Result<()> {
 }
 
 /// Shares 2 to 262144 (1024 is usual) as weights 1 to 10000 (100 is usual): the curve through those three points.
-fn weight_of(shares: u64) -> u64 {
+pub(crate) fn weight_of(shares: u64) -> u64 {
     match shares {
         0..=2 => 1,
         262_144.. => 10_000,
@@ -265,10 +265,14 @@ fn weight_of(shares: u64) -> u64 {
     }
 }
 
+/// 10 to 1000 becomes 1 to 10000.
+pub(crate) fn io_weight_of(weight: u16) -> u64 {
+    1 + (u64::from(weight).max(10) - 10) * 9999 / 990
+}
+
 fn unified_block(block: &BlockIo, out: &mut Vec<Setting>) -> Result<()> {
     if let Some(weight) = block.weight.filter(|weight| *weight > 0) {
-        // 10 to 1000 becomes 1 to 10000.
-        out.push(setting("io", "io.weight", 1 + (u64::from(weight).max(10) - 10) * 9999 / 990));
+        out.push(setting("io", "io.weight", io_weight_of(weight)));
     }
     if block.leaf_weight.is_some_and(|weight| weight > 0) {
         return Err(Error::invalid("blockIO.leafWeight is not supported on cgroup v2"));

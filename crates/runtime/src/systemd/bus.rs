@@ -37,6 +37,7 @@ pub(super) enum Value {
     Flag(bool),
     Number(u64),
     Numbers(Vec<u32>),
+    Bytes(Vec<u8>),
 }
 
 pub(super) struct Bus {
@@ -350,6 +351,10 @@ impl Writer {
             Value::Numbers(numbers) => {
                 self.signature("au");
                 self.array(4, |out| numbers.iter().for_each(|number| out.number(*number)));
+            }
+            Value::Bytes(bytes) => {
+                self.signature("ay");
+                self.array(1, |out| out.bytes.extend_from_slice(bytes));
             }
         }
     }

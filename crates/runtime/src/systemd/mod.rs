@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use linux::process::{Clone, Cloned, Pid, exit_now, wait};
 use oci::runtime::Resources;
 
+use crate::resources::{io_weight_of, unified_swap, weight_of};
 use crate::{Error, Result, error::Step};
 use bus::{Bus, Value};
 
@@ -136,25 +137,54 @@ pub(crate) fn update(unit: &str, resources: &Resources) -> Result<()> {
     bus.set_properties(unit, &properties).step(|| format!("unable to set properties of unit {unit:?}"))
 }
 
-/// What systemd writes by itself, in its words. -1 and 0 are "no limit".
+/// What systemd writes by itself, in its words: it writes all of it again whenever it reloads. -1 and 0 are "no
+/// limit". Limits that contradict each other are left to the files, whose refusal says more.
 fn limits(resources: &Resources) -> impl Iterator<Item = (&'static str, Value)> + use<> {
     let or_infinity = |value: i64| Value::Number(if value > 0 { value as u64 } else { u64::MAX });
     let memory = resources.memory.as_ref();
     let cpu = resources.cpu.as_ref();
-    let period = cpu.and_then(|cpu| cpu.period).filter(|period| *period > 0).unwrap_or(100_000);
+    let period = cpu.and_then(|cpu| cpu.period).filter(|period| *period > 0);
     let quota = cpu.and_then(|cpu| cpu.quota).filter(|quota| *quota != 0).map(|quota| {
         // Microseconds of CPU per second, in steps of 10 ms as systemd keeps them.
-        let per_second = (quota.max(0) as u64).saturating_mul(1_000_000) / period;
+        let per_second = (quota.max(0) as u64).saturating_mul(1_000_000) / period.unwrap_or(100_000);
         Value::Number(if quota > 0 { per_second.div_ceil(10_000) * 10_000 } else { u64::MAX })
     });
+    let swap = memory.and_then(|memory| unified_swap(memory).ok().flatten());
+    let weight = cpu.and_then(|cpu| cpu.shares).filter(|shares| *shares > 0).map(weight_of);
+    let io_weight = resources.block_io.as_ref().and_then(|block| block.weight).filter(|weight| *weight > 0);
+    let set = |list: Option<&String>| list.and_then(|list| bits(list)).map(Value::Bytes);
     [
         ("MemoryMax", memory.and_then(|memory| memory.limit).filter(|limit| *limit != 0).map(or_infinity)),
         ("MemoryLow", memory.and_then(|memory| memory.reservation).filter(|v| *v != 0).map(or_infinity)),
+        ("MemorySwapMax", swap.map(|text| Value::Number(text.parse().unwrap_or(u64::MAX)))),
         ("TasksMax", resources.pids.and_then(|pids| pids.limit).map(or_infinity)),
+        ("CPUQuotaPeriodUSec", period.map(Value::Number)),
         ("CPUQuotaPerSecUSec", quota),
+        ("CPUWeight", weight.map(Value::Number)),
+        ("AllowedCPUs", set(cpu.map(|cpu| &cpu.cpus))),
+        ("AllowedMemoryNodes", set(cpu.map(|cpu| &cpu.mems))),
+        ("IOWeight", io_weight.map(|weight| Value::Number(io_weight_of(weight)))),
     ]
     .into_iter()
     .filter_map(|(name, value)| Some((name, value?)))
+}
+
+/// `0-2,5` as a set of bits, the lowest first: what systemd calls a CPU set. None for an empty or a wrong list.
+fn bits(list: &str) -> Option<Vec<u8>> {
+    /// More CPUs than Linux can have.
+    const MOST: usize = 1 << 16;
+    let mut bytes = Vec::new();
+    for part in list.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+        for number in first..=last.min(MOST) {
+            if bytes.len() <= number / 8 {
+                bytes.resize(number / 8 + 1, 0);
+            }
+            bytes[number / 8] |= 1 << (number % 8);
+        }
+    }
+    (!bytes.is_empty()).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -183,8 +213,30 @@ mod tests {
         let expected = [
             ("MemoryMax", Value::Number(1 << 20)),
             ("TasksMax", Value::Number(u64::MAX)),
+            ("CPUQuotaPeriodUSec", Value::Number(100_000)),
             ("CPUQuotaPerSecUSec", Value::Number(340_000)),
         ];
         assert_eq!(told, expected);
+        let resources: Resources = serde_json::from_str(
+            r#"{"memory":{"limit":1048576,"swap":3145728},"cpu":{"shares":1024,"cpus":"0,2-3"},"blockIO":{"weight":1000}}"#,
+        )
+        .unwrap();
+        let told: Vec<_> = limits(&resources).collect();
+        let expected = [
+            ("MemoryMax", Value::Number(1 << 20)),
+            ("MemorySwapMax", Value::Number(2 << 20)),
+            ("CPUWeight", Value::Number(100)),
+            ("AllowedCPUs", Value::Bytes(vec![0b1101])),
+            ("IOWeight", Value::Number(10_000)),
+        ];
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn lists_of_processors_are_sets_of_bits() {
+        assert_eq!(bits("1,8-9"), Some(vec![0b10, 0b11]));
+        assert_eq!(bits(""), None);
+        assert_eq!(bits("x"), None);
+        assert!(bits("0-99999999999").is_some_and(|bytes| bytes.len() < 10_000), "bounded");
     }
 }
