@@ -24,7 +24,11 @@ impl Engine {
             // The shim tells a client of an end before we give its ports back: who held the port may have ended.
             Err(error) if error.to_string().contains("port is already allocated") => {
                 self.settle_others(&container).await;
-                container.ask(|reply| Command::Start { reply }).await
+                match container.ask(|reply| Command::Start { reply }).await {
+                    // It removed itself after the first failure, which is the one to tell.
+                    Err(gone) if gone.kind() == api::error::ErrorKind::NotFound => Err(error),
+                    other => other,
+                }
             }
             other => other,
         }

@@ -31,6 +31,10 @@ pub(crate) struct World {
 fn shim() -> PathBuf {
     let target = std::env::current_exe().unwrap().ancestors().nth(2).unwrap().to_owned();
     SHIM.call_once(|| {
+        // A machine without cargo has what was brought along.
+        if !Path::new(env!("CARGO")).exists() {
+            return;
+        }
         let built = Command::new(env!("CARGO")).args(["build", "-q", "-p", "shim"]).status().unwrap();
         assert!(built.success(), "the shim does not build");
     });
