@@ -240,7 +240,6 @@ pub struct ContainerdNamespaces {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct DiskUsage {
-    #[serde(skip_serializing_if = "omit::zero")]
     pub layers_size: i64,
     pub images: Option<Vec<image::Summary>>,
     pub containers: Option<Vec<container::Summary>>,

@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::exec::{CreateRequest, Inspect, ProcessConfig};
@@ -73,12 +73,13 @@ pub(crate) struct Prepared {
 
 impl Engine {
     pub async fn exec_create(&self, wanted: &str, request: CreateRequest) -> Result<ExecId> {
-        let container = self.container(wanted)?;
-        let record = container.record();
-        container::admit_exec(&record)?;
         if request.cmd.as_ref().is_none_or(Vec::is_empty) {
             return Err(Error::invalid("No exec command specified"));
         }
+        let container = self.container(wanted)?;
+        let record = container.record();
+        container::admit_exec(&record)?;
+        self.check_user(record.clone(), request.user.clone()).await?;
         let keys = container::detach_keys(&request.detach_keys)?;
         let id = ExecId::random();
         let command = request.cmd.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
@@ -114,6 +115,20 @@ impl Engine {
                 execs.ended(id.as_str(), code_of(&error));
                 Err(error)
             }
+        }
+    }
+
+    /// A user that the container does not have is refused where a status can still say so.
+    async fn check_user(&self, record: Arc<Record>, user: String) -> Result<()> {
+        let numbers = user.split(':').all(|part| part.parse::<u32>().is_ok());
+        match record.state.run() {
+            Some(run) if !user.is_empty() && !numbers => {
+                let pid = run.pid;
+                self.blocking(move |_| spec::check_user(pid, &user))
+                    .await
+                    .map_err(|error| Error::invalid(error.to_string()))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -177,6 +192,10 @@ impl Engine {
         };
         // A start that takes longer is told as it is.
         let _ = tokio::time::timeout(SETTLING, settled).await;
+        // The shim has reported an end before it closed the client's streams: take the report in.
+        if let (true, Ok(container)) = (execs.is_running(&id), self.exec_container(&id)) {
+            let _ = tokio::time::timeout(SETTLING, container.settled()).await;
+        }
     }
 
     pub fn exec_inspect(&self, wanted: &str) -> Result<Inspect> {
@@ -393,6 +412,10 @@ impl Table {
 
     fn is_starting(&self, id: &ExecId) -> bool {
         self.lock().get(id).is_some_and(|exec| matches!(exec.stage, Stage::Starting))
+    }
+
+    fn is_running(&self, id: &ExecId) -> bool {
+        self.lock().get(id).is_some_and(|exec| matches!(exec.stage, Stage::Running { .. }))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ExecId, Exec>> {

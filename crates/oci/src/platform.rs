@@ -43,7 +43,7 @@ pub enum InvalidPlatform {
     Component(String, String),
     #[error("{0:?}: unknown operating system or architecture")]
     Unknown(String),
-    #[error("{0:?}: cannot parse platform specifier")]
+    #[error("{0:?}: cannot parse platform specifier: invalid argument")]
     Parts(String),
 }
 

@@ -98,7 +98,10 @@ impl Owner {
                 let request = exec.request(engine, &record, &live, attachment)?;
                 match live.answer(&request, &sockets)? {
                     (Answer::ExecStarted { pid }, _) => Ok(ExecStarted::Running(pid)),
-                    (Answer::Failed(failure), _) => Ok(ExecStarted::Refused(launch::refusal(failure))),
+                    (Answer::Failed(failure), _) => {
+                        let words = "OCI runtime exec failed: exec failed: unable to start container process";
+                        Ok(ExecStarted::Refused(launch::refusal(failure).within(words)))
+                    }
                     (other, _) => Err(Error::system(format!("the shim answered an exec with {other:?}"))),
                 }
             })

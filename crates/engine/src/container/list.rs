@@ -101,10 +101,18 @@ impl<'a> Selection<'a> {
         }
         for value in filters.values("health") {
             if !["none", "starting", "healthy", "unhealthy"].contains(&value) {
-                return Err(InvalidFilter::value("health", value).into());
+                let reason = format!(
+                    "invalid value for health ({value}): must be one of none, starting, healthy, unhealthy"
+                );
+                return Err(InvalidFilter::because("health", value, reason).into());
             }
         }
         filters.flag("is-task")?;
+        for key in ["publish", "expose"] {
+            for value in filters.values(key) {
+                check_port_filter(key, value)?;
+            }
+        }
         let exited = filters
             .values("exited")
             .map(|value| {
@@ -189,6 +197,18 @@ fn mounts(record: &Record, wanted: &str) -> bool {
                 MountKind::Tmpfs { .. } | MountKind::Image { .. } => false,
             }
     })
+}
+
+/// Whether [`port_matches`] can make sense of a filter's value.
+fn check_port_filter(key: &str, value: &str) -> Result<()> {
+    let (range, _) = value.split_once('/').unwrap_or((value, "tcp"));
+    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    match [first, last].into_iter().find(|port| port.parse::<u16>().is_err()) {
+        None => Ok(()),
+        Some(port) => Err(Error::system(format!(
+            "error while looking up for {key} {value}: strconv.ParseUint: parsing {port:?}: invalid syntax"
+        ))),
+    }
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp` against one port.

@@ -35,7 +35,7 @@ pub(super) fn plan(
     }
     let mut seen: BTreeSet<String> = host.tmpfs.keys().map(|path| clean(path)).collect();
     for path in host.tmpfs.keys() {
-        check_destination(path, |reason| Error::invalid(format!("invalid tmpfs mount: {reason}")))?;
+        check_destination(path, |reason| Error::invalid(reason))?;
     }
     let mut add = |planned: &mut BTreeMap<String, Planned>, new: Planned| {
         let destination = new.point.destination.clone();
@@ -187,7 +187,7 @@ fn volume_flag(text: &str, driver: &str) -> Result<Planned> {
         specification(&format!(": invalid mount config for type {kind:?}: {reason}"))
     })?;
     let words = if mode.is_empty() { "rw" } else { mode };
-    let parsed = Mode::parse(words, mode, is_bind).map_err(|error| specification(&format!(": {error}")))?;
+    let parsed = Mode::parse(words, mode, is_bind)?;
     let destination = clean(destination);
     if is_bind {
         let propagation = if parsed.propagation.is_empty() { "rprivate".into() } else { parsed.propagation };
@@ -250,7 +250,10 @@ fn mount(asked: &Asked) -> Result<Planned> {
     }
     for (kind, name, given) in others {
         if given && kind != asked.kind {
-            return Err(invalid(&format!("{name} must not be specified on mount type {:?}", asked.kind)));
+            return Err(Error::invalid(format!(
+                "{name} must not be specified on mount type {:?}",
+                asked.kind
+            )));
         }
     }
     if asked.cluster_options.is_some() {

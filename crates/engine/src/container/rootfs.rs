@@ -11,7 +11,6 @@ use linux::mount::{self, Overlay};
 use linux::path::Root;
 use shim::protocol::Rootfs;
 
-use super::owner::Live;
 use super::record::Record;
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -29,6 +28,13 @@ pub(crate) struct Databases {
 /// What the shim mounts as `/`.
 pub(super) fn prepare(engine: &Engine, record: &Record) -> Result<Rootfs> {
     let snapshot = engine.images().snapshots().get(record.id.as_str())?;
+    if record.host.auto_remove {
+        // The kernel's mark that syncs were skipped keeps a second mount away, lest files that a power cut has torn be
+        // taken for good. We know that there was none: this boot has made the container.
+        super::remove::remove_directory(&snapshot.work.join("work/incompat")).map_err(|error| {
+            Error::failed("cannot prepare the root of a container for another run", error)
+        })?;
+    }
     Ok(Rootfs::Overlay {
         lowers: snapshot.lowers,
         upper: snapshot.upper,
@@ -69,8 +75,8 @@ pub(crate) fn database(engine: &Engine, record: &Record, root: &Rootfs) -> Resul
 }
 
 /// The same of a container that runs, from its own root.
-pub(crate) fn opened_database(live: &Live) -> Result<(String, String)> {
-    let root = linux::procfs::root_of(live.pid)
+pub(crate) fn opened_database(pid: i32) -> Result<(String, String)> {
+    let root = linux::procfs::root_of(pid)
         .map_err(|error| Error::failed("cannot look into the container", error))?;
     read_database(&Root::from_directory(root))
 }
@@ -177,6 +183,7 @@ fn add_up(
             linux::entry::Kind::File if metadata.links < 2 || seen.insert(metadata.identity) => {
                 *total += metadata.size
             }
+            linux::entry::Kind::Symlink => *total += metadata.size,
             _ => {}
         }
     }

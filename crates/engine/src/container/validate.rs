@@ -116,11 +116,12 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
         check_sysctl(key, host.network_mode == "host", host.ipc_mode == "host")?;
     }
     for entry in host.extra_hosts.iter().flatten() {
-        let address = entry.split_once([':', '=']).map(|(_, address)| address.trim_matches(['[', ']']));
-        let known =
-            address.is_some_and(|text| text == "host-gateway" || text.parse::<std::net::IpAddr>().is_ok());
-        if !known {
+        let Some((_, address)) = entry.split_once([':', '=']) else {
             return refuse(format!("bad format for add-host: {entry:?}"));
+        };
+        let bare = address.trim_matches(['[', ']']);
+        if bare != "host-gateway" && bare.parse::<std::net::IpAddr>().is_err() {
+            return refuse(format!("invalid IP address in add-host: {address:?}"));
         }
     }
     for server in host.dns.iter().flatten() {
@@ -130,6 +131,14 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
     }
     for port in host.port_bindings.iter().flatten().map(|(port, _)| port) {
         exposed(port)?;
+    }
+    if host.annotations.contains_key("") {
+        return refuse("invalid Annotations: the empty string is not permitted as an annotation key");
+    }
+    for link in host.links.iter().flatten() {
+        if link.split(':').count() > 2 {
+            return refuse(format!("bad format for links: {link}"));
+        }
     }
     unsupported(host)
 }
@@ -145,7 +154,7 @@ fn unsupported(host: &HostConfig) -> Result<()> {
         );
     }
     if !["", "default"].contains(&host.isolation.as_str()) {
-        return refuse(format!("invalid isolation: {} (Linux knows only 'default')", host.isolation));
+        return refuse(format!("invalid isolation ({}): linux only supports 'default'", host.isolation));
     }
     if !host.volume_driver.is_empty() && host.volume_driver != "local" {
         return refuse(format!(
@@ -294,15 +303,15 @@ pub(super) fn resources(wanted: &mut Resources, host: &Host, update: bool) -> Re
     let mut warnings = Vec::new();
     memory(wanted, host, update, &mut warnings)?;
     processor(wanted, host, &mut warnings)?;
-    if wanted.blkio_weight != 0 && !(10..=1000).contains(&wanted.blkio_weight) {
-        return refuse("Range of blkio weight is from 10 to 1000");
-    }
     if wanted.blkio_weight != 0 && !host.cgroups.blkio_weight {
         warnings.push(
             "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
                 .into(),
         );
         wanted.blkio_weight = 0;
+    }
+    if wanted.blkio_weight != 0 && !(10..=1000).contains(&wanted.blkio_weight) {
+        return refuse("Range of blkio weight is from 10 to 1000");
     }
     if wanted.pids_limit.is_some_and(|limit| limit > 0) && !host.cgroups.pids {
         warnings.push("Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.".into());
@@ -418,7 +427,7 @@ fn cpuset(what: &str, requested: &str, online: &str) -> Result<()> {
     let available = available.trim();
     let (Some(wanted), Some(present)) = (numbers(requested), numbers(available)) else {
         return refuse(format!(
-            "Invalid value {requested} for cpuset {}",
+            "Invalid value {requested} for cpuset {}: invalid format: {requested}",
             if what == "CPUs" { "cpus" } else { "mems" }
         ));
     };
@@ -455,6 +464,7 @@ mod tests {
         host.cgroups.swap = true;
         host.cgroups.cpuset = true;
         host.cgroups.cpu_quota = true;
+        host.cgroups.blkio_weight = true;
         host.cgroups.pids = false;
         resources(&mut wanted, &host, false)
     }

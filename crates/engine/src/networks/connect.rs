@@ -239,7 +239,9 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
         problems.push("network-scoped aliases are only supported for user-defined networks".into());
     }
     if !wish.mac_address.is_empty() {
-        problems.extend(parse_mac(&wish.mac_address).err().map(|error| error.to_string()));
+        if parse_mac(&wish.mac_address).is_err() {
+            return Err(Error::invalid(format!("invalid MAC address {}", wish.mac_address)));
+        }
     }
     for (key, value) in wish.driver_opts.iter().flatten() {
         let known = key == "com.docker.network.endpoint.ifname" && super::create::is_interface_name(value);
@@ -287,7 +289,7 @@ mod tests {
         let both = told(&net, wish("10.0.0.9", &["db"])).unwrap_err();
         assert_eq!(both.lines().count(), 3, "{both}");
         let mac = EndpointSettings { mac_address: "zz".into(), ..Default::default() };
-        assert_eq!(told(&net, mac), Err("address zz: invalid MAC address".into()));
+        assert_eq!(told(&net, mac), Err("invalid MAC address zz".into()));
     }
 
     #[test]

@@ -72,7 +72,7 @@ fn normalise(field: &str, names: &[String]) -> Result<Listed> {
         }
         let full = if upper.starts_with("CAP_") { upper } else { format!("CAP_{upper}") };
         if linux::credentials::capability(&full).is_none() {
-            return Err(Error::invalid(format!("invalid {field}: unknown capability: \"{name}\"")));
+            return Err(Error::invalid(format!("invalid {field}: unknown capability: \"{full}\"")));
         }
         listed.names.insert(full);
     }
@@ -123,6 +123,6 @@ mod tests {
     #[test]
     fn unknown_names_are_refused() {
         let error = decide(false, &["FLY".into()], &[], &held()).unwrap_err();
-        assert_eq!(error.message(), "invalid CapAdd: unknown capability: \"FLY\"");
+        assert_eq!(error.message(), "invalid CapAdd: unknown capability: \"CAP_FLY\"");
     }
 }

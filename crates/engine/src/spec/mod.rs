@@ -81,11 +81,17 @@ pub(crate) fn for_exec(
     request: &api::exec::CreateRequest,
     console_size: Option<[u32; 2]>,
 ) -> Result<Process> {
-    let (passwd, group) = opened_database(live)?;
+    let (passwd, group) = opened_database(live.pid)?;
     let user = if request.user.is_empty() { &record.config.user } else { &request.user };
     let extra = record.host.group_add.clone().unwrap_or_default();
     let identity = user::resolve(user, &extra, &passwd, &group)?;
     process::exec(record, &engine.config(), &engine.shared().host, &identity, request, console_size)
+}
+
+/// Whether the container that this process runs in knows a user.
+pub(crate) fn check_user(pid: i32, wanted: &str) -> Result<()> {
+    let (passwd, group) = opened_database(pid)?;
+    user::resolve(wanted, &[], &passwd, &group).map(drop)
 }
 
 /// The user that a container is configured with, as the owner of files copied into it.

@@ -77,7 +77,9 @@ fn check_security(option: &str) -> Result<()> {
         "disable" => return Err(invalid()),
         _ => {}
     }
-    let separator = option.find(['=', ':']).ok_or_else(invalid)?;
+    let separator = option
+        .find(['=', ':'])
+        .ok_or_else(|| Error::invalid(format!("invalid --security-opt 1: {option:?}")))?;
     let (key, value) = (&option[..separator], &option[separator + 1..]);
     match key {
         "seccomp" => Ok(()),

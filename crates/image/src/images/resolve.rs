@@ -48,7 +48,8 @@ impl Images {
         Err(Error::new(
             Kind::NotFound,
             format!(
-                "image with reference {text} was found but does not provide the specified platform ({platform})"
+                "image with reference {text} was found but its platform ({}) does not match the specified platform ({platform})",
+                image.config.platform()
             ),
         ))
     }
