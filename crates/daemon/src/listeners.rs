@@ -13,8 +13,10 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use crate::host::Host;
+use crate::pidfile::INHERITANCE;
 
 /// Tells an engine that it was given its sockets by the keeper, and how many.
 pub(crate) const KEPT: &str = "WHARF_KEPT_SOCKETS";
@@ -25,6 +27,7 @@ const GROUPS: [&str; 2] = ["docker", "wharf"];
 /// Nobody but root, until the group is set.
 const CLOSED: u32 = 0o177;
 const MODE: u32 = 0o660;
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A socket that clients come to.
 #[derive(Debug)]
@@ -81,7 +84,14 @@ fn unix(path: &Path, group: Option<&str>) -> Result<UnixListener, String> {
     let failed =
         |error: io::Error| format!("failed to load listeners: listen unix {}: {error}", path.display());
     let group = gid(group)?;
-    match UnixStream::connect(path) {
+    let deadline = Instant::now() + INHERITANCE;
+    let answer = loop {
+        match UnixStream::connect(path) {
+            Ok(_) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            other => break other,
+        }
+    };
+    match answer {
         Ok(_) => return Err(failed(ErrorKind::AddrInUse.into())),
         // Left behind by an engine that was killed.
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => {

@@ -6,6 +6,12 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A process that an engine was just starting when it was killed shares its locks and sockets until it executes its own
+/// program: whoever finds them taken looks again for this long.
+pub(crate) const INHERITANCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug)]
 pub(crate) struct PidFile {
@@ -27,7 +33,14 @@ impl PidFile {
             .truncate(false)
             .open(path)
             .map_err(failed)?;
-        match file.try_lock() {
+        let deadline = Instant::now() + INHERITANCE;
+        let locked = loop {
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+                other => break other,
+            }
+        };
+        match locked {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
                 let mut owner = String::new();

@@ -105,6 +105,11 @@ impl Bus {
         self.publish_at(kind, action, id, attributes, &clock::now(), None);
     }
 
+    /// Whether this is new from its shim. An event that is told in several parts is told whole or not at all.
+    pub(crate) fn is_news(&self, origin: &Origin) -> bool {
+        self.lock().reached.get(&origin.incarnation).is_none_or(|reached| origin.sequence > *reached)
+    }
+
     /// Something happened at `time`; what a shim has reported before is not published again.
     pub(crate) fn publish_at(
         &self,

@@ -81,6 +81,8 @@ pub(crate) struct Shared {
     pub(crate) execs: exec::Table,
     /// A prune of containers runs.
     pub(crate) pruning: std::sync::atomic::AtomicBool,
+    /// Names the exec root as it is since the last boot.
+    pub(crate) runtime_root: String,
     pub(crate) databases: container::Databases,
     pub(crate) images: images::Store,
     pub(crate) networks: networks::Networks,

@@ -11,7 +11,7 @@
 //! └── blobs, layers, snapshots …     owned by the `store` and `image` crates
 //!
 //! <exec root>                        gone after a reboot
-//! ├── boot-id                        the boot that this tree belongs to
+//! ├── boot-id                        the boot that this tree belongs to, and its own name
 //! ├── docker-init                    process 1 of containers with --init
 //! ├── containers/<id>/               shim.sock, journal, state.json: one running container
 //! ├── shm/<id>                      /dev/shm of containers that share it

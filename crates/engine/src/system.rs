@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
 
 use api::container::Status;
 use api::system::{
@@ -17,6 +18,10 @@ use shim::protocol::CgroupDriver;
 use crate::error::{Error, Result};
 use crate::{Config, Engine, ListOptions, Paths, Records, Shared};
 use crate::{clock, container, events, exec, host, identity, images, networks, volumes};
+
+/// A shim that an engine was just starting when it was killed shares its lock until it executes its own program.
+const INHERITANCE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_millis(5);
 
 impl Engine {
     /// Opens the data root, takes over what runs, removes what belongs to nobody, and applies restart policies.
@@ -118,7 +123,7 @@ fn prepare(config: Config) -> Result<Engine> {
     make_root(paths.data_root())?;
     make_root(paths.exec_root())?;
     let lock = lock(&paths)?;
-    discard_stale(&paths, &host.boot)?;
+    let runtime_root = discard_stale(&paths, &host.boot)?;
     for directory in [paths.containers(), paths.runtimes(), paths.volumes(), paths.names(), paths.temporary()]
     {
         make_root(&directory)?;
@@ -135,6 +140,7 @@ fn prepare(config: Config) -> Result<Engine> {
         execs: exec::Table::default(),
         databases: container::Databases::default(),
         pruning: std::sync::atomic::AtomicBool::new(false),
+        runtime_root,
         config: RwLock::new(Arc::new(config)),
         host,
         records,
@@ -163,7 +169,14 @@ fn lock(paths: &Paths) -> Result<fs::File> {
         .mode(0o600)
         .open(&path)
         .map_err(failed)?;
-    match file.try_lock() {
+    let deadline = Instant::now() + INHERITANCE;
+    let locked = loop {
+        match file.try_lock() {
+            Err(fs::TryLockError::WouldBlock) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            other => break other,
+        }
+    };
+    match locked {
         Ok(()) => Ok(file),
         Err(fs::TryLockError::WouldBlock) => Err(Error::conflict(format!(
             "another engine uses the data root {}: stop it, or choose another with --data-root",
@@ -174,12 +187,13 @@ fn lock(paths: &Paths) -> Result<fs::File> {
 }
 
 /// What an earlier boot left in the exec root describes processes that are gone, with ids that others have now.
-fn discard_stale(paths: &Paths, boot: &str) -> Result<()> {
+/// Gives the name of this runtime root: another one after each boot, and after somebody has emptied it.
+fn discard_stale(paths: &Paths, boot: &str) -> Result<String> {
     let failed =
         |error: io::Error| Error::failed(format!("cannot prepare {}", paths.exec_root().display()), error);
     let recorded = fs::read_to_string(paths.boot_id()).unwrap_or_default();
-    if recorded.trim() == boot {
-        return Ok(());
+    if recorded.split_whitespace().next() == Some(boot) {
+        return Ok(recorded.trim().to_owned());
     }
     for directory in [paths.runtimes(), paths.names(), paths.exec_root().join("shm")] {
         match fs::remove_dir_all(&directory) {
@@ -187,7 +201,13 @@ fn discard_stale(paths: &Paths, boot: &str) -> Result<()> {
             _ => {}
         }
     }
-    fs::write(paths.boot_id(), format!("{boot}\n")).map_err(failed)
+    let name = format!("{boot} {}", identity::random());
+    // Renamed into place: half a name would be another root's.
+    let draft = paths.boot_id().with_extension("next");
+    fs::write(&draft, format!("{name}\n"))
+        .and_then(|()| fs::rename(&draft, paths.boot_id()))
+        .map_err(failed)?;
+    Ok(name)
 }
 
 /// Writes the process 1 of `--init` where containers can have it mounted.

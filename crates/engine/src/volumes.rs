@@ -25,6 +25,7 @@ use api::filters::Filters;
 use api::volume::{CreateRequest, List, PruneReport, Usage};
 use linux::path::Root;
 use serde::{Deserialize, Serialize};
+use store::records::Transaction;
 
 use crate::container::{MountKind, Record, check_volume_name};
 use crate::error::{Error, ErrorKind, Result};
@@ -59,6 +60,9 @@ struct Stored {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     options: BTreeMap<String, String>,
+    /// The container that it was made for, until that exists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    made_for: Option<ContainerId>,
 }
 
 impl store::records::Record for Stored {
@@ -106,8 +110,9 @@ impl Volumes {
         Ok(volumes)
     }
 
-    /// The volume that a container asks for, made if it does not exist. Blocking, as are the two below.
-    pub(crate) fn ensure(&self, wanted: &Wanted) -> Result<Volume> {
+    /// The volume that is asked for, made if it does not exist; `made_for` names the container that asks if it does not
+    /// exist yet either (see [`Volumes::confirm`]). Blocking, as are the two below.
+    pub(crate) fn ensure(&self, wanted: &Wanted, made_for: Option<&ContainerId>) -> Result<Volume> {
         let anonymous = wanted.name.is_none();
         let name = wanted.name.clone().unwrap_or_else(identity::random);
         check_volume_name(&name)?;
@@ -126,12 +131,37 @@ impl Volumes {
             if anonymous {
                 labels.insert(ANONYMOUS.into(), String::new());
             }
-            let stored = Stored { created: clock::now(), labels, options: wanted.options.clone() };
+            let stored = Stored {
+                created: clock::now(),
+                labels,
+                options: wanted.options.clone(),
+                made_for: made_for.cloned(),
+            };
             self.records.write(|transaction| transaction.put(&name, &stored))?;
             self.known.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Arc::new(stored));
         }
         self.make_directory(&name)?;
         Ok(Volume { driver: LOCAL.into(), mountpoint: self.paths.volume_data(&name), created, name })
+    }
+
+    /// The container that these were made for comes to exist with this transaction: they are here to stay.
+    pub(crate) fn confirm(
+        &self,
+        transaction: &Transaction<'_>,
+        names: &[String],
+    ) -> Result<(), store::Error> {
+        for name in names {
+            if let Some(stored) = self.get(name) {
+                transaction.put(name, &Stored { made_for: None, ..(*stored).clone() })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Made for containers that never came to exist. Asked when an engine opens: later, they may yet.
+    pub(crate) fn unconfirmed(&self) -> Vec<String> {
+        let made_for_none = |(name, stored): (String, Arc<Stored>)| stored.made_for.is_some().then_some(name);
+        self.list().into_iter().filter_map(made_for_none).collect()
     }
 
     /// The volume's files, mounted if it has options that ask for a mount. Counted until [`Volumes::release`].
@@ -269,7 +299,7 @@ impl Engine {
                 labels: request.labels.unwrap_or_default(),
             };
             let volumes = &engine.shared().volumes;
-            let volume = volumes.ensure(&wanted)?;
+            let volume = volumes.ensure(&wanted, None)?;
             engine.volume_created(&volume);
             let stored = volumes.get(&volume.name).ok_or_else(|| unknown(&volume.name))?;
             Ok(volumes.describe(&volume.name, &stored))
@@ -471,15 +501,15 @@ mod tests {
     fn a_volume_is_made_once_and_outlives_the_engine() {
         let scratch = Scratch::new("once");
         let volumes = scratch.open();
-        let first = volumes.ensure(&named("data")).unwrap();
+        let first = volumes.ensure(&named("data"), None).unwrap();
         assert!(first.created && first.mountpoint.ends_with("volumes/data/_data"));
         std::fs::write(first.mountpoint.join("file"), "kept").unwrap();
-        assert!(!volumes.ensure(&named("data")).unwrap().created);
+        assert!(!volumes.ensure(&named("data"), None).unwrap().created);
         drop(volumes);
         let volumes = scratch.open();
-        assert!(!volumes.ensure(&named("data")).unwrap().created);
+        assert!(!volumes.ensure(&named("data"), None).unwrap().created);
         assert_eq!(std::fs::read_to_string(first.mountpoint.join("file")).unwrap(), "kept");
-        let anonymous = volumes.ensure(&Wanted::default()).unwrap();
+        let anonymous = volumes.ensure(&Wanted::default(), None).unwrap();
         assert_eq!(anonymous.name.len(), 64);
         assert!(volumes.get(&anonymous.name).unwrap().labels.contains_key(ANONYMOUS));
     }
@@ -488,7 +518,7 @@ mod tests {
     fn what_cannot_be_is_refused_in_dockers_words() {
         let scratch = Scratch::new("refused");
         let volumes = scratch.open();
-        let message = |wanted: &Wanted| volumes.ensure(wanted).unwrap_err().to_string();
+        let message = |wanted: &Wanted| volumes.ensure(wanted, None).unwrap_err().to_string();
         let other = Wanted { driver: "fancy".into(), ..named("data") };
         assert_eq!(
             message(&other),
@@ -510,7 +540,7 @@ mod tests {
         let scratch = Scratch::new("removal");
         let volumes = scratch.open();
         for name in ["gone", "half", "back"] {
-            let volume = volumes.ensure(&named(name)).unwrap();
+            let volume = volumes.ensure(&named(name), None).unwrap();
             std::fs::write(volume.mountpoint.join("file"), name).unwrap();
         }
         volumes.remove("gone").unwrap();
@@ -535,7 +565,7 @@ mod tests {
         std::fs::write(source.join("file"), "bound").unwrap();
         let volumes = scratch.open();
         let bind = with(&[("type", "none"), ("o", "bind,ro"), ("device", source.to_str().unwrap())]);
-        volumes.ensure(&bind).unwrap();
+        volumes.ensure(&bind, None).unwrap();
         let (one, two) = (ContainerId::random(), ContainerId::random());
         let path = volumes.acquire("mounted", &one).unwrap();
         assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "bound");
@@ -550,7 +580,7 @@ mod tests {
             name: Some("scratch".into()),
             ..with(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m,mode=700,noexec")])
         };
-        volumes.ensure(&tmpfs).unwrap();
+        volumes.ensure(&tmpfs, None).unwrap();
         let path = volumes.acquire("scratch", &one).unwrap();
         let info = linux::mount::list().unwrap().into_iter().find(|mount| mount.target == path).unwrap();
         assert!(info.options.contains("noexec") && info.super_options.contains("size=1024k"), "{info:?}");
@@ -566,7 +596,7 @@ mod tests {
             name: Some("broken".into()),
             ..with(&[("type", "none"), ("o", "bind"), ("device", "/does/not/exist")])
         };
-        volumes.ensure(&bad).unwrap();
+        volumes.ensure(&bad, None).unwrap();
         let error = volumes.acquire("broken", &one).unwrap_err().to_string();
         assert!(error.starts_with("error while mounting volume '"), "{error}");
         assert!(error.contains("/does/not/exist") && error.contains("ENOENT"), "{error}");

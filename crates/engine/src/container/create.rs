@@ -37,7 +37,10 @@ fn create(
     let name = name.filter(|name| !name.is_empty());
     let bare = name.as_deref().map(validate::name).transpose()?.map(str::to_owned);
     let (mut record, diff_ids, warnings) = describe(engine, platform.as_ref(), request)?;
-    let planned = mounts::plan(&record.config, &record.host, |name| Ok(engine.container(name)?.record()))?;
+    let planned = mounts::plan(&record.config, &record.host, |name| {
+        let found = engine.container(name).map_err(|error| Error::invalid(error.to_string()));
+        Ok(found?.record())
+    })?;
     spec::check(engine, &record)?;
     logs::describe(&record.host.log_config, &record, engine.paths().log(record.id.as_str()))?;
     engine.shared().networks.check(&mut record)?;
@@ -47,7 +50,7 @@ fn create(
     files::make_directory(&engine.paths().container(record.id.as_str()))?;
     record.mounts = made.mounts(planned)?;
     bind::fill(engine, &record, &made.volumes)?;
-    reserve(engine, &mut record, bare)?;
+    reserve(engine, &mut record, bare, &made.volumes)?;
     made.done = true;
     Ok((record, warnings))
 }
@@ -83,6 +86,7 @@ fn describe(
     let (path, args) = defaults::command(&config)?;
     validate::config(&config)?;
     defaults::host(&mut host, &settings.container, machine);
+    name_by_id(engine, &mut host)?;
     validate::host(&config, &host)?;
     validate::cgroup_parent(&host, settings.cgroup.driver)?;
     warnings.extend(validate::resources(&mut host.resources, machine, false)?);
@@ -107,8 +111,24 @@ fn describe(
         restart_count: 0,
         started_before: false,
         manually_stopped: false,
+        runtime_root: engine.shared().runtime_root.clone(),
     };
     Ok((record, image.diff_ids().to_vec(), warnings))
+}
+
+/// A container whose namespace is joined may be renamed later: it is kept by id.
+fn name_by_id(engine: &Engine, host: &mut api::container::HostConfig) -> Result<()> {
+    let find = |mode: &mut String| -> Result<()> {
+        if let Some(name) = spec::other(mode) {
+            // Not found is what clients take for a missing image.
+            let other = engine.container(name).map_err(|error| Error::invalid(error.to_string()))?;
+            *mode = format!("container:{}", other.record().id);
+        }
+        Ok(())
+    };
+    find(&mut host.network_mode).map_err(|error| error.within("joining network namespace of container"))?;
+    find(&mut host.pid_mode)?;
+    find(&mut host.ipc_mode)
 }
 
 /// What has been made for a container that does not exist yet; taken back unless it comes to exist.
@@ -127,7 +147,7 @@ impl Made<'_> {
         for mounts::Planned { mut point, wanted } in planned {
             if let (Some(wanted), MountKind::Volume { name, driver, source, .. }) = (wanted, &mut point.kind)
             {
-                let volume = self.engine.shared().volumes.ensure(&wanted)?;
+                let volume = self.engine.shared().volumes.ensure(&wanted, Some(&self.id))?;
                 if volume.created {
                     self.volumes.push(volume.name.clone());
                     self.engine.volume_created(&volume);
@@ -154,8 +174,8 @@ impl Drop for Made<'_> {
     }
 }
 
-/// The commit: the record, its snapshot and its name, or nothing.
-fn reserve(engine: &Engine, record: &mut Record, name: Option<String>) -> Result<()> {
+/// The commit: the record, its snapshot, its new volumes and its name, or nothing.
+fn reserve(engine: &Engine, record: &mut Record, name: Option<String>, volumes: &[String]) -> Result<()> {
     let chosen = name.is_some();
     let mut attempt = 0;
     loop {
@@ -169,6 +189,7 @@ fn reserve(engine: &Engine, record: &mut Record, name: Option<String>) -> Result
             if reserved.is_ok() {
                 transaction.put(record.id.as_str(), record)?;
                 engine.images().snapshots().record(transaction, record.id.as_str())?;
+                engine.shared().volumes.confirm(transaction, volumes)?;
             }
             Ok::<_, store::Error>(reserved)
         })?;

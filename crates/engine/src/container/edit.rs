@@ -51,14 +51,25 @@ impl Engine {
         timeout: Option<i64>,
     ) -> Result<()> {
         let container = self.container(wanted)?;
-        let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?;
-        self.stop(&container, signal, timeout).await?;
+        let signal = signal
+            .filter(|text| !text.is_empty())
+            .map(parse_signal)
+            .transpose()
+            .map_err(|error| error.within(format!("cannot stop container: {wanted}")))?;
+        self.stop(&container, signal, timeout, false).await?;
         self.container_event(&container.record(), "stop", &[]);
         Ok(())
     }
 
-    async fn stop(&self, container: &Handle, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
-        container.ask(|reply| Command::Stop { signal, timeout, reply }).await?;
+    /// `keep`: the first half of a restart, which `--rm` survives.
+    async fn stop(
+        &self,
+        container: &Handle,
+        signal: Option<i32>,
+        timeout: Option<i64>,
+        keep: bool,
+    ) -> Result<()> {
+        container.ask(|reply| Command::Stop { signal, timeout, keep, reply }).await?;
         let record = container.record();
         let seconds = timeout.or(record.config.stop_timeout).unwrap_or(self.config().container.stop_timeout);
         let stopped = container.until(|record| !record.state.is_running());
@@ -90,28 +101,11 @@ impl Engine {
     ) -> Result<()> {
         let container = self.container(wanted)?;
         let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?;
-        let keep = container.record().host.auto_remove;
-        if keep {
-            container
-                .edit(|record, _| {
-                    record.host.auto_remove = false;
-                    Ok(())
-                })
-                .await?;
-        }
         if container.record().state.is_running() {
-            match self.stop(&container, signal, timeout).await {
+            match self.stop(&container, signal, timeout, true).await {
                 Err(error) if error.kind() != api::error::ErrorKind::NotModified => return Err(error),
                 _ => {}
             }
-        }
-        if keep {
-            container
-                .edit(|record, _| {
-                    record.host.auto_remove = true;
-                    Ok(())
-                })
-                .await?;
         }
         container.ask(|reply| Command::Start { reply }).await?;
         self.container_event(&container.record(), "restart", &[]);
@@ -120,8 +114,12 @@ impl Engine {
 
     /// Sends a signal; SIGKILL waits for the end.
     pub async fn container_kill(&self, wanted: &str, signal: &str) -> Result<()> {
-        let container = self.container(wanted)?;
-        let signal = if signal.is_empty() { linux::signal::SIGKILL } else { parse_signal(signal)? };
+        let refused = |error: Error| error.within(format!("cannot kill container: {wanted}"));
+        let container = self.container(wanted).map_err(refused)?;
+        let signal = match signal {
+            "" => linux::signal::SIGKILL,
+            signal => parse_signal(signal).map_err(refused)?,
+        };
         container.ask(|reply| Command::Kill { signal, reply }).await?;
         if signal == linux::signal::SIGKILL {
             let ended = container.until(|record| !record.state.is_running());
@@ -171,7 +169,12 @@ impl Engine {
 }
 
 pub(super) fn parse_signal(text: &str) -> Result<i32> {
-    linux::signal::parse(text).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
+    linux::signal::parse(text).ok_or_else(|| match text.parse::<u32>() {
+        Ok(number) if number > 0 => {
+            Error::invalid(format!("the linux daemon does not support signal {number}"))
+        }
+        _ => Error::invalid(format!("invalid signal: {text}")),
+    })
 }
 
 type Plan = (oci::runtime::Resources, Option<shim::protocol::RestartPolicy>, Vec<String>);

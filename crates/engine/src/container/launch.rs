@@ -51,13 +51,22 @@ impl From<Error> for Stopped {
     }
 }
 
-/// Starts the container of `record` under a new shim.
-pub(super) fn launch(engine: &Engine, mut record: Record, mut held: Held) -> Result<Launched, Box<Failed>> {
+/// Starts the container of `record` under a new shim. `restarts`: how often its policy has done so since somebody else
+/// did.
+pub(super) fn launch(
+    engine: &Engine,
+    mut record: Record,
+    mut held: Held,
+    restarts: u32,
+) -> Result<Launched, Box<Failed>> {
     let before = record.state.clone();
+    record.restart_count = restarts;
     match attempt(engine, &mut record, &mut held) {
         Ok(connected) => Ok(Launched { record, connected }),
         Err(Stopped { code, error }) => {
             leave(engine, &mut record);
+            // A shim that was killed meanwhile has removed nothing.
+            super::cgroups::remove(engine, &record);
             remove_runtime(engine, record.id.as_str());
             record.state = failed(&before, code, error.to_string());
             if !record.host.auto_remove
@@ -87,7 +96,6 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
 
     let health = health(record)?;
     record.state = State::Running(Run::starting(incarnation.clone(), health.is_some(), &record.state));
-    record.restart_count = 0;
     record.started_before = true;
     record.manually_stopped = false;
 
@@ -164,7 +172,7 @@ fn describe(
         },
         log: log(engine, record)?,
         restart: life::restart_policy(&record.host.restart_policy),
-        restart_count: 0,
+        restart_count: record.restart_count,
         health,
         stop_signal: stop_signal_configured(record)?.unwrap_or(linux::signal::SIGTERM),
         stop_timeout: record.config.stop_timeout.unwrap_or(engine.config().container.stop_timeout),
@@ -206,20 +214,27 @@ pub(super) fn stop_signal_configured(record: &Record) -> Result<Option<i32>> {
 /// The health check with Docker's defaults, as an argument vector.
 fn health(record: &Record) -> Result<Option<protocol::Health>> {
     let Some(check) = &record.config.healthcheck else { return Ok(None) };
-    let command = match check.test.split_first() {
-        None => return Ok(None),
-        Some((word, _)) if word == "NONE" => return Ok(None),
-        Some((word, arguments)) if word == "CMD" => arguments.to_vec(),
-        Some((word, lines)) if word == "CMD-SHELL" => {
+    match (check.test.first().map(String::as_str), probe_command(&record.config)) {
+        (_, Some(command)) => Ok(Some(timed(check, command))),
+        (None | Some("NONE"), None) => Ok(None),
+        (Some(word), None) => {
+            Err(Error::invalid(format!("Unknown healthcheck type \"{word}\" (expected 'CMD')")))
+        }
+    }
+}
+
+/// The argument vector of the health check, if there is one that makes sense.
+pub(super) fn probe_command(config: &api::container::Config) -> Option<Vec<String>> {
+    let (word, rest) = config.healthcheck.as_ref()?.test.split_first()?;
+    match word.as_str() {
+        "CMD" => Some(rest.to_vec()),
+        "CMD-SHELL" => {
             let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
-            let shell = record.config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default);
-            shell.into_iter().chain(lines.iter().cloned()).collect()
+            let shell = config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default);
+            Some(shell.into_iter().chain(rest.iter().cloned()).collect())
         }
-        Some((word, _)) => {
-            return Err(Error::invalid(format!("Unknown healthcheck type \"{word}\" (expected 'CMD')")));
-        }
-    };
-    Ok(Some(timed(check, command)))
+        _ => None,
+    }
 }
 
 fn timed(check: &HealthConfig, command: Vec<String>) -> protocol::Health {
@@ -260,7 +275,7 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
             };
             let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
             let message = format!(
-                "{words}: failed to create shim task: OCI runtime create failed: wharf-runtime create failed: \
+                "{words}: failed to create shim task: OCI runtime create failed: runc create failed: \
                  unable to start container process: {}{causes}",
                 failure.message
             );

@@ -1,6 +1,9 @@
 //! What may be done to a container in which state, and what follows from what its shim reports: decisions only.
 
-use shim::protocol::{Event, Happening, RestartPolicy};
+use std::time::Duration;
+
+use shim::protocol::{Event, Happening, Phase, RestartPolicy, Snapshot};
+use shim::restart::Restarts;
 
 use super::record::Record;
 use super::state::{Ended, State};
@@ -18,6 +21,10 @@ pub(super) enum Consequence {
     },
     /// The run is over for good: give back its network, remember its end, let the shim go.
     Settle,
+    /// Tell the administrator.
+    Warn {
+        message: String,
+    },
     ExecStarted {
         exec: String,
         pid: i32,
@@ -91,17 +98,91 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
             announce("exec_die", vec![("execID", exec.clone()), ("exitCode", code.to_string())]),
             Consequence::ExecEnded { exec: exec.clone(), code: *code },
         ],
-        // The shim's own business: neither changes what a container is.
-        Happening::HealthStarted { .. } | Happening::LogLost { .. } => Vec::new(),
+        Happening::LogLost { records, bytes, error } => vec![Consequence::Warn {
+            message: format!(
+                "its log cannot be written, {records} records of {bytes} bytes are lost: {error}"
+            ),
+        }],
+        Happening::HealthStarted { result } => {
+            let exec = probe_id(&run.incarnation, *result);
+            run.probe = Some(exec.clone());
+            let command = probe_words(&record.config);
+            ["exec_create", "exec_start"]
+                .map(|action| announce(format!("{action}: {command}"), vec![("execID", exec.clone())]))
+                .into()
+        }
         Happening::HealthProbed { status, failing_streak, probe } => {
-            let Some(health) = &mut run.health else { return Vec::new() };
-            if health.probed(*status, *failing_streak, probe.clone()) {
-                vec![announce(format!("health_status: {}", health.status.as_str()), Vec::new())]
-            } else {
-                Vec::new()
+            let ended = run.probe.take().map(|exec| {
+                announce("exec_die", vec![("execID", exec), ("exitCode", probe.exit_code.to_string())])
+            });
+            let mut consequences: Vec<_> = ended.into_iter().collect();
+            if let Some(health) = &mut run.health
+                && health.probed(*status, *failing_streak, probe.clone())
+            {
+                let status = health.status.as_str();
+                consequences.push(announce(format!("health_status: {status}"), Vec::new()));
             }
+            consequences
         }
     }
+}
+
+/// The id of a health probe as an exec: the same for whoever hears of it.
+fn probe_id(incarnation: &str, number: u64) -> String {
+    let digest =
+        oci::digest::Digest::sha256_of(format!("{incarnation} probe {number}").as_bytes()).to_string();
+    digest.rsplit(':').next().unwrap_or_default().to_owned()
+}
+
+/// A probe's command as events show it.
+fn probe_words(config: &api::container::Config) -> String {
+    super::launch::probe_command(config).unwrap_or_default().join(" ")
+}
+
+/// Takes in what a shim that was found says of its container now. Its events follow and tell the same again, but of a
+/// long life the journal keeps only the newest.
+pub(super) fn found(record: &mut Record, snapshot: &Snapshot) {
+    let Some(run) = record.state.run_mut() else { return };
+    match &snapshot.phase {
+        Phase::Running { pid, started_at, paused } => {
+            run.pid = *pid;
+            run.started_at.clone_from(started_at);
+            run.paused = *paused;
+            record.state = State::Running(run.clone());
+        }
+        Phase::Restarting { exit } => {
+            let ended = run.ended(exit);
+            record.state = State::Restarting { run: run.clone(), ended };
+        }
+        // That event is the newest, and brings more with it than a state.
+        Phase::Exited { .. } => return,
+    }
+    record.restart_count = snapshot.restart_count;
+}
+
+/// Whether a container that does not run is started when an engine opens.
+pub(super) fn starts_at_open(record: &Record) -> bool {
+    if !record.started_before {
+        return false;
+    }
+    let failed = record.state.ended().is_some_and(|ended| ended.code != 0);
+    let retries = record.host.restart_policy.maximum_retry_count;
+    match record.host.restart_policy.name.as_str() {
+        "always" => true,
+        "unless-stopped" => !record.manually_stopped,
+        "on-failure" => failed && (retries == 0 || i64::from(record.restart_count) < retries),
+        _ => false,
+    }
+}
+
+/// When a container comes back whose shim was killed, which can decide that no more.
+pub(super) fn comes_back(record: &Record) -> Option<Duration> {
+    const LONGEST: Duration = Duration::from_secs(60);
+    let State::Exited(ended) = &record.state else { return None };
+    let mut restarts = Restarts::new(restart_policy(&record.host.restart_policy), record.restart_count);
+    let first = restarts.decide(ended.code, Duration::ZERO, record.manually_stopped)?;
+    // As the shim would wait if none of the restarts before was a good one.
+    Some(first.saturating_mul(1 << record.restart_count.min(16)).min(LONGEST))
 }
 
 /// What a `die` event says beside the usual.
@@ -161,7 +242,7 @@ pub(super) fn admit_kill(record: &Record) -> Result<()> {
 pub(super) fn admit_pause(record: &Record) -> Result<()> {
     admit_process(record)?;
     if record.state.is_paused() {
-        return Err(Error::conflict(format!("container {} is already paused", record.id)));
+        return Err(Error::conflict(format!("Container {} is already paused", record.id)));
     }
     Ok(())
 }
@@ -170,7 +251,7 @@ pub(super) fn admit_unpause(record: &Record) -> Result<()> {
     if record.state.is_paused() {
         return Ok(());
     }
-    Err(Error::conflict(format!("container {} is not paused", record.id)))
+    Err(Error::conflict(format!("Container {} is not paused", record.id)))
 }
 
 /// An exec needs a process that is not frozen.
@@ -179,7 +260,7 @@ pub(crate) fn admit_exec(record: &Record) -> Result<()> {
     if record.state.is_paused() {
         return Err(Error::conflict(format!(
             "Container {} is paused, unpause the container before exec",
-            record.id
+            record.name
         )));
     }
     Ok(())
@@ -210,9 +291,8 @@ pub(super) enum Removal {
     KillFirst,
 }
 
-pub(super) fn admit_remove(record: &Record, force: bool) -> Result<Removal> {
-    let refuse =
-        |why: &str| Err(Error::conflict(format!("cannot remove container \"/{}\": {why}", record.name)));
+pub(super) fn admit_remove(record: &Record, wanted: &str, force: bool) -> Result<Removal> {
+    let refuse = |why: &str| Err(Error::conflict(format!("cannot remove container {wanted:?}: {why}")));
     match &record.state {
         State::Removing { .. } => {
             Err(Error::conflict(format!("removal of container {} is already in progress", record.name)))
@@ -276,6 +356,10 @@ mod tests {
         }
     }
 
+    fn ended(code: i32) -> Ended {
+        Run::starting("first".into(), false, &State::Created { failure: None }).ended(&exit(code))
+    }
+
     fn actions(consequences: &[Consequence]) -> Vec<&str> {
         consequences
             .iter()
@@ -284,6 +368,7 @@ mod tests {
                 Consequence::Settle => "(settle)",
                 Consequence::ExecStarted { .. } => "(exec started)",
                 Consequence::ExecEnded { .. } => "(exec ended)",
+                Consequence::Warn { .. } => "(warn)",
             })
             .collect()
     }
@@ -334,12 +419,12 @@ mod tests {
         let mut record = running();
         assert_eq!(admit_start(&record).unwrap_err().kind(), ErrorKind::NotModified);
         assert!(
-            admit_remove(&record, false)
+            admit_remove(&record, "web", false)
                 .unwrap_err()
                 .message()
                 .ends_with("container is running: stop the container before removing or force remove")
         );
-        assert_eq!(admit_remove(&record, true).unwrap(), Removal::KillFirst);
+        assert_eq!(admit_remove(&record, "web", true).unwrap(), Removal::KillFirst);
         happened(&mut record, &event(2, Happening::Paused));
         assert_eq!(
             admit_start(&record).unwrap_err().message(),
@@ -353,7 +438,9 @@ mod tests {
         );
         assert!(admit_pause(&record).unwrap_err().message().ends_with("is already paused"));
         record.state = State::Removing { ended: None };
-        assert!(admit_remove(&record, true).unwrap_err().message().ends_with("is already in progress"));
+        assert!(
+            admit_remove(&record, "web", true).unwrap_err().message().ends_with("is already in progress")
+        );
     }
 
     #[test]
@@ -362,5 +449,127 @@ mod tests {
         assert!(ends_policy(10, None));
         assert!(ends_policy(3, Some(3)));
         assert!(!ends_policy(1, Some(15)));
+    }
+
+    #[test]
+    fn policies_at_open() {
+        let mut record = record("web");
+        record.started_before = true;
+        record.state = State::Exited(ended(1));
+        let mut starts = |name: &str, retries, count, stopped| {
+            record.host.restart_policy =
+                api::container::RestartPolicy { name: name.into(), maximum_retry_count: retries };
+            record.restart_count = count;
+            record.manually_stopped = stopped;
+            starts_at_open(&record)
+        };
+        assert!(starts("always", 0, 0, true));
+        assert!(!starts("unless-stopped", 0, 0, true));
+        assert!(starts("unless-stopped", 0, 0, false));
+        assert!(starts("on-failure", 3, 2, true));
+        assert!(!starts("on-failure", 3, 3, false));
+        assert!(!starts("no", 0, 0, false));
+        record.started_before = false;
+        record.host.restart_policy.name = "always".into();
+        assert!(!starts_at_open(&record));
+    }
+
+    #[test]
+    fn a_killed_shims_container_comes_back_ever_more_slowly() {
+        let mut record = record("web");
+        record.state = State::Exited(ended(137));
+        let mut delay = |name: &str, retries, count, stopped| {
+            record.host.restart_policy =
+                api::container::RestartPolicy { name: name.into(), maximum_retry_count: retries };
+            record.restart_count = count;
+            record.manually_stopped = stopped;
+            comes_back(&record).map(|delay| delay.as_millis())
+        };
+        assert_eq!(
+            [0, 1, 5, 30].map(|count| delay("always", 0, count, false).unwrap()),
+            [100, 200, 3200, 60_000]
+        );
+        assert_eq!(delay("on-failure", 2, 1, false), Some(200));
+        assert_eq!(delay("on-failure", 2, 2, false), None);
+        assert_eq!(delay("no", 0, 0, false), None);
+        // Somebody was stopping it.
+        assert_eq!(delay("always", 0, 0, true), None);
+        record.state = State::Created { failure: None };
+        assert_eq!(comes_back(&record), None);
+    }
+
+    #[test]
+    fn a_shim_that_is_found_knows_what_its_journal_has_forgotten() {
+        let mut record = running();
+        let mut snapshot = Snapshot {
+            version: 1,
+            container: record.id.to_string(),
+            incarnation: "first".into(),
+            shim_pid: 3,
+            phase: Phase::Running { pid: 99, started_at: "2026-01-01T00:00:07Z".into(), paused: true },
+            restart_count: 4,
+            sequence: 5000,
+            execs: Vec::new(),
+            health: None,
+            log_lost: 0,
+        };
+        found(&mut record, &snapshot);
+        let shown = record.state.describe();
+        assert_eq!((shown.pid, shown.paused, record.restart_count), (99, true, 4));
+        assert_eq!(shown.started_at, "2026-01-01T00:00:07Z");
+        snapshot.phase = Phase::Restarting { exit: exit(3) };
+        found(&mut record, &snapshot);
+        assert!(record.state.is_restarting());
+    }
+
+    #[test]
+    fn a_probe_is_an_exec_to_those_who_listen() {
+        let mut record = running();
+        record.config.healthcheck = Some(api::container::HealthConfig {
+            test: vec!["CMD-SHELL".into(), "test -e /well".into()],
+            ..Default::default()
+        });
+        record.state.run_mut().unwrap().health = Some(crate::container::state::Health::starting());
+        let begun = happened(&mut record, &event(2, Happening::HealthStarted { result: 1 }));
+        let command = "/bin/sh -c test -e /well";
+        assert_eq!(actions(&begun), [format!("exec_create: {command}"), format!("exec_start: {command}")]);
+        let probe = shim::protocol::Probe {
+            start: String::new(),
+            end: String::new(),
+            exit_code: 0,
+            output: String::new(),
+        };
+        let status = shim::protocol::HealthStatus::Healthy;
+        let probed = Happening::HealthProbed { status, failing_streak: 0, probe };
+        let ended = happened(&mut record, &event(3, probed));
+        assert_eq!(actions(&ended), ["exec_die", "health_status: healthy"]);
+        let ids: Vec<&String> = begun
+            .iter()
+            .chain(&ended[..1])
+            .map(|consequence| match consequence {
+                Consequence::Announce { extra, .. } => &extra[0].1,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert!(ids.iter().all(|id| id.len() == 64 && *id == ids[0]), "{ids:?}");
+    }
+
+    #[test]
+    fn a_lost_log_is_said() {
+        let mut record = running();
+        let lost = Happening::LogLost { records: 3, bytes: 99, error: "No space left on device".into() };
+        let consequences = happened(&mut record, &event(2, lost));
+        assert!(
+            matches!(&consequences[..], [Consequence::Warn { message }] if message.contains("3 records")),
+            "{consequences:?}"
+        );
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_gives_no_negative_times() {
+        let mut ended = ended(0);
+        ended.started_at = "2026-01-01T00:10:00Z".into();
+        ended.finished_at = "2026-01-01T00:00:00Z".into();
+        assert_eq!(die_attributes(&ended)[0], ("execDuration", "0".to_owned()));
     }
 }

@@ -8,6 +8,7 @@
 mod archive;
 mod attach;
 mod bind;
+mod cgroups;
 mod clients;
 mod commit;
 mod create;

@@ -17,6 +17,7 @@ use std::time::Duration;
 use api::container::WaitCondition;
 use shim::protocol::{Attachment, Event, LogQuery, Reply as Answer, Request, RestartPolicy, Waiter};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 use super::held::Held;
 use super::life::{self, Consequence, Removal};
@@ -40,6 +41,8 @@ pub(crate) enum Command {
     Stop {
         signal: Option<i32>,
         timeout: Option<i64>,
+        /// It will be started again: `--rm` does not apply to this end.
+        keep: bool,
         reply: Reply<()>,
     },
     Kill {
@@ -62,6 +65,8 @@ pub(crate) enum Command {
         reply: Reply<()>,
     },
     Remove {
+        /// The container as the client called it.
+        wanted: String,
         force: bool,
         volumes: bool,
         reply: Reply<()>,
@@ -170,6 +175,10 @@ pub(super) struct Owner {
     pub(super) held: Held,
     /// The container is gone: the task ends.
     pub(super) removed: bool,
+    /// Its end is one half of a restart: `--rm` does not apply to it.
+    pub(super) keep: bool,
+    /// When it is started again, because its shim was killed and its policy says so. A client's wish comes first.
+    comes_back_at: Option<Instant>,
 }
 
 impl Owner {
@@ -189,8 +198,16 @@ impl Owner {
         let (mailbox, commands) = mpsc::channel(MAILBOX);
         let handle = Handle { id: record.id.clone(), view: watched, mailbox };
         engine.shared().containers.insert(handle.clone());
-        let mut owner =
-            Owner { engine: engine.clone(), record, view, connected, held: Held::default(), removed: false };
+        let mut owner = Owner {
+            engine: engine.clone(),
+            record,
+            view,
+            connected,
+            held: Held::default(),
+            removed: false,
+            keep: false,
+            comes_back_at: None,
+        };
         tokio::spawn(async move {
             if let Some(found) = found {
                 owner.resume(found).await;
@@ -208,10 +225,18 @@ impl Owner {
                     None => pending().await,
                 }
             };
+            let comes_back = self.comes_back_at;
+            let policy = async {
+                match comes_back {
+                    Some(time) => tokio::time::sleep_until(time).await,
+                    None => pending().await,
+                }
+            };
             // Events first: a request is decided on the newest state.
             tokio::select! {
                 biased;
                 event = next => self.heard(event).await,
+                () = policy => self.come_back().await,
                 command = commands.recv() => match command {
                     None | Some(Command::Leave) => return,
                     Some(command) => {
@@ -232,10 +257,20 @@ impl Owner {
     }
 
     async fn obey(&mut self, command: Command) {
+        let decides = matches!(
+            command,
+            Command::Start { .. } | Command::Stop { .. } | Command::Kill { .. } | Command::Remove { .. }
+        );
+        if decides {
+            (self.comes_back_at, self.keep) = (None, false);
+        }
         // An asker that went away does not want its answer; what it asked for is done.
         match command {
-            Command::Start { reply } => drop(reply.send(self.start().await)),
-            Command::Stop { signal, timeout, reply } => drop(reply.send(self.stop(signal, timeout).await)),
+            Command::Start { reply } => drop(reply.send(self.start(0).await)),
+            Command::Stop { signal, timeout, keep, reply } => {
+                self.keep = keep;
+                drop(reply.send(self.stop(signal, timeout).await));
+            }
             Command::Kill { signal, reply } => drop(reply.send(self.kill(signal).await)),
             Command::Pause { reply } => drop(reply.send(self.pause().await)),
             Command::Unpause { reply } => drop(reply.send(self.unpause().await)),
@@ -243,7 +278,9 @@ impl Owner {
                 drop(reply.send(self.update(resources, restart).await));
             }
             Command::Rename { name, reply } => drop(reply.send(self.rename(name).await)),
-            Command::Remove { force, volumes, reply } => drop(reply.send(self.remove(force, volumes).await)),
+            Command::Remove { wanted, force, volumes, reply } => {
+                drop(reply.send(self.remove(&wanted, force, volumes).await))
+            }
             Command::Attach { attachment, socket, reply } => {
                 drop(reply.send(self.attach(*attachment, socket).await));
             }
@@ -279,9 +316,12 @@ impl Owner {
             connected.live.pid = run.pid;
         }
         self.publish();
-        let mut origin = Some(Origin { incarnation: event.incarnation.clone(), sequence: event.sequence });
+        let origin = Origin { incarnation: event.incarnation.clone(), sequence: event.sequence };
+        let news = self.engine.events_bus().is_news(&origin);
+        let mut origin = Some(origin);
         for consequence in consequences {
             match consequence {
+                Consequence::Announce { .. } if !news => {}
                 Consequence::Announce { action, extra } => {
                     let (id, attributes) = event_attributes(&self.record, &extra);
                     let kind = api::event::kind::CONTAINER;
@@ -295,6 +335,9 @@ impl Owner {
                     );
                 }
                 Consequence::ExecStarted { exec, pid } => self.engine.shared().execs.started(&exec, pid),
+                Consequence::Warn { message } => {
+                    tracing::warn!(container = %self.record.id, name = self.record.name, "{message}");
+                }
                 Consequence::ExecEnded { exec, code } => self.engine.shared().execs.ended(&exec, code),
                 Consequence::Settle => self.settle().await,
             }
@@ -316,14 +359,27 @@ impl Owner {
         let found =
             self.engine.blocking(move |engine| Ok(super::restore::observe(engine, &id, run.sequence))).await;
         match found {
-            Ok(observed) => self.resume(observed).await,
+            Ok(observed) => {
+                let killed = observed.killed;
+                self.resume(observed).await;
+                let delay = life::comes_back(&self.record).filter(|_| killed && !self.removed);
+                self.comes_back_at = delay.map(|delay| Instant::now() + delay);
+            }
             Err(error) => tracing::error!(container = %self.record.id, %error, "cannot look for a lost shim"),
+        }
+    }
+
+    /// Does what the shim would have done, had it not been killed.
+    async fn come_back(&mut self) {
+        self.comes_back_at = None;
+        if let Err(error) = self.start(self.record.restart_count.saturating_add(1)).await {
+            tracing::warn!(container = %self.record.id, %error, "cannot restart a container after its shim's end");
         }
     }
 
     /// Makes the record true again, given what was found of its shim.
     pub(super) async fn resume(&mut self, observed: Observed) {
-        let Observed { events, connected } = observed;
+        let Observed { events, connected, .. } = observed;
         for event in events {
             self.happened(event).await;
         }
@@ -345,7 +401,7 @@ impl Owner {
     /// The final exit has been taken in: the network goes back, the end is remembered, the shim may go.
     pub(super) async fn settle(&mut self) {
         let connected = self.connected.take();
-        let auto_remove = self.record.host.auto_remove;
+        let auto_remove = self.record.host.auto_remove && !std::mem::take(&mut self.keep);
         self.engine.shared().execs.container_ended(&self.record.id);
         let mut record = self.record.clone();
         let left = self
@@ -395,7 +451,7 @@ impl Owner {
 
     /// Listens to the shim until the record satisfies `condition`.
     pub(super) async fn confirm(&mut self, condition: impl Fn(&Record) -> bool) -> Result<()> {
-        let deadline = tokio::time::Instant::now() + CONFIRMATION;
+        let deadline = Instant::now() + CONFIRMATION;
         while !condition(&self.record) {
             let Some(connected) = &mut self.connected else { break };
             let event = tokio::time::timeout_at(deadline, connected.events.next()).await.map_err(|_| {
@@ -425,11 +481,12 @@ impl Owner {
         self.engine.blocking(move |_| live.request(&request, &descriptors)).await
     }
 
-    async fn start(&mut self) -> Result<()> {
+    async fn start(&mut self, restarts: u32) -> Result<()> {
         life::admit_start(&self.record)?;
         let held = std::mem::take(&mut self.held);
         let record = self.record.clone();
-        let launched = self.engine.blocking(move |engine| Ok(launch::launch(engine, record, held))).await?;
+        let launched =
+            self.engine.blocking(move |engine| Ok(launch::launch(engine, record, held, restarts))).await?;
         match launched {
             Ok(launched) => {
                 self.record = launched.record;
@@ -505,8 +562,8 @@ impl Owner {
         Ok(())
     }
 
-    async fn remove(&mut self, force: bool, volumes: bool) -> Result<()> {
-        if life::admit_remove(&self.record, force)? == Removal::KillFirst {
+    async fn remove(&mut self, wanted: &str, force: bool, volumes: bool) -> Result<()> {
+        if life::admit_remove(&self.record, wanted, force)? == Removal::KillFirst {
             self.record.manually_stopped = true;
             // The container goes away with `--rm` or with us, but only once.
             self.record.host.auto_remove = false;

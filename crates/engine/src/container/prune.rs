@@ -28,7 +28,8 @@ impl Engine {
             }
             let id = record.id.clone();
             let size = self.blocking(move |engine| rootfs::written(engine, id.as_str())).await.unwrap_or(0);
-            match handle.ask(|reply| Command::Remove { force: false, volumes: false, reply }).await {
+            let wanted = record.name.clone();
+            match handle.ask(|reply| Command::Remove { wanted, force: false, volumes: false, reply }).await {
                 Ok(()) => {
                     deleted.push(record.id.to_string());
                     reclaimed += size;
@@ -70,7 +71,7 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<i64>> {
     if values.next().is_some() {
         return Err(Error::invalid("more than one until filter specified"));
     }
-    let invalid = || Error::invalid(format!("invalid filter 'until={text}'"));
+    let invalid = || Error::invalid(format!("failed to parse value as time or duration: {text:?}"));
     if let Some((seconds, fraction)) = unix(text) {
         return Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(fraction)));
     }

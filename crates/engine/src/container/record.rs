@@ -42,6 +42,10 @@ pub(crate) struct Record {
     /// …and `unless-stopped` not on what was stopped by hand.
     #[serde(default)]
     pub manually_stopped: bool,
+    /// The runtime root at the time of the creation. Starting a `--rm` container commits nothing; with this, an engine
+    /// that finds no trace of a run knows whether there can have been one.
+    #[serde(default)]
+    pub runtime_root: String,
 }
 
 impl store::records::Record for Record {
@@ -144,6 +148,7 @@ pub(crate) mod tests {
             restart_count: 0,
             started_before: false,
             manually_stopped: false,
+            runtime_root: "here".into(),
         }
     }
 

@@ -33,7 +33,9 @@ impl Engine {
             ));
         }
         let container = self.container(wanted)?;
-        container.ask(|reply| Command::Remove { force: options.force, volumes: options.volumes, reply }).await
+        let RemoveOptions { force, volumes, .. } = options;
+        let wanted = wanted.to_owned();
+        container.ask(|reply| Command::Remove { wanted, force, volumes, reply }).await
     }
 }
 

@@ -7,10 +7,13 @@
 //!  record      │ shim alive      │ shim dead, journal       │ nothing
 //!  ────────────┼─────────────────┼──────────────────────────┼───────────────────────────
 //!  running     │ go on listening │ its exit, else 137       │ 255: the host was restarted
-//!  created     │ adopt the run   │ the same, as a run       │ as it is
+//!  created     │ adopt the run   │ the same, as a run       │ as it is; --rm, of another boot: gone
 //!  exited      │ let it go       │ clean up                 │ as it is
 //!  (none)      │ kill            │ clean up                 │
 //! ```
+//!
+//! An end that is recorded and another one that is found are two: the start between them was cut short before its
+//! record, and the run is followed.
 //!
 //! Then containers whose policy says so are started, `--rm` ones that have ended go away, and whatever belongs to no
 //! record is removed.
@@ -21,12 +24,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shim::protocol::{Event, Reply as Answer, Request, Snapshot};
+use shim::protocol::{Event, Exit, Happening, Phase, Reply as Answer, Request, Snapshot};
 
 use super::owner::{Command, Connected, Live, Owner};
 use super::record::Record;
-use super::state::{Failure, Run, State};
-use super::{Handle, launch, remove};
+use super::state::{Ended, Failure, Run, State};
+use super::{Handle, cgroups, launch, life, remove};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
@@ -41,13 +44,25 @@ pub(super) struct Observed {
     pub(super) events: Vec<Event>,
     /// A shim that answers, and everything it reports from the asked event on.
     pub(super) connected: Option<Connected>,
+    /// The shim did not live to say how its container ended, nor to decide whether it comes back.
+    pub(super) killed: bool,
 }
 
 /// What the runtime root says about one container.
 enum Found {
     Nothing,
     Alive { connected: Connected, snapshot: Box<Snapshot> },
-    Dead { journal: Vec<Event> },
+    Dead { journal: Vec<Event>, killed: bool },
+}
+
+impl Observed {
+    fn alive(connected: Connected) -> Observed {
+        Observed { events: Vec::new(), connected: Some(connected), killed: false }
+    }
+
+    fn dead(events: Vec<Event>, killed: bool) -> Observed {
+        Observed { events, connected: None, killed }
+    }
 }
 
 /// What is to be done about one container.
@@ -65,19 +80,35 @@ enum Verdict {
     CleanUp,
 }
 
-/// The table above.
-fn judge(state: &State, found: &Found) -> Verdict {
+/// The table above. `runtime_root` names the one in which it was looked.
+fn judge(record: &Record, found: &Found, runtime_root: &str) -> Verdict {
+    let state = &record.state;
     let recorded = state.run().map(|run| run.incarnation.clone());
     match (state, found) {
         (State::Exited(_) | State::Removing { .. } | State::Dead { .. }, Found::Nothing) => Verdict::Keep,
+        // Perhaps it ran, and the place where that would be seen is gone. Docker, too, removes such containers when
+        // its daemon starts, those that were never started among them.
+        (State::Created { .. }, Found::Nothing)
+            if record.host.auto_remove && record.runtime_root != runtime_root =>
+        {
+            Verdict::Lost { code: 255 }
+        }
         (State::Created { .. }, Found::Nothing) => Verdict::Keep,
         (State::Running(_) | State::Restarting { .. }, Found::Nothing) => Verdict::Lost { code: 255 },
         (State::Removing { .. } | State::Dead { .. }, _) => Verdict::CleanUp,
         // The end of a run is stored before its shim is let go: a shim behind a recorded end is a left-over.
-        (State::Exited(_), Found::Alive { snapshot, .. }) if over(snapshot) => Verdict::CleanUp,
+        (State::Exited(ended), Found::Alive { snapshot, .. })
+            if over(snapshot).is_some_and(|exit| is_told(ended, exit)) =>
+        {
+            Verdict::CleanUp
+        }
         (_, Found::Alive { snapshot, .. }) => Verdict::Follow { incarnation: snapshot.incarnation.clone() },
-        (State::Exited(_), Found::Dead { .. }) => Verdict::CleanUp,
-        (_, Found::Dead { journal }) => match journal.first() {
+        (State::Exited(ended), Found::Dead { journal, .. })
+            if last_exit(journal).is_none_or(|exit| is_told(ended, exit)) =>
+        {
+            Verdict::CleanUp
+        }
+        (_, Found::Dead { journal, .. }) => match journal.first() {
             Some(event) => {
                 Verdict::Follow { incarnation: recorded.unwrap_or_else(|| event.incarnation.clone()) }
             }
@@ -86,31 +117,31 @@ fn judge(state: &State, found: &Found) -> Verdict {
     }
 }
 
-fn over(snapshot: &Snapshot) -> bool {
-    matches!(snapshot.phase, shim::protocol::Phase::Exited { .. })
+fn over(snapshot: &Snapshot) -> Option<&Exit> {
+    match &snapshot.phase {
+        Phase::Exited { exit } => Some(exit),
+        Phase::Running { .. } | Phase::Restarting { .. } => None,
+    }
 }
 
-/// Whether a container that does not run is started when the engine opens.
-fn starts_at_open(record: &Record) -> bool {
-    if !record.started_before {
-        return false;
-    }
-    let failed = record.state.ended().is_some_and(|ended| ended.code != 0);
-    let retries = record.host.restart_policy.maximum_retry_count;
-    match record.host.restart_policy.name.as_str() {
-        "always" => true,
-        "unless-stopped" => !record.manually_stopped,
-        "on-failure" => failed && (retries == 0 || i64::from(record.restart_count) < retries),
-        _ => false,
-    }
+fn last_exit(journal: &[Event]) -> Option<&Exit> {
+    journal.iter().rev().find_map(|event| match &event.what {
+        Happening::Exited { exit, .. } => Some(exit),
+        _ => None,
+    })
+}
+
+/// Whether a recorded end is this one.
+fn is_told(ended: &Ended, exit: &Exit) -> bool {
+    ended.finished_at == exit.finished_at
 }
 
 /// Looks for a container's shim again, after its stream has ended. Blocking.
 pub(super) fn observe(engine: &Engine, id: &ContainerId, after: u64) -> Observed {
     match look(&engine.paths().runtime(id.as_str()), after) {
-        Found::Alive { connected, .. } => Observed { events: Vec::new(), connected: Some(connected) },
-        Found::Dead { journal } => Observed { events: journal, connected: None },
-        Found::Nothing => Observed { events: Vec::new(), connected: None },
+        Found::Alive { connected, .. } => Observed::alive(connected),
+        Found::Dead { journal, killed } => Observed::dead(journal, killed),
+        Found::Nothing => Observed::dead(Vec::new(), true),
     }
 }
 
@@ -123,27 +154,27 @@ fn look(runtime: &Path, after: u64) -> Found {
         Ok((connected, snapshot)) => Found::Alive { connected, snapshot },
         Err(error) => {
             tracing::info!(runtime = %runtime.display(), %error, "no shim answers; cleaning up after it");
-            clean_up(runtime);
-            Found::Dead { journal: shim::journal::read(runtime).unwrap_or_default() }
+            let killed = clean_up(runtime);
+            Found::Dead { journal: shim::journal::read(runtime).unwrap_or_default(), killed }
         }
     }
 }
 
-/// Ends what a dead shim left. Writes the exit into the journal if the shim did not live to do it.
-fn clean_up(runtime: &Path) {
+/// Ends what a dead shim left. Writes the exit into the journal if the shim did not live to do it: true then.
+fn clean_up(runtime: &Path) -> bool {
     let deadline = Instant::now() + DYING;
     loop {
         match shim::cleanup(runtime) {
-            Ok(_) => return,
+            Ok(cleaned) => return !cleaned.recorded,
             // A process closes its sockets some time before it is gone.
             Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
                 std::thread::sleep(PAUSE);
             }
             // There was no container yet.
-            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            Err(error) if error.kind() == ErrorKind::NotFound => return true,
             Err(error) => {
                 tracing::error!(runtime = %runtime.display(), %error, "cannot clean up after a shim");
-                return;
+                return true;
             }
         }
     }
@@ -198,30 +229,33 @@ impl Engine {
         let after = record.state.run().map_or(0, |run| run.sequence);
         let found =
             self.blocking(move |engine| Ok(look(&engine.paths().runtime(id.as_str()), after))).await?;
-        let verdict = judge(&record.state, &found);
-        let (events, connected) = match found {
-            Found::Alive { connected, .. } => (Vec::new(), Some(connected)),
-            Found::Dead { journal } => (journal, None),
-            Found::Nothing => (Vec::new(), None),
+        let verdict = judge(&record, &found, &self.shared().runtime_root);
+        let (observed, snapshot) = match found {
+            Found::Alive { connected, snapshot } => (Observed::alive(connected), Some(snapshot)),
+            Found::Dead { journal, killed } => (Observed::dead(journal, killed), None),
+            Found::Nothing => (Observed::dead(Vec::new(), true), None),
         };
         match verdict {
             Verdict::Keep => Ok(Owner::spawn(self, record, None)),
             Verdict::Follow { incarnation } => {
                 begin(&mut record, incarnation);
+                if let Some(snapshot) = snapshot {
+                    life::found(&mut record, &snapshot);
+                }
                 self.shared().networks.recall(&mut record);
-                Ok(Owner::spawn_resumed(self, record, Observed { events, connected }))
+                Ok(Owner::spawn_resumed(self, record, observed))
             }
             Verdict::Lost { code } => {
-                if let Some(run) = record.state.run() {
-                    record.state = State::Exited(launch::lost(run, code));
-                }
+                let never = || Run::starting(String::new(), false, &record.state);
+                let run = record.state.run().cloned().unwrap_or_else(never);
+                record.state = State::Exited(launch::lost(&run, code));
                 self.close_run(record, None).await
             }
             Verdict::Undo => {
                 undo(&mut record);
                 self.close_run(record, None).await
             }
-            Verdict::CleanUp => self.close_run(record, connected).await,
+            Verdict::CleanUp => self.close_run(record, observed.connected).await,
         }
     }
 
@@ -246,12 +280,15 @@ impl Engine {
     /// Restart policies after a restart of the engine, and `--rm` for what ended while it was away.
     async fn start_by_policy(&self, handles: Vec<Handle>) {
         for handle in handles {
+            // What was found of its shim has been taken in.
+            handle.settled().await;
             let record = handle.record();
             let done = match &record.state {
                 State::Exited(_) if record.host.auto_remove => {
-                    handle.ask(|reply| Command::Remove { force: false, volumes: true, reply }).await
+                    let wanted = record.name.clone();
+                    handle.ask(|reply| Command::Remove { wanted, force: false, volumes: true, reply }).await
                 }
-                State::Exited(_) | State::Created { .. } if starts_at_open(&record) => {
+                State::Exited(_) | State::Created { .. } if life::starts_at_open(&record) => {
                     handle.ask(|reply| Command::Start { reply }).await
                 }
                 _ => Ok(()),
@@ -307,6 +344,15 @@ fn sweep_orphans(engine: &Engine, known: &HashSet<String>) {
             discard(engine, &id);
         }
     }
+    for volume in engine.shared().volumes.unconfirmed() {
+        // One that another container has come to use stays.
+        if let Err(error) = engine.volume_discard(&volume) {
+            tracing::warn!(volume, %error, "cannot remove a volume that was made for no container");
+        }
+    }
+    if let Err(error) = cgroups::sweep(engine) {
+        tracing::warn!(%error, "cannot remove cgroups that no shim has");
+    }
     if let Err(error) = super::rootfs::sweep(engine, known) {
         tracing::warn!(%error, "cannot remove root file systems that nobody has");
     }
@@ -350,68 +396,83 @@ mod tests {
     use crate::clock;
     use crate::container::record::tests::record;
 
-    fn running() -> State {
-        State::Running(Run::starting("first".into(), false, &State::Created { failure: None }))
+    fn running() -> Record {
+        with(State::Running(Run::starting("first".into(), false, &State::Created { failure: None })))
     }
 
-    fn exited() -> State {
-        State::Exited(
+    fn exited() -> Record {
+        with(State::Exited(
             Run::starting("first".into(), false, &State::Created { failure: None })
-                .lost(1, clock::NEVER.into()),
-        )
+                .lost(1, "2026-01-01T00:00:05Z".into()),
+        ))
     }
 
-    fn journal() -> Found {
-        let what = Happening::Started { pid: 7, restart_count: 0 };
-        Found::Dead {
-            journal: vec![Event { incarnation: "first".into(), sequence: 1, time: clock::now(), what }],
-        }
+    fn created() -> Record {
+        with(State::Created { failure: None })
+    }
+
+    fn with(state: State) -> Record {
+        Record { state, ..record("web") }
+    }
+
+    fn event(sequence: u64, incarnation: &str, what: Happening) -> Event {
+        Event { incarnation: incarnation.into(), sequence, time: clock::now(), what }
+    }
+
+    fn exit(finished_at: &str) -> Happening {
+        let exit = Exit {
+            code: 1,
+            oom_killed: false,
+            started_at: clock::NEVER.into(),
+            finished_at: finished_at.into(),
+            error: None,
+        };
+        Happening::Exited { exit, restarts: false, delay_ms: 0 }
+    }
+
+    fn journal(rest: Vec<Event>) -> Found {
+        let started = event(1, "first", Happening::Started { pid: 7, restart_count: 0 });
+        Found::Dead { journal: std::iter::once(started).chain(rest).collect(), killed: false }
     }
 
     #[test]
     fn a_rebooted_host_leaves_no_trace_of_what_ran() {
-        assert_eq!(judge(&running(), &Found::Nothing), Verdict::Lost { code: 255 });
-        assert_eq!(judge(&exited(), &Found::Nothing), Verdict::Keep);
+        assert_eq!(judge(&running(), &Found::Nothing, "here"), Verdict::Lost { code: 255 });
+        assert_eq!(judge(&exited(), &Found::Nothing, "here"), Verdict::Keep);
+    }
+
+    #[test]
+    fn what_is_to_be_thrown_away_does_not_come_back_after_a_reboot() {
+        let mut record = created();
+        assert_eq!(judge(&record, &Found::Nothing, "after"), Verdict::Keep);
+        record.host.auto_remove = true;
+        // In the same boot its runtime directory would tell of a run.
+        assert_eq!(judge(&record, &Found::Nothing, "here"), Verdict::Keep);
+        assert_eq!(judge(&record, &Found::Nothing, "after"), Verdict::Lost { code: 255 });
     }
 
     #[test]
     fn a_dead_shims_journal_is_followed() {
         let follow = Verdict::Follow { incarnation: "first".into() };
-        assert_eq!(judge(&running(), &journal()), follow);
-        assert_eq!(judge(&State::Created { failure: None }, &journal()), follow);
-        assert_eq!(judge(&exited(), &journal()), Verdict::CleanUp);
+        assert_eq!(judge(&running(), &journal(Vec::new()), "here"), follow);
+        assert_eq!(judge(&created(), &journal(Vec::new()), "here"), follow);
+    }
+
+    #[test]
+    fn an_end_is_taken_in_once_and_another_one_too() {
+        let told = journal(vec![event(2, "first", exit("2026-01-01T00:00:05Z"))]);
+        assert_eq!(judge(&exited(), &told, "here"), Verdict::CleanUp);
+        let another = journal(vec![event(2, "first", exit("2026-01-01T00:00:09Z"))]);
+        assert_eq!(judge(&exited(), &another, "here"), Verdict::Follow { incarnation: "first".into() });
     }
 
     #[test]
     fn a_start_without_a_process_is_undone() {
-        let empty = Found::Dead { journal: Vec::new() };
-        assert_eq!(judge(&running(), &empty), Verdict::Undo);
-        let mut record = record("web");
-        record.state = running();
+        let empty = Found::Dead { journal: Vec::new(), killed: true };
+        assert_eq!(judge(&created(), &empty, "here"), Verdict::Undo);
+        let mut record = running();
+        assert_eq!(judge(&record, &empty, "here"), Verdict::Undo);
         undo(&mut record);
         assert!(matches!(record.state, State::Created { failure: Some(_) }));
-    }
-
-    #[test]
-    fn policies_at_open() {
-        let mut record = record("web");
-        record.started_before = true;
-        record.state = exited();
-        let mut starts = |name: &str, retries, count, stopped| {
-            record.host.restart_policy =
-                api::container::RestartPolicy { name: name.into(), maximum_retry_count: retries };
-            record.restart_count = count;
-            record.manually_stopped = stopped;
-            starts_at_open(&record)
-        };
-        assert!(starts("always", 0, 0, true));
-        assert!(!starts("unless-stopped", 0, 0, true));
-        assert!(starts("unless-stopped", 0, 0, false));
-        assert!(starts("on-failure", 3, 2, true));
-        assert!(!starts("on-failure", 3, 3, false));
-        assert!(!starts("no", 0, 0, false));
-        record.started_before = false;
-        record.host.restart_policy.name = "always".into();
-        assert!(!starts_at_open(&record));
     }
 }

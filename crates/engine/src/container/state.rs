@@ -69,6 +69,9 @@ pub(crate) struct Run {
     pub health: Option<Health>,
     #[serde(default)]
     pub oom_killed: bool,
+    /// The health probe that is under way, by its id as an exec.
+    #[serde(default)]
+    pub probe: Option<String>,
     /// How the run before this one ended: shown until this one has, and what is left if it never begins.
     #[serde(default)]
     pub before: Option<Ended>,
@@ -173,6 +176,7 @@ impl Run {
             sequence: 0,
             health: health.then(Health::starting),
             oom_killed: false,
+            probe: None,
         }
     }
 

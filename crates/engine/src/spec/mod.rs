@@ -169,6 +169,13 @@ pub(crate) fn cgroup_path(config: &Config, record: &Record) -> String {
     }
 }
 
+/// The parent below which all cgroups are this engine's; none where others may have theirs, too.
+pub(crate) fn own_cgroup_parent(config: &Config) -> Option<String> {
+    use shim::protocol::CgroupDriver;
+    let ours = config.cgroup.driver == CgroupDriver::Cgroupfs && config.cgroup.parent.is_none();
+    ours.then(|| default_parent(config))
+}
+
 /// Engines with different exec roots must not meet in the cgroup tree.
 fn default_parent(config: &Config) -> String {
     let root = config.exec_root.to_string_lossy();

@@ -118,6 +118,11 @@ impl Supervisor {
 
     /// Writes an event to the journal and tells those who listen.
     pub(super) fn record(&mut self, what: Happening) {
+        self.tell(what);
+    }
+
+    /// The same; gives the time that the event bears.
+    pub(super) fn tell(&mut self, what: Happening) -> String {
         let event = self.journal.record(what);
         let ids: Vec<Id> =
             self.connections.iter().filter(|(_, one)| one.subscribed).map(|(id, _)| *id).collect();
@@ -127,6 +132,7 @@ impl Supervisor {
                 _ => self.flush_connection(id),
             }
         }
+        event.time
     }
 
     pub(super) fn replies_are_sent(&self) -> bool {

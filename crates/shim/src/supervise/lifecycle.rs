@@ -12,9 +12,11 @@
 //! ```
 //!
 //! An end is told in this order: journal and subscribers, clients that wait, and only then the teardown (cgroup,
-//! mounts), which may wait for the disk. Between two runs the network namespace, the port sockets, the names and
+//! mounts), which may wait for the disk. Where clients wait for the removal (`run --rm`) it comes after their answer,
+//! which needs the engine's word. Between two runs the network namespace, the port sockets, the names and
 //! the root mount stay; they go with the final end. Nothing here needs the engine.
 
+use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use linux::poll::Interest;
@@ -29,6 +31,10 @@ use crate::protocol::{Exit, Failure, FailureKind, Happening, Phase, RestartPolic
 
 /// A SIGKILL that has not worked for so long is sent again, to everything in the cgroup: what Docker waits, too.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
+
+/// How long the teardown waits for the engine to say that the container is removed, which takes it a few
+/// milliseconds. An engine that is not there says nothing.
+const RELEASE_EXPECTED: Duration = Duration::from_millis(200);
 
 pub(super) enum Stage {
     Running(Running),
@@ -74,8 +80,12 @@ impl Supervisor {
         }
         self.schedule_probe();
         self.save_state();
-        self.record(Happening::Started { pid, restart_count: self.restarts.count });
-        Ok((pid, clock::format(started_at)))
+        // One moment, however one learns of it.
+        let told = self.tell(Happening::Started { pid, restart_count: self.restarts.count });
+        if let (Stage::Running(running), Some(time)) = (&mut self.stage, clock::parse(&told)) {
+            running.started_at = time;
+        }
+        Ok((pid, told))
     }
 
     /// Registers a new process: its end and its output.
@@ -182,8 +192,13 @@ impl Supervisor {
         self.record(Happening::Exited { exit, restarts: false, delay_ms: 0 });
         self.answer_waiters(WaitUntil::Exit, code);
         self.flush_connections();
-        self.tear_down();
-        self.holdings.release_root();
+        match self.awaits(WaitUntil::Removed) {
+            true => self.alarms.set(Alarm::TakeApart, RELEASE_EXPECTED),
+            false => self.take_apart(),
+        }
+        // Somebody has removed the runtime directory, where we are: no engine will ever find us to read the end.
+        let lost = std::fs::metadata(".").is_ok_and(|here| here.nlink() == 0);
+        self.released |= lost && self.connections.is_empty();
     }
 
     /// Takes apart what the run left: cgroup and namespaces. What cannot be removed is reported nowhere but by
@@ -193,6 +208,13 @@ impl Supervisor {
         if let Some(container) = self.container.take() {
             let _ = container.delete();
         }
+    }
+
+    /// The teardown after the last end.
+    pub(super) fn take_apart(&mut self) {
+        self.alarms.cancel(Alarm::TakeApart);
+        self.tear_down();
+        self.holdings.release_root();
     }
 
     /// The policy's delay is over.

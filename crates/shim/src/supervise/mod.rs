@@ -142,6 +142,7 @@ impl Supervisor {
             Alarm::Restart => self.restart(),
             Alarm::Probe => self.probe(),
             Alarm::ProbeTimeout => self.probe_timed_out(),
+            Alarm::TakeApart => self.take_apart(),
             Alarm::Drain(id) => self.drain_over(id),
         }
     }

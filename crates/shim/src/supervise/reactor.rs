@@ -134,6 +134,8 @@ pub(super) enum Alarm {
     Probe,
     /// The running probe takes too long.
     ProbeTimeout,
+    /// What the run left is taken apart, though nobody has released us.
+    TakeApart,
     /// A process has ended and somebody still holds its output open.
     Drain(Id),
 }

@@ -103,11 +103,13 @@ impl Supervisor {
         let Some(code) = self.final_code() else {
             return Err(super::failure(FailureKind::Conflict, "the container has not ended for good"));
         };
-        if !std::mem::replace(&mut self.released, true) {
-            self.leave();
-        }
         if removed {
             self.answer_waiters(WaitUntil::Removed, code);
+        }
+        // Before the answer: a new run uses the same cgroup.
+        self.take_apart();
+        if !std::mem::replace(&mut self.released, true) {
+            self.leave();
         }
         Ok((Reply::Done, self.hand_over_waiters()))
     }

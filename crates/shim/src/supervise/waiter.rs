@@ -49,6 +49,11 @@ impl Supervisor {
         }
     }
 
+    /// Whether a client waits for this.
+    pub(super) fn awaits(&self, until: WaitUntil) -> bool {
+        self.waiters.values().any(|waiter| waiter.until == until)
+    }
+
     fn answer(&mut self, id: Id, code: i32) {
         if let Some(waiter) = self.waiters.get_mut(&id)
             && !waiter.answered
