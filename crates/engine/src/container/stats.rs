@@ -12,7 +12,7 @@ use shim::protocol::CgroupDriver;
 
 use super::record::Record;
 use crate::error::{Error, Result};
-use crate::{Engine, clock, spec};
+use crate::{Config, Engine, clock, spec};
 
 /// Ticks of a second in `/proc/stat`.
 const TICKS: u64 = 100;
@@ -51,16 +51,31 @@ impl Engine {
     }
 }
 
-/// The container's cgroup in every tree.
+/// The container's cgroup in every tree. One that was started under the other driver stays where that put it.
 pub(super) fn cgroup(engine: &Engine, record: &Record) -> Result<Cgroup> {
     let failed = |error| Error::failed("cannot find the cgroup of a container", error);
+    let layout = Layout::detect().map_err(failed)?;
     let config = engine.config();
-    let path = spec::cgroup_path(&config, record);
-    let path = match config.cgroup.driver {
-        CgroupDriver::Cgroupfs => PathBuf::from(path),
-        CgroupDriver::Systemd => scope(&path),
+    let place = |config: &Config| {
+        let path = spec::cgroup_path(config, record);
+        let path = match config.cgroup.driver {
+            CgroupDriver::Cgroupfs => PathBuf::from(path),
+            CgroupDriver::Systemd => scope(&path),
+        };
+        Cgroup::at(&layout, &path).map_err(failed)
     };
-    Cgroup::at(&Layout::detect().map_err(failed)?, &path).map_err(failed)
+    let usual = place(&config)?;
+    if usual.exists() {
+        return Ok(usual);
+    }
+    let mut before = Config::clone(&config);
+    before.cgroup.driver = match config.cgroup.driver {
+        CgroupDriver::Cgroupfs => CgroupDriver::Systemd,
+        CgroupDriver::Systemd => CgroupDriver::Cgroupfs,
+    };
+    // A parent for one driver means nothing to the other.
+    before.cgroup.parent = None;
+    Ok(place(&before).ok().filter(Cgroup::exists).unwrap_or(usual))
 }
 
 /// `system.slice:docker:<id>` as a path. A slice lies within those that its name lists: `a-b.slice` in `a.slice`.
