@@ -88,8 +88,11 @@ impl Cgroup {
     pub fn kill(&self) -> Result<()> {
         let by_kernel = match self.unified() {
             Some(directory) if directory.join("cgroup.kill").exists() => {
-                write(&directory.join("cgroup.kill"), "1")?;
-                true
+                match write(&directory.join("cgroup.kill"), "1") {
+                    // Removed just now, by systemd for one: only an empty cgroup can be.
+                    Err(error) if !gone(&error) => return Err(error),
+                    _ => true,
+                }
             }
             _ => false,
         };
@@ -106,7 +109,7 @@ impl Cgroup {
         for _ in 0..KILL_ROUNDS {
             let now: BTreeSet<Pid> = match self.pids() {
                 Ok(pids) => pids.into_iter().collect(),
-                Err(error) if error.is(Errno::NOENT) || error.is(Errno::NODEV) => return Ok(()),
+                Err(error) if gone(&error) => return Ok(()),
                 Err(error) => return Err(error),
             };
             if now.is_subset(&before) {
@@ -175,7 +178,6 @@ impl MemoryWatch {
 
     /// Whether it happened since the last call. False too when the cgroup was removed, which also wakes.
     pub fn take(&mut self, cgroup: &Cgroup) -> Result<bool> {
-        let gone = |error: &Error| error.is(Errno::NOENT) || error.is(Errno::NODEV);
         match self {
             MemoryWatch::Legacy(waker) => Ok(waker.take()? > 0 && cgroup.exists()),
             MemoryWatch::Unified { seen, .. } => match cgroup.oom_kills() {
@@ -196,6 +198,11 @@ impl AsFd for MemoryWatch {
     }
 }
 
+/// A cgroup that is not there any more: its files cannot be opened, or not be used.
+fn gone(error: &Error) -> bool {
+    error.is(Errno::NOENT) || error.is(Errno::NODEV)
+}
+
 /// v1 writes to an eventfd that is registered in `cgroup.event_control`.
 fn legacy_watch(directory: &Path) -> Result<Waker> {
     let waker = Waker::new()?;
@@ -212,7 +219,7 @@ fn collect_pids(directory: &Path, pids: &mut BTreeSet<Pid>) -> Result<()> {
     for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
         match collect_pids(&entry.path(), pids) {
             // Removed meanwhile.
-            Err(error) if error.is(Errno::NOENT) || error.is(Errno::NODEV) => {}
+            Err(error) if gone(&error) => {}
             other => other?,
         }
     }
