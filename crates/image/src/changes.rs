@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use linux::entry::{self, Metadata};
@@ -14,7 +15,7 @@ use linux::xattr;
 
 use crate::archive::OPAQUE_XATTR;
 use crate::layers::fixups::{look, view};
-use crate::{Error, Kind, Snapshots};
+use crate::{Error, Kind, Snapshots, scaffold};
 
 /// Depth of a tree; one descriptor is open per level.
 const DEPTH: usize = 900;
@@ -60,10 +61,14 @@ impl Comparison {
                 }
                 continue;
             }
+            let inside = path.strip_prefix("/").unwrap_or(&path).as_os_str().as_bytes();
+            let touched = scaffold::is_touched(inside);
             match &below {
+                None if scaffold::is_scaffold(inside, node.as_fd(), &metadata)? => continue,
+                None if touched && metadata.is_directory() => {}
                 None => self.note(&path, Change::Added),
                 Some(_) if is_opaque(node.as_fd(), &metadata)? => self.note(&path, Change::Deleted),
-                Some(old) if same_directory(old, &metadata) => {}
+                Some(old) if same_directory(old, &metadata, touched) => {}
                 Some(_) => self.note(&path, Change::Modified),
             }
             if metadata.is_directory() {
@@ -93,9 +98,10 @@ fn is_opaque(node: BorrowedFd<'_>, metadata: &Metadata) -> Result<bool, Error> {
     Ok(metadata.is_directory() && xattr::get(node, OsStr::new(OPAQUE_XATTR))?.as_deref() == Some(b"y"))
 }
 
-/// A directory that was only copied up because something below it changed.
-fn same_directory(old: &Metadata, new: &Metadata) -> bool {
+/// A directory that was only copied up because something below it changed, or the engine has `touched` it.
+fn same_directory(old: &Metadata, new: &Metadata, touched: bool) -> bool {
     old.is_directory()
         && new.is_directory()
-        && (old.mode, old.uid, old.gid, old.modified) == (new.mode, new.uid, new.gid, new.modified)
+        && (old.mode, old.uid, old.gid) == (new.mode, new.uid, new.gid)
+        && (touched || old.modified == new.modified)
 }

@@ -27,6 +27,7 @@ mod push;
 pub mod registry;
 mod retry;
 mod save;
+mod scaffold;
 mod snapshots;
 
 pub use changes::Change;

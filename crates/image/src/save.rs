@@ -117,7 +117,11 @@ impl Images {
         }
         let image = match platform {
             Some(platform) => self.resolve_for(text, platform)?,
-            None => self.resolve(text)?,
+            // In the words of the request, without a tag that it does not have.
+            None => self.resolve(text).map_err(|error| match error.kind() {
+                Kind::NotFound => Error::no_such_image(text),
+                _ => error,
+            })?,
         };
         let tag = name.filter(|n| n.tag().is_some() && n.digest().is_none());
         Ok(vec![(image, tag)])

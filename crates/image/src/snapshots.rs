@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use store::records::{Record, Records, Transaction};
 
 use crate::layers::{Scratch, children, delete_tree, make_directory, make_private_directory};
-use crate::{Error, Kind, Layers, Paths};
+use crate::{Error, Kind, Layers, Paths, scaffold};
 
 /// What to mount. Topmost lower first, as overlayfs wants them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -167,7 +167,7 @@ impl Snapshots {
             entry::set_owner(&upper, root.uid, root.gid)?;
             entry::set_mode(&upper, root.mode)?;
         }
-        Ok(())
+        Ok(scaffold::mark(&directory.join("fs"))?)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Vec<Digest>>> {

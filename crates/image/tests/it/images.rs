@@ -212,7 +212,7 @@ fn a_platform_may_be_asked_for() {
     world.images.load(&archive[..], Some(&platform("linux/amd64")), &quiet).unwrap();
     assert_eq!(world.images.resolve_for("a:1", &platform("linux/amd64")).unwrap().id, id);
     let error = world.images.resolve_for("a:1", &platform("linux/arm64")).unwrap_err();
-    assert!(error.to_string().contains("does not provide the specified platform"), "{error}");
+    assert!(error.to_string().contains("does not match the specified platform"), "{error}");
 }
 
 #[test]
