@@ -7,10 +7,19 @@ use crate::error::{Error, Result};
 
 /// Applies lines such as `CMD ["sh"]` and `ENV A=1 B=2`, in order.
 pub(crate) fn apply(config: &mut Config, lines: &[String]) -> Result<()> {
+    let mut command_set = false;
     for line in lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#'))
     {
         let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        instruction(config, &word.to_ascii_uppercase(), rest.trim())?;
+        let word = word.to_ascii_uppercase();
+        let before = config.cmd.clone();
+        instruction(config, &word, rest.trim())?;
+        match word.as_str() {
+            "CMD" => command_set = true,
+            // A command that these lines have set themselves was written for the new entrypoint.
+            "ENTRYPOINT" if command_set => config.cmd = before,
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -115,7 +115,6 @@ impl Volumes {
     pub(crate) fn ensure(&self, wanted: &Wanted, made_for: Option<&ContainerId>) -> Result<Volume> {
         let anonymous = wanted.name.is_none();
         let name = wanted.name.clone().unwrap_or_else(identity::random);
-        check_volume_name(&name)?;
         let within = |error: Error| error.within(format!("create {name}"));
         if !wanted.driver.is_empty() && wanted.driver != LOCAL {
             let driver = &wanted.driver;
@@ -123,6 +122,7 @@ impl Volumes {
                 "error looking up volume plugin {driver}: plugin \"{driver}\" not found"
             ))));
         }
+        check_volume_name(&name)?;
         local::check(&wanted.options).map_err(within)?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let created = self.get(&name).is_none();

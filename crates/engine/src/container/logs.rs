@@ -86,7 +86,8 @@ pub(super) fn describe(config: &LogConfig, record: &Record, path: PathBuf) -> Re
             return Err(Error::invalid(format!("logger: no log driver named '{other}' is registered")));
         }
         other => {
-            return Err(Error::not_found(format!(
+            // Not found is what clients take for a missing image.
+            return Err(Error::invalid(format!(
                 "error looking up logging plugin {other}: plugin {other:?} not found"
             )));
         }
