@@ -8,7 +8,9 @@
 //! name(namespace, name, id)                primary key (namespace, name), index (namespace, id)
 //! ```
 //!
-//! **Durability.** WAL with `synchronous=FULL`: when [`Records::write`] returns, the transaction survives a power cut.
+//! **Durability.** When [`Records::write`] returns, the transaction survives a power cut (WAL with `synchronous=FULL`). After
+//! [`Durability::Behind`] it survives the death of this process, and a power cut once the kernel has written back or
+//! anything durable has followed; until then the cut undoes it as a whole (`synchronous=NORMAL`).
 //! **Group commit.** Writers that arrive while another one works join its transaction, each in a savepoint of its own, and the
 //! last of them commits once for all: twenty containers that start at once share a few `fdatasync`s. See [`Records::write`].
 //! **Readers** have their own connection and never wait for a commit.
@@ -72,8 +74,19 @@ struct Inner {
 
 struct Writer {
     connection: Connection,
+    /// What `connection` is set to.
+    durability: Durability,
     /// The open transaction and its members, if any.
     batch: Option<Batch>,
+}
+
+/// What a commit waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd)]
+pub enum Durability {
+    /// Nothing: for what a power cut may undo without anybody's loss.
+    Behind,
+    /// The disk.
+    Durable,
 }
 
 struct Batch {
@@ -90,7 +103,11 @@ impl Records {
         reader.pragma_update(None, "query_only", true).map_err(|e| Error::sql("pragma query_only", e))?;
         Ok(Self {
             inner: Arc::new(Inner {
-                writer: Mutex::new(Writer { connection: writer, batch: None }),
+                writer: Mutex::new(Writer {
+                    connection: writer,
+                    durability: Durability::Durable,
+                    batch: None,
+                }),
                 committed: Condvar::new(),
                 waiting: AtomicUsize::new(0),
                 reader: Mutex::new(reader),
@@ -116,11 +133,25 @@ impl Records {
     ///
     /// `f` must be short and must not call back into these records: it holds the only writer.
     pub fn write<T, E: From<Error>>(&self, f: impl FnOnce(&Transaction<'_>) -> Result<T, E>) -> Result<T, E> {
+        self.write_as(Durability::Durable, f)
+    }
+
+    /// As [`Self::write`], with another promise.
+    pub fn write_as<T, E: From<Error>>(
+        &self,
+        durability: Durability,
+        f: impl FnOnce(&Transaction<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
         self.inner.waiting.fetch_add(1, Ordering::SeqCst);
         let mut writer = lock(&self.inner.writer);
         self.inner.waiting.fetch_sub(1, Ordering::SeqCst);
 
-        let outcome = writer.join()?;
+        // A commit that waits for less is none for this writer.
+        if writer.batch.is_some() && writer.durability < durability {
+            writer.commit();
+            self.inner.committed.notify_all();
+        }
+        let outcome = writer.join(durability)?;
         // Runs even when `f` panics, so that earlier members of the batch get their commit.
         let mut turn = Turn { records: self, writer: Some(writer) };
         let result = turn.run(f);
@@ -149,10 +180,17 @@ impl Records {
 
 impl Writer {
     /// Joins the open transaction or begins one; returns where its outcome will appear.
-    fn join(&mut self) -> Result<Arc<OnceLock<Result<(), String>>>, Error> {
+    fn join(&mut self, durability: Durability) -> Result<Arc<OnceLock<Result<(), String>>>, Error> {
         let batch = match &mut self.batch {
             Some(batch) => batch,
             None => {
+                if self.durability != durability {
+                    let level = if durability == Durability::Durable { "FULL" } else { "NORMAL" };
+                    self.connection
+                        .pragma_update(None, "synchronous", level)
+                        .map_err(|e| Error::sql("pragma synchronous", e))?;
+                    self.durability = durability;
+                }
                 self.connection
                     .execute_batch("BEGIN IMMEDIATE")
                     .map_err(|e| Error::sql("begin transaction", e))?;

@@ -173,6 +173,31 @@ fn many_writers_share_commits_and_each_sees_its_own_outcome() {
 }
 
 #[test]
+fn writers_of_both_kinds_keep_their_word_side_by_side() {
+    let scratch = Scratch::new();
+    let records = scratch.open();
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let records = &records;
+            scope.spawn(move || {
+                let boat = Boat { sails: number };
+                let id = number.to_string();
+                let durability = if number % 2 == 0 { Durability::Durable } else { Durability::Behind };
+                records.write_as(durability, |t| t.put(&id, &boat)).unwrap();
+                assert_eq!(get(records, &id).unwrap(), Some(boat));
+            });
+        }
+    });
+    // The files as a crash of this process would leave them.
+    let after = Scratch::new();
+    for file in ["wharf.db", "wharf.db-wal"] {
+        std::fs::copy(scratch.0.join(file), after.0.join(file)).unwrap();
+    }
+    let again = after.open();
+    assert!((0..16).all(|number| get(&again, &number.to_string()).unwrap().is_some()));
+}
+
+#[test]
 fn a_panicking_writer_takes_nobody_with_it() {
     let scratch = Scratch::new();
     let records = scratch.open();
