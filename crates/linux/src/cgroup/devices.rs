@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::fs::OFlags;
 
-use super::{Cgroup, open, write};
-use crate::error::check;
+use super::{Cgroup, open};
+use crate::error::{Context, check};
 use crate::{Errno, Error, Result};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,9 +84,15 @@ impl Cgroup {
     /// Applies the rules. On v2 they replace a program attached here before, without a moment in between.
     pub fn set_devices(&self, rules: &[DeviceRule]) -> Result<()> {
         if let Some(directory) = self.legacy("devices") {
-            for rule in rules {
-                let file = if rule.allow { "devices.allow" } else { "devices.deny" };
-                write(&directory.join(file), &rule.line())?;
+            for rules in rules.chunk_by(|one, next| one.allow == next.allow) {
+                let file = if rules[0].allow { "devices.allow" } else { "devices.deny" };
+                let path = directory.join(file);
+                let opened = open(&path, OFlags::WRONLY)?;
+                // The kernel takes one rule per write.
+                for line in rules.iter().map(DeviceRule::line) {
+                    rustix::io::retry_on_intr(|| rustix::io::write(&opened, line.as_bytes()))
+                        .context("write", || format!("{path:?}, {line:?}"))?;
+                }
             }
             return Ok(());
         }
