@@ -2,12 +2,14 @@
 
 use crate::shell::Shell;
 
-/// Sum over all processes whose command name is one of these, in MiB, as the shell's side sees them.
+/// Sum over all processes whose command name is one of these, in MiB. Others of that name on the machine are told
+/// apart by their network namespace: it is the shell's for those of its own side.
 pub(crate) fn of(shell: &mut Shell, names: &[&str]) -> f64 {
     let pattern = names.join("|");
     // One process's numbers may vanish while they are read; what is left is still the sum.
     let line = format!(
-        "for p in /proc/[0-9]*; do case $(cat $p/comm 2>/dev/null) in {pattern}) \
+        "here=$(readlink /proc/$$/ns/net); for p in /proc/[0-9]*; do \
+         [ \"$(readlink $p/ns/net)\" = \"$here\" ] || continue; case $(cat $p/comm 2>/dev/null) in {pattern}) \
          sed -n 's/^Pss: *\\([0-9]*\\).*/\\1/p' $p/smaps_rollup 2>/dev/null;; esac; done"
     );
     let kibibytes: f64 =

@@ -1,5 +1,6 @@
 //! Which work is measured, and how each side is asked to do it.
 
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use blackbox::{IMAGE, Settings, World, busybox, busybox_image, directory, eventually, file};
@@ -18,6 +19,16 @@ pub(crate) struct Bench<'a> {
     _registry: Registry,
     peer: Option<Side>,
     world: World,
+    _runtime: Runtime,
+}
+
+/// The engine's runtime root, outside of the world's own directory.
+struct Runtime(PathBuf);
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// One of the two engines.
@@ -40,7 +51,9 @@ impl Side {
 
 impl<'a> Bench<'a> {
     pub(crate) fn new(options: &'a Options) -> Self {
-        let world = World::empty(Settings::default());
+        // In memory, as `/run` is on every system that boots, and as it is beside the peer.
+        let runtime = PathBuf::from(format!("/dev/shm/wharf-bench-{}", std::process::id()));
+        let world = World::empty(Settings { exec_root: Some(runtime.clone()), ..Settings::default() });
         let registry = Registry::start(&world);
         let wharf = Side {
             shell: Shell::start(shell_beside(&world)),
@@ -61,7 +74,7 @@ impl<'a> Bench<'a> {
                 registry: "localhost:5000",
             }
         });
-        let mut bench = Bench { options, wharf, _registry: registry, peer, world };
+        let mut bench = Bench { options, wharf, _registry: registry, peer, world, _runtime: Runtime(runtime) };
         bench.load(&busybox_image(IMAGE));
         bench
     }

@@ -21,6 +21,8 @@ pub struct Settings {
     pub flags: Vec<String>,
     /// Where the data root is, if not in the world's own directory.
     pub data_root: Option<PathBuf>,
+    /// Where the exec root is, if not there, either.
+    pub exec_root: Option<PathBuf>,
 }
 
 /// Roots, a network namespace and a running engine, all of them gone when it is dropped.
@@ -201,7 +203,7 @@ impl World {
     }
 
     pub fn exec_root(&self) -> PathBuf {
-        self.directory.join("run")
+        self.settings.exec_root.clone().unwrap_or_else(|| self.directory.join("run"))
     }
 
     pub fn config_file(&self) -> PathBuf {
