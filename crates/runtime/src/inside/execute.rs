@@ -4,6 +4,7 @@
 //! rights allows: before capabilities go, or, with no_new_privs, as the last thing of all.
 
 use std::ffi::{CString, OsStr};
+use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -179,6 +180,11 @@ pub(crate) fn execute(path: &CString, program: &Program, home: Option<CString>) 
         env.push(home);
     }
     let error = process::execute(path, &program.args, &env);
+    if error.is(Errno::NOEXEC) {
+        // runc is past its reports here: the container has started, and its first and last words are these.
+        let _ = writeln!(std::io::stderr(), "exec {}: exec format error", path.to_string_lossy());
+        process::exit_now(255);
+    }
     let kind = match error.errno() {
         Errno::NOENT => Kind::NotFound,
         _ => Kind::NotExecutable,

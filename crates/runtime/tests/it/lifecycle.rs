@@ -110,15 +110,13 @@ fn paused_and_resumed() {
 }
 
 #[test]
-fn a_start_that_fails_is_told_where_it_is_asked_for() {
+fn a_file_that_is_no_program_has_the_last_word_itself() {
     let bundle = Bundle::new(&["/script"]);
     std::fs::write(bundle.rootfs().join("script"), "\x01\x02 no program").unwrap();
     set_mode(&bundle.rootfs().join("script"), 0o755);
-    bundle.create();
-    let outcome = bundle.tell("start");
+    let outcome = bundle.run();
     assert_eq!(outcome.status, 255);
     assert!(outcome.stderr.contains("exec /script: exec format error"), "{}", outcome.stderr);
-    bundle.wait_for_status("stopped");
 }
 
 #[test]
