@@ -164,7 +164,10 @@ impl Engine {
                 let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
                 let header = api::stream::Stream::Stdout.header(length);
                 let frame = if multiplexed { header.to_vec() } else { Vec::new() };
-                self.blocking(move |_| crate::ticket::answer(copy, &[&head, &frame, text.as_bytes()])).await
+                self.blocking(move |_| {
+                    crate::ticket::answer(crate::ticket::greet(copy, &head)?, &[&frame, text.as_bytes()])
+                })
+                .await
             }
         }
     }

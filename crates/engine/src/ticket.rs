@@ -16,6 +16,7 @@ use std::io::Write;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 use api::container::WaitCondition;
 use shim::protocol::{Attachment, LogQuery, WaitUntil, Waiter};
@@ -66,7 +67,7 @@ impl Ticket {
         let Client { socket, preface, unread } = client;
         match self.what {
             What::Attach(attachment) => {
-                self.container.attach(Attachment { preface, unread, ..attachment }, socket).await
+                self.container.attach(&self.engine, Attachment { preface, unread, ..attachment }, socket).await
             }
             What::Wait(condition) => {
                 let until = match condition {
@@ -81,6 +82,25 @@ impl Ticket {
             }
         }
     }
+}
+
+/// How long the client of a stream may take to read the head of its response.
+const PATIENCE: Duration = Duration::from_secs(1);
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// Sends the head of a stream that the engine writes by itself, and waits until it was read: an SDK that takes the
+/// connection over from its HTTP library loses what that has read beyond the head. Blocking.
+pub(crate) fn greet(socket: OwnedFd, head: &[u8]) -> Result<OwnedFd> {
+    let mut stream = UnixStream::from(socket);
+    let failed = |error| Error::failed("cannot answer a client", error);
+    stream.set_nonblocking(false).map_err(failed)?;
+    stream.write_all(head).map_err(failed)?;
+    let socket = OwnedFd::from(stream);
+    let until = Instant::now() + PATIENCE;
+    while linux::socket::untaken(&socket).is_ok_and(|bytes| bytes > 0) && Instant::now() < until {
+        std::thread::sleep(AGAIN);
+    }
+    Ok(socket)
 }
 
 /// Writes a whole answer to a client that the engine serves by itself, and closes it.

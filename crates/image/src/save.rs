@@ -123,7 +123,8 @@ impl Images {
                 _ => error,
             })?,
         };
-        let tag = name.filter(|n| n.tag().is_some() && n.digest().is_none());
+        // An ID can be read as a name, `sha256` with a tag; it is one when the image has it.
+        let tag = name.filter(|n| self.names_of(&image.id).tags.contains(n));
         Ok(vec![(image, tag)])
     }
 

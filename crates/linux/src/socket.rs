@@ -90,6 +90,16 @@ pub fn shutdown_write(socket: impl AsFd) -> Result<()> {
     rustix::net::shutdown(socket, rustix::net::Shutdown::Write).context("shutdown", || "SHUT_WR")
 }
 
+/// Bytes that were written to a Unix socket and that its peer has not read yet, with the kernel's overhead: more than
+/// nothing until the last of them is read.
+pub fn untaken(socket: impl AsFd) -> Result<usize> {
+    let mut count: libc::c_int = 0;
+    // SAFETY: TIOCOUTQ writes an int.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut count) };
+    check(i64::from(result), "ioctl", || "TIOCOUTQ")?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
 /// Brings `lo` of the calling thread's network namespace up.
 pub fn set_loopback_up() -> Result<()> {
     let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
@@ -113,5 +123,18 @@ mod tests {
         let (left, _right) = pair().unwrap();
         let peer = peer(&left).unwrap();
         assert_eq!((peer.pid, peer.uid), (crate::process::id(), 0));
+    }
+
+    #[test]
+    fn what_the_peer_has_read_is_taken() {
+        let (left, right) = pair().unwrap();
+        assert_eq!(untaken(&left).unwrap(), 0);
+        rustix::io::write(&left, b"head").unwrap();
+        assert!(untaken(&left).unwrap() > 0);
+        let mut bytes = [0; 3];
+        rustix::io::read(&right, &mut bytes).unwrap();
+        assert!(untaken(&left).unwrap() > 0, "one byte is left");
+        rustix::io::read(&right, &mut bytes).unwrap();
+        assert_eq!(untaken(&left).unwrap(), 0);
     }
 }

@@ -14,14 +14,21 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Prepared;
 
 impl Owner {
-    pub(super) async fn attach(&mut self, attachment: Attachment, socket: OwnedFd) -> Result<()> {
+    pub(super) async fn attach(
+        &mut self,
+        attachment: Box<Attachment>,
+        socket: OwnedFd,
+    ) -> Result<Option<(Box<Attachment>, OwnedFd)>> {
         if self.connected.is_none() {
-            return self.held.attach(attachment, socket);
+            if attachment.replay || !attachment.live {
+                return Ok(Some((attachment, socket)));
+            }
+            return self.held.attach(*attachment, socket).map(|()| None);
         }
         let head = attachment.preface.clone();
-        match self.hand_over(Request::Attach(attachment), socket).await? {
-            None => Ok(()),
-            Some(socket) => crate::ticket::answer(socket, &[&head]),
+        match self.hand_over(Request::Attach(*attachment), socket).await? {
+            None => Ok(None),
+            Some(socket) => crate::ticket::answer(socket, &[&head]).map(|()| None),
         }
     }
 

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api::container::LogConfig;
 use shim::log::Output;
 use shim::log::query::Progress;
-use shim::protocol::{Log, LogDriver, LogQuery};
+use shim::protocol::{Attachment, Log, LogDriver, LogQuery};
 
 use super::record::Record;
 use crate::Engine;
@@ -53,27 +53,59 @@ pub(super) async fn serve(
     let path = engine.paths().log(record.id.as_str());
     engine
         .blocking(move |_| {
-            let failed = |error| Error::failed("cannot send a log", error);
             let mut client = File::from(socket);
             linux::fd::set_nonblocking(&client, false)
                 .map_err(|error| Error::failed("cannot send a log", error))?;
-            client.write_all(&preface).map_err(failed)?;
-            if !path.exists() {
-                return Ok(());
-            }
-            // Nothing will be added: following would only wait.
-            let mut output = Output::open(&path, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
-            let mut piece = Vec::with_capacity(PIECE);
-            loop {
-                piece.clear();
-                let progress = output.fill(&mut piece, PIECE, 0).map_err(failed)?;
-                client.write_all(&piece).map_err(failed)?;
-                if progress != Progress::More {
-                    return Ok(());
-                }
-            }
+            client.write_all(&preface).map_err(|error| Error::failed("cannot send a log", error))?;
+            copy(&path, query, &client)
         })
         .await
+}
+
+/// Sends the log to a client that attaches to a container that does not run. What is left of the attachment is what
+/// comes after the log.
+pub(super) async fn replay(
+    engine: &Engine,
+    record: &Record,
+    attachment: &mut Attachment,
+    socket: OwnedFd,
+) -> Result<OwnedFd> {
+    let path = engine.paths().log(record.id.as_str());
+    let head = std::mem::take(&mut attachment.preface);
+    let query = LogQuery {
+        stdout: attachment.stdout,
+        stderr: attachment.stderr,
+        multiplexed: attachment.multiplexed,
+        ..LogQuery::default()
+    };
+    let wanted = std::mem::take(&mut attachment.replay);
+    engine
+        .blocking(move |_| {
+            let client = File::from(crate::ticket::greet(socket, &head)?);
+            if wanted {
+                copy(&path, query, &client)?;
+            }
+            Ok(client.into())
+        })
+        .await
+}
+
+/// Nothing will be added to the log: following would only wait.
+fn copy(path: &Path, query: LogQuery, mut client: &File) -> Result<()> {
+    let failed = |error| Error::failed("cannot send a log", error);
+    if !path.exists() {
+        return Ok(());
+    }
+    let mut output = Output::open(path, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
+    let mut piece = Vec::with_capacity(PIECE);
+    loop {
+        piece.clear();
+        let progress = output.fill(&mut piece, PIECE, 0).map_err(failed)?;
+        client.write_all(&piece).map_err(failed)?;
+        if progress != Progress::More {
+            return Ok(());
+        }
+    }
 }
 
 /// Checks the driver and its options and turns them into what the shim needs.

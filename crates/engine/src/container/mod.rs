@@ -127,8 +127,21 @@ impl Handle {
         let _ = self.mailbox.send(Command::Leave).await;
     }
 
-    pub(crate) async fn attach(&self, attachment: Attachment, socket: OwnedFd) -> Result<()> {
-        self.ask(|reply| Command::Attach { attachment: Box::new(attachment), socket, reply }).await
+    pub(crate) async fn attach(
+        &self,
+        engine: &Engine,
+        attachment: Attachment,
+        socket: OwnedFd,
+    ) -> Result<()> {
+        let attachment = Box::new(attachment);
+        let left = self.ask(|reply| Command::Attach { attachment, socket, reply }).await?;
+        // No shim: the log is sent from here, and only what comes after it is waited for.
+        let Some((mut attachment, socket)) = left else { return Ok(()) };
+        let socket = logs::replay(engine, &self.record(), &mut attachment, socket).await?;
+        if !attachment.live {
+            return Ok(());
+        }
+        self.ask(|reply| Command::Attach { attachment, socket, reply }).await.map(drop)
     }
 
     pub(crate) async fn wait(

@@ -71,10 +71,11 @@ pub(crate) enum Command {
         volumes: bool,
         reply: Reply<()>,
     },
+    /// Answered with the client itself when it wants the log, or nothing more than it, and no shim runs that has it.
     Attach {
         attachment: Box<Attachment>,
         socket: OwnedFd,
-        reply: Reply<()>,
+        reply: Reply<Option<(Box<Attachment>, OwnedFd)>>,
     },
     Wait {
         condition: WaitCondition,
@@ -282,7 +283,7 @@ impl Owner {
                 drop(reply.send(self.remove(&wanted, force, volumes).await))
             }
             Command::Attach { attachment, socket, reply } => {
-                drop(reply.send(self.attach(*attachment, socket).await));
+                drop(reply.send(self.attach(attachment, socket).await));
             }
             Command::Wait { condition, waiter, socket, reply } => {
                 drop(reply.send(self.wait(condition, waiter, socket).await));

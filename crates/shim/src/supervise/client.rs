@@ -14,14 +14,16 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use linux::poll::{Interest, Poll};
 
 use super::Supervisor;
 use super::detach::Detach;
+use super::greeting::{self, Greeted};
 use super::outbox::Outbox;
 use super::process::Role;
-use super::reactor::{Id, Source, Watch};
+use super::reactor::{Alarm, Id, Source, Watch};
 use crate::log::query::Progress;
 use crate::log::{Output, Stream};
 use crate::protocol::{Attachment, Failure, Happening, LogQuery};
@@ -36,6 +38,8 @@ pub(super) struct Client {
     socket: File,
     watch: Watch,
     outbox: Outbox,
+    /// It has been sent the head of its response and has until then to read it.
+    greeting: Option<Instant>,
     attachment: Attachment,
     detach: Detach,
     /// The client may still send something.
@@ -81,7 +85,8 @@ impl Client {
             let _ = self.watch.set(poll, &self.socket, None);
             return if self.reading { Fate::Stays } else { Fate::Gone };
         }
-        if self.outbox.flush(&self.socket).is_err() {
+        self.greeting = self.greeting.take_if(|until| !greeting::is_over(*until, &self.socket));
+        if self.greeting.is_none() && self.outbox.flush(&self.socket).is_err() {
             return Fate::Gone;
         }
         if self.closing && self.replay.is_none() && self.outbox.is_empty() {
@@ -89,9 +94,14 @@ impl Client {
         }
         let interest = Interest {
             read: self.reading && (input || !self.attachment.stdin),
-            write: !self.outbox.is_empty() || self.replay.is_some(),
+            write: self.greeting.is_none() && self.has_more(),
         };
         if self.watch.set(poll, &self.socket, Some(interest)).is_err() { Fate::Gone } else { Fate::Stays }
+    }
+
+    /// Something is there to be sent.
+    fn has_more(&self) -> bool {
+        !self.outbox.is_empty() || self.replay.is_some()
     }
 
     /// The other side is closed in both directions: it wants no more output, but what it sent still counts.
@@ -109,22 +119,27 @@ impl Supervisor {
         &mut self,
         process: Id,
         socket: OwnedFd,
-        mut attachment: Attachment,
+        attachment: Attachment,
     ) -> Result<(), Failure> {
         super::room_for(self.clients.len())?;
-        linux::fd::set_nonblocking(&socket, true).map_err(|error| super::other(&error))?;
+        self.seat(process, greeting::greet(socket, attachment)?);
+        Ok(())
+    }
+
+    /// Takes in a client that has been sent its preface.
+    pub(super) fn seat(&mut self, process: Id, greeted: Greeted) {
+        let Greeted { socket, mut attachment, outbox, until } = greeted;
         let id = self.next_id();
-        let mut outbox = Outbox::default();
-        outbox.push(&std::mem::take(&mut attachment.preface));
         let replay = if attachment.replay { self.open_replay(&attachment) } else { None };
         let unread = std::mem::take(&mut attachment.unread);
         let takes_input = self.processes.get(&process).is_some_and(|process| process.stdin.is_some());
         attachment.stdin &= takes_input && attachment.live;
         let client = Client {
             process,
-            socket: File::from(socket),
+            socket,
             watch: Watch::new(Source::Client(id)),
             outbox,
+            greeting: until,
             detach: Detach::new(std::mem::take(&mut attachment.detach_keys)),
             reading: true,
             replay,
@@ -137,7 +152,6 @@ impl Supervisor {
             self.typed(id, &unread);
         }
         self.serve_client(id);
-        Ok(())
     }
 
     fn open_replay(&self, attachment: &Attachment) -> Option<Output> {
@@ -203,6 +217,8 @@ impl Supervisor {
         let free = input.is_none_or(|inlet| inlet.is_free());
         if client.flush(&self.poll, free) == Fate::Gone {
             self.drop_client(id);
+        } else if client.greeting.is_some() && client.has_more() {
+            self.alarms.set(Alarm::Greeting(id), greeting::AGAIN);
         }
         self.listen(process);
     }

@@ -7,13 +7,12 @@
 //! The client that comes with the request is attached before anything can be read, so no byte passes it by. It
 //! ends, and so does the exec's record, when the process has ended and its output is drained.
 
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use linux::pty::Size;
 
 use super::Supervisor;
-use super::outbox::Outbox;
+use super::greeting::{self, Greeted};
 use super::process::{Inlet, Process, Role, Tap};
 use super::reactor::Id;
 use super::stdio;
@@ -34,6 +33,8 @@ impl Supervisor {
         stdin: bool,
         client: Option<(OwnedFd, Attachment)>,
     ) -> Result<i32, Failure> {
+        // Before the process runs: by the time it says something, the client has read that.
+        let client = client.map(|(socket, attachment)| greeting::greet(socket, attachment)).transpose()?;
         let started = self.check_exec(&name).and_then(|()| {
             let id = self.next_id();
             let input = match (&client, stdin) {
@@ -47,15 +48,15 @@ impl Supervisor {
         match started {
             Ok((id, pid)) => {
                 self.record(Happening::ExecStarted { exec: name, pid });
-                if let Some((socket, attachment)) = client {
-                    self.attach(id, socket, attachment)?;
+                if let Some(client) = client {
+                    self.seat(id, client);
                 }
                 self.listen(id);
                 Ok(pid)
             }
             Err(failure) => {
-                if let Some((socket, attachment)) = client {
-                    tell_failure(socket, &attachment, &failure);
+                if let Some(client) = client {
+                    self.tell_failure(client, &failure);
                 }
                 Err(failure)
             }
@@ -100,6 +101,19 @@ impl Supervisor {
         self.processes.insert(id, started);
         self.watch_process(id)?;
         Ok(pid)
+    }
+
+    /// The streams of an exec that could not be started carry the reason, as in Docker: the head of the answer was
+    /// promised already. The socket is closed afterwards.
+    fn tell_failure(&mut self, mut client: Greeted, failure: &Failure) {
+        let text = format!("{}\r\n", failure_text(failure));
+        match client.attachment.multiplexed {
+            true => client.outbox.push_frame(Stream::Stdout.frame_id(), text.as_bytes()),
+            false => client.outbox.push(text.as_bytes()),
+        }
+        (client.attachment.live, client.attachment.replay) = (false, false);
+        let no_process = self.next_id();
+        self.seat(no_process, client);
     }
 
     pub(super) fn exec_id(&self, name: &str) -> Option<Id> {
@@ -160,22 +174,4 @@ pub(super) fn failure_text(failure: &Failure) -> String {
         "OCI runtime exec failed: exec failed: unable to start container process: {}{causes}",
         failure.message
     )
-}
-
-/// The streams of an exec that could not be started carry the reason, as in Docker: the head of the answer was
-/// promised already. The socket is closed afterwards.
-fn tell_failure(socket: OwnedFd, attachment: &Attachment, failure: &Failure) {
-    let text = format!("{}\r\n", failure_text(failure));
-    let mut outbox = Outbox::default();
-    outbox.push(&attachment.preface);
-    match attachment.multiplexed {
-        true => outbox.push_frame(Stream::Stdout.frame_id(), text.as_bytes()),
-        false => outbox.push(text.as_bytes()),
-    }
-    // A few hundred bytes fit into any socket's empty buffer; a client that is gone wants none.
-    let socket = File::from(socket);
-    if linux::fd::set_nonblocking(&socket, true).is_ok() {
-        let _ = outbox.flush(&socket);
-    }
-    super::part(socket);
 }

@@ -17,6 +17,7 @@ mod client;
 mod connection;
 mod detach;
 mod exec;
+mod greeting;
 mod holdings;
 mod launch;
 mod lifecycle;
@@ -144,6 +145,7 @@ impl Supervisor {
             Alarm::ProbeTimeout => self.probe_timed_out(),
             Alarm::TakeApart => self.take_apart(),
             Alarm::Drain(id) => self.drain_over(id),
+            Alarm::Greeting(id) => self.serve_client(id),
         }
     }
 

@@ -123,7 +123,8 @@ pub(super) fn watch_changes(poll: &Poll, fd: impl AsFd, source: Source) -> linux
     poll.add_priority(fd, source.token())
 }
 
-/// What a point in time is for. At most one of each is set; [`Alarm::Drain`] per process.
+/// What a point in time is for. At most one of each is set; [`Alarm::Drain`] per process,
+/// [`Alarm::Greeting`] per client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Alarm {
     /// The grace of a stop is over.
@@ -138,6 +139,8 @@ pub(super) enum Alarm {
     TakeApart,
     /// A process has ended and somebody still holds its output open.
     Drain(Id),
+    /// A client that something waits for may have read the head of its response by now.
+    Greeting(Id),
 }
 
 #[derive(Debug, Default)]

@@ -41,6 +41,25 @@ fn streams_and_code_come_back() {
     end(world);
 }
 
+/// An SDK that takes the connection over from its HTTP library loses what that has read beyond the head.
+#[test]
+fn output_does_not_come_in_one_piece_with_the_head() {
+    use std::io::Read;
+    let mut world = running();
+    for args in [&["echo", "out"][..], &["nothing-here"]] {
+        let attachment = Attachment { preface: b"HEAD".to_vec(), ..outputs() };
+        let (reply, mut socket) = world.exec(args[0], args, attachment);
+        if matches!(reply, Reply::ExecStarted { .. }) {
+            assert_eq!(exec_code(&mut world, "echo"), 0);
+        }
+        let mut first = [0; 4096];
+        let count = socket.read(&mut first).unwrap();
+        assert_eq!(&first[..count], b"HEAD");
+        assert!(read_text(&mut socket).ends_with('\n'));
+    }
+    end(world);
+}
+
 #[test]
 fn input_reaches_it_and_ends() {
     let world = running();
@@ -71,7 +90,7 @@ fn a_missing_command_is_said_on_the_stream_and_in_the_reply() {
     let Reply::Failed(failure) = reply else { panic!("{reply:?}") };
     assert_eq!(failure.kind, FailureKind::NotFound);
     let expected = "HEADOCI runtime exec failed: exec failed: unable to start container process: \
-                    exec: \"nothing-here\": executable file not found in $PATH: unknown\r\n";
+                    exec: \"nothing-here\": executable file not found in $PATH\r\n";
     assert_eq!(read_text(&mut socket), expected);
     end(world);
 }
