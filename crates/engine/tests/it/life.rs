@@ -150,10 +150,10 @@ async fn remove_asks_for_force_while_it_runs() {
     let world = World::new().await;
     let engine = world.engine();
     let id = world.run("web", "while :; do sleep 0.1; done", |_| {}).await;
-    let refused = engine.container_remove(&id, RemoveOptions::default()).await.unwrap_err();
+    let refused = engine.container_remove("web", RemoveOptions::default()).await.unwrap_err();
     assert_eq!(
         refused.message(),
-        "cannot remove container \"/web\": container is running: stop the container before removing or force remove"
+        "cannot remove container \"web\": container is running: stop the container before removing or force remove"
     );
     engine.container_remove(&id, RemoveOptions { force: true, ..Default::default() }).await.unwrap();
     assert!(engine.container_inspect(&id, false).await.is_err());
