@@ -20,7 +20,9 @@ impl Owner {
         socket: OwnedFd,
     ) -> Result<Option<(Box<Attachment>, OwnedFd)>> {
         if self.connected.is_none() {
-            if attachment.replay || !attachment.live {
+            // Without a log there is nothing to send before the start, which may be this client's next request.
+            let replay = attachment.replay && self.has_log();
+            if replay || !attachment.live {
                 return Ok(Some((attachment, socket)));
             }
             return self.held.attach(*attachment, socket).map(|()| None);
@@ -30,6 +32,11 @@ impl Owner {
             None => Ok(None),
             Some(socket) => crate::ticket::answer(socket, &[&head]).map(|()| None),
         }
+    }
+
+    fn has_log(&self) -> bool {
+        let log = self.engine.paths().log(self.record.id.as_str());
+        std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > 0)
     }
 
     /// Passes a client to the shim. The client comes back when the shim does not take it because the container has
