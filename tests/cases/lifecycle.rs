@@ -233,6 +233,8 @@ fn health_is_watched() {
 fn events_tell_the_story() {
     let world = World::start();
     world.wharf(&["run", "--rm", "--name", "story", IMAGE, "true"]).ok();
+    // A client cuts `0s` down to the whole second, in which all of it may have happened.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
     for client in world.clients() {
         let output = client
             .run(&[
