@@ -74,7 +74,8 @@ impl<'a> Bench<'a> {
                 registry: "localhost:5000",
             }
         });
-        let mut bench = Bench { options, wharf, _registry: registry, peer, world, _runtime: Runtime(runtime) };
+        let mut bench =
+            Bench { options, wharf, _registry: registry, peer, world, _runtime: Runtime(runtime) };
         bench.load(&busybox_image(IMAGE));
         bench
     }

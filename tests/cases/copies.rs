@@ -1,6 +1,6 @@
 //! `cp` in both directions, for running and for stopped containers.
 
-use blackbox::{IMAGE, World};
+use blackbox::{IMAGE, World, eventually};
 use std::fs;
 
 #[test]
@@ -46,6 +46,9 @@ fn links_in_the_container_cannot_lead_outside() {
     let script =
         format!("ln -s {} /trap; ln -s /../../../../../.. /up; sleep 1000", world.directory().display());
     world.wharf(&["run", "-d", "--name", "tricky", IMAGE, "sh", "-c", &script]).ok();
+    eventually("the links", || {
+        (world.wharf(&["exec", "tricky", "test", "-L", "/up"]).code == 0).then_some(())
+    });
     let target = world.directory().join("got").to_string_lossy().into_owned();
     world.wharf(&["cp", "tricky:/trap/secret", &target]).code(1);
     world.wharf(&["cp", &secret.to_string_lossy(), "tricky:/up/planted"]).code(0);

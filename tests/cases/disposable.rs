@@ -88,6 +88,7 @@ fn an_exit_while_nobody_looks_is_known_later() {
     world.kill_engine();
     std::thread::sleep(std::time::Duration::from_secs(3));
     world.start_engine();
+    world.until_status("short", "exited");
     let state = world.inspect("short")["State"].clone();
     assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("exited"), Some(42)));
     assert_eq!(world.wharf(&["logs", "short"]).ok(), "last words");
@@ -150,11 +151,8 @@ fn auto_remove_happens_even_when_the_engine_was_away() {
 fn a_killed_shim_takes_its_container_with_it() {
     let world = World::start();
     world.wharf(&["run", "-d", "--name", "orphan", IMAGE, "sleep", "1000"]).ok();
-    let pid = world.inspect("orphan")["State"]["Pid"].as_u64().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let shim: u32 =
-        status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap();
-    signal(shim, "KILL");
+    let pid = world.inspect("orphan")["State"]["Pid"].as_u64().unwrap() as u32;
+    signal(shim_of(pid), "KILL");
     world.until_status("orphan", "exited");
     assert_eq!(world.inspect("orphan")["State"]["ExitCode"], 137);
     assert!(!std::path::Path::new(&format!("/proc/{pid}/root/bin")).exists());
@@ -167,11 +165,10 @@ fn a_rebooted_host_has_no_running_containers() {
     let mut world = World::start();
     world.wharf(&["run", "-d", "--name", "yes", "--restart", "always", IMAGE, "sleep", "1000"]).ok();
     world.wharf(&["run", "-d", "--name", "no", IMAGE, "sleep", "1000"]).ok();
-    let pids = ["yes", "no"].map(|name| world.inspect(name)["State"]["Pid"].as_u64().unwrap() as u32);
-    let shims = pids.map(|pid| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-        status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse::<u32>().unwrap()
-    });
+    world.wharf(&["run", "-d", "--rm", "--name", "passing", IMAGE, "sleep", "1000"]).ok();
+    world.wharf(&["create", "--name", "new", IMAGE]).ok();
+    let pids = ["yes", "no", "passing"].map(|name| pid(&world, name));
+    let shims = pids.map(shim_of);
     // What a power cut leaves: no process, no runtime root, the data root as it was.
     world.kill_engine();
     shims.into_iter().for_each(|shim| signal(shim, "KILL"));
@@ -181,29 +178,121 @@ fn a_rebooted_host_has_no_running_containers() {
     std::fs::remove_dir_all(world.exec_root()).unwrap();
     world.start_engine();
     world.until_status("yes", "running");
-    assert_eq!(world.inspect("no")["State"]["Status"], "exited");
+    let state = world.inspect("no")["State"].clone();
+    assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("exited"), Some(255)));
+    assert_eq!(world.inspect("new")["State"]["Status"], "created");
+    eventually("the end of what was to be thrown away", || {
+        (!world.wharf(&["ps", "-a", "--format", "{{.Names}}"]).ok().contains("passing")).then_some(())
+    });
 }
 
 #[test]
-fn killed_in_the_middle_of_things_nothing_is_half_there() {
+fn a_runtime_root_that_was_emptied_takes_its_containers_with_it() {
     let mut world = World::start();
-    for round in 0..10 {
-        let sessions: Vec<_> = (0..4)
-            .map(|n| {
-                world.session(&["run", "-d", "--name", &format!("half-{round}-{n}"), IMAGE, "sleep", "1000"])
-            })
-            .collect();
-        std::thread::sleep(std::time::Duration::from_millis(15 * round));
-        world.kill_engine();
-        drop(sessions);
-        world.start_engine();
-        let names = world.wharf(&["ps", "-a", "--format", "{{.Names}} {{.State}}"]).ok();
-        for line in names.lines() {
-            let (name, state) = line.split_once(' ').unwrap();
-            assert!(["running", "created", "exited"].contains(&state), "{line}");
-            world.wharf(&["rm", "-f", name]).ok();
-        }
+    world.wharf(&["run", "-d", "--name", "lost", IMAGE, "sleep", "1000"]).ok();
+    world.wharf(&["run", "-d", "--name", "kept", "--restart", "always", IMAGE, "sleep", "1000"]).ok();
+    let pids = ["lost", "kept"].map(|name| pid(&world, name));
+    let shims = pids.map(shim_of);
+    world.kill_engine();
+    std::fs::remove_dir_all(world.exec_root()).unwrap();
+    world.start_engine();
+    world.until_status("lost", "exited");
+    world.until_status("kept", "running");
+    assert_ne!(pid(&world, "kept"), pids[1], "nobody could reach the old one");
+    eventually("the end of what nobody reaches", || {
+        let alive = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}/root/.")).exists();
+        (!pids.iter().chain(&shims).any(alive)).then_some(())
+    });
+}
+
+#[test]
+fn what_is_thrown_away_waits_for_its_start_while_the_host_is_up() {
+    let mut world = World::start();
+    world.wharf(&["create", "--rm", "--name", "later", IMAGE, "echo", "hello"]).ok();
+    world.kill_engine();
+    world.start_engine();
+    assert_eq!(world.wharf(&["start", "-a", "later"]).ok(), "hello");
+    eventually("the removal", || world.wharf(&["ps", "-aq"]).ok().is_empty().then_some(()));
+}
+
+#[test]
+fn a_restart_is_no_end_for_what_is_thrown_away() {
+    let mut world = World::start();
+    for client in world.clients() {
+        client.run(&["run", "-d", "--rm", "--name", "brief", IMAGE, "sleep", "1000"]).ok();
+        let before = pid(&world, "brief");
+        client.run(&["restart", "-t", "0", "brief"]).ok();
+        assert_eq!(world.inspect("brief")["State"]["Status"], "running");
+        assert_eq!(world.inspect("brief")["HostConfig"]["AutoRemove"], true);
+        assert_ne!(pid(&world, "brief"), before);
+        client.run(&["stop", "-t", "0", "brief"]).ok();
+        eventually("the removal", || world.wharf(&["ps", "-aq"]).ok().is_empty().then_some(()));
     }
+    // However far the restart had come, it runs or it is gone.
+    for round in 0..10 {
+        world.wharf(&["run", "-d", "--rm", "--name", "brief", IMAGE, "sleep", "1000"]).ok();
+        let session = world.session(&["restart", "-t", "0", "brief"]);
+        std::thread::sleep(std::time::Duration::from_millis(10 * round));
+        world.kill_engine();
+        drop(session);
+        world.start_engine();
+        eventually("a container that runs, or none", || {
+            let states = world.wharf(&["ps", "-a", "--format", "{{.State}}"]).ok();
+            ["", "running"].contains(&states.as_str()).then_some(())
+        });
+        world.wharf(&["rm", "-f", "brief"]);
+    }
+}
+
+#[test]
+fn a_paused_container_stays_paused() {
+    let mut world = World::start();
+    world.wharf(&["run", "-d", "--name", "still", IMAGE, "sleep", "1000"]).ok();
+    let before = pid(&world, "still");
+    world.wharf(&["pause", "still"]).ok();
+    world.kill_engine();
+    world.start_engine();
+    assert_eq!(world.inspect("still")["State"]["Status"], "paused");
+    assert!(world.wharf(&["ps"]).ok().contains("(Paused)"));
+    world.wharf(&["exec", "still", "true"]).code(1).says("is paused");
+    world.wharf(&["unpause", "still"]).ok();
+    world.wharf(&["exec", "still", "true"]).ok();
+    assert_eq!(pid(&world, "still"), before);
+    world.wharf(&["pause", "still"]).ok();
+    world.kill_engine();
+    world.start_engine();
+    world.wharf(&["stop", "-t", "0", "still"]).ok();
+    assert_eq!(world.inspect("still")["State"]["ExitCode"], 137);
+}
+
+#[test]
+fn a_killed_shims_policy_is_applied() {
+    let mut world = World::start();
+    world.wharf(&["run", "-d", "--name", "back", "--restart", "unless-stopped", IMAGE, "sleep", "1000"]).ok();
+    let back_again = |world: &World, before: u32| {
+        eventually("another process", || {
+            let state = world.inspect("back")["State"].clone();
+            (state["Running"] == true && state["Pid"] != 0 && state["Pid"] != before).then_some(())
+        });
+    };
+    let first = pid(&world, "back");
+    signal(shim_of(first), "KILL");
+    back_again(&world, first);
+    assert_eq!(world.inspect("back")["RestartCount"], 1);
+    // The same while nobody looks.
+    world.wharf(&["run", "-d", "--name", "gone", IMAGE, "sleep", "1000"]).ok();
+    world.wharf(&["run", "-d", "--rm", "--name", "passing", IMAGE, "sleep", "1000"]).ok();
+    let second = pid(&world, "back");
+    let shims = ["back", "gone", "passing"].map(|name| shim_of(pid(&world, name)));
+    world.kill_engine();
+    shims.into_iter().for_each(|shim| signal(shim, "KILL"));
+    world.start_engine();
+    back_again(&world, second);
+    world.until_status("gone", "exited");
+    assert_eq!(world.inspect("gone")["State"]["ExitCode"], 137);
+    eventually("the removal", || {
+        (!world.wharf(&["ps", "-a", "--format", "{{.Names}}"]).ok().contains("passing")).then_some(())
+    });
 }
 
 #[test]
@@ -225,4 +314,14 @@ fn records_of_a_newer_engine_are_refused_not_guessed() {
     output.says("newer");
     std::fs::write(&database, original).unwrap();
     world.start_engine();
+}
+
+fn pid(world: &World, name: &str) -> u32 {
+    world.inspect(name)["State"]["Pid"].as_u64().unwrap() as u32
+}
+
+/// The parent of a container's first process.
+fn shim_of(pid: u32) -> u32 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
 }

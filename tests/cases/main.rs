@@ -9,6 +9,7 @@ mod disposable;
 mod engine;
 mod images;
 mod isolation;
+mod killed;
 mod lifecycle;
 mod mistakes;
 mod networks;

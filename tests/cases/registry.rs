@@ -4,12 +4,12 @@ use blackbox::{Host, IMAGE, Settings, World, busybox, eventually, file};
 use std::process::Child;
 
 /// Debian's docker-registry in the world's network, with a data directory in the world's.
-struct Registry {
+pub(crate) struct Registry {
     process: Child,
 }
 
 impl Registry {
-    fn start(world: &World) -> Self {
+    pub(crate) fn start(world: &World) -> Self {
         let directory = world.directory().join("registry");
         std::fs::create_dir_all(&directory).unwrap();
         let configuration = directory.join("config.yml");

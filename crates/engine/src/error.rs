@@ -121,11 +121,11 @@ impl fmt::Display for Error {
 /// A cause's text. Errors of the system are told in the words that people grep for: `no space left on device`.
 fn text(cause: &(dyn std::error::Error + 'static)) -> String {
     let text = cause.to_string();
-    let system = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error);
-    match system.and_then(|number| text.strip_suffix(&format!(" (os error {number})"))) {
-        Some(words) => words[..1].to_lowercase() + &words[1..],
-        None => text,
-    }
+    let Some((said, _)) = text.rsplit_once(" (os error ") else { return text };
+    let start = said.rfind(": ").map_or(0, |colon| colon + 2);
+    let mut letters = said[start..].chars();
+    let first = letters.next().map(|letter| letter.to_lowercase().to_string()).unwrap_or_default();
+    format!("{}{first}{}", &said[..start], letters.as_str())
 }
 
 impl std::error::Error for Error {

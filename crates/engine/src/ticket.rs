@@ -67,7 +67,9 @@ impl Ticket {
         let Client { socket, preface, unread } = client;
         match self.what {
             What::Attach(attachment) => {
-                self.container.attach(&self.engine, Attachment { preface, unread, ..attachment }, socket).await
+                self.container
+                    .attach(&self.engine, Attachment { preface, unread, ..attachment }, socket)
+                    .await
             }
             What::Wait(condition) => {
                 let until = match condition {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use linux::process::{Program, Spawn};
+use linux::process::{Child, Program, Spawn};
 
 use crate::frame::{self, Assembler};
 use crate::paths;
@@ -57,8 +57,16 @@ pub enum LaunchError {
     Io(#[from] io::Error),
 }
 
-impl Handle {
-    /// Starts a shim and, by it, a container. `descriptors` are those that [`Launch`] lists, in its order.
+/// A shim that has been started and not yet been told of its container. Dropped, it is gone.
+#[derive(Debug)]
+pub struct Spawned {
+    child: Unborn,
+    socket: UnixStream,
+    runtime_dir: PathBuf,
+}
+
+impl Spawned {
+    /// Starts a shim for a container whose runtime directory exists.
     ///
     /// The program is executed from a handle that nobody can write through: the container's process is a copy of
     /// the shim until it executes its own program, and must not be able to change ours by `/proc/self/exe`.
@@ -66,14 +74,14 @@ impl Handle {
     /// The shim leaves our session and keeps none of our descriptors; its own complaints (a panic) go to a file
     /// in the runtime directory. It stays our child: its end is reaped here if it never came to life, and by
     /// whoever handles SIGCHLD otherwise.
-    pub fn launch(shim: &Path, launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Launched, LaunchError> {
+    pub fn new(program: &Path, container: &str, runtime_dir: &Path) -> io::Result<Spawned> {
         let (ours, theirs) = UnixStream::pair()?;
         set_patience(&ours)?;
         let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
-        let complaints = paths::complaints(&launch.runtime_dir);
+        let complaints = paths::complaints(runtime_dir);
         let complaints = OpenOptions::new().create(true).append(true).mode(0o600).open(complaints)?;
-        let sealed = linux::process::sealed_program(shim).map_err(io::Error::from)?;
-        let child = Spawn::new(Program::Open(sealed.as_fd()), &["wharf-shim", launch.container.as_str()])
+        let sealed = linux::process::sealed_program(program).map_err(io::Error::from)?;
+        let child = Spawn::new(Program::Open(sealed.as_fd()), &["wharf-shim", container])
             .and_then(|spawn| spawn.env(std::env::var("PATH").map(|path| format!("PATH={path}"))))
             .map_err(io::Error::from)?
             .descriptor(null.as_fd(), 0)
@@ -83,31 +91,52 @@ impl Handle {
             .session()
             .start()
             .map_err(io::Error::from)?;
-        drop((theirs, sealed));
-        let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-        let answer = frame::send(&ours, launch, &borrowed).and_then(|()| receive(&ours));
-        let failed = match answer {
-            Ok((Reply::Launched { pid, started_at }, _)) => {
-                let handle =
-                    Handle { runtime_dir: launch.runtime_dir.clone(), connection: Mutex::new(Some(ours)) };
-                return Ok(Launched { handle, pid, started_at, shim_pid: child.pid, pidfd: child.pidfd });
-            }
-            Ok((Reply::Failed(failure), _)) => LaunchError::Refused(failure),
-            Ok(_) => LaunchError::Io(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "a launch was answered with something else",
-            )),
-            Err(error) => LaunchError::Io(error),
-        };
-        drop(ours);
-        // After a refusal it exits by itself; one that is stuck must not start anything later on.
-        if !matches!(failed, LaunchError::Refused(_)) {
-            let _ = linux::process::send_signal(child.pidfd.as_fd(), linux::signal::SIGKILL);
-        }
-        let _ = child.wait();
-        Err(failed)
+        Ok(Spawned { child: Unborn(Some(child)), socket: ours, runtime_dir: runtime_dir.to_owned() })
     }
 
+    /// Starts the container. `descriptors` are those that [`Launch`] lists, in its order.
+    pub fn launch(self, launch: &Launch, descriptors: Vec<OwnedFd>) -> Result<Launched, LaunchError> {
+        let Spawned { mut child, socket, runtime_dir } = self;
+        let borrowed: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
+        match frame::send(&socket, launch, &borrowed).and_then(|()| receive(&socket))? {
+            (Reply::Launched { pid, started_at }, _) => {
+                let Some(Child { pid: shim_pid, pidfd }) = child.0.take() else {
+                    return Err(LaunchError::Io(io::ErrorKind::NotFound.into()));
+                };
+                let handle = Handle { runtime_dir, connection: Mutex::new(Some(socket)) };
+                Ok(Launched { handle, pid, started_at, shim_pid, pidfd })
+            }
+            (Reply::Failed(failure), _) => {
+                // It exits by itself when it has cleaned up.
+                drop(socket);
+                if let Some(child) = child.0.take() {
+                    let _ = child.wait();
+                }
+                Err(LaunchError::Refused(failure))
+            }
+            _ => Err(LaunchError::Io(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "a launch was answered with something else",
+            ))),
+        }
+    }
+}
+
+/// A shim that must not start anything later on, unless it is taken out.
+#[derive(Debug)]
+struct Unborn(Option<Child>);
+
+impl Drop for Unborn {
+    fn drop(&mut self) {
+        if let Some(child) = self.0.take() {
+            // It has not been reaped, so the kill cannot miss.
+            let _ = linux::process::send_signal(child.pidfd.as_fd(), linux::signal::SIGKILL);
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Handle {
     /// A shim that was started by an earlier engine. `NotFound` or `ConnectionRefused`: there is none any more,
     /// see [`crate::cleanup`].
     pub fn connect(runtime_dir: &Path) -> io::Result<Handle> {

@@ -24,7 +24,7 @@ pub mod paths;
 pub mod protocol;
 pub mod restart;
 
-pub use handle::{Handle, LaunchError, Launched};
+pub use handle::{Handle, LaunchError, Launched, Spawned};
 pub use state::{Cleaned, cleanup};
 pub use supervise::run;
 

@@ -3,11 +3,12 @@
 
 use api::container::{CreateRequest, CreateResponse};
 use oci::platform::Platform;
+use store::records::Durability;
 
 use super::owner::Owner;
 use super::record::{MountKind, MountPoint, NAMES, NetworkState, Record};
 use super::state::State;
-use super::{bind, defaults, files, logs, mounts, validate};
+use super::{bind, defaults, files, logs, mounts, remove, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, names, spec};
@@ -184,7 +185,9 @@ fn reserve(engine: &Engine, record: &mut Record, name: Option<String>, volumes: 
             None if attempt <= names::RETRIES => names::random(attempt),
             None => record.id.short().to_owned(),
         };
-        let taken = engine.records().write(|transaction| {
+        // A volume outlives the container that it was made for.
+        let durability = if volumes.is_empty() { remove::durability(record) } else { Durability::Durable };
+        let taken = engine.records().write_as(durability, |transaction| {
             let reserved = transaction.reserve(NAMES, &record.name, record.id.as_str())?;
             if reserved.is_ok() {
                 transaction.put(record.id.as_str(), record)?;

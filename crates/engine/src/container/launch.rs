@@ -1,8 +1,8 @@
 //! Starting a container: everything from its record to a running shim, on a blocking thread.
 //!
 //! ```text
-//!  record ─▶ root fs ─▶ volumes ─▶ network ─▶ /etc files ─▶ user ─▶ spec ─▶ shim
-//!                                                            record (commit) ┘ in parallel
+//!  record ─▶ root fs ─┬▶ volumes ─▶ network ─▶ /etc files ─▶ user ─▶ spec ─┬▶ launch
+//!                     └▶ a shim comes to life                record (commit) ┘
 //! ```
 //!
 //! Each step's undo stands in [`leave`], which also runs after an ordinary exit: a failed start gives back what it
@@ -84,6 +84,13 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     let incarnation = identity::random();
     let root = rootfs::prepare(engine, record)?;
     make_runtime(engine, record.id.as_str())?;
+    // It comes to life while the rest is made.
+    let shim = shim::Spawned::new(
+        &engine.config().shim,
+        record.id.as_str(),
+        &engine.paths().runtime(record.id.as_str()),
+    )
+    .map_err(|error| start_failure(error.into()))?;
     let bound = bind::bind(engine, record)?;
     let joined = engine
         .shared()
@@ -103,11 +110,10 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     // Should the start fail, the shim takes its copies of the sockets with it, but who waits for the end still waits.
     let waiters = held.waiting()?;
     let descriptors = descriptors(joined, std::mem::take(held));
-    let shim = &engine.config().shim;
     // What is thrown away at its end anyway is not worth a commit: restore learns of it from the runtime directory.
     let (launched, stored) = std::thread::scope(|scope| {
         let stored = (!record.host.auto_remove).then(|| scope.spawn(|| store(engine, record)));
-        let launched = shim::Handle::launch(shim, &launch, descriptors);
+        let launched = shim.launch(&launch, descriptors);
         let stored = stored.map_or(Ok(()), |thread| {
             thread.join().unwrap_or_else(|_| Err(Error::system("the engine failed inside")))
         });

@@ -14,6 +14,7 @@ use super::{launch, rootfs};
 use crate::Engine;
 use crate::error::{Error, Result};
 use shim::protocol::Request;
+use store::records::Durability;
 
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RemoveOptions {
@@ -80,12 +81,18 @@ impl Owner {
 
 /// The record, the name and everything else that promises the container, in one commit.
 fn forget(engine: &Engine, record: &Record) -> Result<()> {
-    engine.records().write(|transaction| {
+    engine.records().write_as(durability(record), |transaction| {
         transaction.remove::<Record>(record.id.as_str())?;
         engine.images().snapshots().forget(transaction, record.id.as_str())?;
         transaction.release_all(NAMES, record.id.as_str())
     })?;
     Ok(())
+}
+
+/// What a record's beginning and end wait for. One that ends with its run need not outlive a power cut, and if it comes
+/// back from one it is removed then.
+pub(super) fn durability(record: &Record) -> Durability {
+    if record.host.auto_remove { Durability::Behind } else { Durability::Durable }
 }
 
 fn remove_anonymous(engine: &Engine, record: &Record) {

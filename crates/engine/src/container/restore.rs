@@ -187,8 +187,12 @@ fn connect(runtime: &Path, after: u64) -> Result<(Connected, Box<Snapshot>)> {
     let (Answer::State(snapshot), _) = live.request(&Request::State, &[])? else {
         return Err(Error::system("the shim did not answer with its state"));
     };
+    let pid = match snapshot.phase {
+        Phase::Running { pid, .. } => pid,
+        Phase::Restarting { .. } | Phase::Exited { .. } => 0,
+    };
     let events = launch::subscribe(&live, after)?;
-    Ok((Connected { live, events }, Box::new(snapshot)))
+    Ok((Connected { live: Live { pid, ..live }, events }, Box::new(snapshot)))
 }
 
 impl Engine {

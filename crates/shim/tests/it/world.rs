@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use oci::runtime::{Linux, Mount, Namespace, NamespaceKind, Process, Spec};
 use shim::protocol::*;
-use shim::{Handle, LaunchError, Launched};
+use shim::{Handle, LaunchError, Launched, Spawned};
 
 /// Nothing here takes that long unless it is broken.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,7 +116,8 @@ impl World {
 
     pub(crate) fn try_start(&mut self, sockets: Vec<OwnedFd>) -> Result<i32, LaunchError> {
         let shim = Path::new(env!("CARGO_BIN_EXE_wharf-shim"));
-        let launched = Handle::launch(shim, &self.launch, sockets)?;
+        let spawned = Spawned::new(shim, &self.launch.container, &self.launch.runtime_dir)?;
+        let launched = spawned.launch(&self.launch, sockets)?;
         let pid = launched.pid;
         self.launched = Some(launched);
         Ok(pid)

@@ -1,0 +1,102 @@
+# Networks: making, joining, leaving, and what is refused.
+docker network create n1
+docker network create --internal --label x=y n2
+docker network create --driver bridge --opt com.docker.network.bridge.name=mybr0 --gateway 10.77.0.9 --subnet 10.77.0.0/24 --ip-range 10.77.0.128/25 --aux-address a=10.77.0.130 n3
+docker network inspect n3 | jq -c '.[0]|del(.Created,.Id)'
+docker network inspect n2 | jq -c '.[0]|del(.Created,.Id,.IPAM)'
+docker network create --ipv6 --subnet fd00:77::/64 n4
+docker network inspect n4 | jq -c '.[0]|del(.Created,.Id)|.IPAM.Config|map(select(.Subnet|test("fd00")))'
+docker network create --driver host n5
+docker network create --driver null n5
+docker network create --driver overlay n5
+docker network create --driver none n5
+docker network create --subnet 10.88.0.0/24 --gateway 10.99.0.1 n6
+docker network create --subnet 10.88.0.0/24 --ip-range 10.99.0.0/25 n6
+docker network create --subnet 10.88.0.1/24 n6
+docker network create --subnet 10.88.0.0/24 --subnet 10.89.0.0/24 n6
+docker network create --gateway 10.88.0.1 n6
+docker network create --opt com.docker.network.driver.mtu=abc n6b
+docker network create --opt com.docker.network.bridge.enable_icc=maybe n6b
+docker network create --ipam-driver nonsense n7
+docker network create 'bad name'
+docker network create ''
+docker network create host
+docker network create none
+docker network create --attachable --ingress n8
+docker network create --scope swarm n8
+docker run -d --name c1 --network n1 busybox sleep 1000
+docker network connect n2 c1
+docker network connect n2 c1
+docker network connect --ip 10.77.0.200 n3 c1
+docker network connect --ip 10.77.0.200 n3 nobody
+docker network connect --ip 10.1.2.3 n1 c1
+docker run -d --name c2 --network n1 busybox sleep 1000
+docker network connect --ip 10.77.0.200 n3 c2
+docker network connect --ip 10.99.0.200 n3 c2
+docker network connect --ip nonsense n3 c2
+docker network connect --alias al --alias al2 --link c1:lnk --ip 10.77.0.201 n3 c2
+docker inspect c2 | jq -c '.[0].NetworkSettings.Networks'
+docker exec c2 ping -c1 -W2 al2 2>&1 | head -1
+docker exec c2 ping -c1 -W2 c1 2>&1 | grep -c '1 packets received'
+docker exec c2 ip -4 -o a | awk '{print $2,$4}'
+docker exec c2 ip r
+docker exec c1 ip r
+docker network connect host c1
+docker network connect none c1
+docker network connect nowhere c1
+docker network disconnect nowhere c1
+docker network disconnect n1 nobody
+docker network disconnect n4 c1
+docker network disconnect -f n4 c1
+{ docker network rm n1; } >/dev/null 2>&1; true
+{ docker network rm n3 n1 nowhere n4; } >/dev/null 2>&1; true
+docker network disconnect n2 c1
+docker network disconnect n1 c1
+docker network disconnect n3 c1
+docker exec c1 ip -4 -o a | awk '{print $2,$4}'
+docker network connect n1 c1
+docker exec c1 ip r
+docker stop -t 0 c2
+docker network disconnect n3 c2
+docker network connect n2 c2
+docker inspect c2 | jq -c '.[0].NetworkSettings.Networks'
+docker start c2
+docker inspect c2 | jq -c '.[0].NetworkSettings.Networks'
+docker network ls --format '{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}} {{.IPv6}} {{.Labels}}'
+docker network ls --filter driver=bridge --format '{{.Name}}'
+docker network ls --filter label=x --format '{{.Name}}'
+docker network ls --filter type=custom --format '{{.Name}}'
+docker network ls --filter type=builtin --format '{{.Name}}'
+docker network ls --filter type=nonsense
+docker network ls --filter nonsense=1
+docker network ls --filter dangling=x
+docker network ls --filter scope=local --format '{{.Name}}'
+docker network ls --filter id=zzz
+docker network inspect nowhere n1 -f '{{.Name}}'
+docker network rm host
+docker network rm none bridge
+docker run --rm --network n1 --ip 1.2.3.4 busybox true
+docker run --rm --ip 172.17.0.9 busybox true
+docker run --rm --network bridge --ip 172.17.0.9 busybox true
+docker run --rm --network none --network-alias x busybox ip -o l
+docker run --rm --network bridge --network-alias x busybox true
+docker run --rm --network host --link c1 busybox true
+docker run --rm --network container:c1 -p 80:80 busybox true
+docker run --rm --network container:c1 -h x busybox true
+docker run --rm --network container:c1 --dns 1.1.1.1 busybox true
+docker run --rm --network container:c1 --add-host a:1.1.1.1 busybox true
+docker run --rm --network container:c1 --link c1 busybox true
+docker run --rm --network container:c1 --mac-address 92:d0:c6:0a:29:33 busybox true
+docker run --rm --network container:c1 --expose 80 busybox true
+docker run --rm --network container: busybox true
+docker run --rm --network '' busybox true
+docker run --rm --mac-address nonsense busybox true
+docker run --rm --network n1 --network n2 busybox sh -c 'ip -o l | wc -l'
+docker run --rm --network name=n1,alias=foo,ip=1.2.3.4 busybox true
+docker run --rm --network name=n1,gw-priority=1 --network n2 busybox true
+docker run --rm --link c1:x --network n1 busybox ping -c1 -W2 x 2>&1 | grep -c received
+docker run -d --name d1 -e FOO=bar --expose 80 busybox sleep 1000
+docker inspect -f '{{json .HostConfig.Links}}' d1
+docker rm -f c1 c2 d1
+docker network prune -f --filter nonsense=1
+docker network prune -f --filter until=abc
