@@ -134,8 +134,8 @@ fn a_full_disk_is_told_and_survived() {
         assert!(world.wharf(&["logs", "lives"]).stdout.len() < 2_000_000);
         world.wharf(&["stop", "-t", "0", "lives"]).ok();
         assert_eq!(world.inspect("lives")["State"]["ExitCode"], 137);
-        world.wharf(&["rm", "lives", "ready"]).ok();
         disk.empty();
+        world.wharf(&["rm", "lives", "ready"]).ok();
         world.wharf(&["run", "--rm", "--name", "late", IMAGE, "true"]).ok();
     }
 }

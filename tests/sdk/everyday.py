@@ -196,7 +196,7 @@ def events():
     seen = client.events(decode=True, filters={"type": "container", "label": "sdk=events"})
     with Container(["true"], labels={"sdk": "events"}) as container:
         container.wait()
-    actions = [event["Action"] for event, _ in zip(seen, range(4))]
+    actions = [event["Action"] for _, event in zip(range(4), seen)]
     seen.close()
     assert actions == ["create", "start", "die", "destroy"], actions
 

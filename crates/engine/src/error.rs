@@ -94,7 +94,7 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
+        f.write_str(&plain(self.message.clone()))?;
         match &self.source {
             // An error of ours prints its own causes.
             Some(source) if source.is::<Error>() => write!(f, ": {source}"),
@@ -120,7 +120,10 @@ impl fmt::Display for Error {
 
 /// A cause's text. Errors of the system are told in the words that people grep for: `no space left on device`.
 fn text(cause: &(dyn std::error::Error + 'static)) -> String {
-    let text = cause.to_string();
+    plain(cause.to_string())
+}
+
+fn plain(text: String) -> String {
     let Some((said, _)) = text.rsplit_once(" (os error ") else { return text };
     let start = said.rfind(": ").map_or(0, |colon| colon + 2);
     let mut letters = said[start..].chars();

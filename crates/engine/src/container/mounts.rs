@@ -35,7 +35,7 @@ pub(super) fn plan(
     }
     let mut seen: BTreeSet<String> = host.tmpfs.keys().map(|path| clean(path)).collect();
     for path in host.tmpfs.keys() {
-        check_destination(path, |reason| Error::invalid(reason))?;
+        check_destination(path, Error::invalid)?;
     }
     let mut add = |planned: &mut BTreeMap<String, Planned>, new: Planned| {
         let destination = new.point.destination.clone();

@@ -238,10 +238,8 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
     if !network.is_user_defined() && wish.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
         problems.push("network-scoped aliases are only supported for user-defined networks".into());
     }
-    if !wish.mac_address.is_empty() {
-        if parse_mac(&wish.mac_address).is_err() {
-            return Err(Error::invalid(format!("invalid MAC address {}", wish.mac_address)));
-        }
+    if !wish.mac_address.is_empty() && parse_mac(&wish.mac_address).is_err() {
+        return Err(Error::invalid(format!("invalid MAC address {}", wish.mac_address)));
     }
     for (key, value) in wish.driver_opts.iter().flatten() {
         let known = key == "com.docker.network.endpoint.ifname" && super::create::is_interface_name(value);
