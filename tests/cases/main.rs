@@ -15,5 +15,6 @@ mod mistakes;
 mod networks;
 mod options;
 mod registry;
+mod sdk;
 mod streams;
 mod volumes;

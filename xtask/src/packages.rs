@@ -15,6 +15,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("util-linux", "/usr/bin/nsenter"),
     ("bsdutils", "/usr/bin/script"),
     ("curl", "/usr/bin/curl"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
     ("gcc", "/usr/bin/cc"), // SQLite, zstd and ring are C
 ];
 

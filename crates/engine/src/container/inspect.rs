@@ -30,6 +30,18 @@ impl Engine {
         Ok(shown)
     }
 
+    /// The same before containers are chosen by whether they run.
+    pub(super) async fn settle_running(&self) {
+        let settle = async {
+            for container in self.shared().containers.handles() {
+                if container.record().state.is_running() {
+                    container.settled().await;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(GLANCE, settle).await;
+    }
+
     fn describe(&self, record: &Record) -> Inspect {
         let paths = self.paths();
         let id = record.id.as_str();

@@ -51,6 +51,9 @@ impl Engine {
     pub async fn container_list(&self, options: ListOptions) -> Result<Vec<Summary>> {
         options.filters.check(KNOWN)?;
         let limit = options.limit.filter(|limit| *limit > 0);
+        if ["status", "exited"].iter().any(|key| options.filters.values(key).next().is_some()) {
+            self.settle_running().await;
+        }
         let selection = Selection::new(self, &options)?;
         let mut records: Vec<Arc<Record>> = self.shared().containers.records();
         // Newest first; ids break ties, so that two lists agree.

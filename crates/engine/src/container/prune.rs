@@ -16,6 +16,7 @@ impl Engine {
         filters.check(&["label", "label!", "until"])?;
         let until = until(&filters)?;
         let _turn = self.prune_turn()?;
+        self.settle_running().await;
         let mut deleted = Vec::new();
         let mut reclaimed = 0;
         for handle in self.shared().containers.handles() {
