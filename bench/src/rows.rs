@@ -3,13 +3,16 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use blackbox::{IMAGE, Settings, World, busybox, busybox_image, directory, eventually, file};
+use blackbox::{Settings, World, busybox, directory, eventually, file};
 
 use crate::Options;
 use crate::floor;
 use crate::memory;
 use crate::report::{Report, Row, median};
 use crate::shell::Shell;
+
+/// A name that nobody else who uses the peer takes away.
+const IMAGE: &str = "wharf-bench";
 
 /// Both sides, ready.
 pub(crate) struct Bench<'a> {
@@ -76,7 +79,7 @@ impl<'a> Bench<'a> {
         });
         let mut bench =
             Bench { options, wharf, _registry: registry, peer, world, _runtime: Runtime(runtime) };
-        bench.load(&busybox_image(IMAGE));
+        bench.load(&image());
         bench
     }
 
@@ -138,7 +141,9 @@ impl<'a> Bench<'a> {
         self.time(report, "20 × `run --rm` at once", None, |side| {
             let client = side.client.clone();
             let line = format!("for i in $(seq 20); do {client} run --rm {IMAGE} true & done; wait");
-            side.shell.run(&line).ok().took
+            let answer = side.shell.run(&line).ok();
+            assert!(answer.output.is_empty(), "{}", answer.output);
+            answer.took
         });
         self.time(report, "start and kill of 20", None, |side| {
             let client = side.client.clone();
@@ -207,14 +212,14 @@ impl<'a> Bench<'a> {
             if !self.wanted(&name) {
                 continue;
             }
-            self.load(&image.build("localhost:5000/bench"));
+            self.load(&image.build("localhost:5000/wharf-bench"));
             self.each(|side| {
-                let reference = format!("{}/bench", side.registry);
+                let reference = format!("{}/wharf-bench", side.registry);
                 side.run(&format!("push -q {reference}"));
                 side.run(&format!("rmi {reference}"));
             });
             self.time(report, &name, None, |side| {
-                let reference = format!("{}/bench", side.registry);
+                let reference = format!("{}/wharf-bench", side.registry);
                 let took = side.run(&format!("pull -q {reference}"));
                 side.run(&format!("rmi {reference}"));
                 took
@@ -243,6 +248,12 @@ impl<'a> Bench<'a> {
             );
         }
     }
+}
+
+/// The image of all rows but `pull`: of another content than any other busybox, too, or who removes that one by its id
+/// removes this one.
+fn image() -> Vec<u8> {
+    busybox().layer(|layer| file(layer, "etc/motd", b"measured here", 0o644)).build(IMAGE)
 }
 
 /// A shell in the world's network namespace, with the client's environment.

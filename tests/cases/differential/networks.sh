@@ -59,7 +59,7 @@ docker exec c1 ip r
 docker stop -t 0 c2
 docker network disconnect n3 c2
 docker network connect n2 c2
-docker inspect c2 | jq -c '.[0].NetworkSettings.Networks'
+docker inspect c2 | jq -c '.[0].NetworkSettings.Networks | map_values(del(.DNSNames))'
 docker start c2
 docker inspect c2 | jq -c '.[0].NetworkSettings.Networks'
 docker network ls --format '{{.Name}} {{.Driver}} {{.Scope}} {{.Internal}} {{.IPv6}} {{.Labels}}'
