@@ -152,7 +152,7 @@ impl<'a> Bench<'a> {
                  {client} kill $(seq -f many%g 20) >/dev/null"
             );
             let took = side.shell.run(&line).ok().took;
-            while !side.shell.run(&format!("{client} ps -aq")).output.trim().is_empty() {}
+            while !side.shell.run(&format!("{client} ps -aq --filter name=many")).output.trim().is_empty() {}
             took
         });
     }
