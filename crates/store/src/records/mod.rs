@@ -16,9 +16,11 @@
 //! **Readers** have their own connection and never wait for a commit.
 //! **Versions.** A type says which version it writes. Older records are migrated when read, newer ones are refused: guessing at
 //! what a newer engine meant would lose what it knew.
+//! **A full disk** refuses what adds records and takes what removes them: see [`room`].
 //!
 //! Limits: a batch has at most [`BATCH`] writers; one database belongs to one process (the engine holds the data root's lock).
 
+mod room;
 mod transaction;
 
 use std::path::Path;
@@ -26,10 +28,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock};
 
 use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Error, Kind};
+use room::Room;
 pub use transaction::{Reader, Taken, Transaction};
 
 /// Layout of the database itself; raised when the tables change.
@@ -74,6 +78,7 @@ struct Inner {
 
 struct Writer {
     connection: Connection,
+    room: Room,
     /// What `connection` is set to.
     durability: Durability,
     /// The open transaction and its members, if any.
@@ -91,20 +96,29 @@ pub enum Durability {
 
 struct Batch {
     members: usize,
-    outcome: Arc<OnceLock<Result<(), String>>>,
+    outcome: Arc<OnceLock<Outcome>>,
 }
+
+/// What became of a batch, for each of its members.
+type Outcome = Result<(), (Kind, String)>;
 
 impl Records {
     /// Opens or creates the database. Refuses one that a newer version wrote.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let writer = connect(path)?;
         prepare(&writer, path)?;
+        let page = writer
+            .pragma_query_value(None, "page_size", |row| row.get::<_, u32>(0))
+            .map_err(|e| Error::sql("pragma page_size", e))?;
+        let room = Room::open(path, page.into())?;
+        room.refill(pages(&writer)?);
         let reader = connect(path)?;
         reader.pragma_update(None, "query_only", true).map_err(|e| Error::sql("pragma query_only", e))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 writer: Mutex::new(Writer {
                     connection: writer,
+                    room,
                     durability: Durability::Durable,
                     batch: None,
                 }),
@@ -161,7 +175,7 @@ impl Records {
         drop(writer.unwrap_or_else(std::sync::PoisonError::into_inner));
         match outcome.get() {
             Some(Ok(())) => Ok(value),
-            Some(Err(message)) => Err(Error::new(Kind::Other, message.clone()).into()),
+            Some(Err((kind, message))) => Err(Error::new(*kind, message.clone()).into()),
             None => Err(Error::new(Kind::Other, "commit records: no outcome").into()),
         }
     }
@@ -180,7 +194,7 @@ impl Records {
 
 impl Writer {
     /// Joins the open transaction or begins one; returns where its outcome will appear.
-    fn join(&mut self, durability: Durability) -> Result<Arc<OnceLock<Result<(), String>>>, Error> {
+    fn join(&mut self, durability: Durability) -> Result<Arc<OnceLock<Outcome>>, Error> {
         let batch = match &mut self.batch {
             Some(batch) => batch,
             None => {
@@ -208,8 +222,12 @@ impl Writer {
             if !self.connection.is_autocommit() {
                 let _ = self.connection.execute_batch("ROLLBACK");
             }
-            Error::sql("commit records", e).to_string()
+            let error = Error::sql("commit records", e);
+            (error.kind(), error.to_string())
         });
+        if let Ok(pages) = pages(&self.connection) {
+            self.room.refill(pages);
+        }
         let _ = batch.outcome.set(result);
     }
 }
@@ -226,8 +244,11 @@ impl<'a> Turn<'a> {
             return Err(Error::new(Kind::Other, "records: turn is over").into());
         };
         // Dropped without commit (an error or a panic in `f`), the savepoint rolls back.
-        let savepoint = writer.connection.savepoint().map_err(|e| Error::sql("savepoint", e))?;
+        let Writer { connection, room, .. } = &mut **writer;
+        let savepoint = connection.savepoint().map_err(|e| Error::sql("savepoint", e))?;
         let value = f(&Transaction::new(&savepoint))?;
+        // Here it fails alone; at the commit all others would fail with it.
+        room.admit(pages(&savepoint)?)?;
         savepoint.commit().map_err(|e| Error::sql("release savepoint", e))?;
         Ok(value)
     }
@@ -263,13 +284,28 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
+/// Pages of the database, those that the open transaction adds included.
+fn pages(connection: &Connection) -> Result<u64, Error> {
+    connection
+        .prepare_cached("PRAGMA page_count")
+        .and_then(|mut statement| statement.query_row([], |row| row.get::<_, u32>(0)))
+        .map(u64::from)
+        .map_err(|e| Error::sql("pragma page_count", e))
+}
+
 fn connect(path: &Path) -> Result<Connection, Error> {
     let what = || format!("open record database {path:?}");
     let connection = Connection::open(path).map_err(|e| Error::sql(&what(), e))?;
     connection
-        .execute_batch(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY; PRAGMA busy_timeout=5000;",
-        )
+        .execute_batch(&format!(
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY;
+             PRAGMA busy_timeout=5000; PRAGMA wal_autocheckpoint={};",
+            room::CHECKPOINT
+        ))
+        .map_err(|e| Error::sql(&what(), e))?;
+    // A log that is deleted at the end could not be made again on a full disk.
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         .map_err(|e| Error::sql(&what(), e))?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)

@@ -227,3 +227,115 @@ fn acknowledged_writes_survive_without_a_close() {
     }
     assert_eq!(get(&after.open(), "kept").unwrap(), Some(Boat { sails: 7 }));
 }
+
+/// A file system of 16 MiB, unmounted at the end.
+struct SmallDisk(Scratch);
+
+impl SmallDisk {
+    fn mount() -> Self {
+        let disk = SmallDisk(Scratch::new());
+        disk.run("mount", &["-t", "tmpfs", "-o", "size=16m", "small"]);
+        disk
+    }
+
+    fn run(&self, program: &str, words: &[&str]) {
+        let status = std::process::Command::new(program).args(words).arg(&self.0.0).status().unwrap();
+        assert!(status.success(), "{program} {words:?}");
+    }
+
+    /// Until not a byte more fits.
+    fn fill(&self) {
+        use std::io::Write;
+        let mut filler = std::fs::File::create(self.0.0.join("filler")).unwrap();
+        while filler.write_all(&[0; 4096]).is_ok() {}
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        self.run("umount", &["-l"]);
+    }
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Cargo {
+    goods: String,
+}
+
+impl Record for Cargo {
+    const KIND: &'static str = "cargo";
+    const VERSION: u32 = 1;
+}
+
+#[test]
+fn a_full_disk_takes_removals_and_no_more() {
+    let disk = SmallDisk::mount();
+    let mut records = disk.0.open();
+    let add = |records: &Records, id: usize, size: usize| {
+        records.write(|t| {
+            t.assign("cargo", &format!("name-{id}"), &id.to_string())?;
+            t.put(&id.to_string(), &Cargo { goods: "x".repeat(size) })
+        })
+    };
+    for id in 0..400 {
+        add(&records, id, 300 + id * 37 % 6000).unwrap();
+    }
+    disk.fill();
+    // What fits into the slack is taken, then nothing more, and what was refused is not there.
+    let refused = (1000..1100).find_map(|id| Some((id, add(&records, id, 6000).err()?))).unwrap();
+    assert_eq!(refused.1.kind(), Kind::Full, "{}", refused.1);
+    assert_eq!(records.read(|r| r.get::<Cargo>(&refused.0.to_string())).unwrap(), None);
+    assert_eq!(records.read(|r| r.holder("cargo", &format!("name-{}", refused.0))).unwrap(), None);
+    // Far more log than was reserved; and the next process is no worse off.
+    for round in 0..10 {
+        for id in (round..400).step_by(10) {
+            let id = id.to_string();
+            for _ in 0..10 {
+                records.write(|t| t.put(&id, &Cargo { goods: "small".into() })).unwrap();
+            }
+            records
+                .write(|t| {
+                    t.release_all("cargo", &id)?;
+                    t.remove::<Cargo>(&id)
+                })
+                .unwrap();
+        }
+        drop(records);
+        records = disk.0.open();
+        assert!(records.read(|r| r.get::<Cargo>(&round.to_string())).unwrap().is_none());
+    }
+    let left = records.read(|r| r.list::<Cargo>()).unwrap();
+    assert!(left.iter().all(|(id, _)| id.parse::<usize>().unwrap() >= 1000));
+    // What was freed can be used again.
+    for id in 0..300 {
+        add(&records, id, 1000).unwrap();
+    }
+    drop(records);
+}
+
+#[test]
+fn one_who_does_not_fit_takes_nobody_along() {
+    let disk = SmallDisk::mount();
+    let records = disk.0.open();
+    records.write(|t| t.put("kept", &Boat { sails: 1 })).unwrap();
+    disk.fill();
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let records = &records;
+            scope.spawn(move || {
+                for n in 0..20 {
+                    let id = format!("{thread}-{n}");
+                    if thread % 2 == 0 {
+                        let large = Cargo { goods: "x".repeat(400_000) };
+                        let refused = records.write(|t| t.put(&id, &large)).unwrap_err();
+                        assert_eq!(refused.kind(), Kind::Full, "{refused}");
+                    } else {
+                        records.write(|t| t.put("kept", &Boat { sails: n })).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    assert!(records.read(|r| r.list::<Cargo>()).unwrap().is_empty());
+    assert_eq!(get(&records, "kept").unwrap(), Some(Boat { sails: 19 }));
+}
