@@ -39,8 +39,10 @@ use crate::settings::{Settings, Tls, asks_for};
 const WORKERS: usize = 2;
 /// Blocking calls at once: a start holds one while its shim comes up, so this is how many containers start at once.
 const BLOCKING: usize = 64;
-/// Idle threads go soon: each holds memory.
+/// Idle threads go soon, and what a burst of work has freed goes with them.
 const IDLE: Duration = Duration::from_secs(5);
+/// Heaps for all threads together: as many as there are workers, so that those rarely wait for each other.
+const HEAPS: u8 = 2;
 /// The third request to end is taken literally, as dockerd does.
 const FORCED: usize = 3;
 
@@ -87,11 +89,13 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
     let _pid_file = pidfile::PidFile::create(&settings.pid_file)?;
     // Shims are our children but outlive us and each other: nobody waits for them.
     linux::signal::ignore(linux::signal::SIGCHLD).map_err(|error| error.to_string())?;
+    linux::memory::limit_heaps(HEAPS);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)
         .thread_keep_alive(IDLE)
         .thread_name("wharfd")
+        .on_thread_stop(linux::memory::give_back)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
