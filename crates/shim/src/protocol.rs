@@ -132,6 +132,9 @@ fn one() -> u32 {
 #[serde(rename_all = "kebab-case")]
 pub enum LogDriver {
     JsonFile,
+    /// Docker's binary format; also what is kept beside a [`Log::remote`].
+    Local,
+    /// Nothing is kept, so nothing can be read back.
     None,
 }
 

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use api::container::LogConfig;
-use shim::log::Output;
+use shim::log::{Format, Output};
 use shim::log::query::Progress;
 use shim::protocol::{Attachment, Log, LogDriver, LogQuery};
 
@@ -96,7 +96,7 @@ fn copy(path: &Path, query: LogQuery, mut client: &File) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let mut output = Output::open(path, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
+    let mut output = Output::open(path, Format::Json, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
     let mut piece = Vec::with_capacity(PIECE);
     loop {
         piece.clear();

@@ -13,7 +13,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use crate::clock;
+use crate::log::format::Format;
 
 /// Bytes of log between two entries: 64 KiB of index per GiB of log.
 const SPACING: u64 = 256 << 10;
@@ -38,15 +38,15 @@ impl IndexWriter {
     /// Goes on with the index of a log that is `size` bytes long. Records behind the last entry are looked at
     /// once, at most [`SPACING`] and a batch. Without a usable index this file gets none, and since nobody
     /// knows its newest time then, the next file's entries skip nothing either.
-    pub fn resume(path: &Path, log: &File, size: u64) -> IndexWriter {
-        Self::try_resume(path, log, size).unwrap_or(IndexWriter {
+    pub fn resume(path: &Path, format: Format, log: &File, size: u64) -> IndexWriter {
+        Self::try_resume(path, format, log, size).unwrap_or(IndexWriter {
             file: None,
             next: u64::MAX,
             newest: i64::MAX,
         })
     }
 
-    fn try_resume(path: &Path, log: &File, size: u64) -> Option<IndexWriter> {
+    fn try_resume(path: &Path, format: Format, log: &File, size: u64) -> Option<IndexWriter> {
         let file = options().append(true).read(true).open(path).ok()?;
         let length = file.metadata().ok()?.len();
         if length == 0 || length % ENTRY != 0 {
@@ -58,7 +58,7 @@ impl IndexWriter {
         }
         let mut tail = vec![0; (size - offset) as usize];
         log.read_exact_at(&mut tail, offset).ok()?;
-        let newest = tail.split(|byte| *byte == b'\n').filter_map(time_of).fold(time, i64::max);
+        let newest = format.records(&tail).filter_map(|record| format.time_of(record)).fold(time, i64::max);
         Some(IndexWriter { file: Some(file), next: offset + SPACING, newest })
     }
 
@@ -91,13 +91,13 @@ fn options() -> OpenOptions {
     options
 }
 
-/// The time at the end of a line of the log, without decoding the rest.
-fn time_of(line: &[u8]) -> Option<i64> {
-    const MEMBER: &[u8] = b"\"time\":\"";
-    let at = line.len().saturating_sub(MEMBER.len() + 40);
-    let start = line[at..].windows(MEMBER.len()).rposition(|window| window == MEMBER)? + at + MEMBER.len();
-    let text = line[start..].split(|byte| *byte == b'"').next()?;
-    clock::parse(std::str::from_utf8(text).ok()?)
+/// The last place in a log of that size that the index knows a record to begin at.
+pub fn last_known(path: &Path, size: u64) -> Option<u64> {
+    let file = File::open(path).ok()?;
+    let count = file.metadata().ok()?.len() / ENTRY;
+    (0..count).rev().take(2).find_map(|number| {
+        entry(&file, number).ok().map(|(_, offset)| offset).filter(|offset| *offset <= size)
+    })
 }
 
 /// Where to begin reading in a file for records not older than `since`. `None`: nothing in this file may be

@@ -7,8 +7,9 @@ use std::io;
 use std::path::Path;
 
 use crate::clock;
+use crate::log::format::Format;
 use crate::log::reader::{Reader, Start};
-use crate::log::record::{self, Record};
+use crate::log::record::{Record, Stream};
 use crate::protocol::LogQuery;
 
 /// A log being sent. [`Output::fill`] produces it piece by piece, as fast as the client takes it.
@@ -29,13 +30,13 @@ pub enum Progress {
 
 impl Output {
     /// `rotations` is the writer's count, 0 when nobody writes.
-    pub fn open(path: &Path, query: LogQuery, rotations: u64) -> io::Result<Output> {
+    pub fn open(path: &Path, format: Format, query: LogQuery, rotations: u64) -> io::Result<Output> {
         let start = match (query.tail, query.since) {
             (Some(lines), _) => Start::Tail(lines),
             (None, Some(since)) => Start::Since(since),
             (None, None) => Start::Beginning,
         };
-        Ok(Output { reader: Reader::open(path, start, rotations)?, query })
+        Ok(Output { reader: Reader::open(path, format, start, rotations)?, query })
     }
 
     pub fn follows(&self) -> bool {
@@ -45,8 +46,9 @@ impl Output {
     /// Appends to `out` until it has `limit` bytes or a little more.
     pub fn fill(&mut self, out: &mut Vec<u8>, limit: usize, rotations: u64) -> io::Result<Progress> {
         while out.len() < limit {
-            let Some(line) = self.reader.next_line(rotations)? else { return Ok(Progress::CaughtUp) };
-            let Some(record) = record::decode(line) else { continue };
+            let format = self.reader.format();
+            let Some(record) = self.reader.next_record(rotations)? else { return Ok(Progress::CaughtUp) };
+            let Some(record) = format.decode(record) else { continue };
             if self.query.until.is_some_and(|until| record.time > until) {
                 return Ok(Progress::Over);
             }
@@ -60,8 +62,8 @@ impl Output {
 
 fn render(record: &Record<'_>, query: &LogQuery, out: &mut Vec<u8>) {
     let wanted = match record.stream {
-        record::Stream::Stdout => query.stdout,
-        record::Stream::Stderr => query.stderr,
+        Stream::Stdout => query.stdout,
+        Stream::Stderr => query.stderr,
     };
     if !wanted {
         return;
@@ -86,7 +88,10 @@ fn render(record: &Record<'_>, query: &LogQuery, out: &mut Vec<u8>) {
         }
         out.push(b' ');
     }
-    out.extend_from_slice(record.text.as_bytes());
+    out.extend_from_slice(&record.text);
+    if record.newline {
+        out.push(b'\n');
+    }
     if query.multiplexed {
         let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
         out[header + 4..start].copy_from_slice(&length.to_be_bytes());
@@ -110,7 +115,7 @@ mod tests {
     use super::*;
     use crate::log::splitter::Piece;
     use crate::log::{Stream, Writer};
-    use crate::protocol::Log;
+    use crate::protocol::{Log, LogDriver};
     use crate::testing::{log_options, scratch};
 
     fn all() -> LogQuery {
@@ -122,14 +127,18 @@ mod tests {
             let stream = if number % 3 == 0 { Stream::Stderr } else { Stream::Stdout };
             writer.append(
                 stream,
-                &Piece { text: format!("line {number}").as_bytes(), newline: true, time: number },
+                &Piece { text: format!("line {number}").as_bytes(), time: number, part: None },
             );
             writer.flush();
         }
     }
 
+    fn open(log: &Log, query: LogQuery, rotations: u64) -> Output {
+        Output::open(&log.path, Format::of(log.driver).unwrap(), query, rotations).unwrap()
+    }
+
     fn read(log: &Log, query: LogQuery) -> String {
-        let mut output = Output::open(&log.path, query, 0).unwrap();
+        let mut output = open(log, query, 0);
         let mut out = Vec::new();
         while output.fill(&mut out, usize::MAX, 0).unwrap() == Progress::More {}
         String::from_utf8(out).unwrap()
@@ -139,14 +148,19 @@ mod tests {
         text.lines().map(|line| line.strip_prefix("line ").unwrap().parse().unwrap()).collect()
     }
 
-    /// One log in one file, one in rotated files, one in compressed ones.
+    const DRIVERS: [LogDriver; 2] = [LogDriver::JsonFile, LogDriver::Local];
+
+    /// One log in one file, one in rotated files, one in compressed ones; in each format.
     fn kinds(dir: &Path) -> Vec<Log> {
         let mut kinds = Vec::new();
-        for (name, max_size, compress) in
+        for (name, max_size, compress, driver) in
             [("whole", None, false), ("rotated", Some(1000), false), ("compressed", Some(1000), true)]
+                .into_iter()
+                .flat_map(|(name, size, compress)| DRIVERS.map(|driver| (name, size, compress, driver)))
         {
             let mut log = log_options(dir);
-            log.path = dir.join(name);
+            log.driver = driver;
+            log.path = dir.join(format!("{name}-{driver:?}"));
             (log.max_size, log.max_files, log.compress) = (max_size, 100, compress);
             let mut writer = Writer::open(&log).unwrap();
             write(&mut writer, 0, 200);
@@ -178,13 +192,14 @@ mod tests {
     #[test]
     fn follows_through_rotation_without_loss() {
         let dir = scratch("query");
-        for compress in [false, true] {
+        for (compress, driver) in DRIVERS.into_iter().flat_map(|driver| [(false, driver), (true, driver)]) {
             let mut log = log_options(&dir);
-            log.path = dir.join(format!("follow-{compress}"));
+            log.driver = driver;
+            log.path = dir.join(format!("follow-{compress}-{driver:?}"));
             (log.max_size, log.max_files, log.compress) = (Some(500), 50, compress);
             let mut writer = Writer::open(&log).unwrap();
             write(&mut writer, 0, 5);
-            let mut output = Output::open(&log.path, all(), writer.rotations()).unwrap();
+            let mut output = open(&log, all(), writer.rotations());
             let mut out = Vec::new();
             for from in [5, 6, 30, 31, 32, 100] {
                 assert_eq!(
@@ -202,14 +217,41 @@ mod tests {
     #[test]
     fn a_writer_that_reopens_keeps_the_index_true() {
         let dir = scratch("query");
-        let log = log_options(&dir);
-        write(&mut Writer::open(&log).unwrap(), 1000, 1010);
-        let mut writer = Writer::open(&log).unwrap();
-        write(&mut writer, 500, 8000);
-        for since in [400, 1005, 3000, 7999] {
-            let query = LogQuery { since: Some(since), ..all() };
-            let expected: Vec<_> = (1000..1010).chain(500..8000).filter(|number| *number >= since).collect();
-            assert_eq!(numbers(&read(&log, query)), expected, "since {since}");
+        for driver in DRIVERS {
+            let mut log = log_options(&dir);
+            log.driver = driver;
+            log.path = dir.join(format!("reopen-{driver:?}"));
+            write(&mut Writer::open(&log).unwrap(), 1000, 1010);
+            let mut writer = Writer::open(&log).unwrap();
+            write(&mut writer, 500, 12_000);
+            for since in [400, 1005, 3000, 11_999] {
+                let query = LogQuery { since: Some(since), ..all() };
+                let expected: Vec<_> =
+                    (1000..1010).chain(500..12_000).filter(|number| *number >= since).collect();
+                assert_eq!(numbers(&read(&log, query)), expected, "since {since}");
+            }
+        }
+    }
+
+    #[test]
+    fn since_seeks_in_a_large_file() {
+        let dir = scratch("query");
+        for driver in DRIVERS {
+            let mut log = log_options(&dir);
+            log.driver = driver;
+            log.path = dir.join(format!("large-{driver:?}"));
+            let mut writer = Writer::open(&log).unwrap();
+            let text = vec![b'x'; 8000];
+            for time in 0..2000 {
+                writer.append(Stream::Stdout, &Piece { text: &text, time, part: None });
+                writer.flush();
+            }
+            // What lies before is not even looked at: it may be unreadable.
+            let size = std::fs::metadata(&log.path).unwrap().len();
+            let file = std::fs::File::options().write(true).open(&log.path).unwrap();
+            std::os::unix::fs::FileExt::write_all_at(&file, &vec![0xff; size as usize / 2], 0).unwrap();
+            let query = LogQuery { since: Some(1500), ..all() };
+            assert_eq!(read(&log, query).lines().count(), 500, "{driver:?}");
         }
     }
 

@@ -1,8 +1,9 @@
 //! Cuts a stream of bytes into log lines.
 //!
 //! A line ends at LF. One that grows past 16 KiB without an LF is recorded in parts of exactly 16 KiB, each
-//! with the time of its first part, and only the last part has the LF: Docker's rule. What is held back between
-//! two reads is never more than one part.
+//! with the time of its first part, and only the last part has the LF: Docker's rule. The parts of a line share an
+//! id and are counted ([`Part`]), for collectors that put them together again. What is held back between two reads is
+//! never more than one part.
 
 use crate::log::record::Stream;
 
@@ -12,20 +13,47 @@ pub const PART: usize = 16 << 10;
 pub struct Splitter {
     pub stream: Stream,
     pending: Vec<u8>,
-    /// The time of the first part, while a line is being recorded in parts.
-    cut_at: Option<i64>,
+    /// The first part, while a line is being recorded in parts.
+    cut: Option<Cut>,
+}
+
+struct Cut {
+    time: i64,
+    id: [u8; 32],
+    parts: u32,
 }
 
 /// A piece of output that is ready to be recorded.
+#[derive(Debug)]
 pub struct Piece<'a> {
+    /// Without its line feed.
     pub text: &'a [u8],
-    pub newline: bool,
     pub time: i64,
+    /// Set when it is not a whole line.
+    pub part: Option<Part>,
+}
+
+/// A line's place among the parts that it was cut into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// The same for all parts of a line.
+    pub id: [u8; 32],
+    /// From 1.
+    pub ordinal: u32,
+    /// It ended with a line feed.
+    pub last: bool,
+}
+
+impl Piece<'_> {
+    /// Whether a line feed came behind the text.
+    pub fn ends_line(&self) -> bool {
+        self.part.is_none_or(|part| part.last)
+    }
 }
 
 impl Splitter {
     pub fn new(stream: Stream) -> Splitter {
-        Splitter { stream, pending: Vec::new(), cut_at: None }
+        Splitter { stream, pending: Vec::new(), cut: None }
     }
 
     /// Hands every piece that `bytes` completes to `emit`, in order.
@@ -33,15 +61,18 @@ impl Splitter {
         while !bytes.is_empty() {
             let room = PART - self.pending.len();
             let window = &bytes[..bytes.len().min(room)];
-            match window.iter().position(|byte| *byte == b'\n') {
+            match memchr::memchr(b'\n', window) {
                 Some(end) => {
-                    let time = self.cut_at.take().unwrap_or(now);
-                    self.emit(&bytes[..end], true, time, &mut emit);
+                    let (time, part) = match self.cut.take() {
+                        None => (now, None),
+                        Some(cut) => (cut.time, Some(cut.part(true))),
+                    };
+                    self.emit(&bytes[..end], time, part, &mut emit);
                     bytes = &bytes[end + 1..];
                 }
                 None if window.len() == room => {
-                    let time = *self.cut_at.get_or_insert(now);
-                    self.emit(window, false, time, &mut emit);
+                    let (time, part) = self.next_part(now);
+                    self.emit(window, time, Some(part), &mut emit);
                     bytes = &bytes[room..];
                 }
                 None => {
@@ -52,6 +83,14 @@ impl Splitter {
         }
     }
 
+    /// A part that does not end its line.
+    fn next_part(&mut self, now: i64) -> (i64, Part) {
+        let cut = self.cut.get_or_insert_with(|| Cut { time: now, id: linux::random::bytes(), parts: 0 });
+        let part = cut.part(false);
+        cut.parts += 1;
+        (cut.time, part)
+    }
+
     /// What arrived and is not recorded yet: the beginning of a line.
     pub fn unrecorded(&self) -> &[u8] {
         &self.pending
@@ -59,22 +98,29 @@ impl Splitter {
 
     /// The stream has ended: what is left becomes a record without LF.
     pub fn finish(&mut self, now: i64, mut emit: impl FnMut(Piece<'_>)) {
-        let time = self.cut_at.take().unwrap_or(now);
         if !self.pending.is_empty() {
-            self.emit(b"", false, time, &mut emit);
+            let (time, part) = self.next_part(now);
+            self.emit(b"", time, Some(part), &mut emit);
         }
+        self.cut = None;
         self.pending = Vec::new();
     }
 
     /// Emits what was pending plus `tail`, without a copy when nothing was pending.
-    fn emit(&mut self, tail: &[u8], newline: bool, time: i64, emit: &mut impl FnMut(Piece<'_>)) {
+    fn emit(&mut self, tail: &[u8], time: i64, part: Option<Part>, emit: &mut impl FnMut(Piece<'_>)) {
         if self.pending.is_empty() {
-            emit(Piece { text: tail, newline, time });
+            emit(Piece { text: tail, time, part });
         } else {
             self.pending.extend_from_slice(tail);
-            emit(Piece { text: &self.pending, newline, time });
+            emit(Piece { text: &self.pending, time, part });
             self.pending.clear();
         }
+    }
+}
+
+impl Cut {
+    fn part(&self, last: bool) -> Part {
+        Part { id: self.id, ordinal: self.parts + 1, last }
     }
 }
 
@@ -86,9 +132,10 @@ mod tests {
         let mut splitter = Splitter::new(Stream::Stdout);
         let mut pieces = Vec::new();
         for (time, chunk) in (0..).zip(chunks) {
-            splitter.push(chunk, time, |piece| pieces.push((piece.text.len(), piece.newline, piece.time)));
+            splitter
+                .push(chunk, time, |piece| pieces.push((piece.text.len(), piece.ends_line(), piece.time)));
         }
-        splitter.finish(99, |piece| pieces.push((piece.text.len(), piece.newline, piece.time)));
+        splitter.finish(99, |piece| pieces.push((piece.text.len(), piece.ends_line(), piece.time)));
         pieces
     }
 
@@ -130,5 +177,18 @@ mod tests {
                 split(&chunks).into_iter().map(|(length, newline, _)| (length, newline)).collect();
             assert_eq!(pieces, whole, "chunks of {size}");
         }
+    }
+
+    #[test]
+    fn parts_are_counted_and_share_an_id() {
+        let mut splitter = Splitter::new(Stream::Stdout);
+        let mut parts = Vec::new();
+        splitter.push(&vec![b'x'; 2 * PART + 1], 0, |piece| parts.push(piece.part));
+        splitter.push(b"\nwhole\nhalf", 1, |piece| parts.push(piece.part));
+        splitter.finish(2, |piece| parts.push(piece.part));
+        let told: Vec<_> = parts.iter().map(|part| part.map(|part| (part.ordinal, part.last))).collect();
+        assert_eq!(told, [Some((1, false)), Some((2, false)), Some((3, true)), None, Some((1, false))]);
+        let ids: Vec<_> = parts.iter().flatten().map(|part| part.id).collect();
+        assert!(ids[0] == ids[1] && ids[1] == ids[2] && ids[2] != ids[3], "{ids:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! Appends records to the log file, rotates it, and never lets the disk stop the container.
 //!
 //! Records collect in a batch that goes out with one `write` per chunk of output. When that write fails (a full
-//! disk, a quota, a medium gone read-only) the records that did not get in are dropped and counted, half a line
+//! disk, a quota, a medium gone read-only) the records that did not get in are dropped and counted, half a record
 //! is cut off again, and the next batch tries anew: the container must not block on its log. The count reaches
 //! the journal as an event ([`Writer::take_loss`]).
 //!
@@ -14,8 +14,9 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::log::compress::Compression;
-use crate::log::index::IndexWriter;
-use crate::log::record::{self, Stream};
+use crate::log::format::{Encoder, Format, Head};
+use crate::log::index::{self, IndexWriter};
+use crate::log::record::Stream;
 use crate::log::splitter::Piece;
 use crate::{paths, protocol};
 
@@ -43,7 +44,7 @@ pub struct Writer {
     max_size: Option<u64>,
     max_files: u32,
     compress: bool,
-    attributes: Vec<u8>,
+    encoder: Encoder,
     index: IndexWriter,
     batch: Vec<u8>,
     batch_newest: i64,
@@ -54,14 +55,15 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Opens the log to append. A torn line at its end (the last writer was killed) is cut off.
+    /// Opens the log to append. A torn record at its end (the last writer was killed) is cut off.
     pub fn open(log: &protocol::Log) -> io::Result<Writer> {
-        let (file, size) = open_whole(&log.path)?;
+        let encoder = Encoder::new(log);
+        let (file, size) = open_whole(&log.path, encoder.format())?;
         let index_path = paths::log_index(&log.path, 0);
         let index = if size == 0 {
             IndexWriter::create(&index_path, newest_of_the_past(&log.path))
         } else {
-            IndexWriter::resume(&index_path, &file, size)
+            IndexWriter::resume(&index_path, encoder.format(), &file, size)
         };
         Ok(Writer {
             path: log.path.clone(),
@@ -70,7 +72,7 @@ impl Writer {
             max_size: log.max_size,
             max_files: log.max_files.max(1),
             compress: log.compress,
-            attributes: record::encode_attributes(&log.attributes),
+            encoder,
             index,
             batch: Vec::new(),
             batch_newest: i64::MIN,
@@ -87,7 +89,7 @@ impl Writer {
         if full || self.batch.len() >= BATCH {
             self.flush();
         }
-        record::encode(piece.text, piece.newline, stream, &self.attributes, piece.time, &mut self.batch);
+        self.encoder.encode(stream, piece, &mut self.batch);
         self.batch_newest = self.batch_newest.max(piece.time);
     }
 
@@ -143,7 +145,7 @@ impl Writer {
 
     fn write(&mut self, batch: &[u8]) {
         if self.file.is_none() {
-            match open_whole(&self.path) {
+            match open_whole(&self.path, self.encoder.format()) {
                 Ok((file, size)) => (self.file, self.size) = (Some(file), size),
                 Err(error) => return self.lose(batch, &error),
             }
@@ -153,18 +155,18 @@ impl Writer {
         let (written, result) = write_counted(file, batch);
         let whole = match &result {
             Ok(()) => written,
-            Err(_) => batch[..written].iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1),
+            Err(_) => self.encoder.format().records(&batch[..written]).map(<[u8]>::len).sum(),
         };
         self.size += whole as u64;
         if let Err(error) = result {
-            // Shrinking needs no space. If even that fails, readers skip the torn line.
+            // Shrinking needs no space. If even that fails, readers skip what is torn.
             let _ = file.set_len(self.size);
             self.lose(&batch[whole..], &error);
         }
     }
 
     fn lose(&mut self, records: &[u8], error: &io::Error) {
-        self.loss.records += records.iter().filter(|byte| **byte == b'\n').count() as u64;
+        self.loss.records += self.encoder.format().records(records).count() as u64;
         self.loss.bytes += records.len() as u64;
         self.loss.error = error.to_string();
     }
@@ -200,11 +202,14 @@ impl Writer {
     }
 }
 
-/// Opens (or makes) a log file for appending; its size, without a torn last line.
-fn open_whole(path: &Path) -> io::Result<(File, u64)> {
+/// Opens (or makes) a log file for appending; its size, without a torn last record.
+fn open_whole(path: &Path, format: Format) -> io::Result<(File, u64)> {
     let file = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)?;
     let size = file.metadata()?.len();
-    let whole = last_line_end(&file, size)?;
+    let whole = match format {
+        Format::Json => last_line_end(&file, size)?,
+        Format::Local => last_entry_end(path, &file, size)?,
+    };
     if whole != size {
         file.set_len(whole)?;
     }
@@ -218,12 +223,30 @@ fn last_line_end(file: &File, size: u64) -> io::Result<u64> {
         let start = end.saturating_sub(buffer.len() as u64);
         let block = &mut buffer[..(end - start) as usize];
         file.read_exact_at(block, start)?;
-        if let Some(at) = block.iter().rposition(|byte| *byte == b'\n') {
+        if let Some(at) = memchr::memrchr(b'\n', block) {
             return Ok(start + at as u64 + 1);
         }
         end = start;
     }
     Ok(0)
+}
+
+/// Records that begin with their length are found from the front only: from the last place that the index knows.
+fn last_entry_end(path: &Path, file: &File, size: u64) -> io::Result<u64> {
+    let mut start = index::last_known(&paths::log_index(path, 0), size).unwrap_or(0);
+    let mut held = Vec::new();
+    loop {
+        let whole: usize = Format::Local.records(&held).map(<[u8]>::len).sum();
+        held.drain(..whole);
+        start += whole as u64;
+        let wanted = (size - start - held.len() as u64).min(BATCH as u64) as usize;
+        if wanted == 0 || Format::Local.head(&held) == Head::Damaged {
+            return Ok(start);
+        }
+        let (at, from) = (held.len(), start + held.len() as u64);
+        held.resize(at + wanted, 0);
+        file.read_exact_at(&mut held[at..], from)?;
+    }
 }
 
 /// Writes all of `bytes` or says how many got in and why no more.
@@ -254,8 +277,7 @@ mod tests {
     fn lines(writer: &mut Writer, from: usize, to: usize) {
         for number in from..to {
             let text = format!("line {number}");
-            writer
-                .append(Stream::Stdout, &Piece { text: text.as_bytes(), newline: true, time: number as i64 });
+            writer.append(Stream::Stdout, &Piece { text: text.as_bytes(), time: number as i64, part: None });
         }
         writer.flush();
     }
@@ -346,5 +368,28 @@ mod tests {
         dir.grow(1 << 20);
         lines(&mut writer, 2000, 2001);
         assert_eq!((count(&options.path), writer.take_loss()), (kept + 1, None));
+    }
+
+    #[test]
+    fn a_local_log_goes_on_behind_what_was_torn() {
+        let dir = scratch("writer");
+        let mut options = log_options(&dir);
+        options.driver = crate::protocol::LogDriver::Local;
+        let mut writer = Writer::open(&options).unwrap();
+        lines(&mut writer, 0, 5000);
+        drop(writer);
+        let size = std::fs::metadata(&options.path).unwrap().len();
+        for (cut, left) in [(3, 4999), (0, 5000)] {
+            File::options().append(true).open(&options.path).unwrap().set_len(size - cut).unwrap();
+            let mut writer = Writer::open(&options).unwrap();
+            lines(&mut writer, 9000, 9001);
+            let bytes = std::fs::read(&options.path).unwrap();
+            let times: Vec<_> =
+                Format::Local.records(&bytes).filter_map(|record| Format::Local.time_of(record)).collect();
+            assert_eq!((times.len(), times.last()), (left + 1, Some(&9000)));
+            std::fs::remove_file(paths::log_index(&options.path, 0)).unwrap();
+            std::fs::remove_file(&options.path).unwrap();
+            lines(&mut Writer::open(&options).unwrap(), 0, 5000);
+        }
     }
 }

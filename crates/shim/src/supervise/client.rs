@@ -25,7 +25,7 @@ use super::outbox::Outbox;
 use super::process::Role;
 use super::reactor::{Alarm, Id, Source, Watch};
 use crate::log::query::Progress;
-use crate::log::{Output, Stream};
+use crate::log::{Format, Output, Stream};
 use crate::protocol::{Attachment, Failure, Happening, LogQuery};
 
 /// Bytes taken from a client at once.
@@ -162,7 +162,8 @@ impl Supervisor {
             ..LogQuery::default()
         };
         let rotations = self.log.as_ref()?.rotations();
-        Output::open(&self.launch.log.path, query, rotations).ok()
+        let format = Format::of(self.launch.log.driver)?;
+        Output::open(&self.launch.log.path, format, query, rotations).ok()
     }
 
     pub(super) fn client_ready(&mut self, id: Id, readable: bool, hangup: bool) {

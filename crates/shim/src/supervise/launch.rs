@@ -102,7 +102,7 @@ impl Supervisor {
         }
         let journal = Journal::create(&launch.runtime_dir, &launch.incarnation).map_err(file)?;
         let log = match launch.log.driver {
-            LogDriver::JsonFile => Some(Writer::open(&launch.log).map_err(file)?),
+            LogDriver::JsonFile | LogDriver::Local => Some(Writer::open(&launch.log).map_err(file)?),
             LogDriver::None => None,
         };
         let listener = listen(&launch).map_err(file)?;

@@ -11,9 +11,9 @@ use linux::poll::Interest;
 use super::Supervisor;
 use super::outbox::Outbox;
 use super::reactor::{Id, Source, Watch};
-use crate::log::Output;
+use crate::log::{Format, Output};
 use crate::log::query::Progress;
-use crate::protocol::{Failure, FailureKind, LogDriver, LogQuery};
+use crate::protocol::{Failure, FailureKind, LogQuery};
 
 /// Bytes under way to one viewer.
 const PIECE: usize = 32 << 10;
@@ -38,15 +38,15 @@ impl Supervisor {
         preface: &[u8],
     ) -> Result<(), Failure> {
         super::room_for(self.viewers.len())?;
-        if self.launch.log.driver == LogDriver::None {
+        let Some(format) = Format::of(self.launch.log.driver) else {
             let message = "configured logging driver does not support reading";
             return Err(super::failure(FailureKind::Invalid, message));
-        }
+        };
         let rotations = self.log.as_ref().map_or(0, |log| log.rotations());
         let multiplexed = query.multiplexed;
         let following = query.follow && self.is_running();
         let output =
-            Output::open(&self.launch.log.path, query, rotations).map_err(|error| super::other(&error))?;
+            Output::open(&self.launch.log.path, format, query, rotations).map_err(|error| super::other(&error))?;
         linux::fd::set_nonblocking(&socket, true).map_err(|error| super::other(&error))?;
         let id = self.next_id();
         let mut outbox = Outbox::default();
