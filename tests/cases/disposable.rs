@@ -298,22 +298,37 @@ fn a_killed_shims_policy_is_applied() {
 #[test]
 fn records_of_a_newer_engine_are_refused_not_guessed() {
     let mut world = World::start();
+    world.wharf(&["run", "--name", "kept", IMAGE, "sh", "-c", "exit 9"]).code(9);
     world.stop_engine();
-    // SQLite keeps a number for its users at byte 60 of the file: the version of the schema.
-    let database = std::fs::read_dir(world.data_root())
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .find(|path| path.extension().is_some_and(|extension| extension == "db"))
-        .expect("a database lies in the data root");
-    let original = std::fs::read(&database).unwrap();
-    let mut newer = original.clone();
-    newer[60..64].copy_from_slice(&10_000_u32.to_be_bytes());
-    std::fs::write(&database, newer).unwrap();
-    let output = world.try_engine();
-    assert_ne!(output.code, 0, "{output}");
-    output.says("newer");
-    std::fs::write(&database, original).unwrap();
+    // The whole database, and one record in it.
+    for (newer, as_it_was) in [
+        ("PRAGMA user_version=10000", "PRAGMA user_version=1"),
+        (
+            "UPDATE record SET version=version+10000 WHERE kind='container'",
+            "UPDATE record SET version=version-10000 WHERE kind='container'",
+        ),
+    ] {
+        change_records(&world, newer);
+        let output = world.try_engine();
+        assert_ne!(output.code, 0, "{output}");
+        output.says("newer");
+        change_records(&world, as_it_was);
+        world.start_engine();
+        assert_eq!(world.inspect("kept")["State"]["ExitCode"], 9, "nothing was lost");
+        world.stop_engine();
+    }
     world.start_engine();
+}
+
+/// Changes the records of a world whose engine does not run.
+fn change_records(world: &World, sql: &str) {
+    let program = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute(sys.argv[2]); c.commit()";
+    let database = world.data_root().join("wharf.db");
+    let status = std::process::Command::new("python3")
+        .args(["-c", program, &database.to_string_lossy(), sql])
+        .status()
+        .unwrap();
+    assert!(status.success(), "{sql}");
 }
 
 fn pid(world: &World, name: &str) -> u32 {

@@ -1,6 +1,6 @@
 //! `wharfd` itself: its flags, its socket, several of it.
 
-use blackbox::{IMAGE, Settings, World, eventually, signal};
+use blackbox::{IMAGE, World, eventually, signal};
 use std::os::unix::fs::PermissionsExt;
 
 #[test]
@@ -102,88 +102,4 @@ fn the_api_is_negotiated() {
         get("/containers/absent/json"),
         (404, "{\"message\":\"No such container: absent\"}\n".to_owned())
     );
-}
-
-#[test]
-fn a_full_disk_is_told_and_survived() {
-    let disk = SmallDisk::mount();
-    {
-        let world =
-            World::empty(Settings { data_root: Some(disk.path().join("data")), ..Settings::default() });
-        world.load(&blackbox::busybox_image(IMAGE));
-        let chatter = "while [ ! -e /dev/shm/go ]; do sleep 0.05; done; \
-                       yes 0123456789abcdef | head -c 2000000; echo done > /dev/shm/done; sleep 1000";
-        world.wharf(&["run", "-d", "--name", "lives", IMAGE, "sh", "-c", chatter]).ok();
-        world.wharf(&["create", "--name", "ready", IMAGE, "true"]).ok();
-        disk.fill();
-        for client in world.clients() {
-            for name in ["late", "later"] {
-                client.run(&["run", "--name", name, IMAGE, "true"]).code(125).says("no space left on device");
-            }
-            let all = client.run(&["ps", "-a", "--format", "{{.Names}}"]).ok();
-            assert_eq!(all, "ready\nlives", "nothing is half there");
-        }
-        // What is written to a full disk is lost and counted, but it stops nobody.
-        world.wharf(&["exec", "lives", "touch", "/dev/shm/go"]).ok();
-        eventually("the end of the output", || {
-            (world.wharf(&["exec", "lives", "test", "-e", "/dev/shm/done"]).code == 0).then_some(())
-        });
-        eventually("a word about what was lost", || {
-            world.engine_output().contains("its log cannot be written").then_some(())
-        });
-        assert!(world.wharf(&["logs", "lives"]).stdout.len() < 2_000_000);
-        world.wharf(&["stop", "-t", "0", "lives"]).ok();
-        assert_eq!(world.inspect("lives")["State"]["ExitCode"], 137);
-        disk.empty();
-        world.wharf(&["rm", "lives", "ready"]).ok();
-        world.wharf(&["run", "--rm", "--name", "late", IMAGE, "true"]).ok();
-    }
-}
-
-/// A file system of 40 MB on a file.
-struct SmallDisk(std::path::PathBuf);
-
-impl SmallDisk {
-    fn mount() -> SmallDisk {
-        let disk = SmallDisk(std::env::temp_dir().join(format!("wharf-small-{}", std::process::id())));
-        std::fs::create_dir_all(disk.path()).unwrap();
-        let (image, path) = (disk.image().display().to_string(), disk.path().display().to_string());
-        sh(&format!("truncate -s 40M {image} && mkfs.ext4 -q {image} && mount -o loop {image} {path}"));
-        // ext4 keeps some blocks for its own use, by which a full disk still takes directories.
-        sh(&format!("echo 0 > /sys/fs/ext4/$(basename $(findmnt -no SOURCE {path}))/reserved_clusters"));
-        disk
-    }
-
-    fn path(&self) -> &std::path::Path {
-        &self.0
-    }
-
-    fn image(&self) -> std::path::PathBuf {
-        self.0.with_extension("img")
-    }
-
-    /// Until no block is left: in large pieces first, then in single blocks.
-    fn fill(&self) {
-        let path = self.path().display();
-        sh(&format!("! cat /dev/zero > {path}/filler-1 2> /dev/null; sync -f {path}"));
-        sh(&format!("! dd if=/dev/zero of={path}/filler-2 bs=1k conv=fsync 2> /dev/null"));
-        assert_eq!(sh(&format!("stat -f -c %f {path}")), "0\n");
-    }
-
-    fn empty(&self) {
-        sh(&format!("rm {}/filler-*", self.path().display()));
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let (image, path) = (self.image().display().to_string(), self.path().display().to_string());
-        sh(&format!("umount {path} || umount -l {path}; rmdir {path}; rm {image}"));
-    }
-}
-
-fn sh(script: &str) -> String {
-    let output = std::process::Command::new("sh").args(["-ec", script]).output().unwrap();
-    assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8_lossy(&output.stdout).into_owned()
 }

@@ -7,6 +7,7 @@ mod copies;
 mod differential;
 mod disposable;
 mod engine;
+mod faults;
 mod images;
 mod isolation;
 mod killed;

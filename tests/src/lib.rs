@@ -5,12 +5,14 @@
 //! engine, and fails the test if anything is left behind: processes, mounts, cgroups, network interfaces of the
 //! world's namespace, files in the runtime root.
 
+mod disk;
 mod host;
 mod leaks;
 mod rootfs;
 mod session;
 mod world;
 
+pub use disk::{SmallDisk, sh};
 pub use host::Host;
 pub use rootfs::{Archive, busybox, busybox_image, directory, file, link};
 pub use session::{Output, Session, eventually};

@@ -4,6 +4,9 @@
 //! back over a restart of the engine), and every listener. Publishing never waits: a listener that is too slow loses
 //! events, as with Docker.
 //!
+//! A full disk loses no history: what could not be written is still in memory, and the file is written anew from there
+//! with the first event for which there is room.
+//!
 //! An event that a shim reported carries the shim's incarnation and sequence number into its line. An engine that
 //! comes back reads from the lines how far it had come with each shim, and publishes nothing twice.
 
@@ -63,6 +66,8 @@ struct Inner {
     path: PathBuf,
     file: File,
     lines: usize,
+    /// Something could not be written: the file lacks lines, or ends within one.
+    behind: bool,
     /// Time of the newest event: a clock that jumps back must not reorder them.
     newest: i64,
 }
@@ -94,9 +99,14 @@ impl Bus {
             path: path.to_owned(),
             file: append(path).map_err(failed)?,
             lines: 0,
+            behind: false,
             newest,
         };
-        inner.rewrite().map_err(failed)?;
+        // The old file has all there is, only more of it than is needed, and perhaps half a line at its end.
+        if let Err(error) = inner.rewrite() {
+            inner.behind = true;
+            tracing::warn!(%error, path = %path.display(), "cannot write the event history");
+        }
         Ok(Bus { inner: Mutex::new(inner), live: broadcast::channel(BACKLOG).0 })
     }
 
@@ -169,13 +179,17 @@ impl Inner {
         }
         self.history.push_back(message.clone());
         let line = Line { message: Some((**message).clone()), shim };
+        let written = match self.behind || self.lines > HISTORY * SURPLUS {
+            true => self.rewrite(),
+            false => self.write(&line),
+        };
         // The history is a convenience: a full disk must not stop containers from being stopped.
-        let written = self
-            .write(&line)
-            .and_then(|()| if self.lines > HISTORY * SURPLUS { self.rewrite() } else { Ok(()) });
-        if let Err(error) = written {
+        if let Err(error) = &written
+            && !self.behind
+        {
             tracing::warn!(%error, path = %self.path.display(), "cannot write the event history");
         }
+        self.behind = written.is_err();
     }
 
     fn write(&mut self, line: &Line) -> std::io::Result<()> {
@@ -201,8 +215,12 @@ impl Inner {
             serde_json::to_writer(&mut bytes, &line)?;
             bytes.push(b'\n');
         }
-        std::fs::write(&next, &bytes)?;
-        std::fs::rename(&next, &self.path)?;
+        let replaced = std::fs::write(&next, &bytes).and_then(|()| std::fs::rename(&next, &self.path));
+        if replaced.is_err() {
+            // Half of it would keep room from others.
+            let _ = std::fs::remove_file(&next);
+        }
+        replaced?;
         self.file = append(&self.path)?;
         self.lines = self.history.len();
         Ok(())

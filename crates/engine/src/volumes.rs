@@ -234,7 +234,12 @@ impl Volumes {
             }
             _ => {}
         }
-        self.records.write(|transaction| transaction.remove::<Stored>(name))?;
+        let forgotten = self.records.write(|transaction| transaction.remove::<Stored>(name));
+        if let Err(error) = forgotten {
+            // It exists as before, and so must its files. Failing here leaves what `sweep` sets right.
+            let _ = std::fs::rename(&gone, self.paths.volume(name));
+            return Err(error.into());
+        }
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
         delete_tree(&gone)
     }

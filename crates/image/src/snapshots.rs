@@ -138,12 +138,8 @@ impl Snapshots {
     /// Takes a snapshot out of sight; `None` when there is none. Nothing may be mounted on it any more.
     pub fn remove(&self, id: &str) -> Result<Option<Gone>, Error> {
         check_id(id)?;
-        let aside = Scratch::create(&self.inner.paths.snapshots_gone())?;
-        let gone = match std::fs::rename(self.inner.paths.snapshot(id), aside.path()) {
-            Ok(()) => Some(Gone { _files: aside }),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => return Err(Error::caused(Kind::Other, format!("rename(snapshot {id})"), e)),
-        };
+        let gone = Scratch::set_aside(&self.inner.paths.snapshot(id), &self.inner.paths.snapshots_gone())?
+            .map(|files| Gone { _files: files });
         self.known().remove(id);
         Ok(gone)
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <data>/
-//!   wharf.db, wharf.db-wal, wharf.db-shm    records
+//!   wharf.db, wharf.db-wal                  records
 //!   blobs/
 //!     <algorithm>/<hex>                     complete, verified, read-only
 //!     ingest/<algorithm>-<hex>              partial; its length is where a resumed transfer goes on

@@ -14,6 +14,7 @@ mod commit;
 mod create;
 mod defaults;
 mod edit;
+mod ending;
 mod files;
 mod held;
 mod inspect;

@@ -19,12 +19,13 @@ use shim::protocol::{Attachment, Event, LogQuery, Reply as Answer, Request, Rest
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::ending::Ending;
 use super::held::Held;
 use super::life::{self, Consequence, Removal};
 use super::record::Record;
 use super::restore::Observed;
 use super::state::State;
-use super::{Handle, MAILBOX, Reply, event_attributes, launch, remove};
+use super::{Handle, MAILBOX, Reply, event_attributes, launch};
 use crate::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Origin;
@@ -180,6 +181,8 @@ pub(super) struct Owner {
     pub(super) keep: bool,
     /// When it is started again, because its shim was killed and its policy says so. A client's wish comes first.
     comes_back_at: Option<Instant>,
+    /// A run's end that could not be stored yet.
+    pub(super) ending: Option<Ending>,
 }
 
 impl Owner {
@@ -208,6 +211,7 @@ impl Owner {
             removed: false,
             keep: false,
             comes_back_at: None,
+            ending: None,
         };
         tokio::spawn(async move {
             if let Some(found) = found {
@@ -233,11 +237,19 @@ impl Owner {
                     None => pending().await,
                 }
             };
+            let unfinished = self.ending.as_ref().map(|ending| ending.again);
+            let ending = async {
+                match unfinished {
+                    Some(time) => tokio::time::sleep_until(time).await,
+                    None => pending().await,
+                }
+            };
             // Events first: a request is decided on the newest state.
             tokio::select! {
                 biased;
                 event = next => self.heard(event).await,
                 () = policy => self.come_back().await,
+                () = ending => drop(self.finish_ending().await),
                 command = commands.recv() => match command {
                     None | Some(Command::Leave) => return,
                     Some(command) => {
@@ -312,7 +324,6 @@ impl Owner {
 
     async fn happened(&mut self, event: Event) {
         let consequences = life::happened(&mut self.record, &event);
-        let last = consequences.contains(&Consequence::Settle);
         if let Some((connected, run)) = self.connected.as_mut().zip(self.record.state.run()) {
             connected.live.pid = run.pid;
         }
@@ -340,12 +351,8 @@ impl Owner {
                     tracing::warn!(container = %self.record.id, name = self.record.name, "{message}");
                 }
                 Consequence::ExecEnded { exec, code } => self.engine.shared().execs.ended(&exec, code),
-                Consequence::Settle => self.settle().await,
+                Consequence::Settle => self.settle(event.incarnation.clone()).await,
             }
-        }
-        if last {
-            // Stored: this run's events will not come again.
-            self.engine.events_bus().forget(&event.incarnation);
         }
     }
 
@@ -387,61 +394,15 @@ impl Owner {
         match connected {
             Some(connected) if self.record.state.is_running() => self.connected = Some(connected),
             _ => {
-                if let Some(run) = self.record.state.run() {
+                if let Some(run) = self.record.state.run().cloned() {
                     let ended = run.lost(137, crate::clock::now());
                     let extra = life::die_attributes(&ended);
                     self.record.state = State::Exited(ended);
                     self.publish();
                     self.engine.container_event(&self.record, "die", &extra);
-                    self.settle().await;
+                    self.settle(run.incarnation).await;
                 }
             }
-        }
-    }
-
-    /// The final exit has been taken in: the network goes back, the end is remembered, the shim may go.
-    pub(super) async fn settle(&mut self) {
-        let connected = self.connected.take();
-        let auto_remove = self.record.host.auto_remove && !std::mem::take(&mut self.keep);
-        self.engine.shared().execs.container_ended(&self.record.id);
-        let mut record = self.record.clone();
-        let left = self
-            .engine
-            .blocking(move |engine| {
-                launch::leave(engine, &mut record);
-                if !auto_remove {
-                    store(engine, &record)?;
-                }
-                Ok(record)
-            })
-            .await;
-        match left {
-            Ok(record) => self.record = record,
-            Err(error) => tracing::error!(container = %self.record.id, %error, "cannot record an exit"),
-        }
-        self.publish();
-        if auto_remove {
-            if let Err(error) =
-                self.remove_now(true, connected.as_ref().map(|connected| connected.live.clone())).await
-            {
-                tracing::error!(container = %self.record.id, %error, "cannot remove a container after its exit");
-            }
-        } else {
-            self.release(connected.map(|connected| connected.live), false).await;
-        }
-    }
-
-    /// Lets the shim go and removes its directory. Who waits for the removal of a container that stays is held here
-    /// from now on.
-    pub(super) async fn release(&mut self, live: Option<Live>, removed: bool) {
-        let id = self.record.id.clone();
-        let released = self
-            .engine
-            .blocking(move |engine| Ok(remove::release(engine, id.as_str(), live.as_ref(), removed)))
-            .await;
-        match released {
-            Ok(waiting) => self.held.take_over(waiting),
-            Err(error) => tracing::error!(container = %self.record.id, %error, "cannot release a shim"),
         }
     }
 
@@ -484,6 +445,8 @@ impl Owner {
 
     async fn start(&mut self, restarts: u32) -> Result<()> {
         life::admit_start(&self.record)?;
+        // The end of the run before is still with its shim.
+        self.finish_ending().await?;
         let held = std::mem::take(&mut self.held);
         let record = self.record.clone();
         let launched =
@@ -575,7 +538,14 @@ impl Owner {
             }
             self.confirm(|record| !record.state.is_running()).await?;
         }
-        self.remove_now(volumes, None).await
+        // A run whose end could not be stored needs that no more.
+        let ending = self.ending.take();
+        let live = ending.as_ref().and_then(|ending| ending.live.clone());
+        let removed = self.remove_now(volumes, live).await;
+        if removed.is_err() {
+            self.ending = ending;
+        }
+        removed
     }
 
     async fn edit(&mut self, change: Change) -> Result<()> {

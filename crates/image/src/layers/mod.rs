@@ -111,11 +111,34 @@ pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     pub(crate) fn create(parent: &Path) -> Result<Self, Error> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|e| Error::new(Kind::Other, format!("getrandom: {e}")))?;
-        let path = parent.join(hex::encode(random));
+        let path = Self::fresh(parent)?;
         std::fs::create_dir(&path).map_err(|e| Error::caused(Kind::Other, format!("mkdir({path:?})"), e))?;
         Ok(Self(path))
+    }
+
+    /// Takes a directory out of sight; `None` when there is none. A disk without room for another name lets it be deleted
+    /// where it is: nothing may be needed for giving something back.
+    pub(crate) fn set_aside(directory: &Path, parent: &Path) -> Result<Option<Self>, Error> {
+        let path = Self::fresh(parent)?;
+        match std::fs::rename(directory, &path) {
+            Ok(()) => Ok(Some(Self(path))),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e)
+                if matches!(
+                    e.kind(),
+                    std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded
+                ) =>
+            {
+                Ok(Some(Self(directory.to_owned())))
+            }
+            Err(e) => Err(Error::caused(Kind::Other, format!("rename({directory:?})"), e)),
+        }
+    }
+
+    fn fresh(parent: &Path) -> Result<PathBuf, Error> {
+        let mut random = [0; 16];
+        getrandom::fill(&mut random).map_err(|e| Error::new(Kind::Other, format!("getrandom: {e}")))?;
+        Ok(parent.join(hex::encode(random)))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -402,12 +425,7 @@ impl Layers {
     }
 
     fn set_aside(&self, path: &Path) -> Result<Option<Scratch>, Error> {
-        let aside = Scratch::create(&self.inner.paths.layers_gone())?;
-        match std::fs::rename(path, aside.path()) {
-            Ok(()) => Ok(Some(aside)),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(Error::caused(Kind::Other, format!("rename({path:?})"), e)),
-        }
+        Scratch::set_aside(path, &self.inner.paths.layers_gone())
     }
 
     /// Deletes what a crash left: unfinished work, and directories without a record.

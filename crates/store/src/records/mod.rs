@@ -13,10 +13,13 @@
 //! anything durable has followed; until then the cut undoes it as a whole (`synchronous=NORMAL`).
 //! **Group commit.** Writers that arrive while another one works join its transaction, each in a savepoint of its own, and the
 //! last of them commits once for all: twenty containers that start at once share a few `fdatasync`s. See [`Records::write`].
-//! **Readers** have their own connection and never wait for a commit.
+//! **Readers** see what is committed: one that meets an open batch has it committed first. Records are read when an engine
+//! opens, and rarely later; who lists things looks at the views in memory.
 //! **Versions.** A type says which version it writes. Older records are migrated when read, newer ones are refused: guessing at
 //! what a newer engine meant would lose what it knew.
-//! **A full disk** refuses what adds records and takes what removes them: see [`room`].
+//! **A full disk** refuses what adds records and takes what removes them: see [`room`]. There is one connection, which locks
+//! the database for itself and so keeps the index of the log in its own memory: in a file, mapped by several connections,
+//! it would end the process by SIGBUS on a disk without room for it.
 //!
 //! Limits: a batch has at most [`BATCH`] writers; one database belongs to one process (the engine holds the data root's lock).
 
@@ -73,7 +76,6 @@ struct Inner {
     committed: Condvar,
     /// Writers that wait for `writer`; the one that leaves while this is zero commits.
     waiting: AtomicUsize,
-    reader: Mutex<Connection>,
 }
 
 struct Writer {
@@ -112,8 +114,6 @@ impl Records {
             .map_err(|e| Error::sql("pragma page_size", e))?;
         let room = Room::open(path, page.into())?;
         room.refill(pages(&writer)?);
-        let reader = connect(path)?;
-        reader.pragma_update(None, "query_only", true).map_err(|e| Error::sql("pragma query_only", e))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 writer: Mutex::new(Writer {
@@ -124,15 +124,19 @@ impl Records {
                 }),
                 committed: Condvar::new(),
                 waiting: AtomicUsize::new(0),
-                reader: Mutex::new(reader),
             }),
         })
     }
 
-    /// Reads from one consistent state, without waiting for writers.
+    /// Reads from one consistent state, which is committed.
     pub fn read<T, E: From<Error>>(&self, f: impl FnOnce(&Reader<'_>) -> Result<T, E>) -> Result<T, E> {
-        let connection = lock(&self.inner.reader);
-        let transaction = connection.unchecked_transaction().map_err(|e| Error::sql("begin read", e))?;
+        let mut writer = lock(&self.inner.writer);
+        if writer.batch.is_some() {
+            writer.commit();
+            self.inner.committed.notify_all();
+        }
+        let transaction =
+            writer.connection.unchecked_transaction().map_err(|e| Error::sql("begin read", e))?;
         let value = f(&Reader::new(&transaction))?;
         transaction.finish().map_err(|e| Error::sql("end read", e))?;
         Ok(value)
@@ -298,7 +302,7 @@ fn connect(path: &Path) -> Result<Connection, Error> {
     let connection = Connection::open(path).map_err(|e| Error::sql(&what(), e))?;
     connection
         .execute_batch(&format!(
-            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY;
+            "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-512; PRAGMA temp_store=MEMORY;
              PRAGMA busy_timeout=5000; PRAGMA wal_autocheckpoint={};",
             room::CHECKPOINT
         ))

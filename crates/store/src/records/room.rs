@@ -37,7 +37,7 @@ const LOG: u64 = 2 * CHECKPOINT * 4096;
 /// Pages that the database has beyond its last one. A few records' worth.
 const SLACK: u64 = 32;
 
-const ZEROES: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROES: [u8; 64 << 10] = [0; 64 << 10];
 
 /// The database file, as long as it has to be.
 pub(super) struct Room {
