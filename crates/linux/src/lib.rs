@@ -15,6 +15,7 @@ mod error;
 pub mod fd;
 pub mod inet;
 pub mod memory;
+pub mod localtime;
 pub mod mount;
 pub mod namespace;
 pub mod netlink;

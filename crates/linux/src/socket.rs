@@ -61,6 +61,49 @@ pub fn accept(listener: impl AsFd) -> Result<OwnedFd> {
         .context("accept4", || "SOCK_CLOEXEC")
 }
 
+/// Begins to connect without waiting: the socket becomes writable when it is decided, and [`connected`] tells how.
+pub fn start_connect(address: std::net::SocketAddr) -> Result<OwnedFd> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)
+        .context("socket", || format!("{family:?}, SOCK_STREAM"))?;
+    match rustix::net::connect(&socket, &address) {
+        Ok(()) | Err(crate::Errno::INPROGRESS) => Ok(socket),
+        Err(errno) => Err(crate::Error::new("connect", address, errno)),
+    }
+}
+
+/// How [`start_connect`] went: false while it is under way.
+pub fn connected(socket: impl AsFd) -> Result<bool> {
+    let error = rustix::net::sockopt::socket_error(&socket).context("getsockopt", || "SO_ERROR")?;
+    error.context("connect", || "")?;
+    match rustix::net::getpeername(socket) {
+        Ok(_) => Ok(true),
+        Err(crate::Errno::NOTCONN) => Ok(false),
+        Err(errno) => Err(crate::Error::new("getpeername", "", errno)),
+    }
+}
+
+/// A connected, non-blocking stream socket. A listener that has no room for another connection at the moment is
+/// EAGAIN, not a wait.
+pub fn connect_stream(path: &Path) -> Result<OwnedFd> {
+    connect_unix(path, SocketType::STREAM)
+}
+
+/// A non-blocking datagram socket whose peer is the one at `path`.
+pub fn connect_datagrams(path: &Path) -> Result<OwnedFd> {
+    connect_unix(path, SocketType::DGRAM)
+}
+
+fn connect_unix(path: &Path, kind: SocketType) -> Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)
+        .context("socket", || format!("AF_UNIX, {kind:?}"))?;
+    let (address, _parent) = address(path)?;
+    rustix::net::connect(&socket, &address).context("connect", || format!("{path:?}"))?;
+    Ok(socket)
+}
+
 /// Who is at the other end of a Unix socket, as the kernel saw it when the connection was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -123,6 +166,23 @@ mod tests {
         let (left, _right) = pair().unwrap();
         let peer = peer(&left).unwrap();
         assert_eq!((peer.pid, peer.uid), (crate::process::id(), 0));
+    }
+
+    #[test]
+    fn a_connection_is_decided_without_waiting() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let socket = start_connect(address).unwrap();
+        let _peer = listener.accept().unwrap();
+        assert!(connected(&socket).unwrap());
+        drop(listener);
+        let refused = start_connect(address).and_then(|socket| {
+            while !connected(&socket)? {
+                std::thread::yield_now();
+            }
+            Ok(())
+        });
+        assert!(refused.unwrap_err().is(crate::Errno::CONNREFUSED));
     }
 
     #[test]
