@@ -8,8 +8,10 @@
 //! cargo xtask bench                             Wharf alone
 //! cargo xtask bench --peer "PREFIX..."          beside a Docker in which `PREFIX docker ps` works
 //! cargo xtask bench --rounds 30 --only run      more samples of fewer rows
+//! cargo xtask bench --crowd 500                 rows about many containers, too (minutes)
 //! ```
 
+mod crowd;
 mod floor;
 mod memory;
 mod report;
@@ -37,7 +39,9 @@ fn main() -> ExitCode {
     let options = match Options::parse(words.into_iter()) {
         Ok(options) => options,
         Err(message) => {
-            eprintln!("bench: {message}\nUsage: bench [--peer PREFIX] [--rounds N] [--only TEXT]");
+            eprintln!(
+                "bench: {message}\nUsage: bench [--peer PREFIX] [--rounds N] [--only TEXT] [--crowd N]"
+            );
             return ExitCode::from(2);
         }
     };
@@ -58,17 +62,23 @@ struct Options {
     rounds: usize,
     /// Only rows whose name contains this.
     only: Option<String>,
+    /// How many containers stand while what many of them cost is measured.
+    crowd: Option<usize>,
 }
 
 impl Options {
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Options { peer: None, rounds: 15, only: None };
+        let mut options = Options { peer: None, rounds: 15, only: None, crowd: None };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value"));
             match word.as_str() {
                 "--peer" => options.peer = Some(value()?),
                 "--rounds" => {
                     options.rounds = value()?.parse().map_err(|error| format!("--rounds: {error}"))?;
+                }
+                "--crowd" => {
+                    let crowd = value()?.parse().map_err(|error| format!("--crowd: {error}"))?;
+                    options.crowd = Some(crowd);
                 }
                 "--only" => options.only = Some(value()?),
                 _ => return Err(format!("unknown option {word}")),

@@ -35,7 +35,11 @@ pub(crate) fn median(samples: &mut [Duration]) -> f64 {
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1}"));
-        let ratio = self.peer.map_or("–".to_owned(), |peer| format!("1/{:.1}", peer / self.wharf));
+        // Of a rate more is better, of all else less.
+        let ratio = self.peer.map_or("–".to_owned(), |peer| match self.unit {
+            "1/s" => format!("{:.1}", self.wharf / peer),
+            _ => format!("1/{:.1}", peer / self.wharf),
+        });
         write!(
             f,
             "| {} | {} | {:.1} | {} | {} | {} |",

@@ -12,7 +12,7 @@ use crate::report::{Report, Row, median};
 use crate::shell::Shell;
 
 /// A name that nobody else who uses the peer takes away.
-const IMAGE: &str = "wharf-bench";
+pub(crate) const IMAGE: &str = "wharf-bench";
 
 /// Both sides, ready.
 pub(crate) struct Bench<'a> {
@@ -21,7 +21,7 @@ pub(crate) struct Bench<'a> {
     wharf: Side,
     _registry: Registry,
     peer: Option<Side>,
-    world: World,
+    pub(crate) world: World,
     _runtime: Runtime,
 }
 
@@ -35,20 +35,27 @@ impl Drop for Runtime {
 }
 
 /// One of the two engines.
-struct Side {
-    shell: Shell,
+pub(crate) struct Side {
+    pub(crate) shell: Shell,
     /// The name of the client program.
-    client: String,
+    pub(crate) client: String,
+    /// The engine's API, a path.
+    pub(crate) socket: String,
     /// The command names of the engine's own processes.
-    engine: &'static [&'static str],
+    pub(crate) engine: &'static [&'static str],
     /// The command names of what stands beside each container.
-    beside: &'static [&'static str],
+    pub(crate) beside: &'static [&'static str],
     registry: &'static str,
 }
 
 impl Side {
     fn run(&mut self, words: &str) -> std::time::Duration {
         self.shell.run(&format!("{} {words}", self.client)).ok().took
+    }
+
+    /// Of all processes of these names, in MiB.
+    pub(crate) fn memory(&mut self, names: &[&str]) -> f64 {
+        memory::of(&mut self.shell, names)
     }
 }
 
@@ -61,6 +68,7 @@ impl<'a> Bench<'a> {
         let wharf = Side {
             shell: Shell::start(shell_beside(&world)),
             client: world.client("wharf", &[]).get_program().to_string_lossy().into_owned(),
+            socket: world.socket().to_string_lossy().into_owned(),
             engine: &["wharfd"],
             beside: &["wharf-shim"],
             registry: "localhost:5000",
@@ -72,6 +80,7 @@ impl<'a> Bench<'a> {
             Side {
                 shell: Shell::start(command),
                 client: "docker".into(),
+                socket: "/var/run/docker.sock".into(),
                 engine: &["dockerd", "containerd"],
                 beside: &["containerd-shim*", "docker-proxy"],
                 registry: "localhost:5000",
@@ -100,6 +109,9 @@ impl<'a> Bench<'a> {
         self.many(report);
         self.memory(report);
         self.pulls(report);
+        if let Some(crowd) = self.options.crowd {
+            self.crowd(report, crowd);
+        }
     }
 
     fn wanted(&self, name: &str) -> bool {
@@ -107,7 +119,7 @@ impl<'a> Bench<'a> {
     }
 
     /// Alternates between the sides, and adds a row of medians.
-    fn time(
+    pub(crate) fn time(
         &mut self,
         report: &mut Report,
         name: &str,
@@ -131,9 +143,14 @@ impl<'a> Bench<'a> {
         report.add(Row { name: name.into(), unit: "ms", wharf: median(&mut ours), peer, floor });
     }
 
-    fn each(&mut self, work: impl Fn(&mut Side)) {
+    pub(crate) fn each(&mut self, work: impl Fn(&mut Side)) {
         work(&mut self.wharf);
         self.peer.as_mut().map(&work);
+    }
+
+    /// What is measured once: a number from each side.
+    pub(crate) fn once(&mut self, measure: impl Fn(&mut Side) -> f64) -> (f64, Option<f64>) {
+        (measure(&mut self.wharf), self.peer.as_mut().map(&measure))
     }
 
     /// Twenty containers at once, started by twenty clients, and stopped by one.
@@ -162,14 +179,7 @@ impl<'a> Bench<'a> {
         if !self.wanted(name) {
             return;
         }
-        let mut measure = |what: fn(&Side) -> &'static [&'static str], per: f64| {
-            let read = |side: &mut Side| {
-                let names = what(side);
-                memory::of(&mut side.shell, names) / per
-            };
-            (read(&mut self.wharf), self.peer.as_mut().map(read))
-        };
-        let (wharf, peer) = measure(|side| side.engine, 1.0);
+        let (wharf, peer) = self.once(|side| side.memory(side.engine));
         report.add(Row { name: name.into(), unit: "MiB", wharf, peer, floor: None });
         const STANDING: usize = 10;
         self.each(|side| {
@@ -177,14 +187,7 @@ impl<'a> Bench<'a> {
                 side.run(&format!("run -d --name stands{n} -p {}:80 {IMAGE} sleep 100000", 20000 + n));
             }
         });
-        let mut measure = |what: fn(&Side) -> &'static [&'static str], per: f64| {
-            let read = |side: &mut Side| {
-                let names = what(side);
-                memory::of(&mut side.shell, names) / per
-            };
-            (read(&mut self.wharf), self.peer.as_mut().map(read))
-        };
-        let (wharf, peer) = measure(|side| side.beside, STANDING as f64);
+        let (wharf, peer) = self.once(|side| side.memory(side.beside) / STANDING as f64);
         let name = "memory beside each container, one port published (PSS)".into();
         report.add(Row { name, unit: "MiB", wharf, peer, floor: None });
         self.each(|side| {
