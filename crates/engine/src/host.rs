@@ -27,6 +27,7 @@ pub(crate) struct Host {
     /// What the engine may pass on.
     pub(crate) capabilities: BTreeSet<String>,
     pub(crate) seccomp: bool,
+    pub(crate) apparmor: bool,
     /// Which boot this is; a runtime root of another one is stale.
     pub(crate) boot: String,
 }
@@ -46,6 +47,8 @@ pub(crate) struct Cgroups {
     pub(crate) pids: bool,
     pub(crate) blkio: bool,
     pub(crate) blkio_weight: bool,
+    pub(crate) blkio_weight_device: bool,
+    pub(crate) cpu_realtime: bool,
 }
 
 impl Host {
@@ -66,6 +69,8 @@ impl Host {
             cgroups: Cgroups::observe(Path::new("/sys/fs/cgroup")),
             capabilities: held_capabilities()?,
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+            apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+                .is_ok_and(|text| text.trim() == "Y"),
             boot: read("/proc/sys/kernel/random/boot_id")?,
         })
     }
@@ -89,6 +94,9 @@ impl Cgroups {
                 pids: has("pids"),
                 blkio: has("io"),
                 blkio_weight: has("io"),
+                blkio_weight_device: has("io"),
+                // Of the first version alone.
+                cpu_realtime: false,
             };
         }
         let file = |path: &str| root.join(path).exists();
@@ -104,6 +112,8 @@ impl Cgroups {
             pids: file("pids"),
             blkio: file("blkio"),
             blkio_weight: file("blkio/blkio.weight") || file("blkio/blkio.bfq.weight"),
+            blkio_weight_device: file("blkio/blkio.weight_device") || file("blkio/blkio.bfq.weight_device"),
+            cpu_realtime: file("cpu/cpu.rt_runtime_us"),
         }
     }
 }

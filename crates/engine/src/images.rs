@@ -9,6 +9,7 @@ mod tell;
 mod transfer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use api::event::kind;
@@ -20,6 +21,7 @@ use oci::reference::Reference;
 pub(crate) use prune::Turn;
 pub use transfer::ImportRequest;
 
+use crate::container::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::{Config, Engine, Paths, Records};
 
@@ -86,9 +88,15 @@ impl Engine {
 
     fn users_of(&self, image: &Digest) -> Vec<Usage> {
         let records = self.shared().containers.records();
-        (records.iter().filter(|record| record.image == image.as_str()))
-            .map(|record| Usage { container: record.id.to_string(), running: record.state.is_running() })
-            .collect()
+        // A mounted image has no snapshot that would keep its layers: it stays while the container does.
+        let usage = |record: &Arc<Record>| {
+            let mounted = record.mounts_image(image.as_str());
+            (mounted || record.image == image.as_str()).then(|| Usage {
+                container: record.id.to_string(),
+                running: mounted || record.state.is_running(),
+            })
+        };
+        records.iter().filter_map(usage).collect()
     }
 
     /// An event about an image that is here.

@@ -101,6 +101,11 @@ impl Paths {
         self.exec.join("shm").join(id)
     }
 
+    /// Where images are that a running container has mounted.
+    pub fn image_mounts(&self, id: &str) -> PathBuf {
+        self.exec.join("images").join(id)
+    }
+
     /// The process 1 of `--init`, bind-mounted into containers.
     pub fn init(&self) -> PathBuf {
         self.exec.join("docker-init")

@@ -1,6 +1,9 @@
 //! Mounts in effect: volumes filled when a container is created, sources made and volumes mounted when it starts, and
 //! all of it given back when it ends.
 
+mod images;
+mod propagation;
+
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -89,8 +92,8 @@ fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()>
 /// Prepares a container's mounts for a run. Blocking.
 pub(super) fn bind(engine: &Engine, record: &Record) -> Result<Bound> {
     let mut bound = Bound::default();
-    for point in &record.mounts {
-        bound.mounts.push(bound_mount(engine, record, point)?);
+    for (index, point) in record.mounts.iter().enumerate() {
+        bound.mounts.push(bound_mount(engine, record, index, point)?);
     }
     if record.host.ipc_mode == "shareable" {
         bound.shm = Some(make_shm(engine, record)?);
@@ -98,7 +101,7 @@ pub(super) fn bind(engine: &Engine, record: &Record) -> Result<Bound> {
     Ok(bound)
 }
 
-fn bound_mount(engine: &Engine, record: &Record, point: &MountPoint) -> Result<Mount> {
+fn bound_mount(engine: &Engine, record: &Record, index: usize, point: &MountPoint) -> Result<Mount> {
     let destination = PathBuf::from(&point.destination);
     let made = |source: PathBuf, options: Vec<String>| Mount {
         destination: destination.clone(),
@@ -124,6 +127,7 @@ fn bound_mount(engine: &Engine, record: &Record, point: &MountPoint) -> Result<M
                     source.display()
                 )));
             }
+            propagation::check(source, propagation)?;
             let mut options = vec![if *non_recursive { "bind" } else { "rbind" }.to_owned()];
             if point.read_only {
                 options
@@ -137,21 +141,24 @@ fn bound_mount(engine: &Engine, record: &Record, point: &MountPoint) -> Result<M
             let source = if subpath.is_empty() { root } else { inside(&root, subpath)? };
             let mut options = vec!["rbind".to_owned()];
             if point.read_only {
-                options.push("ro".into());
+                options.push("rro".into());
             }
             options.push(if propagation.is_empty() { "rprivate".into() } else { propagation.clone() });
             Ok(made(source, options))
         }
         MountKind::Tmpfs { options } => crate::spec::tmpfs(&point.destination, &options.join(",")),
-        MountKind::Image { .. } => {
-            Err(Error::not_implemented("mounts of type image are not supported by this engine"))
+        MountKind::Image { id, subpath, .. } => {
+            let root = images::attach(engine, record, index, id)?;
+            let source = if subpath.is_empty() { root } else { inside(&root, subpath)? };
+            Ok(made(source, vec!["rbind".into(), "rro".into(), "rprivate".into()]))
         }
     }
 }
 
-/// A path within a volume, whose links may not lead out of it.
+/// A path within a volume or an image, whose links may not lead out of it.
 fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
-    let failed = |error| Error::failed(format!("cannot use subpath {subpath:?} of a volume"), error);
+    let wanted = root.join(subpath);
+    let failed = |error| Error::failed(format!("cannot access path {}", wanted.display()), error);
     let handle = linux::path::Root::open(root).map_err(failed)?;
     let found = handle.resolve_without_links(Path::new(subpath)).map_err(failed)?;
     Ok(linux::path::of(found))
@@ -183,6 +190,7 @@ pub(super) fn release(engine: &Engine, record: &Record) -> Result<()> {
             failures.push(error.to_string());
         }
     }
+    failures.extend(images::detach(engine, record));
     let shm = engine.paths().shm(record.id.as_str());
     if shm.exists() {
         // Containers that still share it keep it until they end.

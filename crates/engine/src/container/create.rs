@@ -38,10 +38,14 @@ fn create(
     let name = name.filter(|name| !name.is_empty());
     let bare = name.as_deref().map(validate::name).transpose()?.map(str::to_owned);
     let (mut record, diff_ids, warnings) = describe(engine, platform.as_ref(), request)?;
-    let planned = mounts::plan(&record.config, &record.host, |name| {
-        let found = engine.container(name).map_err(|error| Error::invalid(error.to_string()));
-        Ok(found?.record())
-    })?;
+    let known = mounts::Known {
+        container: &|name| {
+            let found = engine.container(name).map_err(|error| Error::invalid(error.to_string()));
+            Ok(found?.record())
+        },
+        image: &|name| Ok(engine.images().resolve(name)?.id.to_string()),
+    };
+    let planned = mounts::plan(&record.config, &record.host, &known)?;
     spec::check(engine, &record)?;
     logs::describe(&record.host.log_config, &record, engine.paths().log(record.id.as_str()))?;
     engine.shared().networks.check(&mut record)?;

@@ -152,17 +152,33 @@ impl Engine {
     pub async fn container_update(&self, wanted: &str, request: UpdateRequest) -> Result<UpdateResponse> {
         let container = self.container(wanted)?;
         let engine = self.clone();
-        let (resources, restart, warnings) = container
+        let UpdateRequest { mut resources, restart_policy } = request;
+        validate::restart_policy(&restart_policy)?;
+        let warnings = validate::resources(&mut resources, &engine.shared().host, true)?;
+        let request = UpdateRequest { resources, restart_policy };
+        let refused = |error: Error| error.within(format!("Cannot update container {}", container.id));
+        let before = container.record().host.clone();
+        let (resources, restart) = container
             .edit(move |record, _| {
                 let mut changed = record.clone();
                 let plan = update(&mut changed, request, &engine.shared().host)?;
                 *record = changed;
                 Ok(plan)
             })
-            .await?;
-        container
-            .ask(|reply| Command::Update { resources: Some(Box::new(resources)), restart, reply })
-            .await?;
+            .await
+            .map_err(refused)?;
+        let resources = Some(Box::new(resources));
+        if let Err(error) = container.ask(|reply| Command::Update { resources, restart, reply }).await {
+            // What the kernel refuses is not remembered either.
+            container
+                .edit(move |record, _| {
+                    record.host.resources = before.resources;
+                    record.host.restart_policy = before.restart_policy;
+                    Ok(())
+                })
+                .await?;
+            return Err(refused(error));
+        }
         self.container_event(&container.record(), "update", &[]);
         Ok(UpdateResponse { warnings: Some(warnings).filter(|warnings| !warnings.is_empty()) })
     }
@@ -177,18 +193,14 @@ pub(super) fn parse_signal(text: &str) -> Result<i32> {
     })
 }
 
-type Plan = (oci::runtime::Resources, Option<shim::protocol::RestartPolicy>, Vec<String>);
+type Plan = (oci::runtime::Resources, Option<shim::protocol::RestartPolicy>);
 
 /// Takes an update into the record and says what the shim has to change.
 fn update(record: &mut Record, request: UpdateRequest, host: &Host) -> Result<Plan> {
     if matches!(record.state, State::Removing { .. } | State::Dead { .. }) {
-        return Err(Error::conflict(format!(
-            "cannot update container {}: container is marked for removal",
-            record.id
-        )));
+        return Err(Error::conflict("container is marked for removal and cannot be \"update\""));
     }
-    let UpdateRequest { resources: mut wanted, restart_policy } = request;
-    let warnings = validate::resources(&mut wanted, host, true)?;
+    let UpdateRequest { resources: wanted, restart_policy } = request;
     merge(&mut record.host.resources, &wanted)?;
     let restart = if restart_policy.name.is_empty() {
         None
@@ -199,20 +211,9 @@ fn update(record: &mut Record, request: UpdateRequest, host: &Host) -> Result<Pl
             ));
         }
         record.host.restart_policy = restart_policy;
-        validate::host(&without_names(record), &record.host)?;
         Some(life::restart_policy(&record.host.restart_policy))
     };
-    Ok((spec::resources(&wanted, host)?, restart, warnings))
-}
-
-/// The configuration without what conflicts with network modes: those were checked when the container was created,
-/// before its host name was filled in.
-fn without_names(record: &Record) -> api::container::Config {
-    api::container::Config {
-        hostname: String::new(),
-        exposed_ports: Default::default(),
-        ..record.config.clone()
-    }
+    Ok((spec::resources(&wanted, host)?, restart))
 }
 
 /// Each field that was said replaces the recorded one, if the whole still makes sense.
@@ -223,17 +224,18 @@ fn merge(have: &mut Resources, wanted: &Resources) -> Result<()> {
         }
     };
     let conflict = |what: &str| Err(Error::invalid(format!("Conflicting options: {what}")));
-    if wanted.nano_cpus > 0 && (have.cpu_period > 0 || have.cpu_quota > 0) {
-        return conflict("Nano CPUs cannot be updated as CPU Period or CPU Quota has already been set");
+    for (new, old, what) in [
+        (wanted.nano_cpus, have.cpu_period, "Nano CPUs cannot be updated as CPU Period has already been set"),
+        (wanted.nano_cpus, have.cpu_quota, "Nano CPUs cannot be updated as CPU Quota has already been set"),
+        (wanted.cpu_period, have.nano_cpus, "CPU Period cannot be updated as NanoCPUs has already been set"),
+        (wanted.cpu_quota, have.nano_cpus, "CPU Quota cannot be updated as NanoCPUs has already been set"),
+    ] {
+        if new > 0 && old > 0 {
+            return conflict(what);
+        }
     }
-    if (wanted.cpu_period > 0 || wanted.cpu_quota > 0) && have.nano_cpus > 0 {
-        return conflict("CPU Period and CPU Quota cannot be updated as NanoCPUs has already been set");
-    }
-    if wanted.memory > 0
-        && wanted.memory_swap == 0
-        && have.memory_swap > 0
-        && wanted.memory > have.memory_swap
-    {
+    // Docker asks for the swap limit even where none has been set, or it has been set to none.
+    if wanted.memory > 0 && wanted.memory_swap == 0 && wanted.memory > have.memory_swap {
         return Err(Error::invalid(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         ));
@@ -257,7 +259,7 @@ fn merge(have: &mut Resources, wanted: &Resources) -> Result<()> {
         have.cpuset_mems.clone_from(&wanted.cpuset_mems);
     }
     if wanted.pids_limit.is_some() {
-        have.pids_limit = wanted.pids_limit.filter(|limit| *limit > 0);
+        have.pids_limit = wanted.pids_limit;
     }
     Ok(())
 }
@@ -325,6 +327,16 @@ mod tests {
         let have = Resources { cpu_quota: 5000, ..Resources::default() };
         let wanted = Resources { nano_cpus: 1_000_000_000, ..Resources::default() };
         assert!(updated(have, wanted).unwrap_err().message().contains("Nano CPUs cannot be updated"));
+    }
+
+    #[test]
+    fn more_memory_than_the_swap_limit_allows_needs_a_new_one() {
+        let have = Resources { memory: 32 << 20, memory_swap: 64 << 20, ..Resources::default() };
+        let wanted = Resources { memory: 128 << 20, ..Resources::default() };
+        let error = updated(have.clone(), wanted.clone()).unwrap_err();
+        assert!(error.message().ends_with("update the memoryswap at the same time"));
+        let both = Resources { memory_swap: 256 << 20, ..wanted };
+        assert_eq!(updated(have, both).unwrap().host.resources.memory, 128 << 20);
     }
 
     #[test]

@@ -63,13 +63,21 @@ impl Engine {
             driver: "overlay2".into(),
             platform: "linux".into(),
             exec_ids: Some(running).filter(|ids| !ids.is_empty()),
-            host_config: record.host.clone(),
+            host_config: self.host_config(record),
             graph_driver: self.layers(id),
             mounts: record.mounts.iter().map(mount_point).collect(),
             config: record.config.clone(),
             network_settings: network_settings(record),
             ..Inspect::default()
         }
+    }
+
+    fn host_config(&self, record: &Record) -> api::container::HostConfig {
+        let mut host = record.host.clone();
+        for link in host.links.iter_mut().flatten() {
+            *link = crate::spec::shown_link(self, record, link);
+        }
+        host
     }
 
     /// Where the files are, as Docker's overlay2 driver tells it.
@@ -119,9 +127,13 @@ pub(super) fn mount_point(point: &MountPoint) -> Shown {
             ..common
         },
         MountKind::Tmpfs { .. } => Shown { kind: "tmpfs".into(), ..common },
-        MountKind::Image { reference, .. } => {
-            Shown { kind: "image".into(), source: reference.clone(), ..common }
-        }
+        MountKind::Image { reference, id, .. } => Shown {
+            kind: "image".into(),
+            name: reference.clone(),
+            source: id.clone(),
+            propagation: "rprivate".into(),
+            ..common
+        },
     }
 }
 

@@ -91,6 +91,8 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
         &engine.paths().runtime(record.id.as_str()),
     )
     .map_err(|error| start_failure(error.into()))?;
+    // Before the network is: what it is linked to must run.
+    spec::linked_environment(engine, record)?;
     let bound = bind::bind(engine, record)?;
     let joined = engine
         .shared()

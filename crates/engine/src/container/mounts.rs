@@ -1,11 +1,14 @@
 //! Mounts beside the ones that every container has: from `-v`, `--mount`, `--volumes-from` and the image's volumes to
-//! [`MountPoint`]s, when the container is created. Pure but for one look at whether a bind's source exists.
+//! [`MountPoint`]s, when the container is created. Pure but for what [`Known`] looks up and one look at whether a
+//! bind's source exists. `--mount` has rules of its own; see [`typed`].
+
+mod typed;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Component, Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use api::container::{Config, HostConfig, Mount as Asked};
+use api::container::{Config, HostConfig};
 
 use super::record::{MountKind, MountPoint, Record};
 use crate::error::{Error, Result};
@@ -21,36 +24,45 @@ pub(super) struct Planned {
 
 const PROPAGATIONS: &[&str] = &["private", "rprivate", "shared", "rshared", "slave", "rslave"];
 
-/// All mounts of a container, checked. `source` finds the containers that `--volumes-from` names.
-pub(super) fn plan(
-    config: &Config,
-    host: &HostConfig,
-    source: impl Fn(&str) -> Result<Arc<Record>>,
-) -> Result<Vec<Planned>> {
+/// What mounts may name.
+pub(super) struct Known<'a> {
+    /// Containers, for `--volumes-from`.
+    pub(super) container: &'a dyn Fn(&str) -> Result<Arc<Record>>,
+    /// Images, by which a mount's source becomes an image's id.
+    pub(super) image: &'a dyn Fn(&str) -> Result<String>,
+}
+
+/// All mounts of a container, checked.
+pub(super) fn plan(config: &Config, host: &HostConfig, known: &Known<'_>) -> Result<Vec<Planned>> {
     let mut planned: BTreeMap<String, Planned> = BTreeMap::new();
     for text in host.volumes_from.iter().flatten() {
-        for taken in volumes_from(text, &source)? {
+        for taken in volumes_from(text, known.container)? {
             planned.insert(taken.point.destination.clone(), taken);
         }
     }
-    let mut seen: BTreeSet<String> = host.tmpfs.keys().map(|path| clean(path)).collect();
     for path in host.tmpfs.keys() {
         check_destination(path, Error::invalid)?;
     }
-    let mut add = |planned: &mut BTreeMap<String, Planned>, new: Planned| {
+    let mut seen: BTreeSet<String> = BTreeSet::new();
+    let mut add = |planned: &mut BTreeMap<String, Planned>, new: Planned, taken: bool| {
         let destination = new.point.destination.clone();
-        if !seen.insert(destination.clone()) {
+        if !seen.insert(destination.clone()) || taken {
             return Err(Error::invalid(format!("Duplicate mount point: {destination}")));
         }
         planned.insert(destination, new);
         Ok(())
     };
+    let tmpfs: BTreeSet<String> = host.tmpfs.keys().map(|path| clean(path)).collect();
     for text in host.binds.iter().flatten() {
-        add(&mut planned, volume_flag(text, &host.volume_driver)?)?;
+        let new = volume_flag(text, &host.volume_driver)?;
+        let taken = tmpfs.contains(&new.point.destination);
+        add(&mut planned, new, taken)?;
     }
     for asked in &host.mounts {
-        add(&mut planned, mount(asked)?)?;
+        // In the place of a `--tmpfs`: the later mount hides it, as in Docker.
+        add(&mut planned, typed::mount(asked, known.image)?, false)?;
     }
+    let seen: BTreeSet<String> = seen.into_iter().chain(tmpfs).collect();
     for path in config.volumes.iter().flatten().map(|(path, _)| path) {
         let destination = clean(path);
         check_destination(path, |reason| {
@@ -99,7 +111,11 @@ fn volumes_from(text: &str, source: impl Fn(&str) -> Result<Arc<Record>>) -> Res
         return Err(Error::invalid("volumes-from specification cannot be an empty string"));
     }
     let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
-    let mode = Mode::parse(mode, mode, false)?;
+    let shown = mode;
+    let mode = Mode::parse(mode, shown)?;
+    if mode.no_copy || !mode.propagation.is_empty() {
+        return Err(Error::invalid(format!("invalid mode: {shown}")));
+    }
     let from = source(name)?;
     let taken = from.mounts.iter().filter_map(|point| {
         let kind = match &point.kind {
@@ -122,7 +138,7 @@ fn volumes_from(text: &str, source: impl Fn(&str) -> Result<Arc<Record>>) -> Res
     Ok(taken.collect())
 }
 
-/// What stands behind the last colon of `-v`.
+/// What stands behind the last colon of `-v`. Which word goes with which kind of mount is checked later.
 #[derive(Debug, Default)]
 struct Mode {
     read_only: bool,
@@ -131,7 +147,7 @@ struct Mode {
 }
 
 impl Mode {
-    fn parse(mode: &str, shown: &str, bind: bool) -> Result<Mode> {
+    fn parse(mode: &str, shown: &str) -> Result<Mode> {
         let invalid = || Error::invalid(format!("invalid mode: {shown}"));
         let mut parsed = Mode::default();
         let mut kinds = BTreeSet::new();
@@ -144,13 +160,13 @@ impl Mode {
                 }
                 // Labels of SELinux: there are none to change where it is off.
                 "z" | "Z" => "label",
-                "nocopy" if !bind => {
+                "nocopy" => {
                     parsed.no_copy = true;
                     "copy"
                 }
                 // Hints for other systems.
                 "consistent" | "cached" | "delegated" | "default" => "consistency",
-                word if bind && PROPAGATIONS.contains(&word) => {
+                word if PROPAGATIONS.contains(&word) => {
                     word.clone_into(&mut parsed.propagation);
                     "propagation"
                 }
@@ -171,9 +187,8 @@ fn volume_flag(text: &str, driver: &str) -> Result<Planned> {
     let parts: Vec<&str> = text.split(':').collect();
     let (source, destination, mode) = match parts[..] {
         [destination] => ("", destination, ""),
-        [source, second] if Mode::parse(second, text, true).is_ok() && !second.starts_with('/') => {
-            ("", source, second)
-        }
+        // A mode needs a source before it.
+        [_, second] if Mode::parse(second, text).is_ok() => return Err(specification("")),
         [source, destination] => (source, destination, ""),
         [source, destination, mode] => (source, destination, mode),
         _ => return Err(specification("")),
@@ -187,7 +202,14 @@ fn volume_flag(text: &str, driver: &str) -> Result<Planned> {
         specification(&format!(": invalid mount config for type {kind:?}: {reason}"))
     })?;
     let words = if mode.is_empty() { "rw" } else { mode };
-    let parsed = Mode::parse(words, mode, is_bind)?;
+    let parsed = Mode::parse(words, mode)?;
+    let misplaced = if is_bind { parsed.no_copy.then_some("VolumeOptions") } else { None }
+        .or((!is_bind && !parsed.propagation.is_empty()).then_some("BindOptions"));
+    if let Some(field) = misplaced {
+        return Err(specification(&format!(
+            ": invalid mount config for type {kind:?}: field {field} must not be specified"
+        )));
+    }
     let destination = clean(destination);
     if is_bind {
         let propagation = if parsed.propagation.is_empty() { "rprivate".into() } else { parsed.propagation };
@@ -235,143 +257,6 @@ pub(crate) fn check_volume_name(name: &str) -> Result<()> {
     )))
 }
 
-/// One `--mount`.
-fn mount(asked: &Asked) -> Result<Planned> {
-    let invalid =
-        |reason: &str| Error::invalid(format!("invalid mount config for type \"{}\": {reason}", asked.kind));
-    let others = [
-        ("bind", "BindOptions", asked.bind_options.is_some()),
-        ("volume", "VolumeOptions", asked.volume_options.is_some()),
-        ("tmpfs", "TmpfsOptions", asked.tmpfs_options.is_some()),
-        ("image", "ImageOptions", asked.image_options.is_some()),
-    ];
-    if !others.iter().any(|(kind, ..)| *kind == asked.kind) {
-        return Err(invalid("mount type unknown"));
-    }
-    for (kind, name, given) in others {
-        if given && kind != asked.kind {
-            return Err(Error::invalid(format!(
-                "{name} must not be specified on mount type {:?}",
-                asked.kind
-            )));
-        }
-    }
-    if asked.cluster_options.is_some() {
-        return Err(invalid("field ClusterOptions must not be specified"));
-    }
-    if asked.target.is_empty() {
-        return Err(invalid("field Target must not be empty"));
-    }
-    check_destination(&asked.target, |reason| invalid(&reason))?;
-    let planned = match asked.kind.as_str() {
-        "bind" => bind_mount(asked, invalid)?,
-        "volume" => volume_mount(asked, invalid)?,
-        "tmpfs" => tmpfs_mount(asked, invalid)?,
-        _ => return Err(Error::not_implemented("mounts of type image are not supported by this engine")),
-    };
-    Ok(planned)
-}
-
-fn bind_mount(asked: &Asked, invalid: impl Fn(&str) -> Error) -> Result<Planned> {
-    if asked.source.is_empty() {
-        return Err(invalid("field Source must not be empty"));
-    }
-    if !asked.source.starts_with('/') {
-        return Err(invalid(&format!("invalid mount path: '{}' mount path must be absolute", asked.source)));
-    }
-    let options = asked.bind_options.clone().unwrap_or_default();
-    if !options.propagation.is_empty() && !PROPAGATIONS.contains(&options.propagation.as_str()) {
-        return Err(invalid(&format!("invalid propagation mode: {}", options.propagation)));
-    }
-    if options.read_only_force_recursive && options.read_only_non_recursive {
-        return Err(invalid("ReadOnlyNonRecursive and ReadOnlyForceRecursive are mutually exclusive"));
-    }
-    if !options.create_mountpoint && !Path::new(&asked.source).exists() {
-        return Err(invalid(&format!("bind source path does not exist: {}", asked.source)));
-    }
-    Ok(Planned {
-        wanted: None,
-        point: MountPoint {
-            destination: clean(&asked.target),
-            read_only: asked.read_only,
-            mode: String::new(),
-            kind: MountKind::Bind {
-                source: PathBuf::from(clean(&asked.source)),
-                propagation: if options.propagation.is_empty() {
-                    "rprivate".into()
-                } else {
-                    options.propagation
-                },
-                create: options.create_mountpoint,
-                non_recursive: options.non_recursive,
-                read_only_non_recursive: options.read_only_non_recursive,
-                read_only_force_recursive: options.read_only_force_recursive,
-            },
-        },
-    })
-}
-
-fn volume_mount(asked: &Asked, invalid: impl Fn(&str) -> Error) -> Result<Planned> {
-    let options = asked.volume_options.clone().unwrap_or_default();
-    if !asked.source.is_empty() {
-        check_volume_name(&asked.source)?;
-    }
-    if !options.subpath.is_empty() {
-        if asked.source.is_empty() {
-            return Err(invalid("must not set Subpath when using anonymous volumes"));
-        }
-        let inside = Path::new(&options.subpath)
-            .components()
-            .all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-        if !inside {
-            return Err(invalid("subpath must be a relative path within the volume"));
-        }
-    }
-    let config = options.driver_config.clone().unwrap_or_default();
-    let mut planned =
-        volume(clean(&asked.target), asked.source.clone(), &config.name, "z".into(), options.no_copy);
-    planned.point.read_only = asked.read_only;
-    if let MountKind::Volume { subpath, .. } = &mut planned.point.kind {
-        subpath.clone_from(&options.subpath);
-    }
-    if let Some(wanted) = &mut planned.wanted {
-        wanted.options = config.options;
-        wanted.labels = options.labels;
-    }
-    Ok(planned)
-}
-
-fn tmpfs_mount(asked: &Asked, invalid: impl Fn(&str) -> Error) -> Result<Planned> {
-    if !asked.source.is_empty() {
-        return Err(invalid("field Source must not be specified"));
-    }
-    let options = asked.tmpfs_options.clone().unwrap_or_default();
-    let mut words = Vec::new();
-    if asked.read_only {
-        words.push("ro".to_owned());
-    }
-    if options.size_bytes < 0 {
-        return Err(invalid("size must not be negative"));
-    }
-    if options.size_bytes > 0 {
-        words.push(format!("size={}", options.size_bytes));
-    }
-    words.push(format!("mode={:o}", if options.mode == 0 { 0o1777 } else { options.mode }));
-    words.extend(options.options.iter().map(|parts| parts.join("=")));
-    let destination = clean(&asked.target);
-    // Refused here rather than at start.
-    crate::spec::tmpfs(&destination, &words.join(",")).map_err(|error| invalid(error.message()))?;
-    Ok(Planned {
-        wanted: None,
-        point: MountPoint {
-            destination,
-            read_only: asked.read_only,
-            mode: String::new(),
-            kind: MountKind::Tmpfs { options: words },
-        },
-    })
-}
-
 fn check_destination(path: &str, invalid: impl Fn(String) -> Error) -> Result<()> {
     if !path.starts_with('/') {
         return Err(invalid(format!("invalid mount path: '{path}' mount path must be absolute")));
@@ -399,6 +284,8 @@ pub(crate) fn clean(path: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::container::record::tests::record;
 
@@ -407,7 +294,11 @@ mod tests {
             binds: Some(binds.iter().map(|text| (*text).to_owned()).collect()),
             ..HostConfig::default()
         };
-        plan(&Config::default(), &host, |name| Err(Error::not_found(name)))
+        plan(&Config::default(), &host, &nobody())
+    }
+
+    fn nobody() -> Known<'static> {
+        Known { container: &|name| Err(Error::not_found(name)), image: &|name| Err(Error::not_found(name)) }
     }
 
     fn message(binds: &[&str]) -> String {
@@ -439,6 +330,17 @@ mod tests {
         );
         assert!(message(&["/a:/b:dance"]).ends_with("invalid mode: dance"));
         assert!(message(&["/a:/b:ro,rw"]).ends_with("invalid mode: ro,rw"));
+        assert!(
+            message(&["/a:/b:nocopy"]).ends_with(
+                "invalid mount config for type \"bind\": field VolumeOptions must not be specified"
+            )
+        );
+        assert!(
+            message(&["vol:/b:rslave"]).ends_with(
+                "invalid mount config for type \"volume\": field BindOptions must not be specified"
+            )
+        );
+        assert_eq!(message(&["/b:ro"]), "invalid volume specification: '/b:ro'");
         assert_eq!(message(&["/a:/b", "/c:/b/"]), "Duplicate mount point: /b");
         assert!(message(&["x:/b"]).contains("volume name is too short"));
         assert!(message(&["a/b:/b"]).contains("includes invalid characters for a local volume name"));
@@ -456,7 +358,7 @@ mod tests {
             ..Config::default()
         };
         let host = HostConfig { binds: Some(vec!["/srv:/data".into()]), ..HostConfig::default() };
-        let all = plan(&config, &host, |name| Err(Error::not_found(name))).unwrap();
+        let all = plan(&config, &host, &nobody()).unwrap();
         assert!(matches!(all[0].point.kind, MountKind::Bind { .. }));
         assert!(matches!(all[1].point.kind, MountKind::Volume { anonymous: true, .. }));
     }
@@ -467,27 +369,9 @@ mod tests {
         from.mounts = planned(&["/srv:/data"]).unwrap().into_iter().map(|planned| planned.point).collect();
         let from = Arc::new(from);
         let host = HostConfig { volumes_from: Some(vec!["data:ro".into()]), ..HostConfig::default() };
-        let all = plan(&Config::default(), &host, |_| Ok(from.clone())).unwrap();
+        let known = Known { container: &|_| Ok(from.clone()), ..nobody() };
+        let all = plan(&Config::default(), &host, &known).unwrap();
         assert!(all[0].point.read_only && all[0].point.destination == "/data");
-    }
-
-    #[test]
-    fn mounts_are_checked_by_type() {
-        let mount_error = |asked: Asked| mount(&asked).unwrap_err().message().to_owned();
-        let asked = Asked {
-            kind: "bind".into(),
-            source: "/does-not-exist".into(),
-            target: "/x".into(),
-            ..Asked::default()
-        };
-        assert_eq!(
-            mount_error(asked.clone()),
-            "invalid mount config for type \"bind\": bind source path does not exist: /does-not-exist"
-        );
-        let tmpfs = Asked { kind: "tmpfs".into(), ..asked.clone() };
-        assert!(mount_error(tmpfs).ends_with("field Source must not be specified"));
-        let mixed = Asked { volume_options: Some(Default::default()), ..asked };
-        assert!(mount_error(mixed).ends_with("VolumeOptions must not be specified on mount type \"bind\""));
     }
 
     #[test]

@@ -124,6 +124,12 @@ impl Record {
     pub(crate) fn slashed(&self) -> String {
         format!("/{}", self.name)
     }
+
+    /// Whether an image is among the mounts.
+    pub(crate) fn mounts_image(&self, image: &str) -> bool {
+        let is = |point: &MountPoint| matches!(&point.kind, MountKind::Image { id, .. } if id == image);
+        self.mounts.iter().any(is)
+    }
 }
 
 #[cfg(test)]

@@ -1,18 +1,17 @@
 //! What a container may not ask for, in Docker's words. Each check looks at one group of fields; none of them looks at
-//! the host but for what the kernel can enforce, and where it cannot, the wish is dropped with a warning.
+//! the host but [`limits`], which asks what the kernel can enforce.
 
-use api::container::{Config, HealthConfig, HostConfig, Resources};
+mod limits;
+
+use api::container::{Config, HealthConfig, HostConfig, RestartPolicy};
 use api::network::EndpointSettings;
 use shim::protocol::CgroupDriver;
 use std::collections::BTreeMap;
 
 use crate::config::is_slice;
 use crate::error::{Error, Result};
-use crate::host::Host;
 use crate::spec::{check_sysctl, other};
-
-/// Docker's least amount of memory.
-const LEAST_MEMORY: i64 = 6 << 20;
+pub(super) use limits::resources;
 
 fn refuse<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::invalid(message))
@@ -110,7 +109,10 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
         ));
     }
     modes(host)?;
-    restart_policy(host)?;
+    restart_policy(&host.restart_policy)?;
+    if host.auto_remove && !["", "no"].contains(&host.restart_policy.name.as_str()) {
+        return refuse("can't create 'AutoRemove' container with restart policy");
+    }
     network(config, host)?;
     for key in host.sysctls.keys() {
         check_sysctl(key, host.network_mode == "host", host.ipc_mode == "host")?;
@@ -202,8 +204,7 @@ fn modes(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-fn restart_policy(host: &HostConfig) -> Result<()> {
-    let policy = &host.restart_policy;
+pub(super) fn restart_policy(policy: &RestartPolicy) -> Result<()> {
     match policy.name.as_str() {
         "" | "no" | "always" | "unless-stopped" => {
             if policy.maximum_retry_count != 0 {
@@ -222,10 +223,6 @@ fn restart_policy(host: &HostConfig) -> Result<()> {
                 "invalid restart policy: unknown policy '{other}'; use one of 'no', 'always', 'on-failure', or 'unless-stopped'"
             ));
         }
-    }
-    let applies = !["", "no"].contains(&policy.name.as_str());
-    if host.auto_remove && applies {
-        return refuse("can't create 'AutoRemove' container with restart policy");
     }
     Ok(())
 }
@@ -298,208 +295,9 @@ pub(super) fn endpoints(host: &HostConfig, endpoints: &BTreeMap<String, Endpoint
     Ok(())
 }
 
-/// Limits: errors for what makes no sense, warnings for what the kernel cannot do. Changes what is discarded.
-pub(super) fn resources(wanted: &mut Resources, host: &Host, update: bool) -> Result<Vec<String>> {
-    let mut warnings = Vec::new();
-    memory(wanted, host, update, &mut warnings)?;
-    processor(wanted, host, &mut warnings)?;
-    if wanted.blkio_weight != 0 && !host.cgroups.blkio_weight {
-        warnings.push(
-            "Your kernel does not support Block I/O weight or the cgroup is not mounted. Weight discarded."
-                .into(),
-        );
-        wanted.blkio_weight = 0;
-    }
-    if wanted.blkio_weight != 0 && !(10..=1000).contains(&wanted.blkio_weight) {
-        return refuse("Range of blkio weight is from 10 to 1000");
-    }
-    if wanted.pids_limit.is_some_and(|limit| limit > 0) && !host.cgroups.pids {
-        warnings.push("Your kernel does not support PIDs limit capabilities or the cgroup is not mounted. PIDs limit discarded.".into());
-        wanted.pids_limit = None;
-    }
-    Ok(warnings)
-}
-
-fn memory(wanted: &mut Resources, host: &Host, update: bool, warnings: &mut Vec<String>) -> Result<()> {
-    if wanted.memory != 0 && wanted.memory < LEAST_MEMORY {
-        return refuse("Minimum memory limit allowed is 6MB");
-    }
-    if wanted.memory > 0 && !host.cgroups.memory {
-        warnings.push("Your kernel does not support memory limit capabilities or the cgroup is not mounted. Limitation discarded.".into());
-        wanted.memory = 0;
-        wanted.memory_swap = -1;
-    }
-    if wanted.memory > 0 && wanted.memory_swap != -1 && !host.cgroups.swap {
-        warnings.push("Your kernel does not support swap limit capabilities or the cgroup is not mounted. Memory limited without swap.".into());
-        wanted.memory_swap = -1;
-    }
-    if wanted.memory > 0 && wanted.memory_swap > 0 && wanted.memory_swap < wanted.memory {
-        return refuse("Minimum memoryswap limit should be larger than memory limit, see usage");
-    }
-    if wanted.memory == 0 && wanted.memory_swap > 0 && !update {
-        return refuse("You should always set the Memory limit when using Memoryswap limit, see usage");
-    }
-    if let Some(swappiness) = wanted.memory_swappiness {
-        if !(-1..=100).contains(&swappiness) {
-            return refuse(format!("Invalid value: {swappiness}, valid memory swappiness range is 0-100"));
-        }
-        if swappiness == -1 {
-            wanted.memory_swappiness = None;
-        } else if !host.cgroups.swappiness {
-            warnings.push("Your kernel does not support memory swappiness capabilities or the cgroup is not mounted. Memory swappiness discarded.".into());
-            wanted.memory_swappiness = None;
-        }
-    }
-    if wanted.memory_reservation != 0 && wanted.memory_reservation < LEAST_MEMORY {
-        return refuse("Minimum memory reservation allowed is 6MB");
-    }
-    if wanted.memory > 0 && wanted.memory_reservation > wanted.memory {
-        return refuse("Minimum memory limit can not be less than memory reservation limit, see usage");
-    }
-    if wanted.oom_kill_disable == Some(true) {
-        if !host.cgroups.oom_kill_disable {
-            warnings.push("Your kernel does not support OomKillDisable. OomKillDisable discarded.".into());
-            wanted.oom_kill_disable = None;
-        } else if wanted.memory == 0 {
-            warnings.push("OOM killer is disabled for the container, but no memory limit is set, this can result in the system running out of resources.".into());
-        }
-    }
-    Ok(())
-}
-
-fn processor(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) -> Result<()> {
-    if wanted.nano_cpus != 0 {
-        if wanted.cpu_period != 0 {
-            return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
-        }
-        if wanted.cpu_quota != 0 {
-            return refuse("Conflicting options: Nano CPUs and CPU Quota cannot both be set");
-        }
-        let most = i64::try_from(host.cpus).unwrap_or(i64::MAX).saturating_mul(1_000_000_000);
-        if wanted.nano_cpus < 10_000_000 || wanted.nano_cpus > most {
-            return refuse(format!(
-                "range of CPUs is from 0.01 to {cpus}.00, as there are only {cpus} CPUs available",
-                cpus = host.cpus
-            ));
-        }
-    }
-    if wanted.cpu_shares < 0 {
-        return refuse(format!(
-            "invalid CPU shares ({}): value must be a positive integer",
-            wanted.cpu_shares
-        ));
-    }
-    if wanted.cpu_shares > 0 && !host.cgroups.cpu_shares {
-        warnings.push(
-            "Your kernel does not support CPU shares or the cgroup is not mounted. Shares discarded.".into(),
-        );
-        wanted.cpu_shares = 0;
-    }
-    if (wanted.cpu_period != 0 || wanted.cpu_quota > 0 || wanted.nano_cpus > 0) && !host.cgroups.cpu_quota {
-        warnings.push("Your kernel does not support CPU CFS scheduler. CPU period/quota discarded.".into());
-        (wanted.cpu_period, wanted.cpu_quota, wanted.nano_cpus) = (0, 0, 0);
-    }
-    if wanted.cpu_period != 0 && !(1000..=1_000_000).contains(&wanted.cpu_period) {
-        return refuse(
-            "CPU cfs period can not be less than 1ms (i.e. 1000) or larger than 1s (i.e. 1000000)",
-        );
-    }
-    if wanted.cpu_quota > 0 && wanted.cpu_quota < 1000 {
-        return refuse("CPU cfs quota can not be less than 1ms (i.e. 1000)");
-    }
-    if (!wanted.cpuset_cpus.is_empty() || !wanted.cpuset_mems.is_empty()) && !host.cgroups.cpuset {
-        warnings.push(
-            "Your kernel does not support cpuset or the cgroup is not mounted. Cpuset discarded.".into(),
-        );
-        wanted.cpuset_cpus.clear();
-        wanted.cpuset_mems.clear();
-    }
-    cpuset("CPUs", &wanted.cpuset_cpus, "/sys/devices/system/cpu/online")?;
-    cpuset("memory nodes", &wanted.cpuset_mems, "/sys/devices/system/node/online")
-}
-
-fn cpuset(what: &str, requested: &str, online: &str) -> Result<()> {
-    if requested.is_empty() {
-        return Ok(());
-    }
-    // A kernel without NUMA has one node.
-    let available = std::fs::read_to_string(online).unwrap_or_else(|_| "0".into());
-    let available = available.trim();
-    let (Some(wanted), Some(present)) = (numbers(requested), numbers(available)) else {
-        return refuse(format!(
-            "Invalid value {requested} for cpuset {}: invalid format: {requested}",
-            if what == "CPUs" { "cpus" } else { "mems" }
-        ));
-    };
-    if wanted.iter().all(|number| present.contains(number)) {
-        return Ok(());
-    }
-    refuse(format!("Requested {what} are not available - requested {requested}, available: {available}"))
-}
-
-/// `0-2,7`; numbers above the kernel's own limit make no sense.
-fn numbers(text: &str) -> Option<Vec<u32>> {
-    let mut all = Vec::new();
-    for part in text.split(',').filter(|part| !part.is_empty()) {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if first > last || last > 8191 {
-            return None;
-        }
-        all.extend(first..=last);
-    }
-    Some(all)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn checked(change: impl FnOnce(&mut Resources)) -> Result<Vec<String>> {
-        let mut wanted = Resources::default();
-        change(&mut wanted);
-        let mut host = Host::observe().unwrap();
-        host.cpus = 2;
-        host.cgroups.memory = true;
-        host.cgroups.swap = true;
-        host.cgroups.cpuset = true;
-        host.cgroups.cpu_quota = true;
-        host.cgroups.blkio_weight = true;
-        host.cgroups.pids = false;
-        resources(&mut wanted, &host, false)
-    }
-
-    fn message(change: impl FnOnce(&mut Resources)) -> String {
-        checked(change).unwrap_err().message().to_owned()
-    }
-
-    #[test]
-    fn limits_are_refused_in_dockers_words() {
-        assert_eq!(message(|wanted| wanted.memory = 1), "Minimum memory limit allowed is 6MB");
-        assert_eq!(
-            message(|wanted| (wanted.memory, wanted.memory_swap) = (16 << 20, 8 << 20)),
-            "Minimum memoryswap limit should be larger than memory limit, see usage"
-        );
-        assert_eq!(
-            message(|wanted| wanted.nano_cpus = 3_000_000_000),
-            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available"
-        );
-        assert_eq!(
-            message(|wanted| (wanted.nano_cpus, wanted.cpu_period) = (1_000_000_000, 1)),
-            "Conflicting options: Nano CPUs and CPU Period cannot both be set"
-        );
-        assert!(
-            message(|wanted| wanted.cpuset_cpus = "8000".into())
-                .starts_with("Requested CPUs are not available - requested 8000")
-        );
-        assert_eq!(message(|wanted| wanted.blkio_weight = 5), "Range of blkio weight is from 10 to 1000");
-    }
-
-    #[test]
-    fn what_the_kernel_lacks_is_discarded_with_a_warning() {
-        let warnings = checked(|wanted| wanted.pids_limit = Some(5)).unwrap();
-        assert!(warnings[0].ends_with("PIDs limit discarded."));
-    }
 
     #[test]
     fn names() {

@@ -6,6 +6,7 @@
 
 mod capabilities;
 mod devices;
+mod links;
 mod mounts;
 mod namespaces;
 mod process;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use oci::runtime::{Linux, Process, Root, Spec};
 use shim::protocol::Rootfs;
 
+pub(crate) use links::{environment as linked_environment, shown as shown_link};
 pub(crate) use mounts::{DEFAULT_MASKED, DEFAULT_READONLY, tmpfs};
 pub(crate) use namespaces::{check_sysctl, other};
 pub(crate) use resources::resources;
@@ -45,6 +47,8 @@ pub(crate) struct Input<'a> {
     pub(crate) init: PathBuf,
     pub(crate) devices: devices::Found,
     pub(crate) seccomp: Option<seccomp::Profile>,
+    /// Variables that its links bring.
+    pub(crate) linked: Vec<String>,
 }
 
 /// The specification for one run.
@@ -69,6 +73,7 @@ pub(crate) fn for_container(engine: &Engine, record: &Record, root: &Rootfs, bou
         init: config.init.clone().unwrap_or_else(|| engine.paths().init()),
         devices: devices::find(&record.host)?,
         seccomp: profile(&config, record)?,
+        linked: links::environment(engine, record)?,
     };
     generate(&input)
 }
@@ -85,7 +90,8 @@ pub(crate) fn for_exec(
     let user = if request.user.is_empty() { &record.config.user } else { &request.user };
     let extra = record.host.group_add.clone().unwrap_or_default();
     let identity = user::resolve(user, &extra, &passwd, &group)?;
-    process::exec(record, &engine.config(), &engine.shared().host, &identity, request, console_size)
+    let linked = links::environment(engine, record).unwrap_or_default();
+    process::exec(record, &engine.config(), &engine.shared().host, &identity, request, &linked, console_size)
 }
 
 /// Whether the container that this process runs in knows a user.
@@ -104,6 +110,7 @@ pub(crate) fn owner_of(record: &Record, passwd: &str, group: &str) -> Result<(u3
 pub(crate) fn check(engine: &Engine, record: &Record) -> Result<()> {
     let config = engine.config();
     process::check(record, &engine.shared().host)?;
+    links::check(engine, record)?;
     profile(&config, record)?;
     devices::check(&record.host)?;
     Ok(())
@@ -113,7 +120,7 @@ pub(crate) fn check(engine: &Engine, record: &Record) -> Result<()> {
 pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
     let Input { record, host, .. } = input;
     let privileged = record.host.privileged;
-    let process = process::container(record, input.config, host, &input.identity)?;
+    let process = process::container(record, input.config, host, &input.identity, &input.linked)?;
     let bounding = process.capabilities.as_ref().map(|sets| sets.bounding.clone()).unwrap_or_default();
     let (masked, readonly) = mounts::hidden(&record.host);
     let mut devices = devices::nodes(&input.devices);

@@ -22,6 +22,7 @@ pub(super) fn container(
     config: &Config,
     host: &Host,
     identity: &Identity,
+    linked: &[String],
 ) -> Result<Process> {
     let command = std::iter::once(record.path.clone()).chain(record.args.iter().cloned());
     let args = if wants_init(record, config) {
@@ -32,7 +33,7 @@ pub(super) fn container(
     Ok(Process {
         args,
         cwd: directory(&record.config.working_dir),
-        env: environment(record, record.config.tty, &[]),
+        env: environment(record, record.config.tty, linked, &[]),
         terminal: record.config.tty,
         console_size: console(Some(record.host.console_size)).filter(|_| record.config.tty),
         ..common(record, config, host, identity, record.host.privileged)?
@@ -46,6 +47,7 @@ pub(super) fn exec(
     host: &Host,
     identity: &Identity,
     request: &api::exec::CreateRequest,
+    linked: &[String],
     console_size: Option<[u32; 2]>,
 ) -> Result<Process> {
     let own = request.env.clone().unwrap_or_default();
@@ -53,7 +55,7 @@ pub(super) fn exec(
     Ok(Process {
         args: request.cmd.clone().unwrap_or_default(),
         cwd: directory(cwd),
-        env: environment(record, request.tty, &own),
+        env: environment(record, request.tty, linked, &own),
         terminal: request.tty,
         console_size: console(console_size).filter(|_| request.tty),
         ..common(record, config, host, identity, record.host.privileged || request.privileged)?
@@ -84,14 +86,10 @@ fn check_security(option: &str) -> Result<()> {
     match key {
         "seccomp" => Ok(()),
         "no-new-privileges" => value.parse::<bool>().map(drop).map_err(|_| invalid()),
-        // There is nothing to confine where the modules are off; asking for confinement would be ignored.
-        "apparmor" if value == "unconfined" => Ok(()),
-        "label" if value == "disable" => Ok(()),
+        // Both mean something only where the kernel has the module and, for labels, the engine is told to use it: it
+        // never is. Without, every value is as good as any other, as in Docker.
+        "apparmor" | "label" => Ok(()),
         "writable-cgroups" => value.parse::<bool>().map(drop).map_err(|_| invalid()),
-        "apparmor" | "label" => Err(Error::invalid(format!(
-            "security option {option:?} is not supported: only {key}={} is",
-            if key == "label" { "disable" } else { "unconfined" }
-        ))),
         _ => Err(invalid()),
     }
 }
@@ -114,6 +112,7 @@ fn common(
         capabilities: Some(granted(set, identity.uid)),
         rlimits: rlimits(record, &config.container.ulimits)?,
         no_new_privileges: no_new_privileges(record, config),
+        apparmor_profile: apparmor_profile(record, host),
         oom_score_adj: i32::try_from(record.host.oom_score_adj).ok(),
         ..Process::default()
     })
@@ -149,6 +148,16 @@ fn no_new_privileges(record: &Record, config: &Config) -> bool {
     })
 }
 
+/// The profile that was asked for, where the kernel has AppArmor. It must have been loaded.
+fn apparmor_profile(record: &Record, host: &Host) -> String {
+    let options = record.host.security_opt.iter().flatten();
+    let profile = options.filter_map(|option| super::security_value(option, "apparmor")).next_back();
+    match profile {
+        Some(profile) if host.apparmor && profile != "unconfined" => profile.to_owned(),
+        _ => String::new(),
+    }
+}
+
 /// Whether `--init` applies.
 pub(super) fn wants_init(record: &Record, config: &Config) -> bool {
     let host = &record.host;
@@ -165,14 +174,15 @@ fn console(size: Option<[u32; 2]>) -> Option<ConsoleSize> {
     (height > 0 && width > 0).then_some(ConsoleSize { height: height.into(), width: width.into() })
 }
 
-/// Defaults, then the container's, then an exec's own: later entries replace earlier ones of the same name in place,
+/// Defaults, then what links bring, the container's, and an exec's own: later entries replace earlier ones of the same name in place,
 /// and an entry without `=` removes it.
-fn environment(record: &Record, tty: bool, own: &[String]) -> Vec<String> {
+fn environment(record: &Record, tty: bool, linked: &[String], own: &[String]) -> Vec<String> {
     let mut entries =
         vec![PATH.to_owned(), format!("HOSTNAME={}", super::namespaces::shown_hostname(record))];
     if tty {
         entries.push("TERM=xterm".into());
     }
+    replace(&mut entries, linked);
     replace(&mut entries, record.config.env.as_deref().unwrap_or_default());
     replace(&mut entries, own);
     entries
@@ -264,7 +274,7 @@ mod tests {
     fn security_options_that_would_be_ignored_are_refused() {
         assert!(check_security("no-new-privileges:true").is_ok());
         assert!(check_security("apparmor=unconfined").is_ok());
-        assert!(check_security("apparmor=mine").is_err());
+        assert!(check_security("apparmor=mine").is_ok());
         assert!(check_security("dance").is_err());
     }
 }

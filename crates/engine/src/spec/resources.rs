@@ -84,7 +84,7 @@ fn throttles(devices: &Option<Vec<Throttled>>) -> Result<Vec<ThrottleDevice>> {
 /// The numbers behind a device file.
 fn numbers(path: &str) -> Result<(i64, i64)> {
     let metadata = std::fs::metadata(path).map_err(|error| {
-        Error::because(api::error::ErrorKind::InvalidParameter, format!("cannot use device {path}"), error)
+        Error::because(api::error::ErrorKind::InvalidParameter, format!("stat {path}"), error)
     })?;
     let device = metadata.st_rdev();
     let major = ((device >> 8) & 0xfff) | ((device >> 32) & !0xfff);

@@ -24,6 +24,7 @@ fn host() -> Host {
         cgroups: Cgroups { version: 2, memory: true, swap: true, ..Cgroups::default() },
         capabilities,
         seccomp: true,
+        apparmor: false,
         boot: "boot".into(),
     }
 }
@@ -62,6 +63,7 @@ fn generated(record: &Record, bound: &Bound) -> Spec {
         init: "/exec/docker-init".into(),
         devices: devices::find(&record.host).unwrap(),
         seccomp: profile(&config, record).unwrap(),
+        linked: Vec::new(),
     })
     .unwrap()
 }
