@@ -17,5 +17,6 @@ mod networks;
 mod options;
 mod registry;
 mod sdk;
+mod soak;
 mod streams;
 mod volumes;

@@ -10,6 +10,7 @@ mod host;
 mod leaks;
 mod rootfs;
 mod session;
+pub mod soak;
 mod world;
 
 pub use disk::{SmallDisk, sh};

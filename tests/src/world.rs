@@ -32,6 +32,8 @@ pub struct World {
     settings: Settings,
     host: Host,
     engine: Option<Child>,
+    /// Where the engine's binaries are, if not beside the test.
+    binaries: Option<PathBuf>,
 }
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
@@ -49,13 +51,31 @@ impl World {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("wharf-test-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory).expect("the temporary directory is writable");
-        let mut world = World { directory, settings, host: Host::new(), engine: None };
+        let mut world = World { directory, settings, host: Host::new(), engine: None, binaries: None };
         world.start_engine();
         world
     }
 
+    /// Takes `wharfd` and what belongs to it from this directory from now on.
+    pub fn use_binaries(&mut self, directory: PathBuf) {
+        self.binaries = Some(directory);
+    }
+
     /// Starts `wharfd` and waits until it answers.
     pub fn start_engine(&mut self) {
+        self.spawn_engine();
+        let mut engine = self.engine.take().expect("the engine was just started");
+        eventually("the engine to answer", || {
+            if let Ok(Some(status)) = engine.try_wait() {
+                panic!("wharfd ended with {status}:\n{}", self.engine_output());
+            }
+            self.wharf(&["version"]).code.eq(&0).then_some(())
+        });
+        self.engine = Some(engine);
+    }
+
+    /// Starts `wharfd` and waits for nothing.
+    pub fn spawn_engine(&mut self) {
         assert!(self.engine.is_none(), "the engine of this world runs already");
         let log = fs::File::options()
             .create(true)
@@ -64,14 +84,7 @@ impl World {
             .expect("the world's directory is writable");
         let mut command = self.engine_on_our_roots();
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a file can be shared")).stderr(log);
-        let mut engine = command.spawn().expect("wharfd was built");
-        eventually("the engine to answer", || {
-            if let Ok(Some(status)) = engine.try_wait() {
-                panic!("wharfd ended with {status}:\n{}", self.engine_output());
-            }
-            self.wharf(&["version"]).code.eq(&0).then_some(())
-        });
-        self.engine = Some(engine);
+        self.engine = Some(command.spawn().expect("wharfd was built"));
     }
 
     /// Starts `wharfd` on this world's roots though it should not work, and waits for its end.
@@ -90,7 +103,11 @@ impl World {
         if !self.config_file().exists() {
             fs::write(self.config_file(), "{}").expect("the world's directory is writable");
         }
-        let mut command = self.host.command(&binary("wharfd").to_string_lossy());
+        let wharfd = match &self.binaries {
+            Some(directory) => directory.join("wharfd"),
+            None => binary("wharfd"),
+        };
+        let mut command = self.host.command(&wharfd.to_string_lossy());
         command
             .arg("--data-root")
             .arg(self.data_root())
@@ -147,7 +164,7 @@ impl World {
 
     /// Both clients, one after the other: what a test shows of one it shows of the other.
     pub fn clients(&self) -> [Client<'_>; 2] {
-        [Client { world: self, name: "wharf" }, Client { world: self, name: "docker" }]
+        ["wharf", "docker"].map(|name| Client::new(self, name))
     }
 
     /// A client's command line, on this world's socket and with a configuration directory of its own.
@@ -281,7 +298,12 @@ pub struct Client<'a> {
     pub name: &'static str,
 }
 
-impl Client<'_> {
+impl<'a> Client<'a> {
+    /// `wharf`, or another program that speaks as it does.
+    pub fn new(world: &'a World, name: &'static str) -> Client<'a> {
+        Client { world, name }
+    }
+
     pub fn run(&self, words: &[&str]) -> Output {
         Session::start(self.world.client(self.name, words)).finish()
     }
@@ -304,7 +326,8 @@ impl Client<'_> {
         shown
     }
 
-    fn on_terminal(&self, words: &[&str], rows: u16, columns: u16) -> Session {
+    /// A session on a terminal of its own.
+    pub fn on_terminal(&self, words: &[&str], rows: u16, columns: u16) -> Session {
         let inner = self.world.client(self.name, words);
         let mut line = format!("stty rows {rows} cols {columns}; exec ");
         for word in std::iter::once(inner.get_program()).chain(inner.get_args()) {
@@ -329,7 +352,7 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 /// A binary of ours, built beside the program that asks (`target/<profile>`, or `deps` in it for a test).
-fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a program knows its own path");
     let mut beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     beside

@@ -8,6 +8,7 @@ mod check;
 mod guest;
 mod packages;
 mod run;
+mod soak;
 mod test;
 mod trial;
 
@@ -24,6 +25,8 @@ Usage: cargo xtask COMMAND [ARGS]
   guest [PACKAGE[:FILTER]]... -- PREFIX
                    tests (the black box tests, if no package is named) on another machine, in which PREFIX
                    runs commands: one with cgroup v2 alone and systemd
+  soak [--containers N] [--kills N] [--seed N]
+                   kills the engine again and again under load, and shows that nothing is lost by it
   bench [ARGS]     the benchmarks; with --peer PREFIX beside the programs that PREFIX reaches
 ";
 
@@ -38,6 +41,7 @@ fn main() -> ExitCode {
         Some("test") => test::all(),
         Some("e2e") => test::black_box(&rest),
         Some("guest") => guest::run(&rest),
+        Some("soak") => soak::run(&rest),
         Some("bench") => bench::run(&rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{USAGE}");
