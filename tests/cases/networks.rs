@@ -200,6 +200,124 @@ fn outgoing_traffic_has_the_hosts_address() {
 }
 
 #[test]
+fn routed_networks_publish_the_containers_own_address() {
+    let world = World::start();
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+    outside.run(&["ip", "route", "add", "10.88.0.0/24", "via", "10.77.0.1"]);
+    let mode = "com.docker.network.bridge.gateway_mode_ipv4=routed";
+    world.wharf(&["network", "create", "-o", mode, "--subnet", "10.88.0.0/24", "street"]).ok();
+    serve(&world, &["--name", "house", "--network", "street", "--ip", "10.88.0.7", "-p", "8080:80/tcp"]);
+    assert_eq!(fetch(&outside, "http://10.88.0.7/"), "hello from inside\n");
+    assert!(world.docker(&["port", "house"]).ok().starts_with("80/tcp -> 0.0.0.0:\n"));
+    // Nothing of the host's IPv4 is held.
+    world.host().run(&[
+        "timeout",
+        "5",
+        "socat",
+        "-u",
+        "/dev/null",
+        "TCP4-LISTEN:8080,bind=10.77.0.1,accept-timeout=0.1",
+    ]);
+    world.wharf(&["rm", "-f", "house"]).ok();
+    assert!(!outside.try_run(&["curl", "-sS", "-m", "2", "http://10.88.0.7/"]).status.success());
+}
+
+#[test]
+fn networks_are_configured_from_others() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["network", "create", "--config-only", "--subnet", "10.88.0.0/24", "plan"]).code(0);
+        client.run(&["network", "create", "--config-from", "plan", "built"]).code(0);
+        let network = &[
+            "network",
+            "inspect",
+            "-f",
+            "{{.ConfigFrom.Network}} {{(index .IPAM.Config 0).Subnet}}",
+            "built",
+        ];
+        assert_eq!(client.run(network).ok(), "plan 10.88.0.0/24");
+        client.run(&["network", "rm", "plan"]).code(1).says("configuration network \"plan\" is in use");
+        client
+            .run(&["run", "--rm", "--network", "plan", IMAGE, "true"])
+            .code(125)
+            .says("cannot create endpoint on configuration-only network");
+        client
+            .run(&["network", "create", "--config-from", "nothing", "other"])
+            .code(1)
+            .says("does not exist");
+        client.run(&["network", "rm", "built", "plan"]).code(0);
+    }
+}
+
+#[test]
+fn an_endpoint_is_what_was_asked_for() {
+    let world = World::start();
+    world.wharf(&["network", "create", "--subnet", "10.88.0.0/24", "sea"]).ok();
+    world.wharf(&["network", "create", "--subnet", "10.89.0.0/24", "land"]).ok();
+    for client in world.clients() {
+        let looks = "ip -o -4 address show | cut -d' ' -f2,7; ip route | grep default; cat /sys/class/net/eth0/address; \
+                     cat /proc/sys/net/ipv4/conf/eth0/log_martians; hostname";
+        let output = client.run(&[
+            "run",
+            "--rm",
+            "--hostname",
+            "ship",
+            "--network",
+            "name=sea,ip=10.88.0.9,mac-address=02:11:22:33:44:55,driver-opt=com.docker.network.endpoint.sysctls=net.ipv4.conf.IFNAME.log_martians=1",
+            "--network",
+            "name=land,gw-priority=1,driver-opt=com.docker.network.endpoint.ifname=quay0",
+            "--add-host",
+            "gate:host-gateway",
+            IMAGE,
+            "sh",
+            "-c",
+            looks,
+        ]);
+        assert_eq!(
+            output.ok(),
+            "lo 127.0.0.1/8\neth0 10.88.0.9/24\nquay0 10.89.0.2/24\ndefault via 10.89.0.1 dev quay0 \n\
+             02:11:22:33:44:55\n1\nship"
+        );
+        let output = client.run(&[
+            "run",
+            "--rm",
+            "--network",
+            "sea",
+            "--link-local-ip",
+            "169.254.7.7",
+            "--dns-search",
+            "lan",
+            "--dns-option",
+            "ndots:3",
+            IMAGE,
+            "sh",
+            "-c",
+            "ip -o -4 address show eth0 | cut -d' ' -f7; grep -v '^#' /etc/resolv.conf",
+        ]);
+        assert_eq!(
+            output.ok(),
+            "10.88.0.2/24\n169.254.7.7/16\n\nnameserver 127.0.0.11\nsearch lan\noptions ndots:3"
+        );
+        for (flags, text) in [
+            (
+                &["--network", "sea", "--ip", "10.99.0.9"][..],
+                "no configured subnet or ip-range contain the IP address 10.99.0.9",
+            ),
+            (&["--network", "sea", "--ip", "10.88.0.1"], "Address already in use"),
+            (&["--ip", "10.88.0.9"], "user specified IP address is supported on user defined networks only"),
+            (
+                &["--network-alias", "a"],
+                "network-scoped aliases are only supported for user-defined networks",
+            ),
+            (&["-p", "192.0.2.1:8080:80"], "cannot assign requested address"),
+        ] {
+            client.run(&[&["run", "--rm"], flags, &[IMAGE, "true"]].concat()).code(125).says(text);
+        }
+    }
+}
+
+#[test]
 fn no_rule_and_no_process_grows_with_ports() {
     let world = World::start();
     let rules = || {

@@ -87,8 +87,8 @@ fn find(key: &str) -> Option<(&'static str, Kind)> {
 fn flatten(document: Map<String, Value>) -> Vec<(String, Value)> {
     let mut flat = Vec::new();
     for (key, value) in document {
-        let whole =
-            find(&key).is_some_and(|(_, kind)| matches!(kind, Kind::Map | Kind::Limits | Kind::Document));
+        let whole = find(&key)
+            .is_some_and(|(_, kind)| matches!(kind, Kind::Map | Kind::Maps | Kind::Limits | Kind::Document));
         match value {
             Value::Object(inner) if !whole => flat.extend(inner),
             value => flat.push((key, value)),

@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     List,
     /// Repeats; `name=value`.
     Map,
+    /// Repeats; `name=name=value`: maps by name.
+    Maps,
     /// Bytes, as a number or like `64m`.
     Size,
     /// Repeats; `name=soft[:hard]`.
@@ -150,12 +152,24 @@ fn store(
     let value = value::parse(option.kind, &said).map_err(invalid)?;
     match (values.get_mut(option.id()), value) {
         (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
-        (Some(Value::Object(map)), Value::Object(more)) => map.extend(more),
+        (Some(Value::Object(map)), Value::Object(more)) => merge(map, more),
         (_, value) => {
             values.insert(option.id(), value);
         }
     }
     Ok(())
+}
+
+/// What was said last of a name counts; maps within are merged, too.
+fn merge(map: &mut serde_json::Map<String, Value>, more: serde_json::Map<String, Value>) {
+    for (name, value) in more {
+        match (map.get_mut(&name), value) {
+            (Some(Value::Object(inner)), Value::Object(more)) => merge(inner, more),
+            (_, value) => {
+                map.insert(name, value);
+            }
+        }
+    }
 }
 
 /// The text of `--help`.
@@ -196,6 +210,9 @@ mod tests {
         let text = "--log-opt a=b --log-opt c=d --default-ulimit nofile=1:2 --default-address-pool base=10.0.0.0/8,size=24";
         let values = words(text).unwrap();
         assert_eq!(values["log-opts"], json!({"a": "b", "c": "d"}));
+        let text = "--default-network-opt bridge=a=1 --default-network-opt bridge=b=2 --default-network-opt macvlan=c=3";
+        let expected = json!({"bridge": {"a": "1", "b": "2"}, "macvlan": {"c": "3"}});
+        assert_eq!(words(text).unwrap()["default-network-opts"], expected);
         assert_eq!(values["default-ulimits"], json!({"nofile": {"Name": "nofile", "Hard": 2, "Soft": 1}}));
         assert_eq!(values["default-address-pools"], json!([{"base": "10.0.0.0/8", "size": 24}]));
     }

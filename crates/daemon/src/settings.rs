@@ -1,5 +1,6 @@
 //! What the engine is to do, from flags and file: typed, checked, with defaults.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -282,6 +283,7 @@ fn network(said: &Said<'_>, config: &mut engine::NetworkConfig) -> Result<(), St
     config.relay = said.flag("userland-proxy", true);
     config.publish_address = said.parsed("ip")?;
     config.allow_direct_routing = said.flag("allow-direct-routing", false);
+    config.default_options = said.maps("default-network-opts");
     let pools = said.0.get("default-address-pools").and_then(Value::as_array);
     config.pools = pools.into_iter().flatten().map(pool).collect::<Result<_, _>>()?;
     Ok(())
@@ -356,7 +358,16 @@ impl Said<'_> {
         self.0.get(key).and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str)
     }
 
-    fn map(&self, key: &str) -> std::collections::BTreeMap<String, String> {
+    fn maps(&self, key: &str) -> BTreeMap<String, BTreeMap<String, String>> {
+        let texts = |map: &Value| {
+            let map = map.as_object().into_iter().flatten();
+            map.map(|(name, value)| (name.clone(), go(value))).collect()
+        };
+        let maps = self.0.get(key).and_then(Value::as_object).into_iter().flatten();
+        maps.map(|(name, map)| (name.clone(), texts(map))).collect()
+    }
+
+    fn map(&self, key: &str) -> BTreeMap<String, String> {
         let map = self.0.get(key).and_then(Value::as_object);
         map.into_iter().flatten().map(|(name, value)| (name.clone(), go(value))).collect()
     }

@@ -120,7 +120,10 @@ pub struct Network {
     pub publish_address: Option<IpAddr>,
     /// Pools that new networks take subnets from; empty: Docker's.
     pub pools: Vec<AddressPool>,
+    /// Published ports are reached at the containers' own addresses, too, by whoever can route to them.
     pub allow_direct_routing: bool,
+    /// Options of new networks that do not say otherwise, by driver.
+    pub default_options: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 /// Subnets of `size` bits cut from `base`.
@@ -224,6 +227,7 @@ impl Default for Network {
             publish_address: None,
             pools: Vec::new(),
             allow_direct_routing: false,
+            default_options: BTreeMap::new(),
         }
     }
 }

@@ -80,11 +80,6 @@ impl Networks {
     /// [`Networks::restore`].
     pub(crate) fn open(config: &Config, paths: &Paths, records: &Records) -> Result<Networks> {
         let settings = &config.network;
-        if settings.allow_direct_routing {
-            return Err(Error::invalid(
-                "allow-direct-routing is not supported: containers are reached by published ports",
-            ));
-        }
         let options = Options {
             firewall: settings.firewall,
             ip_forward: settings.forward,

@@ -4,7 +4,8 @@
 //!   prerouting, output ──▶ published   maps: (address,) protocol, port ──▶ container address, port
 //!   raw (prerouting)       127/8 that does not come from lo is dropped: routes to it exist for the translation
 //!   forward ──▶ guard      only packets from or to a bridge of ours:
-//!                            user chain │ answers │ published │ within one bridge │ internal │ other → bridge: drop
+//!                            user chain │ answers │ published │ within one bridge │ internal │ routed │
+//!                            other → bridge: drop
 //!   postrouting            127/8 and hairpins take the bridge's address, what leaves a bridge takes the host's
 //! ```
 //!
@@ -42,16 +43,38 @@ pub struct BridgeRules {
     pub internal: bool,
     /// What leaves takes an address of the host.
     pub masquerade: bool,
+    /// How containers are reached at their own addresses, by IPv4 and by IPv6.
+    pub entry: Entry,
+    pub entry_v6: Entry,
     /// Which address that is, where it shall not be chosen by the way out; at most one per family.
     pub source: Vec<IpAddr>,
+}
+
+impl BridgeRules {
+    fn entry_of(&self, subnet: &IpNet) -> Entry {
+        if subnet.addr().is_ipv4() { self.entry } else { self.entry_v6 }
+    }
+}
+
+/// Which packets get to the containers' own addresses on a bridge, in one family.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Entry {
+    /// None but those to [`Published`] ports.
+    #[default]
+    Closed,
+    /// Pings, too. Nothing that leaves is translated: the network around knows the subnet.
+    Routed,
+    /// Everything.
+    Open,
 }
 
 /// A published port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Published {
     pub transport: Transport,
-    /// Where on the host; the unspecified address means everywhere.
-    pub host: SocketAddr,
+    /// Where on the host; the unspecified address means everywhere. None: only at the container's own address, from
+    /// wherever that can be reached.
+    pub host: Option<SocketAddr>,
     /// Where in the container; of the same family.
     pub target: SocketAddr,
 }
@@ -70,6 +93,8 @@ const fn map(name: &'static str, key: &'static [Field], value: &'static [Field])
 
 const BRIDGES: Set = set("bridges", &[Field::Interface]);
 const INTERNAL: Set = set("internal", &[Field::Interface]);
+/// Bridges whose containers answer pings from elsewhere: with ICMP, or with that of IPv6.
+const PINGED: Set = set("pinged", &[Field::Interface, Field::Protocol]);
 const WITHIN: Set = Set {
     name: "within",
     key: &[Field::Interface, Field::Interface],
@@ -87,6 +112,12 @@ struct Protocol {
     published: Set,
     /// At one address of the host.
     published_at: Set,
+    /// At the container's own address.
+    reachable: Set,
+    /// Bridges behind which everything is reachable.
+    open: Set,
+    /// The number of its control messages.
+    icmp: u8,
     /// Which bridge has which subnet.
     subnets: Set,
     masquerade: Set,
@@ -104,6 +135,9 @@ const V4: Protocol = Protocol {
         &[Field::Ipv4, Field::Protocol, Field::Port],
         &[Field::Ipv4, Field::Port],
     ),
+    reachable: set("reachable4", &[Field::Ipv4, Field::Protocol, Field::Port]),
+    open: set("open4", &[Field::Interface]),
+    icmp: 1,
     subnets: intervals("subnets4", &[Field::Interface, Field::Ipv4]),
     masquerade: intervals("masquerade4", &[Field::Interface, Field::Ipv4]),
     translate: Set {
@@ -125,6 +159,9 @@ const V6: Protocol = Protocol {
         &[Field::Ipv6, Field::Protocol, Field::Port],
         &[Field::Ipv6, Field::Port],
     ),
+    reachable: set("reachable6", &[Field::Ipv6, Field::Protocol, Field::Port]),
+    open: set("open6", &[Field::Interface]),
+    icmp: 58,
     subnets: intervals("subnets6", &[Field::Interface, Field::Ipv6]),
     masquerade: intervals("masquerade6", &[Field::Interface, Field::Ipv6]),
     translate: Set {
@@ -149,9 +186,17 @@ const BASE_CHAINS: [(&str, ChainType, Hook, i32); 5] = [
 
 fn all_sets() -> Vec<Set> {
     let of = |protocol: Protocol| {
-        [protocol.published, protocol.published_at, protocol.subnets, protocol.masquerade, protocol.translate]
+        [
+            protocol.published,
+            protocol.published_at,
+            protocol.reachable,
+            protocol.open,
+            protocol.subnets,
+            protocol.masquerade,
+            protocol.translate,
+        ]
     };
-    [BRIDGES, INTERNAL, WITHIN].into_iter().chain(of(V4)).chain(of(V6)).collect()
+    [BRIDGES, INTERNAL, WITHIN, PINGED].into_iter().chain(of(V4)).chain(of(V6)).collect()
 }
 
 /// The whole table from records, in one transaction. `policy` is for what neither comes from nor goes to a bridge of
@@ -267,10 +312,14 @@ fn by_set(elements: impl IntoIterator<Item = Placed>) -> Vec<(&'static str, Vec<
 }
 
 fn published_element(port: &Published) -> Placed {
-    let protocol = if port.host.is_ipv4() { V4 } else { V6 };
-    let everywhere = port.host.ip().is_unspecified();
-    let key = if everywhere { Data::new() } else { Data::new().ip(port.host.ip()) };
-    let key = key.protocol(port.transport.number()).port(port.host.port());
+    let protocol = if port.target.is_ipv4() { V4 } else { V6 };
+    let at = |place: SocketAddr, key: Data| key.protocol(port.transport.number()).port(place.port());
+    let Some(host) = port.host else {
+        let key = at(port.target, Data::new().ip(port.target.ip()));
+        return (protocol.reachable.name, Element::key(key));
+    };
+    let everywhere = host.ip().is_unspecified();
+    let key = at(host, if everywhere { Data::new() } else { Data::new().ip(host.ip()) });
     let value = Data::new().ip(port.target.ip()).port(port.target.port());
     let set = if everywhere { protocol.published.name } else { protocol.published_at.name };
     (set, Element::pair(key, value))
@@ -286,12 +335,20 @@ fn bridge_elements(bridge: &BridgeRules) -> Vec<Placed> {
     if bridge.internal {
         elements.push((INTERNAL.name, Element::key(name())));
     }
+    for (protocol, entry) in [(V4, bridge.entry), (V6, bridge.entry_v6)] {
+        match entry {
+            _ if bridge.internal => {}
+            Entry::Closed => {}
+            Entry::Routed => elements.push((PINGED.name, Element::key(name().protocol(protocol.icmp)))),
+            Entry::Open => elements.push((protocol.open.name, Element::key(name()))),
+        }
+    }
     for subnet in &bridge.subnets {
         let protocol = if subnet.addr().is_ipv4() { V4 } else { V6 };
         let last = Data::new().interface(&bridge.name).ip(subnet.broadcast());
         let interval = Element::interval(name().ip(subnet.network()), last);
         elements.push((protocol.subnets.name, interval.clone()));
-        if bridge.internal || !bridge.masquerade {
+        if bridge.internal || !bridge.masquerade || bridge.entry_of(subnet) == Entry::Routed {
             continue;
         }
         let source = bridge.source.iter().find(|source| source.is_ipv4() == subnet.addr().is_ipv4());
@@ -321,7 +378,7 @@ fn rules() -> Vec<(&'static str, Vec<E>)> {
     rules.extend(
         [Meta::InputInterface, Meta::OutputInterface].map(|side| ("forward", of_other_engines(side))),
     );
-    rules.extend(guard().map(|rule| ("guard", rule)));
+    rules.extend(guard().into_iter().map(|rule| ("guard", rule)));
     rules.push(("postrouting", from_loopback()));
     rules.extend(leaving(&V4).into_iter().chain(leaving(&V6)).map(|rule| ("postrouting", rule)));
     rules
@@ -397,15 +454,9 @@ fn translated(protocol: &Protocol) -> Vec<E> {
 
 /// Protocol and port as the key's words from `word` on, and the translation to what the map says.
 fn to_target(protocol: &Protocol, word: u32, map: &'static str) -> [E; 4] {
-    const DESTINATION_PORT: u32 = 2;
     [
         E::Meta(Meta::Protocol, Register::word(word)),
-        E::Payload {
-            base: Base::Transport,
-            offset: DESTINATION_PORT,
-            length: 2,
-            to: Register::word(word + 1),
-        },
+        destination_port(Register::word(word + 1)),
         E::Map { key: FIRST, map, to: FIRST },
         E::Nat {
             kind: Translation::Destination,
@@ -428,7 +479,7 @@ fn of_other_engines(side: Meta) -> Vec<E> {
 }
 
 /// What packets from or to a bridge go through.
-fn guard() -> [Vec<E>; 7] {
+fn guard() -> Vec<Vec<E>> {
     let with = |parts: &[E], verdict: Verdict| {
         let mut rule = parts.to_vec();
         rule.push(E::Do(verdict));
@@ -440,15 +491,51 @@ fn guard() -> [Vec<E>; 7] {
     let mut published = any_bit(Conntrack::Status, DESTINATION_TRANSLATED).to_vec();
     published.extend([E::Meta(Meta::InputInterface, FIRST), E::NotIn(FIRST, INTERNAL.name)]);
     let to_bridge = [E::Meta(Meta::OutputInterface, FIRST), E::In(FIRST, BRIDGES.name), E::Counter];
-    [
+    let pinged = [
+        E::Meta(Meta::OutputInterface, FIRST),
+        E::Meta(Meta::Protocol, Register::word(4)),
+        E::In(FIRST, PINGED.name),
+    ];
+    vec![
         with(&[], Verdict::Jump(USER.into())),
         with(&any_bit(Conntrack::State, ESTABLISHED | RELATED), Verdict::Accept),
         with(&published, Verdict::Accept),
         interfaces.into_iter().chain([E::VerdictMap(FIRST, WITHIN.name)]).collect(),
         with(&from_internal, Verdict::Drop),
+        with(&pinged, Verdict::Accept),
+        with(&reachable(&V4), Verdict::Accept),
+        with(&reachable(&V6), Verdict::Accept),
+        with(&open(&V4), Verdict::Accept),
+        with(&open(&V6), Verdict::Accept),
         with(&to_bridge, Verdict::Drop),
         with(&[], Verdict::Accept),
     ]
+}
+
+/// `oifname @bridges ip daddr . meta l4proto . th dport @reachable`
+fn reachable(protocol: &Protocol) -> Vec<E> {
+    let mut rule = is(protocol).to_vec();
+    rule.extend([
+        E::Meta(Meta::OutputInterface, FIRST),
+        E::In(FIRST, BRIDGES.name),
+        E::Payload { base: Base::Network, offset: protocol.destination, length: protocol.length, to: FIRST },
+        E::Meta(Meta::Protocol, Register::word(protocol.length / 4)),
+        destination_port(Register::word(protocol.length / 4 + 1)),
+        E::In(FIRST, protocol.reachable.name),
+    ]);
+    rule
+}
+
+/// `oifname @open`
+fn open(protocol: &Protocol) -> Vec<E> {
+    let mut rule = is(protocol).to_vec();
+    rule.extend([E::Meta(Meta::OutputInterface, FIRST), E::In(FIRST, protocol.open.name)]);
+    rule
+}
+
+fn destination_port(to: Register) -> E {
+    const DESTINATION_PORT: u32 = 2;
+    E::Payload { base: Base::Transport, offset: DESTINATION_PORT, length: 2, to }
 }
 
 /// `oifname @bridges ip saddr 127.0.0.0/8 masquerade`: connections to 127.0.0.1 that were translated.

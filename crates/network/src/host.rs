@@ -103,6 +103,8 @@ pub struct Endpoint {
     pub mtu: Option<u32>,
     /// The bridge's containers may not speak to each other.
     pub isolated: bool,
+    /// Settings of the kernel inside: paths beneath `/proc/sys`, and values.
+    pub sysctls: Vec<(String, String)>,
 }
 
 /// An interface that a container has.
@@ -297,7 +299,8 @@ impl Host {
         // A flow of datagrams that came in before would for ever go where it went then.
         if ports.iter().any(|port| port.transport == Transport::Udp) {
             let is_new = |protocol, port| {
-                ports.iter().any(|one| one.transport.number() == protocol && one.host.port() == port)
+                let is = |host: SocketAddr| host.port() == port;
+                ports.iter().any(|one| one.transport.number() == protocol && one.host.is_some_and(is))
             };
             self.forget(|original, _| {
                 original.protocol == Transport::Udp.number()
@@ -519,6 +522,10 @@ fn configure(namespace: &Namespace, endpoint: &Endpoint) -> linux::Result<()> {
     if endpoint.addresses.iter().any(|address| address.addr().is_ipv6()) {
         let key = format!("net/ipv6/conf/{}/disable_ipv6", endpoint.interface);
         within(namespace, || namespace::set(&key, "0"))?;
+    }
+    if !endpoint.sysctls.is_empty() {
+        let set = |(path, value): &(String, String)| namespace::set(path, value);
+        within(namespace, || endpoint.sysctls.iter().try_for_each(set))?;
     }
     let mut socket = namespace.route();
     let index = link::find(&mut socket, &endpoint.interface)?.index;

@@ -27,7 +27,7 @@ pub mod resolution;
 
 use std::net::SocketAddr;
 
-pub use firewall::{BridgeRules, Published};
+pub use firewall::{BridgeRules, Entry, Published};
 pub use host::{Attached, Bridge, Endpoint, Host, HostNames, Options};
 pub use linux::inet::Transport;
 pub use linux::netlink::link::Mac;

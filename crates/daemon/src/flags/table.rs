@@ -1,7 +1,7 @@
 //! Every option of dockerd, and the few of our own.
 
 use super::Fate::{self, Only, Used};
-use super::Kind::{self, Document, Limits, List, Map, Number, Pools, Size, Switch, Text};
+use super::Kind::{self, Document, Limits, List, Map, Maps, Number, Pools, Size, Switch, Text};
 use super::Opt;
 
 const fn option(
@@ -39,7 +39,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     option("default-gateway", None, "default-gateway", Text, Used, "IPv4 gateway of the default bridge"),
     option("default-gateway-v6", None, "default-gateway-v6", Text, Used, "IPv6 gateway of the default bridge"),
     option("default-ipc-mode", None, "default-ipc-mode", Text, Used, "IPC namespace of containers (\"shareable\" or \"private\"; default \"private\")"),
-    option("default-network-opt", None, "default-network-opts", Map, Only(&["map[]"], "defaults for options of new networks are not supported yet"), ""),
+    option("default-network-opt", None, "default-network-opts", Maps, Used, "Options of new networks that do not say otherwise, driver=option=value"),
     option("default-runtime", None, "default-runtime", Text, Only(&["runc", "wharf-runtime"], "the built-in runtime, which also answers to the name runc, is the only one"), ""),
     option("default-shm-size", None, "default-shm-size", Size, Used, "Size of /dev/shm (default 64MiB)"),
     option("default-stop-timeout", None, "default-stop-timeout", Number, Used, "Seconds from stop signal to SIGKILL (default 10)"),

@@ -18,6 +18,12 @@ pub(super) fn parse(kind: Kind, text: &str) -> Result<Value, String> {
             let (name, value) = text.split_once('=').unwrap_or((text, ""));
             Ok(json!({ name: value }))
         }
+        Kind::Maps => {
+            let (outer, inner) = text.split_once('=').unwrap_or((text, ""));
+            let (name, value) =
+                inner.split_once('=').ok_or_else(|| format!("invalid key value pair format: {inner}"))?;
+            Ok(json!({ outer: { name: value } }))
+        }
         Kind::Size => size(text).map(|size| json!(size)).ok_or_else(|| format!("invalid size: '{text}'")),
         Kind::Limits => limit(text).ok_or_else(|| format!("invalid ulimit argument: {text}")),
         Kind::Pools => pool(text),
@@ -33,6 +39,7 @@ pub(super) fn placeholder(kind: Kind) -> &'static str {
         Kind::Text => " string",
         Kind::List => " list",
         Kind::Map => " map",
+        Kind::Maps => " mapmap",
         Kind::Size => " bytes",
         Kind::Limits => " ulimit",
         Kind::Pools => " pool-options",
@@ -50,6 +57,12 @@ pub(crate) fn fits(kind: Kind, key: &str, value: &Value) -> Result<(), String> {
         Kind::Map => (
             value.as_object().is_some_and(|map| map.values().all(|value| !value.is_object())),
             "map[string]string",
+        ),
+        Kind::Maps => (
+            value.as_object().is_some_and(|maps| {
+                maps.values().all(|map| map.as_object().is_some_and(|map| map.values().all(Value::is_string)))
+            }),
+            "map[string]map[string]string",
         ),
         Kind::Size => {
             (value.is_i64() || value.as_str().is_some_and(|text| size(text).is_some()), "opts.MemBytes")

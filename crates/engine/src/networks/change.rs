@@ -25,8 +25,14 @@ impl Networks {
                 return Err(Error::conflict(format!("network with name {name} already exists")));
             }
         }
-        let mut network = create::network(request, &self.pools, &taken)?;
-        self.complete(&mut network);
+        if request.config_only {
+            let network = create::configuration(request)?;
+            self.record(&network)?;
+            state.table.insert(network.clone());
+            let response = CreateResponse { id: network.id.clone(), warning: String::new() };
+            return Ok((network, response));
+        }
+        let network = create::network(self.complete(&state, request)?, &self.pools, &taken)?;
         let bridge = network.bridge_name();
         if state
             .table
@@ -72,7 +78,9 @@ impl Networks {
     }
 
     fn dismantle(&self, network: &Network) -> Result<()> {
-        self.host.remove_bridge(&network.bridge(self.network.firewall_v6).rules)?;
+        if network.driver == Driver::Bridge {
+            self.host.remove_bridge(&network.bridge(self.network.firewall_v6).rules)?;
+        }
         let names = self.paths.network_names(&network.id);
         match std::fs::remove_dir_all(&names) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -109,12 +117,26 @@ impl Networks {
         Ok(())
     }
 
-    /// What the engine's configuration says of every bridge.
-    fn complete(&self, network: &mut Network) {
-        // As Docker, which shows the option only where it says something else than usual.
-        if self.network.mtu != 1500 && !network.options.contains_key(option::MTU) {
-            network.options.insert(option::MTU.into(), self.network.mtu.to_string());
+    /// The request with what is said elsewhere: by the network that it is configured from, or of all new ones.
+    fn complete(&self, state: &State, mut request: CreateRequest) -> Result<CreateRequest> {
+        let from = request.config_from.as_ref().map(|from| from.network.clone()).unwrap_or_default();
+        if !from.is_empty() {
+            let found = state.table.find(&from).ok().filter(|entry| entry.network.config_only);
+            let found = found
+                .ok_or_else(|| Error::not_found(format!("configuration network {from:?} does not exist")))?;
+            request = create::configured_from(request, &found.network)?;
         }
+        let driver = if request.driver.is_empty() { "bridge" } else { request.driver.as_str() };
+        let defaults = self.network.default_options.get(driver).cloned().unwrap_or_default();
+        let options = request.options.get_or_insert_default();
+        for (key, value) in defaults {
+            options.entry(key).or_insert(value);
+        }
+        // As Docker, which shows the option only where it says something else than usual.
+        if self.network.mtu != 1500 {
+            options.entry(option::MTU.into()).or_insert_with(|| self.network.mtu.to_string());
+        }
+        Ok(request)
     }
 
     /// `bridge`, `host` and `none`: made once, and the first adapted to the configuration each time.
@@ -198,6 +220,7 @@ impl Networks {
                 subnet: net.trunc(),
                 range: None,
                 gateway: net.addr(),
+                router: None,
                 reserved: Vec::new(),
                 chosen: false,
             },
@@ -207,6 +230,7 @@ impl Networks {
                 subnet: range.trunc(),
                 range: None,
                 gateway: network::address::first(range.trunc()),
+                router: None,
                 reserved: Vec::new(),
                 chosen: false,
             },
@@ -217,17 +241,29 @@ impl Networks {
         };
         subnet.range = range.filter(|range| subnet.subnet.contains(range));
         let gateway = if v6 { settings.default_gateway_v6 } else { settings.default_gateway };
-        if let Some(gateway) = gateway.filter(|gateway| *gateway != subnet.gateway) {
+        if let Some(gateway) = gateway.filter(|gateway| !subnet.subnet.contains(gateway)) {
             return Err(Error::invalid(format!(
-                "default-gateway {gateway} is not supported: containers use the bridge's address {}",
-                subnet.gateway
+                "invalid default-gateway {gateway}: parent subnet {} doesn't contain this address",
+                subnet.subnet
             )));
         }
+        subnet.router = gateway.filter(|gateway| *gateway != subnet.gateway);
         Ok(subnet)
     }
 }
 
 fn close(state: &mut State, id: &str) -> Result<Network> {
+    let configured: Vec<&str> = (state.table.networks.values())
+        .map(|entry| entry.network.config_from.as_str())
+        .filter(|from| !from.is_empty())
+        .collect();
+    let used = state.table.networks.get(id).filter(|entry| configured.contains(&entry.network.name.as_str()));
+    if let Some(used) = used {
+        return Err(Error::forbidden(format!(
+            "error while removing network: configuration network {:?} is in use",
+            used.network.name
+        )));
+    }
     let Some(entry) = state.table.networks.get_mut(id).filter(|entry| !entry.closing) else {
         return Err(Error::not_found(format!("network {id} not found")));
     };
@@ -264,6 +300,8 @@ fn plain(name: &str, driver: Driver) -> Network {
         ipam: Ipam { driver: "default".into(), options: None, config: None },
         subnets: Vec::new(),
         predefined: true,
+        config_only: false,
+        config_from: String::new(),
     }
 }
 

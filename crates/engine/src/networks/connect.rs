@@ -1,12 +1,15 @@
 //! Containers change networks: those that run at once, others when they start.
 
+use std::net::IpAddr;
+
 use api::network::EndpointSettings;
+use ipnet::IpNet;
 use linux::namespace;
 use shim::protocol::Request;
 
 use super::record::Network;
 use super::run::{Run, clear, parse_mac};
-use super::{Joined, Networks};
+use super::{Joined, Networks, table};
 use crate::Engine;
 use crate::container::{Live, Record};
 use crate::error::{Error, Result};
@@ -162,17 +165,16 @@ impl Networks {
             let name = interface.map_or("", |interface| interface.name.as_str());
             let gateway = interface.and_then(|interface| interface.gateway(v6));
             self.host.set_default_route(namespace, v6, gateway.map(|gateway| (gateway, name)))?;
-            self.host.unpublish(
-                &before.published().into_iter().filter(|one| one.host.is_ipv6() == v6).collect::<Vec<_>>(),
-            )?;
+            let of_family = |run: &Run| {
+                run.published().into_iter().filter(|one| one.target.is_ipv6() == v6).collect::<Vec<_>>()
+            };
+            self.host.unpublish(&of_family(before))?;
             let target = run.target(v6);
             for port in run.ports.iter_mut().filter(|port| port.host.is_ipv6() == v6 && port.target.is_some())
             {
                 port.target = target.map(|address| (address, port.container_port).into());
             }
-            let published = run.published();
-            self.host
-                .publish(&published.into_iter().filter(|one| one.host.is_ipv6() == v6).collect::<Vec<_>>())?;
+            self.host.publish(&of_family(run))?;
         }
         Ok(())
     }
@@ -207,6 +209,38 @@ fn free_number(run: &Run, network: &Network) -> usize {
     (0..).find(|number| !used(number)).unwrap_or(0)
 }
 
+/// An address that means something on its link only, with the prefix that all of these have.
+pub(super) fn link_local(text: &str) -> Option<IpNet> {
+    const PREFIX: u8 = 16;
+    const PREFIX_V6: u8 = 64;
+    let address: IpAddr = text.parse().ok()?;
+    IpNet::new(address, if address.is_ipv4() { PREFIX } else { PREFIX_V6 }).ok()
+}
+
+/// Settings of the kernel for one interface, as paths beneath `/proc/sys`: `net.ipv4.conf.IFNAME.forwarding=1,…`.
+pub(super) fn sysctls(text: &str, interface: &str) -> Result<Vec<(String, String)>, String> {
+    // Clients older than 28.3 write all of it in lower case.
+    let is_place = |part: &&str| part.eq_ignore_ascii_case("IFNAME");
+    let parse = |setting: &str| {
+        let (key, value) = setting.split_once('=')?;
+        let mut parts: Vec<&str> = key.trim().split('.').collect();
+        let proper = matches!(parts[..], ["net", "ipv4" | "ipv6" | "mpls", _, _, _])
+            && parts.iter().position(|part| is_place(part)) == Some(3)
+            && parts.iter().all(|part| !part.is_empty() && !part.contains('/'));
+        parts.get_mut(3).filter(|_| proper).map(|place| *place = interface)?;
+        Some((parts.join("/"), value.trim().to_owned()))
+    };
+    let read = |setting: &str| {
+        parse(setting).ok_or_else(|| {
+            format!(
+                "unrecognised network interface sysctl '{setting}'; represent 'net.X.Y.ethN.Z=V' as \
+                 'net.X.Y.IFNAME.Z=V', 'X' must be 'ipv4', 'ipv6' or 'mpls'"
+            )
+        })
+    };
+    text.split(',').filter(|setting| !setting.trim().is_empty()).map(read).collect()
+}
+
 /// What a container may wish of a network.
 pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<()> {
     let mut problems = Vec::new();
@@ -225,15 +259,20 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
         }
         let mut chosen = network.subnets.iter().filter(|one| one.chosen).peekable();
         if chosen.peek().is_none() {
-            problems.push(
-                "user specified IP address is supported only when connecting to networks with user configured subnets".into(),
-            );
+            // The default bridge is none that a user could have configured.
+            problems.push(if network.is_user_defined() {
+                "user specified IP address is supported only when connecting to networks with user configured subnets".into()
+            } else {
+                format!("no configured subnet or ip-range contain the IP address {text}")
+            });
         } else if !address.is_some_and(|address| chosen.any(|one| one.subnet.contains(&address))) {
             problems.push(format!("no configured subnet or ip-range contain the IP address {text}"));
         }
     }
-    if !ipam.link_local_ips.is_empty() {
-        problems.push("link-local addresses of one's own choice are not supported".into());
+    for text in &ipam.link_local_ips {
+        if link_local(text).is_none() {
+            problems.push(format!("invalid link-local IP address: {text}"));
+        }
     }
     if !network.is_user_defined() && wish.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
         problems.push("network-scoped aliases are only supported for user-defined networks".into());
@@ -242,9 +281,10 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
         return Err(Error::invalid(format!("invalid MAC address {}", wish.mac_address)));
     }
     for (key, value) in wish.driver_opts.iter().flatten() {
-        let known = key == "com.docker.network.endpoint.ifname" && super::create::is_interface_name(value);
-        if !known {
-            problems.push(format!("the endpoint option {key}={value} is not supported"));
+        match key.as_str() {
+            table::INTERFACE_NAME if super::create::is_interface_name(value) => {}
+            table::SYSCTLS => problems.extend(sysctls(value, "IFNAME").err()),
+            _ => problems.push(format!("the endpoint option {key}={value} is not supported")),
         }
     }
     match problems.as_slice() {
@@ -288,6 +328,26 @@ mod tests {
         assert_eq!(both.lines().count(), 3, "{both}");
         let mac = EndpointSettings { mac_address: "zz".into(), ..Default::default() };
         assert_eq!(told(&net, mac), Err("invalid MAC address zz".into()));
+    }
+
+    #[test]
+    fn settings_of_an_interface() {
+        let read = |text: &str| sysctls(text, "eth0.5");
+        let one = |path: &str, value: &str| (path.to_owned(), value.to_owned());
+        assert_eq!(
+            read("net.ipv4.conf.IFNAME.log_martians=1,net.ipv6.conf.ifname.accept_ra=2").unwrap(),
+            [one("net/ipv4/conf/eth0.5/log_martians", "1"), one("net/ipv6/conf/eth0.5/accept_ra", "2")]
+        );
+        assert_eq!(read("").unwrap(), []);
+        for wrong in [
+            "net.ipv4.ip_forward=1",
+            "net.ipv4.conf.eth0.forwarding=1",
+            "kernel.x.y.IFNAME.z=1",
+            "net.ipv4.conf.IFNAME.forwarding",
+            "net.ipv4./../.IFNAME.x=1",
+        ] {
+            assert!(read(wrong).unwrap_err().starts_with("unrecognised network interface sysctl"), "{wrong}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use api::network::{CreateRequest, Ipam, IpamPool};
 use ipnet::IpNet;
 use network::address::{Pool, first, free_subnet, overlap};
 
-use super::record::{Driver, Network, Subnet, option, parse_flag};
+use super::record::{Driver, GatewayMode, Network, Subnet, option, parse_flag};
 use crate::error::{Error, Result};
 use crate::{clock, identity};
 
@@ -21,12 +21,75 @@ pub(super) struct Taken {
     pub(super) routes: Vec<IpNet>,
 }
 
+/// A network that others are configured from: kept as it was asked for.
+pub(super) fn configuration(request: CreateRequest) -> Result<Network> {
+    check_name(&request.name)?;
+    if request.config_from.as_ref().is_some_and(|from| !from.network.is_empty()) {
+        return Err(Error::forbidden(
+            "a configuration network cannot depend on another configuration network",
+        ));
+    }
+    if request.ingress || request.internal || request.attachable || !request.scope.is_empty() {
+        return Err(Error::forbidden(
+            "configuration network can only contain network specific fields. Network operator fields like \
+             [ ingress | internal | attachable | scope ] are not supported.",
+        ));
+    }
+    let options = request.options.unwrap_or_default();
+    let enable_ipv4 = request.enable_ipv4.unwrap_or(true);
+    let enable_ipv6 = request.enable_ipv6.unwrap_or(false);
+    check_options(&options, false)?;
+    let mut ipam = request.ipam.unwrap_or_default();
+    check_ipam_driver(&mut ipam)?;
+    configured(&ipam, enable_ipv4, enable_ipv6)?;
+    Ok(Network {
+        id: identity::random(),
+        name: request.name,
+        created: clock::now(),
+        driver: Driver::Null,
+        enable_ipv4,
+        enable_ipv6,
+        internal: false,
+        attachable: false,
+        options,
+        labels: request.labels.unwrap_or_default(),
+        ipam,
+        subnets: Vec::new(),
+        predefined: false,
+        config_only: true,
+        config_from: String::new(),
+    })
+}
+
+/// The request with what `from` says filled in, which the request must leave open.
+pub(super) fn configured_from(mut request: CreateRequest, from: &Network) -> Result<CreateRequest> {
+    if request.options.as_ref().is_some_and(|options| !options.is_empty()) {
+        return Err(Error::forbidden(
+            "network driver options are not supported if the network depends on a configuration network",
+        ));
+    }
+    let pools =
+        request.ipam.as_ref().is_some_and(|ipam| ipam.config.as_ref().is_some_and(|all| !all.is_empty()));
+    let labels = request.labels.as_ref().is_some_and(|labels| !labels.is_empty());
+    if pools || labels || request.enable_ipv6 == Some(true) {
+        return Err(Error::forbidden(
+            "user specified configurations are not supported if the network depends on a configuration network",
+        ));
+    }
+    request.enable_ipv4 = Some(from.enable_ipv4);
+    request.enable_ipv6 = Some(from.enable_ipv6);
+    request.ipam = Some(from.ipam.clone());
+    request.options = Some(from.options.clone());
+    request.labels = Some(from.labels.clone());
+    Ok(request)
+}
+
 pub(super) fn network(request: CreateRequest, pools: &[Pool], taken: &Taken) -> Result<Network> {
     check_name(&request.name)?;
     check_driver(&request.driver)?;
     unsupported(&request)?;
     let options = request.options.clone().unwrap_or_default();
-    check_options(&options)?;
+    check_options(&options, request.internal)?;
     let flag = |key: &str| options.get(key).and_then(|text| parse_flag(text));
     let enable_ipv4 = request.enable_ipv4.or(flag("com.docker.network.enable_ipv4")).unwrap_or(true);
     let enable_ipv6 = request.enable_ipv6.or(flag("com.docker.network.enable_ipv6")).unwrap_or(false);
@@ -34,12 +97,7 @@ pub(super) fn network(request: CreateRequest, pools: &[Pool], taken: &Taken) -> 
         return Err(Error::invalid("IPv4 or IPv6 must be enabled"));
     }
     let mut ipam = request.ipam.unwrap_or_default();
-    if ipam.driver.is_empty() {
-        ipam.driver = "default".into();
-    }
-    if ipam.driver != "default" {
-        return Err(Error::not_found(format!("plugin {:?} not found", ipam.driver)));
-    }
+    check_ipam_driver(&mut ipam)?;
     let mut subnets = configured(&ipam, enable_ipv4, enable_ipv6)?;
     if subnets.iter().filter(|one| one.subnet.addr().is_ipv4()).count() > 1 {
         return Err(Error::forbidden("bridge driver doesn't support multiple subnets"));
@@ -69,7 +127,19 @@ pub(super) fn network(request: CreateRequest, pools: &[Pool], taken: &Taken) -> 
         ipam,
         subnets,
         predefined: false,
+        config_only: false,
+        config_from: request.config_from.map(|from| from.network).unwrap_or_default(),
     })
+}
+
+fn check_ipam_driver(ipam: &mut Ipam) -> Result<()> {
+    if ipam.driver.is_empty() {
+        ipam.driver = "default".into();
+    }
+    if ipam.driver == "default" {
+        return Ok(());
+    }
+    Err(Error::not_found(format!("plugin {:?} not found", ipam.driver)))
 }
 
 fn check_name(name: &str) -> Result<()> {
@@ -102,11 +172,6 @@ fn check_driver(driver: &str) -> Result<()> {
 fn unsupported(request: &CreateRequest) -> Result<()> {
     let refused = [
         (request.ingress, "Ingress network can only be global scope network"),
-        (request.config_only, "configuration-only networks are not supported"),
-        (
-            request.config_from.as_ref().is_some_and(|from| !from.network.is_empty()),
-            "configuration-only networks are not supported",
-        ),
         (
             !["", "local"].contains(&request.scope.as_str()),
             "cannot create a swarm scoped network when swarm is not active",
@@ -120,31 +185,39 @@ fn unsupported(request: &CreateRequest) -> Result<()> {
 
 /// Options of the bridge driver: those that mean something have to make sense, and those that would mean something and
 /// are not known here are refused. Anything else is kept and means nothing, as with Docker.
-fn check_options(options: &BTreeMap<String, String>) -> Result<()> {
+fn check_options(options: &BTreeMap<String, String>, internal: bool) -> Result<()> {
     for (key, value) in options {
         let valid = match key.as_str() {
             option::NAME => is_interface_name(value),
             option::PREFIX => is_interface_name(value) && value.len() <= 11,
             option::ICC
             | option::MASQUERADE
+            | option::INHIBIT
             | "com.docker.network.enable_ipv4"
             | "com.docker.network.enable_ipv6" => parse_flag(value).is_some(),
             option::MTU => value.parse::<u32>().is_ok_and(|mtu| mtu == 0 || (68..=65535).contains(&mtu)),
             option::HOST_BINDING | option::SOURCE_V4 => value.parse::<std::net::Ipv4Addr>().is_ok(),
             option::SOURCE_V6 => value.parse::<std::net::Ipv6Addr>().is_ok(),
-            "com.docker.network.bridge.gateway_mode_ipv4" | "com.docker.network.bridge.gateway_mode_ipv6" => {
-                value == "nat" || return Err(unknown_option(key, value))
-            }
-            "com.docker.network.bridge.inhibit_ipv4" | option::DEFAULT => {
-                parse_flag(value) == Some(false) || return Err(unknown_option(key, value))
-            }
+            option::GATEWAY_MODE | option::GATEWAY_MODE_V6 => match GatewayMode::parse(value) {
+                Some(GatewayMode::Isolated) if !internal => {
+                    return Err(Error::invalid(
+                        "gateway mode 'isolated' can only be used for an internal network",
+                    ));
+                }
+                mode => mode.is_some(),
+            },
+            option::DEFAULT if parse_flag(value) == Some(false) => true,
+            option::DEFAULT => return Err(unknown_option(key, value)),
             _ if key.starts_with("com.docker.network.bridge.") => return Err(unknown_option(key, value)),
             _ => true,
         };
         if !valid {
             return Err(Error::invalid(match key.as_str() {
                 option::MTU => unreadable(key, value, "Atoi"),
-                option::ICC | option::MASQUERADE => unreadable(key, value, "ParseBool"),
+                option::ICC | option::MASQUERADE | option::INHIBIT => unreadable(key, value, "ParseBool"),
+                option::GATEWAY_MODE | option::GATEWAY_MODE_V6 => {
+                    format!("failed to parse {key} value: {value} (unknown gateway mode {value})")
+                }
                 _ => format!("invalid value for network option {key}: {value:?}"),
             }));
         }
@@ -237,7 +310,7 @@ fn subnet(pool: &IpamPool) -> Result<Option<Subnet>, Vec<String>> {
         pool.auxiliary_addresses.values().filter_map(|text| address("auxiliary address", text)).collect();
     match gateway {
         Some(gateway) if problems.is_empty() => {
-            Ok(Some(Subnet { subnet, range, gateway, reserved, chosen: true }))
+            Ok(Some(Subnet { subnet, range, gateway, router: None, reserved, chosen: true }))
         }
         _ => Err(problems),
     }
@@ -267,7 +340,14 @@ pub(super) fn choose(v6: bool, pools: &[Pool], taken: &Taken) -> Result<Subnet> 
     let all: Vec<IpNet> = taken.networks.iter().chain(&taken.routes).copied().collect();
     let subnet = free_subnet(pools, v6, &all)
         .ok_or_else(|| Error::invalid("all predefined address pools have been fully subnetted"))?;
-    Ok(Subnet { subnet, range: None, gateway: first(subnet), reserved: Vec::new(), chosen: false })
+    Ok(Subnet {
+        subnet,
+        range: None,
+        gateway: first(subnet),
+        router: None,
+        reserved: Vec::new(),
+        chosen: false,
+    })
 }
 
 /// Chosen subnets stand in the configuration like named ones.
@@ -358,6 +438,28 @@ mod tests {
     }
 
     #[test]
+    fn configurations_are_taken_over_whole() {
+        let request =
+            |name: &str| CreateRequest { config_only: true, ..request(name, &[("10.7.0.0/24", "", "")]) };
+        let mut base = request("base");
+        base.options = Some([(option::MTU.to_owned(), "1400".to_owned())].into());
+        base.labels = Some([("a".to_owned(), "b".to_owned())].into());
+        let base = configuration(base).unwrap();
+        assert!(base.config_only && base.driver == Driver::Null && base.subnets.is_empty());
+        let plain = |name: &str| CreateRequest { name: name.into(), ..CreateRequest::default() };
+        let network = make(configured_from(plain("n"), &base).unwrap()).unwrap();
+        assert_eq!((network.mtu(), network.subnets.len(), network.labels.len()), (Some(1400), 1, 1));
+        let refused = |request| configured_from(request, &base).unwrap_err().to_string();
+        assert!(
+            refused(super::tests::request("n", &[("10.8.0.0/24", "", "")])).starts_with("user specified")
+        );
+        let options = Some([("a".to_owned(), "b".to_owned())].into());
+        assert!(refused(CreateRequest { options, ..plain("n") }).starts_with("network driver options"));
+        let internal = CreateRequest { internal: true, ..request("base") };
+        assert!(configuration(internal).unwrap_err().to_string().contains("[ ingress | internal"));
+    }
+
+    #[test]
     fn names_drivers_and_options() {
         let named = |name: &str| refused(request(name, &[]));
         assert_eq!(named("host"), "operation is not permitted on predefined host network ");
@@ -372,7 +474,15 @@ mod tests {
         };
         assert!(with(option::MTU, "large").is_err());
         assert!(with(option::NAME, "a/b").is_err());
-        assert!(with("com.docker.network.bridge.gateway_mode_ipv4", "routed").is_err());
+        assert_eq!(
+            with(option::GATEWAY_MODE, "foo").unwrap_err().to_string(),
+            "failed to parse com.docker.network.bridge.gateway_mode_ipv4 value: foo (unknown gateway mode foo)"
+        );
+        assert_eq!(
+            with(option::GATEWAY_MODE, "isolated").unwrap_err().to_string(),
+            "gateway mode 'isolated' can only be used for an internal network"
+        );
+        assert_eq!(with(option::GATEWAY_MODE, "routed").unwrap().gateway_mode(false), GatewayMode::Routed);
         assert_eq!(with(option::NAME, "gold0").unwrap().bridge_name(), "gold0");
         assert_eq!(with(option::MTU, "1400").unwrap().mtu(), Some(1400));
         with("com.example.anything", "x").unwrap();

@@ -6,7 +6,7 @@
 //!
 //! Whatever fails on the way, what was taken before is given back by the same code that ends a run.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 
 use network::ports::{HostPorts, Reserved};
@@ -14,7 +14,7 @@ use network::{Endpoint as HostEndpoint, Namespace, names};
 use shim::protocol::Relay;
 
 use super::naming::{Surroundings, host_resolution};
-use super::record::{Driver, Network};
+use super::record::{Driver, GatewayMode, Network};
 use super::run::{Endpoint, Port, Run, parse_mac};
 use super::{Joined, Networks, naming, ports};
 use crate::container::Record;
@@ -96,8 +96,9 @@ impl Networks {
             bridge: network.bridge_name(),
             interface: interface.name.clone(),
             mac: parse_mac(&interface.mac)?,
-            addresses: interface.addresses.clone(),
+            addresses: interface.addresses.iter().chain(&interface.link_local).copied().collect(),
             gateways,
+            sysctls: interface.sysctls.clone(),
             mtu: network.mtu(),
             isolated: !network.icc(),
         };
@@ -118,12 +119,22 @@ impl Networks {
     fn take_ports(&self, record: &Record, run: &mut Run, joined: &mut Joined) -> Result<()> {
         let Some(gateway) = run.gateway(false).or(run.gateway(true)).cloned() else { return Ok(()) };
         let ipv6 = run.target(true).is_some() || self.network.relay;
-        let binding = self.network(&gateway.network)?.host_binding().or(self.network.publish_address);
+        let network = self.network(&gateway.network)?;
+        let binding = network.host_binding().or(self.network.publish_address);
         let defaults = ports::Defaults {
             address: binding.filter(|address| !address.is_unspecified()),
             everywhere: network::ports::everywhere(ipv6),
         };
-        let requests = ports::requests(&record.host, record.config.exposed_ports.keys(), &defaults)?;
+        let mut requests = ports::requests(&record.host, record.config.exposed_ports.keys(), &defaults)?;
+        let routed = |address: &IpAddr| network.gateway_mode(address.is_ipv6()) == GatewayMode::Routed;
+        for request in &mut requests {
+            let (direct, hosts): (Vec<_>, Vec<_>) = request.hosts.drain(..).partition(routed);
+            let direct: Vec<Port> =
+                direct.iter().map(|address| directly(run, request, address.is_ipv6())).collect();
+            run.ports.extend(direct);
+            request.hosts = hosts;
+        }
+        requests.retain(|request| !request.hosts.is_empty());
         let reserved = self.host.reserve(&requests).map_err(|error| {
             refused(error, &requests, run.target(false).or(run.target(true))).within(format!(
                 "driver failed programming external connectivity on endpoint {} ({})",
@@ -144,7 +155,8 @@ impl Networks {
         let allowed = self.network.firewall && (host.is_ipv4() || self.network.firewall_v6);
         let target = same_family.filter(|_| allowed);
         let name = transport.name().to_owned();
-        run.ports.push(Port { transport: name.clone(), host, container_port, target });
+        let direct = self.network.allow_direct_routing;
+        run.ports.push(Port { transport: name.clone(), host, container_port, target, direct });
         let Some(socket) = socket else { return };
         let relayed = transport != network::Transport::Sctp
             && (host.is_ipv6() && self.network.relay || target.is_none());
@@ -238,7 +250,7 @@ impl Networks {
                 [run.target(false), run.target(true)].into_iter().flatten().collect();
             note(self.host.forget_connections(&addresses).map_err(Error::from));
         }
-        for port in &run.ports {
+        for port in run.ports.iter().filter(|port| port.is_held()) {
             self.host.release(port.transport(), port.host);
         }
         let mut state = self.state();
@@ -270,6 +282,18 @@ impl Networks {
     pub(super) fn namespace(fd: OwnedFd) -> Result<Namespace> {
         Namespace::of(fd)
             .map_err(|error| Error::failed("cannot enter the container's network namespace", error))
+    }
+}
+
+/// A port of a routed network: the container's own, at its own address.
+fn directly(run: &Run, request: &network::ports::Request, v6: bool) -> Port {
+    let nowhere = if v6 { IpAddr::from(Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
+    Port {
+        transport: request.transport.name().to_owned(),
+        host: SocketAddr::new(nowhere, 0),
+        container_port: request.container_port,
+        target: run.target(v6).map(|address| (address, request.container_port).into()),
+        direct: true,
     }
 }
 

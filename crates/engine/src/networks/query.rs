@@ -78,7 +78,9 @@ impl Engine {
             let old = |network: &Network| {
                 until.is_none_or(|limit| crate::clock::nanoseconds(&network.created) < limit)
             };
-            let unused = |entry: &&Entry| !entry.network.predefined && entry.members.is_empty();
+            let unused = |entry: &&Entry| {
+                !entry.network.predefined && !entry.network.config_only && entry.members.is_empty()
+            };
             let entries = state.table.networks.values().filter(unused);
             let matching = entries.filter(|entry| old(&entry.network) && labels(&filters, &entry.network));
             matching.map(|entry| entry.network.id.clone()).collect()
@@ -116,11 +118,13 @@ impl Engine {
         Ok(())
     }
 
-    /// A container that is gone may still be taken off by force: then there is nothing left to do.
+    /// By force a container that is gone could still be taken off; none that is gone is ever on a network here.
     pub async fn network_disconnect(&self, wanted: &str, request: DisconnectRequest) -> Result<()> {
         let network = self.shared().networks.lookup(wanted)?;
         let container = match self.container(&request.container) {
-            Err(_) if request.force => return Ok(()),
+            Err(_) if request.force => {
+                return Err(Error::not_found(format!("endpoint {} not found", request.container)));
+            }
             found => found?,
         };
         let engine = self.clone();

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use api::network::{ConfigReference, Inspect, Ipam};
 use ipnet::IpNet;
-use network::{Bridge, BridgeRules, HostNames};
+use network::{Bridge, BridgeRules, Entry, HostNames};
 use serde::{Deserialize, Serialize};
 
 /// Namespace of network names in the records.
@@ -20,6 +20,9 @@ pub(super) mod option {
     pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
     pub(crate) const MTU: &str = "com.docker.network.driver.mtu";
     pub(crate) const PREFIX: &str = "com.docker.network.container_iface_prefix";
+    pub(crate) const GATEWAY_MODE: &str = "com.docker.network.bridge.gateway_mode_ipv4";
+    pub(crate) const GATEWAY_MODE_V6: &str = "com.docker.network.bridge.gateway_mode_ipv6";
+    pub(crate) const INHIBIT: &str = "com.docker.network.bridge.inhibit_ipv4";
     pub(crate) const SOURCE_V4: &str = "com.docker.network.host_ipv4";
     pub(crate) const SOURCE_V6: &str = "com.docker.network.host_ipv6";
 }
@@ -38,6 +41,39 @@ impl Driver {
             Driver::Bridge => "bridge",
             Driver::Host => "host",
             Driver::Null => "null",
+        }
+    }
+}
+
+/// What stands between a bridge's subnet of one family and everything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum GatewayMode {
+    /// The host translates, both ways.
+    Nat,
+    /// The same, but whoever can route to the subnet reaches all of it.
+    NatUnprotected,
+    /// Nothing is translated: published ports are those of the containers' own addresses.
+    Routed,
+    /// The bridge has no address: not even the host is reached. Only for internal networks.
+    Isolated,
+}
+
+impl GatewayMode {
+    pub(super) fn parse(text: &str) -> Option<GatewayMode> {
+        Some(match text {
+            "" | "nat" => GatewayMode::Nat,
+            "nat-unprotected" => GatewayMode::NatUnprotected,
+            "routed" => GatewayMode::Routed,
+            "isolated" => GatewayMode::Isolated,
+            _ => return None,
+        })
+    }
+
+    fn entry(self) -> Entry {
+        match self {
+            GatewayMode::Nat | GatewayMode::Isolated => Entry::Closed,
+            GatewayMode::NatUnprotected => Entry::Open,
+            GatewayMode::Routed => Entry::Routed,
         }
     }
 }
@@ -61,6 +97,12 @@ pub(crate) struct Network {
     /// `bridge`, `host` and `none` are always there.
     #[serde(default)]
     pub(crate) predefined: bool,
+    /// Nobody can be on it: others take what it says (`--config-from`).
+    #[serde(default)]
+    pub(crate) config_only: bool,
+    /// Name of the network that this one was configured from.
+    #[serde(default)]
+    pub(crate) config_from: String,
 }
 
 impl store::records::Record for Network {
@@ -74,6 +116,9 @@ pub(crate) struct Subnet {
     /// Addresses are chosen from this part.
     pub(crate) range: Option<IpNet>,
     pub(crate) gateway: IpAddr,
+    /// Where containers send what is not for the subnet, if not to the gateway.
+    #[serde(default)]
+    pub(crate) router: Option<IpAddr>,
     /// Never given to a container.
     pub(crate) reserved: Vec<IpAddr>,
     /// Named by who made the network: only then may containers name addresses in it.
@@ -109,13 +154,26 @@ impl Network {
         self.flag(option::ICC, true)
     }
 
+    pub(super) fn gateway_mode(&self, v6: bool) -> GatewayMode {
+        let key = if v6 { option::GATEWAY_MODE_V6 } else { option::GATEWAY_MODE };
+        self.options.get(key).and_then(|mode| GatewayMode::parse(mode)).unwrap_or(GatewayMode::Nat)
+    }
+
+    /// Whether the bridge itself has the address of its gateway.
+    pub(super) fn bridge_has_address(&self, v6: bool) -> bool {
+        self.gateway_mode(v6) != GatewayMode::Isolated && (v6 || !self.flag(option::INHIBIT, false))
+    }
+
     fn flag(&self, key: &str, default: bool) -> bool {
         self.options.get(key).and_then(|text| parse_flag(text)).unwrap_or(default)
     }
 
     /// The bridge on the host. `v6`: whether the firewall is to be set up for IPv6, too.
     pub(super) fn bridge(&self, v6: bool) -> Bridge {
-        let gateway = |subnet: &Subnet| IpNet::new(subnet.gateway, subnet.subnet.prefix_len()).ok();
+        let gateway = |subnet: &Subnet| {
+            let address = IpNet::new(subnet.gateway, subnet.subnet.prefix_len()).ok();
+            address.filter(|address| self.bridge_has_address(address.addr().is_ipv6()))
+        };
         let source = [option::SOURCE_V4, option::SOURCE_V6];
         Bridge {
             rules: BridgeRules {
@@ -129,6 +187,8 @@ impl Network {
                 icc: self.icc(),
                 internal: self.internal,
                 masquerade: self.flag(option::MASQUERADE, true),
+                entry: self.gateway_mode(false).entry(),
+                entry_v6: self.gateway_mode(true).entry(),
                 source: source.iter().filter_map(|key| self.options.get(*key)?.parse().ok()).collect(),
             },
             addresses: self.subnets.iter().filter_map(gateway).collect(),
@@ -150,8 +210,8 @@ impl Network {
             internal: self.internal,
             attachable: self.attachable,
             ingress: false,
-            config_from: ConfigReference::default(),
-            config_only: false,
+            config_from: ConfigReference { network: self.config_from.clone() },
+            config_only: self.config_only,
             containers: BTreeMap::new(),
             options: self.options.clone(),
             labels: self.labels.clone(),

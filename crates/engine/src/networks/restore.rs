@@ -64,7 +64,7 @@ impl Networks {
                 entry.adopt(record, endpoint);
             }
         }
-        for port in &run.ports {
+        for port in run.ports.iter().filter(|port| port.is_held()) {
             self.host.adopt(port.transport(), port.host);
         }
         state.runs.insert(record.id.to_string(), run);

@@ -47,6 +47,12 @@ pub(super) struct Interface {
     pub(super) mac: String,
     /// With their subnets' prefix lengths; at most one per family.
     pub(super) addresses: Vec<IpNet>,
+    /// More addresses, which the container asked for.
+    #[serde(default)]
+    pub(super) link_local: Vec<IpNet>,
+    /// Settings beneath `/proc/sys`, inside.
+    #[serde(default)]
+    pub(super) sysctls: Vec<(String, String)>,
     /// None on internal networks.
     pub(super) gateways: Vec<IpAddr>,
     /// There since the interface was made.
@@ -63,14 +69,18 @@ impl Interface {
     }
 }
 
-/// A published port that is held.
+/// A published port.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Port {
     pub(super) transport: String,
+    /// What is held of the host. Port 0 is none: a routed network's containers are reached at their own addresses.
     pub(super) host: SocketAddr,
     pub(super) container_port: u16,
     /// Where the kernel leads it; none if only the relay does.
     pub(super) target: Option<SocketAddr>,
+    /// It is reached at the container's own address, too.
+    #[serde(default)]
+    pub(super) direct: bool,
 }
 
 impl Port {
@@ -78,8 +88,18 @@ impl Port {
         transport(&self.transport).unwrap_or(Transport::Tcp)
     }
 
-    pub(super) fn published(&self) -> Option<Published> {
-        Some(Published { transport: self.transport(), host: self.host, target: self.target? })
+    /// Whether the host's own port is taken.
+    pub(super) fn is_held(&self) -> bool {
+        self.host.port() != 0
+    }
+
+    pub(super) fn published(&self) -> impl Iterator<Item = Published> {
+        let transport = self.transport();
+        let ways = [self.is_held().then_some(Some(self.host)), self.direct.then_some(None)];
+        let target = self.target;
+        ways.into_iter()
+            .flatten()
+            .filter_map(move |host| Some(Published { transport, host, target: target? }))
     }
 }
 
@@ -124,7 +144,7 @@ impl Run {
     }
 
     pub(super) fn published(&self) -> Vec<Published> {
-        self.ports.iter().filter_map(Port::published).collect()
+        self.ports.iter().flat_map(Port::published).collect()
     }
 
     pub(super) fn attached(&self) -> impl Iterator<Item = &Attached> {
@@ -148,8 +168,8 @@ impl Run {
             map.insert(with_protocol(port), None);
         }
         for port in &self.ports {
-            let binding =
-                PortBinding { host_ip: port.host.ip().to_string(), host_port: port.host.port().to_string() };
+            let host_port = if port.is_held() { port.host.port().to_string() } else { String::new() };
+            let binding = PortBinding { host_ip: port.host.ip().to_string(), host_port };
             let key = format!("{}/{}", port.container_port, port.transport);
             map.entry(key).or_default().get_or_insert_default().push(binding);
         }
@@ -227,6 +247,8 @@ pub(super) mod tests {
                 name: "eth0".into(),
                 mac: network::address::mac_for(addresses[0].addr()).to_string(),
                 addresses,
+                link_local: Vec::new(),
+                sysctls: Vec::new(),
                 gateways: gateways.iter().map(|text| text.parse().unwrap()).collect(),
                 attached: None,
             }),
@@ -266,6 +288,7 @@ pub(super) mod tests {
             host: host.parse().unwrap(),
             container_port: 80,
             target: None,
+            direct: false,
         };
         let run = Run {
             sandbox: "abc".into(),

@@ -7,11 +7,16 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use network::address::{Leases, mac_for};
 
-use super::record::{Network, Subnet};
+use super::connect::{link_local, sysctls};
+use super::record::{GatewayMode, Network, Subnet};
 use super::run::{Endpoint, Interface, parse_mac};
 use crate::container::Record;
 use crate::error::{Error, Result};
 use crate::identity;
+
+/// Options of endpoints.
+pub(super) const INTERFACE_NAME: &str = "com.docker.network.endpoint.ifname";
+pub(super) const SYSCTLS: &str = "com.docker.network.endpoint.sysctls";
 
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -39,7 +44,7 @@ pub(super) struct Member {
 
 impl Table {
     pub(super) fn insert(&mut self, network: Network) {
-        let leases = network.subnets.iter().map(leases).collect();
+        let leases = network.subnets.iter().map(|subnet| leases(&network, subnet)).collect();
         let entry = Entry { leases, members: BTreeMap::new(), closing: false, network };
         self.networks.insert(entry.network.id.clone(), entry);
     }
@@ -77,10 +82,12 @@ impl Table {
     }
 }
 
-fn leases(subnet: &Subnet) -> Leases {
+fn leases(network: &Network, subnet: &Subnet) -> Leases {
     let mut leases = Leases::new(subnet.subnet, subnet.range);
-    leases.take(subnet.gateway);
-    for address in &subnet.reserved {
+    if network.gateway_mode(subnet.subnet.addr().is_ipv6()) != GatewayMode::Isolated {
+        leases.take(subnet.gateway);
+    }
+    for address in subnet.reserved.iter().chain(&subnet.router) {
         leases.take(*address);
     }
     leases
@@ -90,6 +97,9 @@ impl Entry {
     /// A place for a container: its addresses are taken. `interface` is its number inside.
     pub(super) fn join(&mut self, record: &Record, interface: usize) -> Result<Endpoint> {
         let id = record.id.as_str();
+        if self.network.config_only {
+            return Err(Error::forbidden("cannot create endpoint on configuration-only network"));
+        }
         if self.closing {
             return Err(Error::not_found(format!("network {} not found", self.network.name)));
         }
@@ -127,8 +137,12 @@ impl Entry {
                 }
             };
             let default_name = || format!("{}{interface}", self.network.interface_prefix());
+            let name = option(INTERFACE_NAME).unwrap_or_else(default_name);
+            let asked = wish.ipam_config.clone().unwrap_or_default();
             endpoint.interface = Some(Interface {
-                name: option("com.docker.network.endpoint.ifname").unwrap_or_else(default_name),
+                link_local: asked.link_local_ips.iter().filter_map(|text| link_local(text)).collect(),
+                sysctls: sysctls(&option(SYSCTLS).unwrap_or_default(), &name).map_err(Error::invalid)?,
+                name,
                 mac,
                 gateways: self.gateways(&addresses),
                 addresses,
@@ -223,7 +237,7 @@ impl Entry {
         let of = |address: &IpNet| {
             let subnet =
                 self.network.subnets.iter().find(|subnet| subnet.subnet.contains(&address.addr()))?;
-            Some(subnet.gateway)
+            Some(subnet.router.unwrap_or(subnet.gateway))
         };
         addresses.iter().filter_map(of).collect()
     }
@@ -270,11 +284,14 @@ pub(super) mod tests {
                     subnet: subnet.parse().unwrap(),
                     range: None,
                     gateway: gateway.parse().unwrap(),
+                    router: None,
                     reserved: Vec::new(),
                     chosen: true,
                 })
                 .collect(),
             predefined: false,
+            config_only: false,
+            config_from: String::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, AsRawFd};
 
-use network::{Host, HostNames, Options, Transport, relay::Relays};
+use network::{Entry, Host, HostNames, Options, Published, Transport, relay::Relays};
 
 use crate::world::*;
 
@@ -249,6 +249,69 @@ fn internal_networks_lead_nowhere() {
     });
 }
 
+/// Pings once from a namespace.
+fn answers_pings(namespace: &network::Namespace, address: &str) -> bool {
+    let done = inside(Some(namespace), || {
+        let ping = std::process::Command::new("busybox").args(["ping", "-c1", "-W1", address]).output();
+        ping.expect("busybox (package busybox-static) runs")
+    });
+    done.status.success()
+}
+
+#[test]
+fn routed_networks_are_reached_at_their_own_addresses() {
+    on_a_host(|world| {
+        let mut bridge = bridge("wh-routed", &["172.30.0.1/16"]);
+        bridge.rules.entry = Entry::Routed;
+        world.host.ensure_bridge(&bridge).unwrap();
+        let container = world.container(&bridge, 2);
+        let closed = self::bridge("wh-closed", &["172.31.0.1/16"]);
+        world.host.ensure_bridge(&closed).unwrap();
+        let neighbour = world.container(&closed, 2);
+        for way in ["172.30.0.0/16", "172.31.0.0/16"] {
+            outside_does(&world.outside, &format!("ip route add {way} via {HOST}"));
+        }
+        let _published = Server::tcp(Some(&container.namespace), "0.0.0.0:80", "routed");
+        let _other = Server::tcp(Some(&container.namespace), "0.0.0.0:81", "kept");
+        let _outside = Server::tcp(Some(&world.outside), "0.0.0.0:80", "outside");
+        let direct = Published { transport: Transport::Tcp, host: None, target: container.at(80) };
+        assert!(is_kept_off(Some(&world.outside), container.at(80)), "not before it is published");
+        world.host.publish(&[direct]).unwrap();
+        assert_eq!(ask_tcp(Some(&world.outside), container.at(80)), Some(format!("routed {OUTSIDE}")));
+        assert!(ask_tcp(Some(&neighbour.namespace), container.at(80)).is_some(), "from another network");
+        assert!(is_kept_off(Some(&world.outside), container.at(81)), "what is not published");
+        let outside = addr(&format!("{OUTSIDE}:80"));
+        assert_eq!(
+            ask_tcp(Some(&container.namespace), outside),
+            Some(format!("outside {}", container.v4())),
+            "nothing is translated on the way out"
+        );
+        assert!(answers_pings(&world.outside, &container.v4().to_string()));
+        assert!(!answers_pings(&world.outside, &neighbour.v4().to_string()), "closed networks are not seen");
+        world.host.unpublish(&[direct]).unwrap();
+        assert!(is_kept_off(Some(&world.outside), container.at(80)), "nor after");
+    });
+}
+
+#[test]
+fn an_open_network_is_reached_whole() {
+    on_a_host(|world| {
+        let mut bridge = bridge("wh-open", &["172.30.0.1/16"]);
+        bridge.rules.entry = Entry::Open;
+        world.host.ensure_bridge(&bridge).unwrap();
+        let container = world.container(&bridge, 2);
+        outside_does(&world.outside, &format!("ip route add 172.30.0.0/16 via {HOST}"));
+        let _server = Server::tcp(Some(&container.namespace), "0.0.0.0:81", "open");
+        let _outside = Server::tcp(Some(&world.outside), "0.0.0.0:80", "outside");
+        assert_eq!(ask_tcp(Some(&world.outside), container.at(81)), Some(format!("open {OUTSIDE}")));
+        let out = ask_tcp(Some(&container.namespace), addr(&format!("{OUTSIDE}:80")));
+        assert_eq!(out, Some(format!("outside {HOST}")), "what leaves takes the host's address");
+        bridge.rules.internal = true;
+        world.host.rebuild(std::slice::from_ref(&bridge), &[]).unwrap();
+        assert!(is_kept_off(Some(&world.outside), container.at(81)), "internal networks are never open");
+    });
+}
+
 #[test]
 fn a_policy_of_iptables_does_not_cut_containers_off() {
     on_a_host(|world| {
@@ -369,7 +432,7 @@ fn rules_do_not_grow_with_ports_or_bridges() {
         let many: Vec<_> = (1..3000u16)
             .map(|port| network::Published {
                 transport: Transport::Tcp,
-                host: ([0, 0, 0, 0], port).into(),
+                host: Some(([0, 0, 0, 0], port).into()),
                 target: ([10, 1, 0, 2], port).into(),
             })
             .collect();

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use network::{
-    Attached, Bridge, BridgeRules, Endpoint, Host, HostNames, Namespace, Options, Published, Transport,
+    Attached, Bridge, BridgeRules, Endpoint, Entry, Host, HostNames, Namespace, Options, Published, Transport,
     address, namespace::within,
 };
 
@@ -105,6 +105,8 @@ pub(crate) fn bridge(name: &str, gateways: &[&str]) -> Bridge {
             icc: true,
             internal: false,
             masquerade: true,
+            entry: Entry::Closed,
+            entry_v6: Entry::Closed,
             source: Vec::new(),
         },
         addresses,
@@ -123,7 +125,7 @@ impl World {
     }
 
     pub(crate) fn publish(&self, transport: Transport, host: &str, target: SocketAddr) -> Published {
-        let published = Published { transport, host: host.parse().unwrap(), target };
+        let published = Published { transport, host: Some(host.parse().unwrap()), target };
         self.host.publish(&[published]).unwrap();
         published
     }
@@ -150,6 +152,7 @@ pub(crate) fn endpoint(bridge: &Bridge, number: u8) -> Endpoint {
         addresses,
         mtu: None,
         isolated: !bridge.rules.icc,
+        sysctls: Vec::new(),
     }
 }
 
