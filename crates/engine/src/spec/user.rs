@@ -1,5 +1,8 @@
 //! Who a process runs as: `user`, `uid`, `user:group`, `uid:gid`, read against the container's own `passwd` and
 //! `group`. The files are foreign bytes: lines that make no sense are skipped.
+//!
+//! What looks like a number is one, whatever the files say: an image that brings a login `1000` with the id 0, or
+//! one named by more digits than an id can have, does not turn a demand for some user into root.
 
 use crate::error::{Error, Result};
 
@@ -52,14 +55,13 @@ struct Found {
 }
 
 fn find_user(name: &str, passwd: &str) -> Result<Found> {
-    let number = number(name);
     // An empty name is root, whatever the file says.
-    let wanted_uid = if name.is_empty() { Some(0) } else { number };
+    let wanted_uid = if name.is_empty() { Some(0) } else { number(name)? };
     for line in lines(passwd) {
         let fields: Vec<&str> = line.split(':').collect();
         let [login, _, uid, gid, ..] = fields[..] else { continue };
         let (Ok(uid), Ok(gid)) = (uid.parse(), gid.parse()) else { continue };
-        if (!name.is_empty() && login == name) || Some(uid) == wanted_uid {
+        if wanted_uid.map_or(login == name, |wanted| wanted == uid) {
             return Ok(Found { uid, gid, login: Some(login.to_owned()) });
         }
     }
@@ -70,6 +72,9 @@ fn find_user(name: &str, passwd: &str) -> Result<Found> {
 }
 
 fn find_group(name: &str, group: &str) -> Result<u32> {
+    if let Some(gid) = number(name)? {
+        return Ok(gid);
+    }
     for line in lines(group) {
         let fields: Vec<&str> = line.split(':').collect();
         let [known, _, gid, ..] = fields[..] else { continue };
@@ -78,9 +83,7 @@ fn find_group(name: &str, group: &str) -> Result<u32> {
             return Ok(gid);
         }
     }
-    number(name).ok_or_else(|| {
-        Error::system(format!("unable to find group {name}: no matching entries in group file"))
-    })
+    Err(Error::system(format!("unable to find group {name}: no matching entries in group file")))
 }
 
 /// The name of a user id.
@@ -103,9 +106,17 @@ fn memberships(login: &str, group: &str) -> Vec<u32> {
         .collect()
 }
 
-/// A user or group id: what fits 31 bits, since the kernel keeps the top for "none".
-fn number(text: &str) -> Option<u32> {
-    text.parse::<u32>().ok().filter(|id| *id <= i32::MAX as u32)
+/// A user or group id, if the text is a number at all. Ids fit 31 bits; a number that does not is an error, never a
+/// name.
+fn number(text: &str) -> Result<Option<u32>> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Ok(None);
+    }
+    match text.parse::<i32>() {
+        Ok(id) if id >= 0 => Ok(Some(id as u32)),
+        _ => Err(Error::system("uids and gids must be in range 0-2147483647".to_owned())),
+    }
 }
 
 fn lines(text: &str) -> impl Iterator<Item = &str> {
@@ -145,9 +156,24 @@ mod tests {
         assert_eq!(resolved("4242"), Identity { uid: 4242, gid: 0, groups: vec![0] });
     }
 
+    /// The login `7` is somebody else, who is never meant.
     #[test]
-    fn a_login_that_looks_like_a_number_is_a_login() {
-        assert_eq!(resolved("7").uid, 70);
+    fn cve_2016_3697_a_login_that_looks_like_a_number_is_not_looked_at() {
+        assert_eq!(resolved("7"), Identity { uid: 7, gid: 0, groups: vec![0] });
+        assert_eq!(resolved("+7"), resolved("07"));
+        assert_eq!(resolve("bob:10", &[], PASSWD, "10:x:0:\n").unwrap().gid, 10);
+    }
+
+    #[test]
+    fn cve_2026_46680_a_number_that_is_no_id_is_never_a_name() {
+        let passwd = "99999999999:x:0:0::/:\n4294967296:x:0:0::/:\n-1:x:0:0::/:\n";
+        for user in ["99999999999", "4294967296", "2147483648", "4294967295", "-1", "99999999999999999999999"]
+        {
+            for whole in [user.to_owned(), format!("0:{user}")] {
+                let error = resolve(&whole, &[], passwd, passwd).unwrap_err();
+                assert_eq!(error.message(), "uids and gids must be in range 0-2147483647", "{whole}");
+            }
+        }
     }
 
     #[test]
@@ -155,7 +181,7 @@ mod tests {
         let message = |user| resolve(user, &[], PASSWD, GROUP).unwrap_err().message().to_owned();
         assert_eq!(message("eve"), "unable to find user eve: no matching entries in passwd file");
         assert_eq!(message("bob:eve"), "unable to find group eve: no matching entries in group file");
-        assert!(message("4294967295").starts_with("unable to find user"));
+        assert!(message("0x7").starts_with("unable to find user"));
     }
 
     #[test]
