@@ -132,10 +132,15 @@ fn close_on_exec_one_by_one(lowest: RawFd) -> Result<()> {
 /// their numbers, and would be closed when they are assigned. Only in a copy made by [`crate::process::Clone`]:
 /// whatever else the caller's structures own is gone afterwards, though they do not know it.
 pub fn close_all_except(keep: &[BorrowedFd<'_>]) -> Result<()> {
+    close_from_except(3, keep)
+}
+
+/// The same from this number up.
+pub fn close_from_except(lowest: RawFd, keep: &[BorrowedFd<'_>]) -> Result<()> {
     let mut numbers: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd() as u32).collect();
     numbers.sort_unstable();
     numbers.dedup();
-    let mut first = 3;
+    let mut first = lowest as u32;
     for number in numbers.into_iter().chain([u32::MAX]) {
         if number > first {
             // SAFETY: by the contract above nobody uses the descriptors that are closed.

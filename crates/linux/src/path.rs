@@ -97,6 +97,21 @@ impl Root {
         walk.into_directory()
     }
 
+    /// Like [`Root::make_dirs`], but a link at any place of the path is an error (`ELOOP` or `ENOTDIR`), also one that
+    /// somebody puts there meanwhile.
+    pub fn make_dirs_without_links(&self, path: &Path, mode: RawMode) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        match self.openat2(path, flags, 0, ResolveFlags::NO_SYMLINKS) {
+            Err(error) if error.is(Errno::NOENT) => {}
+            other => return other,
+        }
+        let mut walk = Walk::new(self, path)?;
+        while let Some(step) = walk.next_name()? {
+            walk.make_and_enter(&step, mode)?;
+        }
+        walk.into_directory()
+    }
+
     /// The regular file at this path, made empty (with its parents) if nothing is there. Gives a handle on
     /// whatever there is already, unless that is a directory.
     pub fn make_file(&self, path: &Path, mode: RawMode) -> Result<OwnedFd> {
@@ -230,6 +245,11 @@ impl Walk {
         if let Some(target) = self.link_at(name)? {
             return self.push_link(&target);
         }
+        self.make_and_enter(name, mode)
+    }
+
+    /// A link is not followed.
+    fn make_and_enter(&mut self, name: &OsStr, mode: RawMode) -> Result<()> {
         let here = self.here()?;
         match rustix::fs::mkdirat(here, name, Mode::from_raw_mode(mode)) {
             Ok(()) | Err(Errno::EXIST) => {}
@@ -353,6 +373,21 @@ mod tests {
         assert!(root.make_dirs(Path::new("a/x"), 0o755).unwrap_err().is(Errno::LOOP));
         root.make_dirs(Path::new("dangling/sub"), 0o755).unwrap();
         assert!(inside.join("data/here/sub").is_dir());
+    }
+
+    #[test]
+    fn links_are_refused_where_they_must_not_be() {
+        let scratch = Scratch::new("plain");
+        symlink("/elsewhere", scratch.0.join("root/link")).unwrap();
+        symlink("/nowhere", scratch.0.join("root/dangling")).unwrap();
+        let root = scratch.root();
+        std::fs::create_dir(scratch.0.join("root/elsewhere")).unwrap();
+        for path in ["link", "link/below", "dangling", "dangling/below"] {
+            assert!(root.make_dirs_without_links(Path::new(path), 0o755).is_err(), "{path}");
+        }
+        root.make_dirs_without_links(Path::new("/a/../b/c"), 0o755).unwrap();
+        assert!(scratch.0.join("root/b/c").is_dir());
+        assert!(!scratch.0.join("root/nowhere").exists());
     }
 
     #[test]

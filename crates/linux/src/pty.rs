@@ -2,12 +2,12 @@
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
 
-use crate::Result;
 use crate::error::{Context, check};
+use crate::{Errno, Error, Result};
 
 /// Columns and rows of a terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -29,13 +29,26 @@ pub fn open(devpts: impl AsFd) -> Result<Terminal> {
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let master =
         rustix::fs::openat(devpts, c"ptmx", flags, Mode::empty()).context("openat", || "\"ptmx\"")?;
-    open_slave(master)
+    open_slave(genuine(master)?)
 }
 
 /// A new terminal of the devpts instance that this process sees at `/dev/ptmx`.
 pub fn open_own() -> Result<Terminal> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    open_slave(rustix::pty::openpt(flags).context("open", || "\"/dev/ptmx\"")?)
+    open_slave(genuine(rustix::pty::openpt(flags).context("open", || "\"/dev/ptmx\"")?)?)
+}
+
+/// What was opened is the kernel's multiplexer, and not a file that somebody put in its place.
+fn genuine(master: OwnedFd) -> Result<OwnedFd> {
+    const MULTIPLEXER: (u32, u32) = (5, 2);
+    let stat = rustix::fs::fstat(&master).context("fstat", || "\"ptmx\"")?;
+    let is_device = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    let number = (rustix::fs::major(stat.st_rdev), rustix::fs::minor(stat.st_rdev));
+    if is_device && number == MULTIPLEXER {
+        return Ok(master);
+    }
+    let what = format_args!("{:?}, not the terminal multiplexer", crate::path::of(&master)).to_string();
+    Err(Error::new("open", what, Errno::NOTTY))
 }
 
 fn open_slave(master: OwnedFd) -> Result<Terminal> {
@@ -95,6 +108,16 @@ mod tests {
         resize(&terminal.master, Size { rows: 30, columns: 100 }).unwrap();
         assert_eq!(size(&terminal.slave).unwrap(), Size { rows: 30, columns: 100 });
         assert!(is_terminal(&terminal.slave));
+    }
+
+    #[test]
+    fn what_is_no_multiplexer_is_refused() {
+        let directory = std::env::temp_dir().join(format!("wharf-pty-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("ptmx"), "").unwrap();
+        let error = open(std::fs::File::open(&directory).unwrap()).unwrap_err();
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(error.is(Errno::NOTTY), "{error}");
     }
 
     #[test]

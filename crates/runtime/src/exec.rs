@@ -5,7 +5,7 @@ use std::path::Path;
 
 use linux::cgroup::Cgroup;
 use linux::process::{self, Clone, Cloned, Pid};
-use linux::{namespace, signal};
+use linux::signal;
 use oci::runtime::{Process, Status};
 
 use crate::channel::{Channel, Report};
@@ -87,7 +87,7 @@ impl Container {
             || self.confinement.seccomp_listener.is_some();
         let join = Join {
             target: self.pidfd(),
-            namespaces: self.namespaces & !namespace::PID,
+            namespaces: self.namespaces,
             program,
             confinement: &self.confinement,
             streams: execution.stdio.wanted(),
@@ -96,14 +96,12 @@ impl Container {
             die_with_parent: execution.die_with_parent,
             waits,
         };
-        let request = Clone {
-            cgroup: doors.birthplace(),
-            pid_namespace: (self.namespaces & namespace::PID != 0).then(|| self.pidfd()),
-            ..Clone::default()
-        };
+        let enter = |report: BorrowedFd<'_>| join::enter(&join, theirs.as_fd(), report);
+        let request = Clone { cgroup: doors.birthplace(), before: Some(&enter), ..Clone::default() };
         let (pid, pidfd) = match request.start().step(|| "unable to clone")? {
             Cloned::Copy => {
-                drop(ours);
+                // Closed in the intermediate process.
+                std::mem::forget(ours);
                 join::run(join, theirs)
             }
             Cloned::Caller { pid, pidfd } => (pid, pidfd),

@@ -262,7 +262,7 @@ fn clone(plan: &Plan, doors: &Doors) -> Result<Cloned> {
     let namespaces = &plan.namespaces;
     // These two only after the process has reached its cgroup, and with offsets set.
     let late = namespace::CGROUP | namespace::TIME;
-    let join_user = || match &namespaces.joined_user {
+    let join_user = |_: BorrowedFd<'_>| match &namespaces.joined_user {
         Some(user) => namespace::enter(user, namespace::USER),
         None => Ok(()),
     };

@@ -9,15 +9,22 @@
 //! A raw clone copies the locks of other threads (the allocator's) as they happen to be, so a process with
 //! threads goes through `fork`, which the C library prepares for. The same detour joins a PID or user namespace:
 //! that only counts for children. Either way the copy is the caller's child.
+//!
+//! A copy that is born into a PID namespace of others can be looked at by them from its first instruction on. So
+//! whatever such a copy must not show (the host's root, descriptors) is put away in the intermediate process, by
+//! [`Clone::before`].
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use super::{Pid, exit_now, open_pidfd, thread_count, wait};
-use crate::error::check;
+use crate::error::{Context, check};
 use crate::{Error, Result, fd, namespace};
 
 /// `CLONE_INTO_CGROUP`; the C headers' constant does not fit its type.
 const INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// See [`Clone::before`].
+pub type Before<'a> = &'a dyn Fn(BorrowedFd<'_>) -> Result<()>;
 
 /// What the copy gets that is not the caller's.
 #[derive(Default)]
@@ -28,8 +35,9 @@ pub struct Clone<'a> {
     pub cgroup: Option<BorrowedFd<'a>>,
     /// A PID namespace to be born in.
     pub pid_namespace: Option<BorrowedFd<'a>>,
-    /// Runs in an intermediate process before the copy is made.
-    pub before: Option<&'a dyn Fn() -> Result<()>>,
+    /// Runs in an intermediate process before the copy is made, which inherits what this has joined and closed. The
+    /// descriptor it is given must stay open. The intermediate process is in the cgroup too, and counts there.
+    pub before: Option<Before<'a>>,
 }
 
 pub enum Cloned {
@@ -71,12 +79,10 @@ impl Clone<'_> {
 
     fn by_intermediate(&self) -> Result<Cloned> {
         let (reader, writer) = fd::pipe()?;
-        // SAFETY: the child below only runs this function's own code and leaves by exit_now or as the copy.
-        let intermediate = unsafe { libc::fork() };
-        check(i64::from(intermediate), "fork", || "")?;
+        let (intermediate, placed) = self.intermediate()?;
         if intermediate == 0 {
             drop(reader);
-            return match self.sibling() {
+            return match self.sibling(&writer, placed) {
                 Ok(0) => {
                     drop(writer);
                     Ok(Cloned::Copy)
@@ -95,28 +101,64 @@ impl Clone<'_> {
         Ok(Cloned::Caller { pid, pidfd: open_pidfd(pid)? })
     }
 
-    fn sibling(&self) -> Result<Pid> {
+    /// The intermediate process (0 in itself), and whether it was born in the cgroup: the copy must have no descriptor
+    /// of the host's cgroup tree when it is born.
+    fn intermediate(&self) -> Result<(Pid, bool)> {
+        if let (Some(cgroup), Some(_), 1) = (self.cgroup, self.before, thread_count()?) {
+            let mut args = arguments(libc::SIGCHLD as u64);
+            into_cgroup(&mut args, cgroup);
+            return Ok((clone3(&args)?, true));
+        }
+        // SAFETY: the child only runs `by_intermediate`'s own code and leaves by exit_now or as the copy.
+        let intermediate = unsafe { libc::fork() };
+        check(i64::from(intermediate), "fork", || "").map(|_| (intermediate, false))
+    }
+
+    fn sibling(&self, pipe: &OwnedFd, placed: bool) -> Result<Pid> {
+        // The exit signal of a sibling is inherited; naming one is refused.
+        let mut args = self.arguments(libc::CLONE_PARENT as u64, 0);
         if let Some(before) = self.before {
-            before()?;
+            if let Some(cgroup) = self.cgroup.filter(|_| !placed) {
+                move_into(cgroup)?;
+            }
+            args.flags &= !INTO_CGROUP;
+            args.cgroup = 0;
+            before(pipe.as_fd())?;
         }
         if let Some(pid_namespace) = self.pid_namespace {
             namespace::enter(pid_namespace, namespace::PID)?;
         }
-        // The exit signal of a sibling is inherited; naming one is refused.
-        clone3(&self.arguments(libc::CLONE_PARENT as u64, 0))
+        clone3(&args)
     }
 
     fn arguments(&self, flags: u64, exit_signal: u64) -> libc::clone_args {
-        // SAFETY: all-zero is a valid clone_args: no stacks, no thread ids, no cgroup.
-        let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+        let mut args = arguments(exit_signal);
         args.flags = flags | self.namespaces;
-        args.exit_signal = exit_signal;
         if let Some(cgroup) = self.cgroup {
-            args.flags |= INTO_CGROUP;
-            args.cgroup = cgroup.as_raw_fd() as u64;
+            into_cgroup(&mut args, cgroup);
         }
         args
     }
+}
+
+fn arguments(exit_signal: u64) -> libc::clone_args {
+    // SAFETY: all-zero is a valid clone_args: no stacks, no thread ids, no cgroup.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.exit_signal = exit_signal;
+    args
+}
+
+fn into_cgroup(args: &mut libc::clone_args, cgroup: BorrowedFd<'_>) {
+    args.flags |= INTO_CGROUP;
+    args.cgroup = cgroup.as_raw_fd() as u64;
+}
+
+/// The slow way into a cgroup v2: for the one that had to be forked.
+fn move_into(cgroup: BorrowedFd<'_>) -> Result<()> {
+    let flags = rustix::fs::OFlags::WRONLY | rustix::fs::OFlags::CLOEXEC;
+    let procs = rustix::fs::openat(cgroup, c"cgroup.procs", flags, rustix::fs::Mode::empty())
+        .context("openat", || "\"cgroup.procs\"")?;
+    rustix::io::write(&procs, b"0").context("write", || "\"cgroup.procs\", \"0\"").map(drop)
 }
 
 fn clone3(args: &libc::clone_args) -> Result<Pid> {
@@ -183,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_fails_before_is_told_whole() {
-        let before = || Err(Error::new("setns", "\"/nowhere\"", crate::Errno::NOENT));
+        let before = |_: BorrowedFd<'_>| Err(Error::new("setns", "\"/nowhere\"", crate::Errno::NOENT));
         let request = Clone { before: Some(&before), ..Default::default() };
         let Err(error) = request.start() else { panic!("must fail") };
         assert_eq!(error.to_string(), "setns(\"/nowhere\"): No such file or directory (ENOENT)");

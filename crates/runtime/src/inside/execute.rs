@@ -39,9 +39,18 @@ impl Streams {
     }
 }
 
-/// Puts the streams in their places and gives them to the program's user, who may want to open them again.
-pub(crate) fn set_streams(streams: &Streams, preserved: &[OwnedFd], user: u32) -> Result<()> {
-    if let Streams::Terminal(terminal) = streams {
+/// Puts the streams in their places and gives them to the program's user, who may want to open them again. Returns
+/// the terminal's master.
+///
+/// Every other descriptor is closed, but for those in `keep`: from here on paths are walked that the configuration or
+/// the container chose (the working directory, the program), and `/proc/self/fd/7` must lead nowhere.
+pub(crate) fn set_streams(
+    streams: Streams,
+    preserved: Vec<OwnedFd>,
+    user: u32,
+    keep: &[BorrowedFd<'_>],
+) -> Result<Option<OwnedFd>> {
+    if let Streams::Terminal(terminal) = &streams {
         pty::set_controlling(&terminal.slave).step(|| "controlling terminal")?;
     }
     // Out of the way first: a stream may sit on another's number, or on a preserved one.
@@ -55,7 +64,18 @@ pub(crate) fn set_streams(streams: &Streams, preserved: &[OwnedFd], user: u32) -
     for (index, descriptor) in preserved.iter().enumerate() {
         fd::assign(descriptor, 3 + index as i32).step(|| "preserved descriptors")?;
     }
-    Ok(())
+    let master = match streams {
+        Streams::Terminal(terminal) => Some(terminal.master),
+        Streams::Descriptors(fds) => {
+            drop(fds);
+            None
+        }
+    };
+    // Some of them have the number that the program expects, where they are not ours to close any more.
+    std::mem::forget(preserved);
+    let keep: Vec<BorrowedFd<'_>> = keep.iter().copied().chain(master.iter().map(AsFd::as_fd)).collect();
+    fd::close_from_except(lowest, &keep).step(|| "descriptors")?;
+    Ok(master)
 }
 
 fn own(stream: &OwnedFd, user: u32) -> Result<()> {

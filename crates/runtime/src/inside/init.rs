@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use linux::cgroup::Doors;
 use linux::procfs::Procfs;
-use linux::pty::{Size, Terminal};
+use linux::pty::Size;
 use linux::{credentials, fd, namespace, process, signal};
 use oci::runtime::{State, Status};
 
@@ -95,11 +95,11 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     tree.propagate(plan)?;
     drop(tree);
 
-    execute::set_streams(&streams, &init.preserved, program.identity.user)?;
-    let terminal = match streams {
-        Streams::Terminal(Terminal { master, slave: _ }) => Some(master),
-        Streams::Descriptors(_) => None,
-    };
+    let mut keep = vec![channel.as_fd()];
+    if let Gate::Listener(listener) = &init.gate {
+        keep.push(listener.as_fd());
+    }
+    let terminal = execute::set_streams(streams, init.preserved, program.identity.user, &keep)?;
     let mut listener = execute::assume(program, &plan.confinement, &Procfs::new_here)?;
     if init.die_with_parent {
         process::set_death_signal(signal::SIGKILL).step(|| "death signal")?;

@@ -1,4 +1,12 @@
 //! A later process of a container: it joins what is there and executes.
+//!
+//! ```text
+//!   runtime ──▶ intermediate: descriptors closed, namespaces joined ──▶ the process, born inside
+//! ```
+//!
+//! Those inside see the process from its birth. With `CAP_SYS_PTRACE` they can follow its `/proc/<pid>/root`, `cwd` and
+//! `fd`; so it must be born with the container's root and with no descriptor that leads out. The intermediate process
+//! is in the host's PID namespace, where they do not see it.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
@@ -6,7 +14,6 @@ use std::path::Path;
 use linux::cgroup::Doors;
 use linux::path::Root;
 use linux::procfs::Procfs;
-use linux::pty::Terminal;
 use linux::{credentials, fd, namespace, process, signal};
 
 use super::console;
@@ -20,7 +27,7 @@ use crate::{Error, Result, error::Step};
 pub(crate) struct Join<'a> {
     /// The container's first process, whose namespaces are joined.
     pub(crate) target: BorrowedFd<'a>,
-    /// Those that differ from ours, but for PID, in which we are already.
+    /// Those that differ from ours.
     pub(crate) namespaces: u64,
     pub(crate) program: &'a Program,
     pub(crate) confinement: &'a Confinement,
@@ -40,12 +47,10 @@ pub(crate) fn run(join: Join<'_>, channel: Channel) -> ! {
 }
 
 fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
-    prepare(&join, channel)?;
+    signal::reset_all().step(|| "signals")?;
+    process::set_umask(0o022);
+    join.doors.enter_legacy().step(|| "unable to join cgroup")?;
     let program = join.program;
-    if join.namespaces != 0 {
-        namespace::enter(join.target, join.namespaces)
-            .step(|| "unable to join the container's namespaces")?;
-    }
     if join.namespaces & namespace::USER != 0 {
         credentials::set_group(0).step(|| "user namespace root")?;
         credentials::set_user(0).step(|| "user namespace root")?;
@@ -61,11 +66,7 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     };
     let home = execute::home(&root, program);
     drop(root);
-    execute::set_streams(&streams, &join.preserved, program.identity.user)?;
-    let terminal = match streams {
-        Streams::Terminal(Terminal { master, slave: _ }) => Some(master),
-        Streams::Descriptors(_) => None,
-    };
+    let terminal = execute::set_streams(streams, join.preserved, program.identity.user, &[channel.as_fd()])?;
     let procfs = || Procfs::new().step(|| "procfs of our own");
     let mut listener = execute::assume(program, join.confinement, &procfs)?;
     if join.die_with_parent {
@@ -87,19 +88,21 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     Err::<(), Error>(execute::execute(&path, program, home))
 }
 
-fn prepare(join: &Join<'_>, channel: &Channel) -> Result<()> {
-    process::set_dumpable(false).step(|| "set dumpable")?;
-    signal::reset_all().step(|| "signals")?;
-    process::set_umask(0o022);
-    let mut keep: Vec<BorrowedFd<'_>> = vec![channel.as_fd(), join.target];
+/// In the intermediate process, before the one that stays is born. `report` is how it tells of failures.
+pub(crate) fn enter(join: &Join<'_>, channel: BorrowedFd<'_>, report: BorrowedFd<'_>) -> linux::Result<()> {
+    process::set_dumpable(false)?;
+    let mut keep: Vec<BorrowedFd<'_>> = vec![channel, report, join.target];
     keep.extend(join.preserved.iter().map(AsFd::as_fd));
     keep.extend(join.doors.descriptors());
     if let Wanted::Descriptors(fds) = &join.streams {
         keep.extend(fds.iter().map(AsFd::as_fd));
     }
-    fd::close_all_except(&keep).step(|| "descriptors")?;
+    fd::close_all_except(&keep)?;
     if let Some(cpus) = &join.program.first_cpus {
-        process::set_affinity(cpus).step(|| "execCPUAffinity.initial")?;
+        process::set_affinity(cpus)?;
     }
-    join.doors.enter_legacy().step(|| "unable to join cgroup")
+    if join.namespaces == 0 {
+        return Ok(());
+    }
+    namespace::enter(join.target, join.namespaces)
 }

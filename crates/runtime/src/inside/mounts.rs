@@ -94,8 +94,8 @@ pub(crate) fn perform(
                 None => clone_inside(root, mount, rootfs, *recursive)?,
             };
             let directory = path::kind(&source).step(|| "bind source")? == path::Kind::Directory;
-            let target = place(root, &mount.destination, directory)?;
-            guard_proc(&target, &source, &mount.destination)?;
+            let target = place_of(root, mount, directory)?;
+            guard_proc(&target, magic(&source)? == PROC_SUPER_MAGIC, &mount.destination)?;
             mount::attach(&source, &target).step(|| "bind")
         }
         MountKind::Remount => {
@@ -119,14 +119,32 @@ fn clone_inside(root: &Root, mount: &Mount, rootfs: Option<&Path>, recursive: bo
     Ok(tree)
 }
 
-/// Nothing may be put over procfs that could pass for it: labels and limits are written there.
-fn guard_proc(target: &OwnedFd, source: &OwnedFd, destination: &Path) -> Result<()> {
-    let magic = |handle: &OwnedFd| linux::disk::magic(handle).step(|| "mount target");
+fn magic(handle: &OwnedFd) -> Result<i64> {
+    linux::disk::magic(handle).step(|| "mount target")
+}
+
+/// The place of a mount. `/proc` and `/sys` must be ordinary directories: an image that has a link there would have us
+/// mount, and later mask and write, somewhere else.
+fn place_of(root: &Root, mount: &Mount, directory: bool) -> Result<OwnedFd> {
+    let clean = crate::plan::clean(&mount.destination);
+    let kind = match &mount.kind {
+        MountKind::FileSystem(kind) if kind == "proc" || kind == "sysfs" => kind.as_str(),
+        _ if clean == Path::new("proc") => "proc",
+        _ if clean == Path::new("sys") => "sysfs",
+        _ => return place(root, &mount.destination, directory),
+    };
+    root.make_dirs_without_links(&mount.destination, 0o755)
+        .step(|| format!("{kind} must be mounted on an ordinary directory"))
+}
+
+/// Nothing may be put over procfs that could pass for it: labels and limits are written there. What counts is where the
+/// handle is, so that a link of the image leads nobody past this.
+fn guard_proc(target: &OwnedFd, is_procfs: bool, destination: &Path) -> Result<()> {
     if magic(target)? != PROC_SUPER_MAGIC {
         return Ok(());
     }
     let clean = crate::plan::clean(destination);
-    let whole = clean == Path::new("proc") && magic(source)? == PROC_SUPER_MAGIC;
+    let whole = clean == Path::new("proc") && is_procfs;
     if whole || HARMLESS_IN_PROC.iter().any(|known| clean == Path::new(known)) {
         return Ok(());
     }
@@ -137,18 +155,8 @@ fn guard_proc(target: &OwnedFd, source: &OwnedFd, destination: &Path) -> Result<
 }
 
 fn file_system(root: &Root, mount: &Mount, kind: &str) -> Result<()> {
-    let target = match kind {
-        // An image that has a link there would have us mount, and later write, somewhere else.
-        "proc" | "sysfs" => {
-            if let Err(error) = root.resolve_without_links(&mount.destination)
-                && !error.is(Errno::NOENT)
-            {
-                return Err(error).step(|| format!("{kind} must be mounted on an ordinary directory"));
-            }
-            place(root, &mount.destination, true)?
-        }
-        _ => place(root, &mount.destination, true)?,
-    };
+    let target = place_of(root, mount, true)?;
+    guard_proc(&target, kind == "proc", &mount.destination)?;
     let fs = NewFs::open(kind).step(|| "file system")?;
     if !mount.source.as_os_str().is_empty() {
         fs.option("source", &mount.source).step(|| "file system")?;
@@ -196,7 +204,8 @@ fn attach_new(mount: &Mount, fs: NewFs, target: &OwnedFd, kind: &str) -> Result<
 /// The container's view of control groups: of its own only, where it has a cgroup namespace.
 fn cgroups(root: &Root, plan: &Plan, mount: &Mount) -> Result<()> {
     let layout = Layout::detect().step(|| "cgroup mounts")?;
-    let target = place(root, &mount.destination, true)?;
+    let target = place_of(root, mount, true)?;
+    guard_proc(&target, false, &mount.destination)?;
     if layout.is_unified() {
         return unified(&layout, mount, &target);
     }

@@ -4,9 +4,9 @@
 //! Needs root and `/bin/busybox` (Debian: `busybox-static`). Tests run side by side; each has directories, ids and
 //! cgroups of its own.
 
+mod attacks;
 mod bundle;
 mod hooks;
-mod hostile;
 mod isolation;
 mod library;
 mod lifecycle;

@@ -1,0 +1,111 @@
+//! Descriptors and directories of the host that a process still has while it is already in reach of the container.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::json;
+
+use super::{ROUNDS, add_capability};
+use crate::bundle::Bundle;
+
+/// Those inside look through `/proc/<pid>` of every process that comes in: for the host's root, its working directory, its
+/// descriptors, and what `..` leads to from there. They have `CAP_SYS_PTRACE`, before which no protection of memory
+/// holds; so there must be nothing to see from the first instruction on.
+#[test]
+fn cve_2016_9962_a_process_on_its_way_in_shows_nothing_of_the_host() {
+    let mut bundle = Bundle::new(&[]);
+    let marker = bundle.directory.join("marker");
+    fs::write(&marker, "").unwrap();
+    let up = "../../../../../../../..";
+    let script = format!(
+        "echo ready > /ready; while :; do for p in /proc/[0-9]*; do \
+         [ -e $p/root{m} ] && echo $p root >> /found; [ -e $p/cwd/{up}{m} ] && echo $p cwd >> /found; \
+         for f in $p/fd/*; do [ -e $f/{up}{m} ] && echo $f >> /found; done; done; done",
+        m = marker.display()
+    );
+    bundle.config["process"]["args"] = json!(["/bin/sh", "-c", script]);
+    add_capability(&mut bundle, "CAP_SYS_PTRACE");
+    bundle.create();
+    bundle.start();
+    crate::bundle::wait_until(|| bundle.rootfs().join("ready").exists());
+    for _ in 0..ROUNDS * 2 {
+        assert_eq!(bundle.call(&["exec", &bundle.id, "true"]).status, 0);
+    }
+    assert_eq!(fs::read_to_string(bundle.rootfs().join("found")).unwrap_or_default(), "");
+}
+
+/// The process that waits to be started holds no directory at all, and only root may look at it.
+#[test]
+fn cve_2016_9962_a_waiting_process_holds_no_directory() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    let pid = bundle.pid();
+    let descriptors: Vec<String> = fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .map(|entry| fs::read_link(entry.unwrap().path()).unwrap().display().to_string())
+        .collect();
+    assert_eq!(descriptors.iter().filter(|target| Path::new(target).is_dir()).count(), 0, "{descriptors:?}");
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(fs::metadata(format!("/proc/{pid}/fd")).unwrap().uid(), 0);
+}
+
+/// The runtime with the host's root as its descriptor 7, as careless callers leave them.
+fn with_a_leak(bundle: &Bundle, words: &str) -> Output {
+    let runtime = env!("CARGO_BIN_EXE_wharf-runtime");
+    let state = bundle.directory.join("state");
+    let script = format!("exec 7< / ; exec {runtime} --root {} {words}", state.display());
+    Command::new("/bin/sh").args(["-c", &script]).current_dir(&bundle.directory).output().unwrap()
+}
+
+/// A working directory that is reached through a descriptor of the runtime's, or of its caller's.
+#[test]
+fn cve_2024_21626_the_working_directory_cannot_be_outside() {
+    let mut bundle = Bundle::new(&["/bin/sh", "-c", "echo in $PWD; ls"]);
+    for number in 3..16 {
+        bundle.config["process"]["cwd"] = json!(format!("/proc/self/fd/{number}"));
+        bundle.write_config();
+        let output = with_a_leak(&bundle, &format!("run {}", bundle.id));
+        assert!(!output.status.success(), "descriptor {number}: {output:?}");
+        assert!(output.stdout.is_empty(), "descriptor {number}: {output:?}");
+    }
+}
+
+/// The same for a process that is executed later, whose directory the container can make a link.
+#[test]
+fn cve_2024_21626_nor_that_of_a_later_process() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    for number in 3..16 {
+        let link = bundle.rootfs().join(format!("link{number}"));
+        std::os::unix::fs::symlink(format!("/proc/self/fd/{number}"), link).unwrap();
+        let output = with_a_leak(&bundle, &format!("exec --cwd /link{number} {} true", bundle.id));
+        assert!(!output.status.success(), "descriptor {number}: {output:?}");
+    }
+}
+
+/// The program itself is found through such a descriptor: the host's would run inside, and could be overwritten there.
+#[test]
+fn cve_2024_21626_the_program_is_not_found_through_a_descriptor() {
+    let mut bundle = Bundle::new(&[]);
+    for number in 3..16 {
+        bundle.config["process"]["args"] = json!([format!("/proc/self/fd/{number}/bin/busybox"), "true"]);
+        bundle.write_config();
+        let output = with_a_leak(&bundle, &format!("run {}", bundle.id));
+        assert!(!output.status.success(), "descriptor {number}: {output:?}");
+    }
+}
+
+/// Whatever the caller left open without saying so, the program has three descriptors and the one it lists them with.
+#[test]
+fn cve_2024_21626_nothing_leaks_into_the_program() {
+    let bundle = Bundle::new(&["/bin/sh", "-c", "ls /proc/self/fd | wc -l; sleep 1000"]);
+    bundle.write_config();
+    let log = bundle.directory.join("out").display().to_string();
+    assert!(with_a_leak(&bundle, &format!("run -d {} > {log} 2>&1", bundle.id)).status.success());
+    crate::bundle::wait_until(|| fs::read_to_string(&log).is_ok_and(|text| text.ends_with('\n')));
+    assert_eq!(fs::read_to_string(&log).unwrap(), "4\n");
+    let later = with_a_leak(&bundle, &format!("exec {} ls /proc/self/fd", bundle.id));
+    assert_eq!(String::from_utf8_lossy(&later.stdout).lines().count(), 4, "{later:?}");
+}
