@@ -71,5 +71,6 @@ pub(crate) fn log_options(dir: &Path) -> Log {
         max_files: 1,
         compress: false,
         attributes: BTreeMap::new(),
+        remote: None,
     }
 }

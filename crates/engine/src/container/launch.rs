@@ -275,6 +275,9 @@ pub(super) fn exit_code(record: &Record) -> i32 {
 fn start_failure(error: shim::LaunchError) -> Stopped {
     let words = "failed to create task for container";
     match error {
+        shim::LaunchError::Refused(failure) if failure.kind == FailureKind::Logging => {
+            logging_failure(&failure.message)
+        }
         shim::LaunchError::Refused(failure) => {
             let (kind, code) = match failure.kind {
                 FailureKind::NotFound => (ErrorKind::InvalidParameter, 127),
@@ -295,6 +298,13 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
     }
 }
 
+/// The log driver cannot begin. Docker takes a missing file for a missing command here, and clients see its code.
+fn logging_failure(message: &str) -> Stopped {
+    let code = if message.contains("no such file or directory") { 127 } else { 128 };
+    let words = "failed to create task for container: failed to initialize logging driver";
+    Stopped { code, error: Error::system(format!("{words}: {message}")) }
+}
+
 /// A shim's refusal of a request to a running container.
 pub(super) fn refusal(failure: protocol::Failure) -> Error {
     let kind = match failure.kind {
@@ -302,7 +312,7 @@ pub(super) fn refusal(failure: protocol::Failure) -> Error {
         FailureKind::Invalid | FailureKind::NotFound | FailureKind::NotExecutable => {
             ErrorKind::InvalidParameter
         }
-        FailureKind::Other => ErrorKind::System,
+        FailureKind::Logging | FailureKind::Other => ErrorKind::System,
     };
     let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
     Error::new(kind, failure.message + &causes)

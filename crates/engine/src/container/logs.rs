@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use api::container::LogConfig;
-use shim::log::{Format, Output};
 use shim::log::query::Progress;
+use shim::log::{Format, Output};
 use shim::protocol::{Attachment, Log, LogDriver, LogQuery};
 
 use super::record::Record;
@@ -96,7 +96,8 @@ fn copy(path: &Path, query: LogQuery, mut client: &File) -> Result<()> {
     if !path.exists() {
         return Ok(());
     }
-    let mut output = Output::open(path, Format::Json, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
+    let mut output =
+        Output::open(path, Format::Json, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
     let mut piece = Vec::with_capacity(PIECE);
     loop {
         piece.clear();
@@ -124,8 +125,15 @@ pub(super) fn describe(config: &LogConfig, record: &Record, path: PathBuf) -> Re
             )));
         }
     };
-    let mut log =
-        Log { driver, path, max_size: None, max_files: 1, compress: false, attributes: BTreeMap::new() };
+    let mut log = Log {
+        driver,
+        path,
+        max_size: None,
+        max_files: 1,
+        compress: false,
+        attributes: BTreeMap::new(),
+        remote: None,
+    };
     if driver == LogDriver::None {
         return Ok(log);
     }

@@ -122,7 +122,7 @@ const PLAIN: [bool; 256] = {
     plain
 };
 
-fn escape(mut text: &[u8], out: &mut Vec<u8>) {
+pub(super) fn escape(mut text: &[u8], out: &mut Vec<u8>) {
     while !text.is_empty() {
         let run = text.iter().position(|byte| !PLAIN[usize::from(*byte)]).unwrap_or(text.len());
         out.extend_from_slice(&text[..run]);

@@ -26,6 +26,7 @@ pub mod local;
 pub mod query;
 pub mod reader;
 pub mod record;
+pub mod remote;
 pub mod splitter;
 pub mod writer;
 
@@ -33,5 +34,6 @@ pub use format::Format;
 pub use query::Output;
 pub use reader::Reader;
 pub use record::{Record, Stream};
+pub use remote::Remote;
 pub use splitter::{Piece, Splitter};
 pub use writer::{Loss, Writer};

@@ -16,6 +16,7 @@ use std::process::ExitCode;
 
 use linux::poll::{Interest, Poll};
 
+use super::collector::Collector;
 use super::exec::{Input, connect, duplicate};
 use super::holdings::Holdings;
 use super::lifecycle::Stage;
@@ -26,7 +27,7 @@ use crate::frame::{self, Assembler};
 use crate::handle::{LAUNCH_FD, with_short_path};
 use crate::health::Monitor;
 use crate::journal::Journal;
-use crate::log::Writer;
+use crate::log::{Remote, Writer};
 use crate::paths;
 use crate::protocol::{CgroupDriver, Exit, Failure, FailureKind, Launch, LogDriver, Reply, Stdin, VERSION};
 use crate::restart::Restarts;
@@ -105,6 +106,13 @@ impl Supervisor {
             LogDriver::JsonFile | LogDriver::Local => Some(Writer::open(&launch.log).map_err(file)?),
             LogDriver::None => None,
         };
+        let collector = match &launch.log.remote {
+            Some(remote) => {
+                let refused = |message| super::failure(FailureKind::Logging, message);
+                Some(Collector::new(Remote::open(remote).map_err(refused)?))
+            }
+            None => None,
+        };
         let listener = listen(&launch).map_err(file)?;
         reactor::watch(&poll, &listener, Source::Listener, Interest::READ).map_err(system)?;
         let supervisor = Supervisor {
@@ -128,6 +136,7 @@ impl Supervisor {
             listener: Some(listener),
             journal,
             log,
+            collector,
             losing: false,
             monitor: launch.health.clone().map(Monitor::new),
             probe: None,
@@ -202,6 +211,7 @@ impl Supervisor {
         if let Some(log) = &mut self.log {
             log.finish_compression();
         }
+        self.let_collector_finish();
         self.journal.retire();
         for path in [paths::socket, paths::journal, paths::state] {
             // The engine removes the whole directory with the container.

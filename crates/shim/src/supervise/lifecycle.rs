@@ -409,7 +409,7 @@ pub(super) fn start_code(kind: FailureKind) -> i32 {
     match kind {
         FailureKind::NotFound => 127,
         FailureKind::NotExecutable => 126,
-        FailureKind::Conflict | FailureKind::Invalid | FailureKind::Other => 128,
+        FailureKind::Conflict | FailureKind::Invalid | FailureKind::Logging | FailureKind::Other => 128,
     }
 }
 

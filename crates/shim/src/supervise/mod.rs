@@ -4,7 +4,7 @@
 //!   engine ──▶ connection ──▶ requests ─┐                    ┌─▶ journal ─▶ subscribers
 //!   clients ─▶ client, viewer, waiter ──┤                    │
 //!   pipes, pty ─▶ output ───────────────┼─▶  Supervisor  ────┼─▶ log
-//!   pidfds ─▶ lifecycle, exec, probe ───┤   (one epoll)      │
+//!   pidfds ─▶ lifecycle, exec, probe ───┤   (one epoll)      ├─▶ collector ─▶ journald, syslog, …
 //!   names, relays ─▶ holdings ──────────┘                    └─▶ runtime: start, exec, pause, delete
 //! ```
 //!
@@ -14,6 +14,7 @@
 //! effect lives above, without I/O ([`crate::restart`], [`crate::health`]).
 
 mod client;
+mod collector;
 mod connection;
 mod detach;
 mod exec;
@@ -81,6 +82,7 @@ struct Supervisor {
     listener: Option<UnixListener>,
     journal: Journal,
     log: Option<Writer>,
+    collector: Option<collector::Collector>,
     /// The log cannot be written at the moment.
     losing: bool,
     monitor: Option<Monitor>,
@@ -132,6 +134,7 @@ impl Supervisor {
             Source::Viewer(id) => self.viewer_ready(id, event.hangup),
             Source::Waiter(id) => self.waiter_ready(id, event.hangup),
             Source::Memory => self.memory_ready(),
+            Source::Collector(connection) => self.collector_ready(connection, event.readable),
             Source::Resolver => self.holdings.resolve(),
             Source::Relays => self.holdings.relay(),
         }
@@ -145,13 +148,16 @@ impl Supervisor {
             Alarm::ProbeTimeout => self.probe_timed_out(),
             Alarm::TakeApart => self.take_apart(),
             Alarm::Drain(id) => self.drain_over(id),
+            Alarm::Collector => self.pump_collector(),
+            Alarm::Linger => self.give_collector_up(),
             Alarm::Greeting(id) => self.serve_client(id),
         }
     }
 
     /// Released, and nobody is owed a byte. A client that never reads keeps us here, as it would keep Docker.
     fn is_done(&self) -> bool {
-        self.released && self.clients.is_empty() && self.viewers.is_empty() && self.replies_are_sent()
+        let clients = self.clients.len() + self.viewers.len();
+        self.released && clients == 0 && self.replies_are_sent() && self.collector_is_through()
     }
 
     fn next_id(&mut self) -> Id {

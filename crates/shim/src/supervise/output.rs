@@ -8,10 +8,11 @@ use std::io::{ErrorKind, Read};
 use std::time::Duration;
 
 use super::Supervisor;
+use super::collector::Collector;
 use super::process::{Ending, Process, Role};
 use super::reactor::{Alarm, Id};
 use crate::clock;
-use crate::log::{Splitter, Stream};
+use crate::log::{Piece, Splitter, Stream, Writer};
 use crate::protocol::Happening;
 
 /// How long output may linger behind the end of its process.
@@ -46,14 +47,21 @@ impl Supervisor {
     }
 
     fn log_output(&mut self, id: Id, stream: Stream, length: usize) {
-        let (Some(log), Some(process)) = (self.log.as_mut(), self.processes.get_mut(&id)) else { return };
+        let Some(process) = self.processes.get_mut(&id) else { return };
         let Some(tap) = process.tap(stream) else { return };
-        tap.splitter.push(&self.chunk[..length], clock::now(), |piece| log.append(stream, &piece));
+        let (mut log, mut collector) = (self.log.as_mut(), self.collector.as_mut());
+        if log.is_none() && collector.is_none() {
+            return;
+        }
+        tap.splitter.push(&self.chunk[..length], clock::now(), |piece| {
+            record(&mut log, &mut collector, stream, &piece);
+        });
         self.flush_log();
     }
 
     /// Writes the log, tells followers, and says so when something could not be written.
     fn flush_log(&mut self) {
+        self.pump_collector();
         let Some(log) = self.log.as_mut() else { return };
         log.flush();
         if let Some(loss) = log.take_loss() {
@@ -83,11 +91,10 @@ impl Supervisor {
     }
 
     fn finish_line(&mut self, splitter: &mut Splitter) {
-        if let Some(log) = self.log.as_mut() {
-            let stream = splitter.stream;
-            splitter.finish(clock::now(), |piece| log.append(stream, &piece));
-            self.flush_log();
-        }
+        let (mut log, mut collector) = (self.log.as_mut(), self.collector.as_mut());
+        let stream = splitter.stream;
+        splitter.finish(clock::now(), |piece| record(&mut log, &mut collector, stream, &piece));
+        self.flush_log();
     }
 
     /// The process behind a pidfd has ended.
@@ -144,9 +151,25 @@ impl Supervisor {
 
     /// Listens to a process's output, or not while one of its clients lags behind.
     pub(super) fn listen(&mut self, id: Id) {
-        let blocked = self.is_blocked(id);
+        let (clients, collector) = (self.is_blocked(id), self.collector_is_full());
         if let Some(process) = self.processes.get_mut(&id) {
+            let blocked = clients || (collector && process.is_main());
             process.listen(&self.poll, blocked);
         }
+    }
+}
+
+/// To the file first: what a collector is told can be read here, too.
+fn record(
+    log: &mut Option<&mut Writer>,
+    collector: &mut Option<&mut Collector>,
+    stream: Stream,
+    piece: &Piece<'_>,
+) {
+    if let Some(log) = log {
+        log.append(stream, piece);
+    }
+    if let Some(collector) = collector {
+        collector.remote.append(stream, piece);
     }
 }

@@ -37,6 +37,8 @@ pub(super) enum Source {
     /// Names and relays are loops of their own, each behind one descriptor.
     Resolver,
     Relays,
+    /// The collector of the log; its connections are numbered.
+    Collector(u64),
 }
 
 const KIND_SHIFT: u32 = 56;
@@ -56,6 +58,7 @@ impl Source {
             Source::Memory => (9, 0),
             Source::Resolver => (10, 0),
             Source::Relays => (11, 0),
+            Source::Collector(connection) => (12, connection),
         };
         kind << KIND_SHIFT | id
     }
@@ -75,6 +78,7 @@ impl Source {
             9 => Source::Memory,
             10 => Source::Resolver,
             11 => Source::Relays,
+            12 => Source::Collector(id),
             _ => return None,
         })
     }
@@ -137,6 +141,10 @@ pub(super) enum Alarm {
     ProbeTimeout,
     /// What the run left is taken apart, though nobody has released us.
     TakeApart,
+    /// The log's collector: a connection is made, or has taken too long.
+    Collector,
+    /// What the collector has not taken by now is dropped.
+    Linger,
     /// A process has ended and somebody still holds its output open.
     Drain(Id),
     /// A client that something waits for may have read the head of its response by now.

@@ -83,7 +83,8 @@ impl Supervisor {
             sequence: self.journal.sequence(),
             execs: self.exec_names(),
             health: self.health(),
-            log_lost: self.log.as_ref().map_or(0, |log| log.loss().records),
+            log_lost: self.log.as_ref().map_or(0, |log| log.loss().records)
+                + self.collector.as_ref().map_or(0, |collector| collector.remote.loss().records),
         }
     }
 

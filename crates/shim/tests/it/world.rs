@@ -60,6 +60,7 @@ pub(crate) fn world(script: &str) -> World {
             max_files: 1,
             compress: false,
             attributes: BTreeMap::new(),
+            remote: None,
         },
         restart: RestartPolicy::No,
         restart_count: 0,
