@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! client                            engine
-//!   HEAD /_ping            ──▶
-//!                          ◀──      Api-Version: 1.51        (once, unless a version is fixed)
-//!   GET /v1.51/…           ──▶      (same connection)
+//!   GET /v1.51/…           ──▶      (the newest version that we speak)
+//!                          ◀──      200, Api-Version: 1.51
 //! ```
+//!
+//! An older engine answers that with 400 and the newest version that it speaks, having done nothing, and the request goes
+//! out once more in that one: with the usual engine, its own, the client never asks. A request that can't be sent
+//! twice, or whose form depends on the version, is preceded by a question (`HEAD /_ping`).
 
 use std::io::Read;
 use std::os::unix::net::UnixStream;
@@ -243,12 +246,27 @@ impl Client {
         headers: &[(String, String)],
         sending: &mut Sending<'_>,
     ) -> Result<(Answer, Body)> {
-        let target = self.target(path, query)?;
+        let settled = self.fixed.or(self.spoken.get().copied());
+        let version = match settled {
+            Some(version) => version,
+            // The answer to HEAD has no body to say what the engine speaks instead.
+            None if sending.repeatable() && method != "HEAD" => NEWEST,
+            None => self.negotiate()?,
+        };
+        let target = format!("/v{version}{path}{}", query.as_str());
         let (answer, body) = self.exchange(method, &target, headers, sending, false)?;
         if answer.status >= 400 {
             let bytes = self.finish(body)?;
-            return Err(refusal(answer.status, &bytes));
+            let refusal = refusal(answer.status, &bytes);
+            return match newest_of_refusing(&refusal) {
+                Some(theirs) if self.fixed.is_none() && theirs < version => {
+                    self.settle(theirs)?;
+                    self.open(method, path, query, headers, sending)
+                }
+                _ => Err(refusal),
+            };
         }
+        self.settle(version)?;
         Ok((answer, body))
     }
 
@@ -460,6 +478,13 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|error| Error::Protocol(format!("the request cannot be written: {error}")))
+}
+
+/// What an engine speaks that refuses a newer version.
+fn newest_of_refusing(refusal: &Error) -> Option<ApiVersion> {
+    let Error::Api { status: 400, message } = refusal else { return None };
+    let (_, theirs) = message.split_once("is too new. Maximum supported API version is ")?;
+    parse_version(theirs.trim_end_matches('.'))
 }
 
 fn parse_version(text: &str) -> Option<ApiVersion> {
