@@ -11,6 +11,7 @@
 //! cargo xtask bench --crowd 500                 rows about many containers, too (minutes)
 //! ```
 
+mod bundles;
 mod crowd;
 mod floor;
 mod memory;
@@ -50,6 +51,9 @@ fn main() -> ExitCode {
     }
     let mut report = Report::default();
     Bench::new(&options).run(&mut report);
+    if let Some(prefix) = &options.peer {
+        bundles::rows(&mut report, prefix, options.rounds, |name| options.wants(name));
+    }
     print!("{report}");
     ExitCode::SUCCESS
 }
@@ -67,6 +71,10 @@ struct Options {
 }
 
 impl Options {
+    fn wants(&self, name: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+    }
+
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut options = Options { peer: None, rounds: 15, only: None, crowd: None };
         while let Some(word) = words.next() {

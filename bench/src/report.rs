@@ -55,7 +55,7 @@ impl fmt::Display for Row {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| work | unit | Wharf | Docker | ratio | floor |")?;
+        writeln!(f, "| work | unit | Wharf | peer | ratio | floor |")?;
         writeln!(f, "|---|---|---:|---:|---:|---:|")?;
         for row in &self.rows {
             writeln!(f, "{row}")?;

@@ -115,7 +115,7 @@ impl<'a> Bench<'a> {
     }
 
     fn wanted(&self, name: &str) -> bool {
-        self.options.only.as_ref().is_none_or(|only| name.contains(only.as_str()))
+        self.options.wants(name)
     }
 
     /// Alternates between the sides, and adds a row of medians.
