@@ -13,6 +13,9 @@ const OURS: &str = "wharf-runtime";
 /// Those of the field, by the names of their packages' programs.
 const OTHERS: [&str; 2] = ["runc", "crun"];
 
+/// What the shell is told for a runtime of this name.
+type Line = fn(&str) -> String;
+
 /// A directory on the peer's side with the bundle, our runtime and everybody's state.
 struct Place {
     shell: Shell,
@@ -20,7 +23,7 @@ struct Place {
 }
 
 pub(crate) fn rows(report: &mut Report, prefix: &str, rounds: usize, wanted: impl Fn(&str) -> bool) {
-    let work: [(&str, fn(&str) -> String); 3] = [
+    let work: [(&str, Line); 3] = [
         ("a bundle: `run`", |runtime| format!("{runtime} run -b $bundle r")),
         ("a bundle: `create`, `start`, `delete`", |runtime| {
             format!(
