@@ -95,6 +95,12 @@ pub fn connect_datagrams(path: &Path) -> Result<OwnedFd> {
     connect_unix(path, SocketType::DGRAM)
 }
 
+/// Whether it is an IPv4 or IPv6 socket.
+pub fn is_internet(socket: impl AsFd) -> bool {
+    let domain = rustix::net::sockopt::socket_domain(socket);
+    matches!(domain, Ok(AddressFamily::INET | AddressFamily::INET6))
+}
+
 fn connect_unix(path: &Path, kind: SocketType) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)
