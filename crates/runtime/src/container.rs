@@ -9,10 +9,15 @@ use linux::{Errno, namespace, procfs, signal};
 use oci::runtime::{Hooks, Resources, Spec, State, Status};
 
 use crate::channel::Channel;
+use crate::hooks::Environment;
 use crate::place::Placed;
 use crate::plan::{Confinement, Plan};
 use crate::record::Record;
-use crate::{Error, Kind, Result, error::Step, hooks, launch, resources, systemd};
+use crate::{
+    Error, Kind, Result,
+    error::{Step, plain},
+    hooks, launch, resources, systemd,
+};
 
 /// A handle on a container.
 ///
@@ -132,7 +137,8 @@ impl Container {
     }
 
     pub(crate) fn run_poststart(&self) -> Result<()> {
-        hooks::run("poststart", &self.hooks.poststart, &self.state(Status::Running)).inspect_err(|_| {
+        let state = self.state(Status::Running);
+        hooks::run("poststart", &self.hooks.poststart, &state, Environment::Inherited).inspect_err(|_| {
             // As with every other hook: the container does not live on.
             let _gone = process::send_signal(self.pidfd(), signal::SIGKILL);
         })
@@ -156,12 +162,20 @@ impl Container {
             Err(error) if error.is(Errno::SRCH) || error.is(Errno::BADF) => {
                 Err(Error::new(Kind::WrongState, "container not running"))
             }
-            other => other.step(|| "unable to signal init"),
+            Err(error) => Err(Error::other(format_args!("unable to signal init: {}", plain(&error)))),
+            Ok(()) => Ok(()),
         }
     }
 
     /// A signal to every process. SIGKILL reaches those that are frozen or forking too.
     pub fn signal_all(&self, number: i32) -> Result<()> {
+        if self.cgroup.is_nowhere() {
+            // Without a cgroup nobody knows the others; those in a PID namespace of its own end with the first.
+            return match self.signal(number) {
+                Err(error) if error.kind() == Kind::WrongState => Ok(()),
+                other => other,
+            };
+        }
         let sent =
             if number == signal::SIGKILL { self.cgroup.kill() } else { self.cgroup.signal_all(number) };
         sent.step(|| "unable to signal processes")
@@ -201,12 +215,12 @@ impl Container {
         self.cgroup.pids().step(|| "unable to list processes")
     }
 
-    /// Ends what is left of it: processes, cgroup; then the poststop hooks. Goes on to the end, and reports the
-    /// first failure.
-    pub fn delete(self) -> Result<()> {
+    /// Ends what is left of it: processes, cgroup; then the poststop hooks. Returns what went wrong with hooks:
+    /// by the specification that is a warning, and nothing else changes.
+    pub fn delete(self) -> Result<Vec<Error>> {
         let removed = self.remove_cgroup();
-        let told = hooks::run("poststop", &self.hooks.poststop, &self.state(Status::Stopped));
-        removed.and(told)
+        let failed = hooks::run_all("poststop", &self.hooks.poststop, &self.state(Status::Stopped));
+        removed.map(|()| failed)
     }
 
     pub(crate) fn remove_cgroup(&self) -> Result<()> {

@@ -124,6 +124,27 @@ fn enabled(path: &str) -> bool {
     std::fs::read_to_string(path).is_ok_and(|text| text.starts_with('Y'))
 }
 
+/// Names that the kernel does not know, each once.
+pub fn unknown_capabilities(named: &oci::runtime::Capabilities) -> Vec<&str> {
+    let last = credentials::last_capability();
+    let sets = [&named.bounding, &named.effective, &named.permitted, &named.inheritable, &named.ambient];
+    let mut unknown: Vec<&str> = Vec::new();
+    for name in sets.into_iter().flatten() {
+        let known = credentials::capability(name).is_some_and(|number| number <= last);
+        if !known && !unknown.contains(&name.as_str()) {
+            unknown.push(name);
+        }
+    }
+    unknown
+}
+
+/// Ambient capabilities that no process could have: the kernel wants them permitted and inheritable as well.
+pub fn unreachable_ambient(named: &oci::runtime::Capabilities) -> Vec<&str> {
+    let has = |set: &[String], name: &String| set.contains(name);
+    let reachable = |name: &&String| has(&named.permitted, name) && has(&named.inheritable, name);
+    named.ambient.iter().filter(|name| !reachable(name)).map(String::as_str).collect()
+}
+
 /// Names that the kernel (or this runtime) does not know are skipped, as the specification asks.
 fn capabilities(named: &oci::runtime::Capabilities) -> credentials::Capabilities {
     let last = credentials::last_capability();
@@ -132,12 +153,13 @@ fn capabilities(named: &oci::runtime::Capabilities) -> credentials::Capabilities
             names.iter().filter_map(|name| credentials::capability(name)).filter(|number| *number <= last);
         numbers.fold(Set::default(), Set::with)
     };
+    let (permitted, inheritable) = (set(&named.permitted), set(&named.inheritable));
     credentials::Capabilities {
         bounding: set(&named.bounding),
         effective: set(&named.effective),
-        permitted: set(&named.permitted),
-        inheritable: set(&named.inheritable),
-        ambient: set(&named.ambient),
+        permitted,
+        inheritable,
+        ambient: set(&named.ambient).and(permitted).and(inheritable),
     }
 }
 

@@ -74,9 +74,17 @@ impl Error {
     }
 
     /// Says what was being done, in front of everything else.
-    pub(crate) fn at_start(mut self, what: &str) -> Error {
-        self.at_start = Some(what.to_owned());
+    pub fn at(mut self, what: impl fmt::Display) -> Error {
+        self.at_start = Some(match self.at_start.take() {
+            Some(inner) => format!("{what}: {inner}"),
+            None => what.to_string(),
+        });
         self
+    }
+
+    /// A file operation of the command line, in the words that other runtimes have for it.
+    pub fn of_file(call: &str, path: impl fmt::Display, error: &std::io::Error) -> Error {
+        Error::other(format_args!("{call} {path}: {}", plain(&linux::Error::from_io("open", "", error))))
     }
 
     pub(crate) fn prefixed(mut self, step: impl fmt::Display) -> Error {

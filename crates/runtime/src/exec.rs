@@ -1,7 +1,7 @@
 //! A process beside the container's first one.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
 
 use linux::cgroup::Cgroup;
 use linux::process::{self, Clone, Cloned, Pid};
@@ -13,19 +13,31 @@ use crate::container::Container;
 use crate::inside::join::{self, Join};
 use crate::launch::{self, Stdio};
 use crate::program::Program;
-use crate::{Error, Kind, Result, error::Step};
+use crate::{
+    Error, Kind, Result, Trace,
+    error::{Step, plain},
+};
 
 /// How a process is executed in a container.
 #[derive(Debug)]
 pub struct Execution<'a> {
     pub process: &'a Process,
     pub stdio: Stdio,
-    /// A cgroup below the container's, which must exist.
-    pub cgroup: Option<&'a Path>,
+    /// Cgroups below the container's, which must exist.
+    pub cgroups: Vec<SubCgroup>,
     /// It is killed when the calling thread dies.
     pub die_with_parent: bool,
     /// Passed to the program as descriptors from 3 up.
     pub preserved: Vec<OwnedFd>,
+    pub trace: Trace<'a>,
+}
+
+/// A cgroup below the container's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubCgroup {
+    /// In the v1 trees of these controllers; in every tree where there are none.
+    pub controllers: Vec<String>,
+    pub path: PathBuf,
 }
 
 /// A process that runs in a container. It is the caller's child.
@@ -57,21 +69,29 @@ impl Exec {
     pub fn into_pidfd(self) -> OwnedFd {
         self.pidfd
     }
+
+    /// Kills and reaps it.
+    pub fn abandon(self) {
+        let _dead_already = process::send_signal(self.pidfd.as_fd(), signal::SIGKILL);
+        let _reaped_elsewhere = process::wait(self.pid);
+    }
 }
 
 impl Container {
     /// Executes a process beside the first one, killed when the caller dies.
     pub fn exec(&self, process: &Process, stdio: Stdio) -> Result<Exec> {
         let preserved = Vec::new();
-        self.execute(Execution { process, stdio, cgroup: None, die_with_parent: true, preserved })
+        let (cgroups, trace) = (Vec::new(), Trace::default());
+        self.execute(Execution { process, stdio, cgroups, die_with_parent: true, preserved, trace })
     }
 
     pub fn execute(&self, execution: Execution<'_>) -> Result<Exec> {
         let mut program = Program::new(execution.process)?;
         program.terminal_given = matches!(execution.stdio, Stdio::Terminal { .. });
+        program.sets_own_limits = program.identity.user != 0 && self.namespaces & namespace::USER == 0;
         let prefix = |error: Error| match error.kind() {
             Kind::Invalid | Kind::WrongState => error,
-            _ => error.at_start("unable to start container process"),
+            _ => error.at("unable to start container process"),
         };
         self.execute_program(&program, execution).map_err(prefix)
     }
@@ -79,10 +99,19 @@ impl Container {
     fn execute_program(&self, program: &Program, execution: Execution<'_>) -> Result<Exec> {
         // Alive now, and the descriptor keeps meaning this process.
         self.signal(0).map_err(|_| Error::new(Kind::WrongState, "cannot exec in a stopped container"))?;
-        let cgroup = self.cgroup_of(execution.cgroup)?;
-        let doors = cgroup.doors().step(|| "unable to join cgroup")?;
+        let cgroup = self.cgroup_of(&execution.cgroups)?;
+        let trace = execution.trace;
+        trace.step(format_args!("=> nsexec container setup"));
+        let doors = match cgroup.doors() {
+            Ok(doors) => doors,
+            Err(error) if !execution.cgroups.is_empty() => {
+                let message = format_args!("error adding pid to cgroups: {error}: {}", plain(&error));
+                return Err(Error::other(message));
+            }
+            Err(error) => return Err(error).step(|| "unable to join cgroup"),
+        };
         let (ours, theirs) = Channel::pair()?;
-        let waits = !program.limits.is_empty()
+        let waits = (!program.limits.is_empty() && !program.sets_own_limits)
             || program.oom_score.is_some()
             || self.confinement.seccomp_listener.is_some();
         let join = Join {
@@ -107,21 +136,43 @@ impl Container {
             Cloned::Caller { pid, pidfd } => (pid, pidfd),
         };
         drop((join, theirs));
+        trace.step(format_args!("child process in init(): {pid}"));
+        if let Some(cpus) = &program.first_cpus {
+            let mask = cpus.iter().filter(|cpu| **cpu < 64).fold(0u64, |mask, cpu| mask | 1 << cpu);
+            trace.step(format_args!("nsexec: affinity: {mask:#x}"));
+        }
         match self.guide(program, &ours, pid, waits) {
-            Ok(terminal) => Ok(Exec { pid, pidfd, terminal }),
+            Ok(terminal) => {
+                trace.step(format_args!("setns_init: about to exec"));
+                Ok(Exec { pid, pidfd, terminal })
+            }
             Err(error) => {
-                let _dead_already = process::send_signal(pidfd.as_fd(), signal::SIGKILL);
-                let _reaped_elsewhere = process::wait(pid);
+                Exec { pid, pidfd, terminal: None }.abandon();
                 Err(error)
             }
         }
     }
 
-    fn cgroup_of(&self, below: Option<&Path>) -> Result<Cgroup> {
-        match below {
-            None => Ok(self.cgroup.clone()),
-            Some(path) => self.cgroup.child(path).step(|| "cgroup of the process"),
+    fn cgroup_of(&self, below: &[SubCgroup]) -> Result<Cgroup> {
+        let mut cgroup = self.cgroup.clone();
+        for SubCgroup { controllers, path } in below {
+            let child = self.cgroup.child(path).map_err(|_| {
+                let path = path.display();
+                Error::invalid(format_args!("bad sub cgroup path: {path} is not a sub cgroup path"))
+            })?;
+            if controllers.is_empty() {
+                cgroup = child;
+                continue;
+            }
+            for controller in controllers {
+                if self.cgroup.legacy(controller).is_none() {
+                    let message = format_args!("unknown controller {controller} in SubCgroupPaths");
+                    return Err(Error::invalid(message));
+                }
+                cgroup.take_place(controller, &child);
+            }
         }
+        Ok(cgroup)
     }
 
     fn guide(&self, program: &Program, channel: &Channel, pid: Pid, waits: bool) -> Result<Option<OwnedFd>> {

@@ -3,8 +3,10 @@
 //! A hook gets the container's state on its standard input and a bounded time. What it prints is kept in memory
 //! files, so that it can never block on us, and is quoted when it fails.
 
+use std::ffi::{CString, OsStr};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use linux::process::{Exit, Program, Spawn};
@@ -16,15 +18,36 @@ use crate::{Error, Result, error::Step};
 /// Of each stream, that much is quoted.
 const QUOTED: u64 = 4096;
 
+/// The environment of a hook that names none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Environment<'a> {
+    /// That of the runtime, where the hook runs beside it.
+    Inherited,
+    /// None: in the container's namespaces nothing of the host's is meant.
+    Empty,
+    /// That of the program which starts next.
+    Program(&'a [CString]),
+}
+
 /// Runs them one after the other; the first that fails ends it.
-pub(crate) fn run(name: &str, hooks: &[Hook], state: &State) -> Result<()> {
+pub(crate) fn run(name: &str, hooks: &[Hook], state: &State, environment: Environment<'_>) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
-        run_one(hook, state).step(|| format!("error running {name} hook #{index}"))?;
+        run_one(hook, state, environment).step(|| format!("error running {name} hook #{index}"))?;
     }
     Ok(())
 }
 
-fn run_one(hook: &Hook, state: &State) -> Result<()> {
+/// Runs all of them, whichever fail, and returns what went wrong.
+pub(crate) fn run_all(name: &str, hooks: &[Hook], state: &State) -> Vec<Error> {
+    let run = |(index, hook)| {
+        run_one(hook, state, Environment::Inherited)
+            .step(|| format!("error running {name} hook #{index}"))
+            .err()
+    };
+    hooks.iter().enumerate().filter_map(run).collect()
+}
+
+fn run_one(hook: &Hook, state: &State, environment: Environment<'_>) -> Result<()> {
     let json = serde_json::to_vec(state).map_err(|error| Error::other(error.to_string()))?;
     let mut input = std::fs::File::from(fd::memory_file("state").step(|| "state")?);
     input.write_all(&json).step(|| "state")?;
@@ -34,8 +57,14 @@ fn run_one(hook: &Hook, state: &State) -> Result<()> {
 
     let own_name = [hook.path.to_string_lossy().into_owned()];
     let args = if hook.args.is_empty() { &own_name[..] } else { &hook.args[..] };
-    let child = Spawn::new(Program::Path(&hook.path), args)
-        .and_then(|spawn| spawn.env(&hook.env))
+    let spawn = Spawn::new(Program::Path(&hook.path), args).step(|| "hook")?;
+    let spawn = match environment {
+        _ if !hook.env.is_empty() => spawn.env(&hook.env),
+        Environment::Inherited => spawn.inherit_env(),
+        Environment::Empty => Ok(spawn),
+        Environment::Program(env) => spawn.env(env.iter().map(|line| OsStr::from_bytes(line.as_bytes()))),
+    };
+    let child = spawn
         .step(|| "hook")?
         .descriptor(input.as_fd(), 0)
         .descriptor(output.as_fd(), 1)
@@ -47,13 +76,16 @@ fn run_one(hook: &Hook, state: &State) -> Result<()> {
     if !poll::wait_readable(&child.pidfd, timeout).step(|| "hook")? {
         process::send_signal(child.pidfd.as_fd(), signal::SIGKILL).step(|| "hook")?;
         child.wait().step(|| "hook")?;
-        return Err(Error::other(format_args!("timed out after {} s", hook.timeout.unwrap_or(0))));
+        let seconds = hook.timeout.unwrap_or(0);
+        return Err(Error::other(format_args!("hook ran past specified timeout of {seconds}.0s")));
     }
     match child.wait().step(|| "hook")? {
         Exit::Code(0) => Ok(()),
         exit => {
             let how = match exit {
                 Exit::Code(code) => format!("exit status {code}"),
+                Exit::Signal(signal::SIGKILL) => "signal: killed".to_owned(),
+                Exit::Signal(signal::SIGTERM) => "signal: terminated".to_owned(),
                 Exit::Signal(number) => format!("signal: {}", signal::name(number).unwrap_or_default()),
             };
             let (stdout, stderr) = (quote(output)?, quote(errors)?);

@@ -16,12 +16,13 @@ use oci::runtime::{Spec, State, Status};
 
 use crate::channel::{Channel, Report};
 use crate::container::Container;
+use crate::hooks::Environment;
 use crate::inside::init::{self, Gate, Init, Wanted};
 use crate::inside::rootfs::{self, Source};
 use crate::place::Placed;
 use crate::plan::{Listener, Plan};
 use crate::program::Program;
-use crate::{CgroupDriver, Error, Kind, Result, Size, error::Step, hooks, place};
+use crate::{CgroupDriver, Error, Kind, Result, Size, Trace, error::Step, hooks, place};
 
 /// A container to make.
 #[derive(Debug)]
@@ -44,6 +45,10 @@ pub struct Launch<'a> {
     pub pivot: bool,
     /// A session keyring of its own.
     pub keyring: bool,
+    /// Whether cgroups that are not ours to make may be done without; by default, where we are not the machine's
+    /// root.
+    pub rootless: Option<bool>,
+    pub trace: Trace<'a>,
 }
 
 impl<'a> Launch<'a> {
@@ -61,6 +66,8 @@ impl<'a> Launch<'a> {
             preserved: Vec::new(),
             pivot: true,
             keyring: true,
+            rootless: None,
+            trace: Trace::default(),
         }
     }
 }
@@ -180,7 +187,11 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
         launch.spec.process.as_ref().ok_or_else(|| Error::invalid("process property must not be empty"))?;
     let mut program = Program::new(process)?;
     program.terminal_given = matches!(launch.stdio, Stdio::Terminal { .. });
-    let placed = place::create(launch.spec, launch.id, launch.cgroup_driver).map_err(prefix)?;
+    program.sets_own_limits = program.identity.user != 0 && !plan.namespaces.has_user();
+    let trace = launch.trace;
+    let placed =
+        place::create(launch.spec, launch.id, launch.cgroup_driver, launch.rootless).map_err(prefix)?;
+    trace.step(format_args!("cgroup: {:?}", placed.cgroup.paths()));
     match create_in(launch, plan, &program, &placed) {
         Ok(created) => Ok(created),
         Err(error) => {
@@ -193,9 +204,11 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
 fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed) -> Result<Created> {
     let cgroup = &placed.cgroup;
     let doors = cgroup.doors().step(|| "unable to apply cgroup configuration")?;
-    let (id, bundle) = (launch.id.to_owned(), launch.bundle.to_owned());
+    let (id, bundle, trace) = (launch.id.to_owned(), launch.bundle.to_owned(), launch.trace);
     let (ours, theirs) = Channel::pair()?;
     let init = prepare(launch, &plan, program, &doors)?;
+    trace.step(format_args!("nsexec started"));
+    trace.step(format_args!("=> nsexec container setup"));
     let (pid, pidfd) = match clone(&plan, &doors)? {
         Cloned::Copy => {
             drop(ours);
@@ -204,11 +217,13 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed)
         Cloned::Caller { pid, pidfd } => (pid, pidfd),
     };
     drop((init, theirs));
+    trace.step(format_args!("child process in init(): {pid}"));
     let guided = guide(&id, &bundle, &plan, program, &ours, pid);
     let made = guided.and_then(|terminal| {
         let own = linux::fd::duplicate(&pidfd).step(|| "pidfd")?;
         Ok((terminal, Container::new(id, bundle, pid, own, placed, plan)?))
     });
+    trace.step(format_args!("init: {}", if made.is_ok() { "about to wait for its start" } else { "failed" }));
     match made {
         Ok((terminal, container)) => Ok(Created { container, channel: ours, terminal }),
         Err(error) => {
@@ -303,8 +318,11 @@ fn guide(
     loop {
         match channel.report()? {
             Report::Prepared => {
-                hooks::run("prestart", &plan.hooks.prestart, &state)?;
-                hooks::run("createRuntime", &plan.hooks.create_runtime, &state)?;
+                let in_init = Error::met_in_container;
+                hooks::run("prestart", &plan.hooks.prestart, &state, Environment::Inherited)
+                    .map_err(in_init)?;
+                hooks::run("createRuntime", &plan.hooks.create_runtime, &state, Environment::Inherited)
+                    .map_err(in_init)?;
                 channel.go()?;
             }
             Report::Ready(descriptors) => {
@@ -326,7 +344,7 @@ pub(crate) fn settle(
     pid: Pid,
     state: &State,
 ) -> Result<Option<OwnedFd>> {
-    for (resource, limit) in &program.limits {
+    for (resource, limit) in program.limits.iter().filter(|_| !program.sets_own_limits) {
         process::set_limit_of(pid, *resource, *limit).step(|| "error setting rlimits for ready process")?;
     }
     let mut descriptors = descriptors.into_iter();
@@ -389,7 +407,7 @@ impl Error {
     fn prefixed_if_own(self, step: &str) -> Error {
         match self.kind() {
             Kind::Invalid | Kind::NoContainer | Kind::WrongState => self,
-            _ => self.at_start(step),
+            _ => self.at(step),
         }
     }
 }

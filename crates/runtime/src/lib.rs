@@ -28,11 +28,14 @@ mod record;
 mod resources;
 mod seccomp;
 mod systemd;
+mod trace;
 
 pub use container::Container;
+pub use credentials::{unknown_capabilities, unreachable_ambient};
 pub use error::{Error, Kind, Result};
-pub use exec::{Exec, Execution};
+pub use exec::{Exec, Execution, SubCgroup};
 pub use launch::{Created, Launch, Rootfs, Start, Stdio, create};
 pub use linux::pty::Size;
 pub use place::CgroupDriver;
 pub use record::Record;
+pub use trace::Trace;

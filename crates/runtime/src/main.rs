@@ -6,5 +6,5 @@
 mod cli;
 
 fn main() -> std::process::ExitCode {
-    cli::main(std::env::args().skip(1).collect())
+    cli::main(std::env::args().collect())
 }

@@ -2,11 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use linux::Errno;
 use linux::cgroup::{Cgroup, Layout};
 use oci::runtime::{Resources, Spec};
 
+use crate::error::{Step, plain};
 use crate::systemd::{self, Anchor, Scope};
-use crate::{Error, Result, error::Step, resources};
+use crate::{Error, Kind, Result, resources};
 
 /// Who manages the cgroup trees of this machine.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -47,7 +49,9 @@ fn path(configured: &str, id: &str) -> PathBuf {
 }
 
 /// Makes the cgroup with its limits. A cgroup that was there may hold nobody else.
-pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver) -> Result<Placed> {
+///
+/// `rootless` says whether trees that are not ours may be left out; by default, where we are not the machine's root.
+pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Option<bool>) -> Result<Placed> {
     const STEP: &str = "unable to apply cgroup configuration";
     let layout = Layout::detect().step(|| STEP)?;
     let configured = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()).unwrap_or_default();
@@ -56,18 +60,61 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver) -> Result<Plac
     if driver == CgroupDriver::Systemd {
         return create_scope(&layout, &Scope::parse(configured, id)?, id, limits);
     }
-    let cgroup = Cgroup::at(&layout, &path(configured, id)).step(|| STEP)?;
-    let existed = cgroup.create().step(|| STEP)?;
-    let set = if existed { check_unused(&cgroup) } else { Ok(()) }.and_then(|()| limit(&cgroup, limits));
-    match set {
+    let mut cgroup = Cgroup::at(&layout, &path(configured, id)).step(|| STEP)?;
+    let found = match cgroup.create() {
+        // Nobody asked for a place of its own, and we may not make one: it stays where we are.
+        Err(error) if is_refusal(&error) && configured.is_empty() && is_rootless(rootless) => {
+            let found = cgroup.create_where_allowed().step(|| STEP)?;
+            if !found.is_empty() {
+                check_unused(&cgroup)?;
+            }
+            return limit_rootless(&cgroup, limits).map(|()| Placed { cgroup, unit: None, anchor: None });
+        }
+        Err(error) => return Err(Error::other(format_args!("{STEP}: {error}: {}", plain(&error)))),
+        Ok(found) => found,
+    };
+    let checked = if found.is_empty() { Ok(()) } else { check_unused(&cgroup) };
+    match checked.and_then(|()| limit(&cgroup, limits)) {
         Ok(()) => Ok(Placed { cgroup, unit: None, anchor: None }),
-        Err(error) if existed => Err(error),
         Err(error) => {
             // The first failure is the one to tell.
-            let _leftover = cgroup.remove();
+            let _leftover = cgroup.remove_except(&found);
             Err(error)
         }
     }
+}
+
+fn is_refusal(error: &linux::Error) -> bool {
+    [Errno::ACCESS, Errno::PERM, Errno::ROFS].contains(&error.errno())
+}
+
+/// Whether cgroups that are not ours are to be expected.
+fn is_rootless(told: Option<bool>) -> bool {
+    /// The map of a user namespace in which nothing is mapped: the machine's own.
+    const WHOLE: [&str; 3] = ["0", "0", "4294967295"];
+    told.unwrap_or_else(|| {
+        let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+        linux::credentials::user() != 0 || !map.split_whitespace().eq(WHOLE)
+    })
+}
+
+/// Limits are as good as the trees that were ours to make.
+fn limit_rootless(cgroup: &Cgroup, limits: &Resources) -> Result<()> {
+    let asked = Resources { devices: Vec::new(), ..limits.clone() };
+    if asked == Resources::default() {
+        return Ok(());
+    }
+    let applied = if cgroup.is_nowhere() {
+        Err(Error::other("container could not join or create cgroup"))
+    } else {
+        resources::apply(cgroup, &asked)
+    };
+    applied.map_err(|error| {
+        let _leftover = cgroup.remove();
+        Error::other(format_args!(
+            "rootless needs no limits + no cgrouppath when no permission is granted for cgroups: {error}"
+        ))
+    })
 }
 
 fn create_scope(layout: &Layout, scope: &Scope, id: &str, limits: &Resources) -> Result<Placed> {
@@ -101,10 +148,10 @@ fn check_unused(cgroup: &Cgroup) -> Result<()> {
     let pids = cgroup.pids().step(|| "unable to apply cgroup configuration")?;
     if !pids.is_empty() {
         let message = format_args!("container's cgroup is not empty: {} process(es) found", pids.len());
-        return Err(Error::other(message));
+        return Err(Error::new(Kind::WrongState, message));
     }
     if cgroup.is_frozen().unwrap_or(false) {
-        return Err(Error::other("container's cgroup unexpectedly frozen"));
+        return Err(Error::new(Kind::WrongState, "container's cgroup unexpectedly frozen"));
     }
     Ok(())
 }

@@ -19,6 +19,9 @@ pub(crate) struct Program {
     pub(crate) terminal_given: bool,
     pub(crate) identity: Identity,
     pub(crate) limits: Vec<(Resource, Limit)>,
+    /// The process sets its limits itself. The runtime does otherwise, as late as it can; but once a process has
+    /// become another user, only who holds `CAP_SYS_RESOURCE` may.
+    pub(crate) sets_own_limits: bool,
     pub(crate) oom_score: Option<i32>,
     pub(crate) first_cpus: Option<Vec<usize>>,
     pub(crate) last_cpus: Option<Vec<usize>>,
@@ -29,8 +32,15 @@ impl Program {
         if process.args.is_empty() {
             return Err(Error::invalid("args must not be empty"));
         }
+        if process.cwd.is_empty() {
+            return Err(Error::invalid("Cwd property must not be empty"));
+        }
         if !Path::new(&process.cwd).is_absolute() {
-            return Err(Error::invalid("cwd must be an absolute path"));
+            return Err(Error::invalid("Cwd must be an absolute path"));
+        }
+        if let Some(line) = process.env.iter().find(|line| !line.contains('=')) {
+            let message = format_args!("invalid environment variable: missing '=' in {line:?}");
+            return Err(Error::invalid(message));
         }
         let c_strings = |strings: &[String], field: &str| {
             let convert = |text: &String| {
@@ -58,6 +68,7 @@ impl Program {
             terminal_given: process.terminal,
             identity: Identity::new(process)?,
             limits: limits.collect::<Result<Vec<_>>>()?,
+            sets_own_limits: false,
             oom_score: process.oom_score_adj,
             first_cpus: cpus(affinity.initial.as_ref())?,
             last_cpus: cpus(affinity.last.as_ref())?,

@@ -154,22 +154,48 @@ impl Cgroup {
         legacy.chain(unified).collect()
     }
 
-    /// Makes the directories in all trees, with their parents. True if all of it was there already.
-    pub fn create(&self) -> Result<bool> {
-        let mut existed = true;
+    /// Makes the directories in all trees, with their parents. Returns those that were there already.
+    pub fn create(&self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
         for member in &self.legacy {
-            let made = make(&member.directory)?;
-            if made && member.has("cpuset") {
-                inherit_cpuset(&member.directory)?;
-            }
-            existed &= !made;
+            member.create(&mut found)?;
         }
         if let Some(directory) = &self.unified {
-            let made = make(directory)?;
-            enable_controllers(directory)?;
-            existed &= !made;
+            create_unified(directory, &mut found)?;
         }
-        Ok(existed)
+        Ok(found)
+    }
+
+    /// The same where we have no say in some trees, or in any: those are left out of the cgroup from here on.
+    pub fn create_where_allowed(&mut self) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        let mut kept = Vec::new();
+        for member in std::mem::take(&mut self.legacy) {
+            match member.create(&mut found) {
+                Err(error) if !is_refusal(&error) => return Err(error),
+                Err(_) => {}
+                Ok(()) => kept.push(member),
+            }
+        }
+        self.legacy = kept;
+        if let Some(directory) = self.unified.take() {
+            match create_unified(&directory, &mut found) {
+                Err(error) if !is_refusal(&error) => return Err(error),
+                Err(_) => {}
+                Ok(()) => self.unified = Some(directory),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Whether no tree is left.
+    pub fn is_nowhere(&self) -> bool {
+        self.legacy.is_empty() && self.unified.is_none()
+    }
+
+    /// Removes it where it is not one of these directories.
+    pub fn remove_except(&self, kept: &[PathBuf]) -> Result<()> {
+        self.directories().filter(|directory| !kept.contains(directory)).try_for_each(|made| remove_tree(made))
     }
 
     /// Removes it and all below it, in all trees. What is gone already is fine. Ends only when nothing is left,
@@ -215,6 +241,15 @@ impl Cgroup {
         });
         let unified = self.unified.as_ref().map(|directory| directory.join(&relative));
         Ok(Cgroup { legacy: legacy.collect(), unified })
+    }
+
+    /// In the v1 tree of one controller, takes the place of another cgroup.
+    pub fn take_place(&mut self, controller: &str, other: &Cgroup) {
+        for member in self.legacy.iter_mut().filter(|member| member.has(controller)) {
+            if let Some(directory) = other.legacy(controller) {
+                member.directory = directory.to_owned();
+            }
+        }
     }
 
     /// Descriptors to get in by. Opened now, with our rights.
@@ -274,7 +309,28 @@ impl Cgroup {
     }
 }
 
+/// The tree belongs to somebody else.
+fn is_refusal(error: &Error) -> bool {
+    [Errno::ACCESS, Errno::PERM, Errno::ROFS].contains(&error.errno())
+}
+
+fn create_unified(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    if !make(directory)? {
+        found.push(directory.to_owned());
+    }
+    enable_controllers(directory)
+}
+
 impl Member {
+    fn create(&self, found: &mut Vec<PathBuf>) -> Result<()> {
+        if !make(&self.directory)? {
+            found.push(self.directory.clone());
+        } else if self.has("cpuset") {
+            inherit_cpuset(&self.directory)?;
+        }
+        Ok(())
+    }
+
     fn has(&self, controller: &str) -> bool {
         self.controllers.iter().any(|own| own == controller)
     }
@@ -482,8 +538,8 @@ mod tests {
     #[test]
     fn a_process_is_born_and_walks_into_every_tree() {
         let cgroup = scratch("doors");
-        assert!(!cgroup.create().unwrap());
-        assert!(cgroup.create().unwrap(), "it is there now");
+        assert_eq!(cgroup.create().unwrap().len(), 0);
+        assert_eq!(cgroup.create().unwrap().len(), cgroup.paths().len(), "it is there now");
         let doors = cgroup.doors().unwrap();
         let (reader, writer) = crate::fd::pipe().unwrap();
         match (Clone { cgroup: doors.birthplace(), ..Default::default() }).start().unwrap() {

@@ -165,6 +165,12 @@ pub fn change_directory(path: &std::path::Path) -> Result<()> {
     rustix::process::chdir(path).map_err(|errno| Error::new("chdir", format_args!("{path:?}"), errno))
 }
 
+/// The same by a handle.
+pub fn change_directory_to(directory: impl std::os::fd::AsFd) -> Result<()> {
+    rustix::process::fchdir(&directory)
+        .map_err(|errno| Error::new("fchdir", format_args!("{:?}", crate::path::of(&directory)), errno))
+}
+
 /// Where the working directory is. One outside of the root is an error (`ENOENT`).
 pub fn current_directory() -> Result<std::path::PathBuf> {
     use std::os::unix::ffi::OsStringExt;

@@ -1,26 +1,61 @@
-//! Options and operands, the way Go programs take them: `--name value`, `--name=value`, `-n value`, one dash or two.
+//! Commands with their options and operands, read the way Go programs read them: `--name value`, `--name=value`,
+//! `-n value`, one dash or two.
+//!
+//! A command is data: what it is called, what it takes, how it is explained. Reading, counting and explaining are
+//! done here for all of them, so that a command's own code starts with words that are right.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use runtime::{Error, Result};
+
+/// A command of the runtime.
+pub(crate) struct Command {
+    pub(crate) name: &'static str,
+    pub(crate) summary: &'static str,
+    /// As usage shows them.
+    pub(crate) operands: &'static str,
+    pub(crate) count: Count,
+    pub(crate) flags: &'static [Flag],
+    pub(crate) order: Order,
+    pub(crate) run: fn(&super::Context, &Arguments) -> Result<u8>,
+}
+
+/// How many operands a command takes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Count {
+    Exactly(usize),
+    AtLeast(usize),
+    Between(usize, usize),
+}
+
+/// Where options may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Among the operands, after the container's id too.
+    Any,
+    /// Before the first operand: what follows it belongs to another program.
+    First,
+}
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Flag {
     name: &'static str,
     short: Option<char>,
     takes_value: bool,
+    help: &'static str,
 }
 
 impl Flag {
-    pub(crate) const fn switch(name: &'static str, short: Option<char>) -> Flag {
-        Flag { name, short, takes_value: false }
+    pub(crate) const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
+        Flag { name, short, takes_value: false, help }
     }
 
-    pub(crate) const fn value(name: &'static str, short: Option<char>) -> Flag {
-        Flag { name, short, takes_value: true }
+    pub(crate) const fn value(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
+        Flag { name, short, takes_value: true, help }
     }
 
-    pub(crate) fn usage(&self) -> String {
+    fn usage(&self) -> String {
         let value = if self.takes_value { " value" } else { "" };
         match self.short {
             Some(short) => format!("--{}{value}, -{short}{value}", self.name),
@@ -29,35 +64,66 @@ impl Flag {
     }
 }
 
+/// The options of a table, one a line.
+pub(crate) fn explain(flags: &[Flag]) -> String {
+    let width = flags.iter().map(|flag| flag.usage().len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for flag in flags {
+        let _ = writeln!(text, "   {:<width$}  {}", flag.usage(), flag.help);
+    }
+    text
+}
+
+impl Command {
+    /// What `COMMAND --help` prints.
+    pub(crate) fn help(&self, program: &str) -> String {
+        let Command { name, summary, operands, flags, .. } = self;
+        let options = if flags.is_empty() { "" } else { " [command options]" };
+        let mut text = format!(
+            "NAME:\n   {program} {name} - {summary}\n\nUSAGE:\n   {program} {name}{options} {operands}\n"
+        );
+        if !flags.is_empty() {
+            let _ = write!(text, "\nOPTIONS:\n{}", explain(flags));
+        }
+        text
+    }
+
+    /// The words after the command's name. `None` where only help is asked for.
+    pub(crate) fn parse(&self, program: &str, words: &[String]) -> Result<Option<Arguments>> {
+        let (mut parsed, rest) = Arguments::parse(self.flags, words, self.order)?;
+        if parsed.wants_help {
+            return Ok(None);
+        }
+        parsed.operands.extend(rest);
+        let given = parsed.operands.len();
+        let wrong = match self.count {
+            Count::Exactly(count) if given != count => format!("exactly {count}"),
+            Count::AtLeast(count) | Count::Between(count, _) if given < count => {
+                format!("a minimum of {count}")
+            }
+            Count::Between(_, count) if given > count => format!("a maximum of {count}"),
+            _ => return Ok(Some(parsed)),
+        };
+        Err(Error::invalid(format_args!("{program}: {:?} requires {wrong} argument(s)", self.name)))
+    }
+}
+
 /// Options by their long names, and operands.
 #[derive(Debug, Default)]
 pub(crate) struct Arguments {
     values: BTreeMap<&'static str, Vec<String>>,
     pub(crate) operands: Vec<String>,
+    pub(crate) wants_help: bool,
 }
 
 impl Arguments {
-    /// Options may stand anywhere among the operands.
-    pub(crate) fn parse(flags: &[Flag], args: &[String]) -> Result<Arguments> {
-        Arguments::parse_up_to(flags, args, usize::MAX).map(|(parsed, _)| parsed)
-    }
-
-    /// Options may stand before the command's name; the rest is returned as it is.
-    pub(crate) fn parse_until_command(flags: &[Flag], args: &[String]) -> Result<(Arguments, Vec<String>)> {
-        Arguments::parse_up_to(flags, args, 0)
-    }
-
-    /// Options may stand among the first operands; after that many the rest is returned as it is.
-    pub(crate) fn parse_up_to(
-        flags: &[Flag],
-        args: &[String],
-        limit: usize,
-    ) -> Result<(Arguments, Vec<String>)> {
+    /// The second list is what stands after the options where those come first.
+    pub(crate) fn parse(flags: &[Flag], words: &[String], order: Order) -> Result<(Arguments, Vec<String>)> {
         let mut parsed = Arguments::default();
-        let mut rest = args.iter();
+        let mut rest = words.iter();
         while let Some(word) = rest.as_slice().first() {
             if !word.starts_with('-') || word == "-" {
-                if parsed.operands.len() == limit {
+                if order == Order::First {
                     break;
                 }
                 parsed.operands.push(word.clone());
@@ -66,9 +132,6 @@ impl Arguments {
             }
             rest.next();
             if word == "--" {
-                if limit == usize::MAX {
-                    parsed.operands.extend(rest.by_ref().cloned());
-                }
                 break;
             }
             parsed.take(flags, word, &mut rest)?;
@@ -85,9 +148,17 @@ impl Arguments {
         let is_short =
             |flag: &Flag| flag.short.is_some_and(|short| name.len() == 1 && name.starts_with(short));
         let Some(flag) = flags.iter().find(|flag| flag.name == name || is_short(flag)) else {
+            if name == "help" || name == "h" {
+                self.wants_help = true;
+                return Ok(());
+            }
             return Err(Error::invalid(format_args!("flag provided but not defined: -{name}")));
         };
         let value = match (flag.takes_value, inline) {
+            (false, Some(value)) if !is_boolean(&value) => {
+                let message = format_args!("invalid boolean value {value:?} for -{name}");
+                return Err(Error::invalid(message));
+            }
             (_, Some(value)) => value,
             (false, None) => "true".to_owned(),
             (true, None) => rest
@@ -104,12 +175,17 @@ impl Arguments {
         self.values.get(name)?.last().map(String::as_str)
     }
 
+    /// The same, where an empty value means none.
+    pub(crate) fn path(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|path| !path.is_empty())
+    }
+
     pub(crate) fn all(&self, name: &str) -> &[String] {
         self.values.get(name).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn is_set(&self, name: &str) -> bool {
-        self.get(name).is_some_and(|value| !["false", "0", "f", "F", "False", "FALSE"].contains(&value))
+        self.get(name).is_some_and(|value| !FALSE.contains(&value))
     }
 
     pub(crate) fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>> {
@@ -121,21 +197,40 @@ impl Arguments {
         self.get(name).map(parse).transpose()
     }
 
-    /// The one operand that most commands take.
+    /// The first operand. Commands that use it have had their operands counted.
     pub(crate) fn id(&self) -> Result<&str> {
-        match self.operands.as_slice() {
-            [id] => Ok(id),
-            [] => Err(Error::invalid("exactly 1 argument(s) required: the container id")),
-            more => Err(Error::invalid(format_args!("exactly 1 argument(s) required, {} given", more.len()))),
-        }
+        self.operands
+            .first()
+            .map(String::as_str)
+            .ok_or_else(|| Error::invalid("the container's id is missing"))
     }
+}
+
+const TRUE: [&str; 6] = ["true", "1", "t", "T", "True", "TRUE"];
+const FALSE: [&str; 6] = ["false", "0", "f", "F", "False", "FALSE"];
+
+fn is_boolean(value: &str) -> bool {
+    TRUE.contains(&value) || FALSE.contains(&value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FLAGS: &[Flag] = &[Flag::switch("force", Some('f')), Flag::value("bundle", Some('b'))];
+    const FLAGS: &[Flag] = &[Flag::switch("force", Some('f'), ""), Flag::value("bundle", Some('b'), "")];
+
+    fn command(count: Count, order: Order) -> Command {
+        let run = |_: &super::super::Context, _: &Arguments| Ok(0);
+        Command {
+            name: "make",
+            summary: "makes",
+            operands: "<container-id>",
+            count,
+            flags: FLAGS,
+            order,
+            run,
+        }
+    }
 
     fn words(text: &str) -> Vec<String> {
         text.split(' ').map(str::to_owned).collect()
@@ -146,7 +241,8 @@ mod tests {
         for text in
             ["--bundle /b -f c", "c -b /b --force", "-bundle=/b c --force=true", "--bundle /x -b=/b c -f"]
         {
-            let parsed = Arguments::parse(FLAGS, &words(text)).unwrap();
+            let make = command(Count::Exactly(1), Order::Any);
+            let parsed = make.parse("p", &words(text)).unwrap().unwrap();
             assert_eq!((parsed.get("bundle"), parsed.is_set("force")), (Some("/b"), true), "{text}");
             assert_eq!(parsed.id().unwrap(), "c", "{text}");
         }
@@ -154,15 +250,36 @@ mod tests {
 
     #[test]
     fn a_program_keeps_its_own_options() {
-        let (parsed, rest) = Arguments::parse_up_to(FLAGS, &words("-f c ls -f --bundle"), 1).unwrap();
-        assert_eq!(parsed.id().unwrap(), "c");
-        assert_eq!(rest, words("ls -f --bundle"));
+        let run = command(Count::AtLeast(1), Order::First);
+        let parsed = run.parse("p", &words("-f c ls -f --bundle")).unwrap().unwrap();
+        assert!(parsed.is_set("force") && parsed.get("bundle").is_none());
+        assert_eq!(parsed.operands, words("c ls -f --bundle"));
     }
 
     #[test]
-    fn unknown_options_are_refused() {
-        let error = Arguments::parse(FLAGS, &words("--nope")).unwrap_err();
-        assert_eq!(error.to_string(), "flag provided but not defined: -nope");
-        assert!(Arguments::parse(FLAGS, &words("-b")).is_err());
+    fn what_cannot_be_meant_is_refused() {
+        let cases = [
+            ("--nope c", "flag provided but not defined: -nope"),
+            ("c -b", "flag needs an argument: -b"),
+            ("c --force=perhaps", "invalid boolean value \"perhaps\" for -force"),
+            ("c d", "p: \"make\" requires exactly 1 argument(s)"),
+        ];
+        for (text, expected) in cases {
+            let make = command(Count::Exactly(1), Order::Any);
+            assert_eq!(make.parse("p", &words(text)).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn a_command_explains_itself() {
+        let make = command(Count::Exactly(1), Order::Any);
+        assert!(make.parse("p", &words("-h")).unwrap().is_none());
+        let help = make.help("p");
+        assert!(
+            help.starts_with(
+                "NAME:\n   p make - makes\n\nUSAGE:\n   p make [command options] <container-id>"
+            )
+        );
+        assert!(help.contains("   --bundle value, -b value  \n"));
     }
 }

@@ -4,45 +4,39 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use oci::runtime::{Spec, Status};
-use runtime::{Container, Created, Error, Kind, Launch, Result, Rootfs, Size, Start, Stdio};
+use runtime::{Container, Created, Error, Kind, Launch, Result, Rootfs, Size, Start, Stdio, Trace};
 
 use super::arguments::{Arguments, Flag};
 use super::store::{Saved, read_spec};
 use super::{Context, console, log};
 
-const CREATE: &[Flag] = &[
-    Flag::value("bundle", Some('b')),
-    Flag::value("console-socket", None),
-    Flag::value("pidfd-socket", None),
-    Flag::value("pid-file", None),
-    Flag::switch("no-pivot", None),
-    Flag::switch("no-new-keyring", None),
-    Flag::value("preserve-fds", None),
+#[rustfmt::skip]
+pub(super) const CREATE: &[Flag] = &[
+    Flag::value("bundle", Some('b'), "path to the root of the bundle directory, defaults to the current directory"),
+    Flag::value("console-socket", None, "path to an AF_UNIX socket which will receive the container's terminal"),
+    Flag::value("pidfd-socket", None, "path to an AF_UNIX socket which will receive a descriptor of the first process"),
+    Flag::value("pid-file", None, "file to write the process id to"),
+    Flag::switch("no-pivot", None, "do not use pivot_root, for a root on a ramdisk"),
+    Flag::switch("no-new-keyring", None, "keep the caller's session keyring"),
+    Flag::value("preserve-fds", None, "pass N additional file descriptors to the container (default: 0)"),
 ];
 
-const RUN: &[Flag] = &[
-    CREATE[0],
-    CREATE[1],
-    CREATE[2],
-    CREATE[3],
-    CREATE[4],
-    CREATE[5],
-    CREATE[6],
-    Flag::switch("detach", Some('d')),
-    Flag::switch("keep", None),
-    Flag::switch("no-subreaper", None),
+#[rustfmt::skip]
+pub(super) const RUN: &[Flag] = &[
+    CREATE[0], CREATE[1], CREATE[2], CREATE[3], CREATE[4], CREATE[5], CREATE[6],
+    Flag::switch("detach", Some('d'), "detach from the container's process"),
+    Flag::switch("keep", None, "do not delete the container after it exits"),
+    Flag::switch("no-subreaper", None, "do not become the parent of what the container leaves behind"),
 ];
 
-pub(super) fn create(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(CREATE, &args)?;
+pub(super) fn create(context: &Context, arguments: &Arguments) -> Result<u8> {
     let socket = context.store.start_socket(arguments.id()?);
-    let created = make(context, &arguments, Start::BySocket(&socket), true)?;
+    let created = make(context, arguments, Start::BySocket(&socket), true)?;
     created.leave_waiting();
     Ok(0)
 }
 
-pub(super) fn start(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(&[], &args)?;
+pub(super) fn start(context: &Context, arguments: &Arguments) -> Result<u8> {
     let id = arguments.id()?;
     let found = context.store.find(id)?;
     match found.status {
@@ -52,8 +46,7 @@ pub(super) fn start(context: &Context, args: Vec<String>) -> Result<u8> {
     }
     let socket = context.store.start_socket(id);
     found.container.start_at(&socket)?;
-    std::fs::remove_file(&socket)
-        .map_err(|error| Error::other(format_args!("{}: {error}", socket.display())))?;
+    std::fs::remove_file(&socket).map_err(|error| Error::of_file("unlink", socket.display(), &error))?;
     Ok(0)
 }
 
@@ -61,15 +54,14 @@ fn wrong(message: &str) -> Error {
     Error::new(Kind::WrongState, message)
 }
 
-pub(super) fn run(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(RUN, &args)?;
+pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let id = arguments.id()?.to_owned();
     let detached = arguments.is_set("detach");
     if !detached && !arguments.is_set("no-subreaper") {
         linux::process::set_subreaper(true).map_err(|error| Error::other(error.to_string()))?;
     }
     let signals = if detached { None } else { Some(console::signals()?) };
-    let mut created = make(context, &arguments, Start::ByHandle, detached)?;
+    let mut created = make(context, arguments, Start::ByHandle, detached)?;
     let terminal = created.take_terminal();
     let container = match created.start() {
         Ok(container) => container,
@@ -82,10 +74,18 @@ pub(super) fn run(context: &Context, args: Vec<String>) -> Result<u8> {
     console::attend(container.pidfd(), terminal, &signals)?;
     let exit = linux::process::wait(container.pid()).map_err(|error| Error::other(error.to_string()))?;
     if !arguments.is_set("keep") {
-        container.delete()?;
-        context.store.forget(&id)?;
+        remove(context, container)?;
     }
     Ok(exit.code() as u8)
+}
+
+/// What is left of a container that has ended. Hooks that fail at the end are told of and hold up nothing.
+pub(super) fn remove(context: &Context, container: Container) -> Result<()> {
+    let id = container.id().to_owned();
+    for failed in container.delete()? {
+        context.log.warn(format_args!("unable to destroy container: {failed}"));
+    }
+    context.store.forget(&id)
 }
 
 /// The container with its directory; nothing is left when it fails.
@@ -95,12 +95,13 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
         Some(path) => PathBuf::from(path),
         None => PathBuf::from("."),
     };
-    let bundle = std::fs::canonicalize(&bundle)
-        .map_err(|error| Error::invalid(format_args!("bundle {}: {error}", bundle.display())))?;
+    let bundle =
+        std::fs::canonicalize(&bundle).map_err(|error| Error::of_file("chdir", bundle.display(), &error))?;
     let (mut spec, config) = read_spec(&bundle)?;
     check_console(&spec, arguments, detached)?;
     // Numbers that the caller fixed, before anything of ours could take them.
     let preserved = preserved(arguments.number("preserve-fds")?.unwrap_or(0), spec.process.as_mut())?;
+    warn_of_capabilities(context, spec.process.as_ref());
     context.store.claim(id, &config)?;
     let made = make_claimed(context, arguments, start, &spec, &bundle, preserved);
     if made.is_err() {
@@ -109,9 +110,23 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
     made
 }
 
+/// Capabilities that cannot be given are left out, as the specification asks, and told of.
+pub(super) fn warn_of_capabilities(context: &Context, process: Option<&oci::runtime::Process>) {
+    let Some(named) = process.and_then(|process| process.capabilities.as_ref()) else { return };
+    let unknown = runtime::unknown_capabilities(named);
+    if !unknown.is_empty() {
+        let list = unknown.join(" ");
+        context.log.warn(format_args!("ignoring unknown or unavailable capabilities: [{list}]"));
+    }
+    for name in runtime::unreachable_ambient(named) {
+        let message = format_args!("can't raise ambient capability {name}: operation not permitted");
+        context.log.warn(message);
+    }
+}
+
 fn check_console(spec: &Spec, arguments: &Arguments, detached: bool) -> Result<()> {
     let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
-    let socket = arguments.get("console-socket").is_some_and(|path| !path.is_empty());
+    let socket = arguments.path("console-socket").is_some();
     match (terminal && detached, socket) {
         (true, false) => {
             Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"))
@@ -138,6 +153,9 @@ fn make_claimed(
     let stdio = stdio(process.is_some_and(|process| process.terminal), process.and_then(console_size))?;
     let mut launch = Launch::new(id, spec, bundle, Rootfs::Directory(rootfs.clone()), stdio);
     launch.cgroup_driver = context.cgroup_driver;
+    launch.rootless = context.rootless;
+    let trace = |step: std::fmt::Arguments<'_>| context.log.debug(step);
+    launch.trace = Trace::to(&trace);
     launch.start = start;
     launch.preserved = preserved;
     launch.pivot = !arguments.is_set("no-pivot");
@@ -161,10 +179,10 @@ fn announce(context: &Context, arguments: &Arguments, created: &Created, rootfs:
         rootfs,
         owner: "root".to_owned(),
     })?;
-    if let (Some(path), Some(terminal)) = (arguments.get("console-socket"), created.terminal()) {
+    if let (Some(path), Some(terminal)) = (arguments.path("console-socket"), created.terminal()) {
         console::send(path, "/dev/ptmx", terminal)?;
     }
-    if let Some(path) = arguments.get("pidfd-socket").filter(|path| !path.is_empty()) {
+    if let Some(path) = arguments.path("pidfd-socket") {
         console::send(path, "pidfd", created.pidfd())?;
     }
     write_pid_file(arguments.get("pid-file"), created.pid())
@@ -173,12 +191,11 @@ fn announce(context: &Context, arguments: &Arguments, created: &Created, rootfs:
 /// Appears whole: readers poll for it.
 pub(super) fn write_pid_file(path: Option<&str>, pid: i32) -> Result<()> {
     let Some(path) = path.filter(|path| !path.is_empty()) else { return Ok(()) };
-    let failed = |error: std::io::Error| Error::other(format_args!("{path}: {error}"));
     let target = Path::new(path);
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let new = target.with_file_name(format!(".{name}"));
-    std::fs::write(&new, pid.to_string()).map_err(failed)?;
-    std::fs::rename(&new, target).map_err(failed)
+    std::fs::write(&new, pid.to_string()).map_err(|error| Error::of_file("open", new.display(), &error))?;
+    std::fs::rename(&new, target).map_err(|error| Error::of_file("rename", path, &error))
 }
 
 pub(super) fn console_size(process: &oci::runtime::Process) -> Option<Size> {
@@ -213,11 +230,12 @@ pub(super) fn preserved(extra: i32, process: Option<&mut oci::runtime::Process>)
     }
     // As many as one process may have open anyway.
     let count = activated.saturating_add(extra).clamp(0, 1 << 16);
-    (3..3 + count)
-        .map(|number| {
-            linux::fd::take_inherited(number).map_err(|error| {
-                Error::invalid(format_args!("please check that preserved-fd {number} is open: {error}"))
-            })
+    let take = |index| {
+        linux::fd::take_inherited(3 + index).map_err(|error| {
+            let message =
+                format_args!("please check that preserved-fd {index} (of {count}) is present: {error}");
+            Error::invalid(message)
         })
-        .collect()
+    };
+    (0..count).map(take).collect()
 }

@@ -7,6 +7,7 @@ use linux::cgroup::Stats;
 use linux::poll::{Interest, Poll, Timer};
 use oci::runtime::Status;
 use runtime::{Container, Error, Kind, Result};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::Context;
@@ -16,9 +17,22 @@ const PROCESS: u64 = 0;
 const TICK: u64 = 1;
 const MEMORY: u64 = 2;
 
-pub(super) fn events(context: &Context, args: Vec<String>) -> Result<u8> {
-    let flags = [Flag::value("interval", None), Flag::switch("stats", None)];
-    let arguments = Arguments::parse(&flags, &args)?;
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::value("interval", None, "set the stats collection interval (default: 5s)"),
+    Flag::switch("stats", None, "display the container's stats then exit"),
+];
+
+/// One line of output.
+#[derive(Serialize)]
+struct Event<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
+pub(super) fn events(context: &Context, arguments: &Arguments) -> Result<u8> {
     let interval = match arguments.get("interval") {
         None => Duration::from_secs(5),
         Some(text) => parse_interval(text).ok_or_else(|| {
@@ -75,10 +89,8 @@ fn follow(container: &Container, interval: Duration) -> Result<()> {
 }
 
 fn print(container: &Container, kind: &str, data: Option<Value>) -> Result<()> {
-    let mut line = json!({ "type": kind, "id": container.id() });
-    if let Some(data) = data {
-        line["data"] = data;
-    }
+    let event = Event { kind, id: container.id(), data };
+    let line = serde_json::to_string(&event).map_err(|error| Error::other(error.to_string()))?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Error::other(error.to_string()))
 }

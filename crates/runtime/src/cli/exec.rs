@@ -1,34 +1,34 @@
 //! `exec`: a process beside the container's own.
 
 use oci::runtime::{Capabilities, Process, Status, User};
-use runtime::{Error, Execution, Kind, Result};
+use runtime::{Error, Exec, Execution, Kind, Result, SubCgroup, Trace};
 
 use super::arguments::{Arguments, Flag};
-use super::create::{console_size, preserved, stdio, write_pid_file};
+use super::create::{console_size, preserved, stdio, warn_of_capabilities, write_pid_file};
 use super::{Context, console};
 
-const FLAGS: &[Flag] = &[
-    Flag::value("console-socket", None),
-    Flag::value("pidfd-socket", None),
-    Flag::value("cwd", None),
-    Flag::value("env", Some('e')),
-    Flag::switch("tty", Some('t')),
-    Flag::value("user", Some('u')),
-    Flag::value("additional-gids", Some('g')),
-    Flag::value("process", Some('p')),
-    Flag::switch("detach", Some('d')),
-    Flag::value("pid-file", None),
-    Flag::value("process-label", None),
-    Flag::value("apparmor", None),
-    Flag::switch("no-new-privs", None),
-    Flag::value("cap", Some('c')),
-    Flag::value("preserve-fds", None),
-    Flag::value("cgroup", None),
-    Flag::switch("ignore-paused", None),
+#[rustfmt::skip]
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::value("console-socket", None, "path to an AF_UNIX socket which will receive the process's terminal"),
+    Flag::value("pidfd-socket", None, "path to an AF_UNIX socket which will receive a descriptor of the process"),
+    Flag::value("cwd", None, "current working directory in the container"),
+    Flag::value("env", Some('e'), "set environment variables"),
+    Flag::switch("tty", Some('t'), "allocate a pseudo-TTY"),
+    Flag::value("user", Some('u'), "UID (format: <uid>[:<gid>])"),
+    Flag::value("additional-gids", Some('g'), "additional gids"),
+    Flag::value("process", Some('p'), "path to the process.json"),
+    Flag::switch("detach", Some('d'), "detach from the container's process"),
+    Flag::value("pid-file", None, "file to write the process id to"),
+    Flag::value("process-label", None, "SELinux label of the process"),
+    Flag::value("apparmor", None, "AppArmor profile of the process"),
+    Flag::switch("no-new-privs", None, "set the no new privileges value for the process"),
+    Flag::value("cap", Some('c'), "add a capability to the bounding set for the process"),
+    Flag::value("preserve-fds", None, "pass N additional file descriptors to the process (default: 0)"),
+    Flag::value("cgroup", None, "run the process in an existing sub-cgroup. Format is [<controllers>:]<cgroup>."),
+    Flag::switch("ignore-paused", None, "allow exec in a paused container"),
 ];
 
-pub(super) fn exec(context: &Context, args: Vec<String>) -> Result<u8> {
-    let (arguments, command) = Arguments::parse_up_to(FLAGS, &args, 1)?;
+pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
     let preserved = preserved(arguments.number("preserve-fds")?.unwrap_or(0), None)?;
     let found = context.store.find(arguments.id()?)?;
     match found.status {
@@ -39,31 +39,30 @@ pub(super) fn exec(context: &Context, args: Vec<String>) -> Result<u8> {
         }
         _ => {}
     }
-    let process = process(&arguments, command, found.spec.process.clone().unwrap_or_default())?;
+    let process = process(arguments, found.spec.process.clone().unwrap_or_default())?;
     let detached = arguments.is_set("detach");
-    let socket = arguments.get("console-socket").filter(|path| !path.is_empty());
+    let socket = arguments.path("console-socket");
     if process.terminal && detached && socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"));
     }
     if socket.is_some() && !(process.terminal && detached) {
         return Err(Error::invalid("cannot use console socket if runc will not detach or allocate tty"));
     }
+    warn_of_capabilities(context, Some(&process));
     let signals = if detached { None } else { Some(console::signals()?) };
-    let cgroup = arguments.get("cgroup").map(|path| path.trim_start_matches('/'));
+    let trace = |step: std::fmt::Arguments<'_>| context.log.debug(step);
     let mut exec = found.container.execute(Execution {
         process: &process,
         stdio: stdio(process.terminal, console_size(&process))?,
-        cgroup: cgroup.filter(|path| !path.is_empty()).map(std::path::Path::new),
+        cgroups: sub_cgroups(arguments.all("cgroup")),
         die_with_parent: false,
         preserved,
+        trace: Trace::to(&trace),
     })?;
-    if let (Some(path), Some(terminal)) = (socket, exec.terminal()) {
-        console::send(path, "/dev/ptmx", terminal)?;
+    if let Err(error) = announce(arguments, &exec) {
+        exec.abandon();
+        return Err(error);
     }
-    if let Some(path) = arguments.get("pidfd-socket").filter(|path| !path.is_empty()) {
-        console::send(path, "pidfd", exec.pidfd())?;
-    }
-    write_pid_file(arguments.get("pid-file"), exec.pid())?;
     let Some(signals) = signals else { return Ok(0) };
     let terminal = exec.take_terminal();
     console::attend(exec.pidfd(), terminal, &signals)?;
@@ -71,15 +70,41 @@ pub(super) fn exec(context: &Context, args: Vec<String>) -> Result<u8> {
     Ok(exit.code() as u8)
 }
 
-/// From a file, or the container's own with what the options change.
-fn process(arguments: &Arguments, command: Vec<String>, own: Process) -> Result<Process> {
-    if let Some(path) = arguments.get("process") {
-        let json = std::fs::read(path).map_err(|error| Error::invalid(format_args!("{path}: {error}")))?;
-        return serde_json::from_slice(&json)
-            .map_err(|error| Error::invalid(format_args!("{path}: {error}")));
+/// Tells those who wait for the process where it is.
+fn announce(arguments: &Arguments, exec: &Exec) -> Result<()> {
+    if let (Some(path), Some(terminal)) = (arguments.path("console-socket"), exec.terminal()) {
+        console::send(path, "/dev/ptmx", terminal)?;
     }
+    if let Some(path) = arguments.path("pidfd-socket") {
+        console::send(path, "pidfd", exec.pidfd())?;
+    }
+    write_pid_file(arguments.get("pid-file"), exec.pid())
+}
+
+/// `PATH`, or `CONTROLLER[,CONTROLLER...]:PATH` for v1.
+fn sub_cgroups(words: &[String]) -> Vec<SubCgroup> {
+    let parse = |word: &String| {
+        let (controllers, path) = match word.split_once(':') {
+            Some((names, path)) => (names.split(',').map(str::to_owned).collect(), path),
+            None => (Vec::new(), word.as_str()),
+        };
+        SubCgroup { controllers, path: path.into() }
+    };
+    words.iter().filter(|word| !word.is_empty()).map(parse).collect()
+}
+
+/// From a file, or the container's own with what the options change.
+fn process(arguments: &Arguments, own: Process) -> Result<Process> {
+    if let Some(path) = arguments.path("process") {
+        let json = std::fs::read(path).map_err(|error| Error::of_file("open", path, &error))?;
+        let process: Process =
+            serde_json::from_slice(&json).map_err(|error| Error::invalid(format_args!("{path}: {error}")))?;
+        // `--tty` may ask for a terminal that the file does not name.
+        return Ok(Process { terminal: process.terminal || arguments.is_set("tty"), ..process });
+    }
+    let command = arguments.operands[1..].to_vec();
     if command.is_empty() {
-        return Err(Error::invalid("process args cannot be empty"));
+        return Err(Error::invalid("exec args cannot be empty"));
     }
     let mut process = Process { args: command, terminal: arguments.is_set("tty"), ..own };
     if let Some(directory) = arguments.get("cwd") {
@@ -126,12 +151,12 @@ fn parse_user(text: &str, own: User) -> Result<User> {
 }
 
 fn parse_id(text: &str) -> Result<u32> {
-    text.parse()
-        .map_err(|_| Error::invalid(format_args!("parsing {text} as int for uid failed: invalid syntax")))
+    text.parse().map_err(|_| Error::invalid(format_args!("bad uid or gid {text:?}: not a number")))
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::arguments::Order;
     use super::*;
 
     #[test]
@@ -140,14 +165,27 @@ mod tests {
         let args =
             ["-e", "B=2", "--cwd", "/tmp", "-u", "5:6", "-g", "7", "--cap", "CAP_KILL", "c", "ls", "-u"];
         let args: Vec<String> = args.map(str::to_owned).to_vec();
-        let (arguments, command) = Arguments::parse_up_to(FLAGS, &args, 1).unwrap();
-        let process = process(&arguments, command, own).unwrap();
+        let (mut arguments, command) = Arguments::parse(FLAGS, &args, Order::First).unwrap();
+        arguments.operands = command;
+        let process = process(&arguments, own).unwrap();
         assert_eq!(process.args, ["ls", "-u"]);
         assert_eq!(process.env, ["A=1", "B=2"]);
         assert_eq!((process.user.uid, process.user.gid, process.cwd.as_str()), (5, 6, "/tmp"));
         assert_eq!(process.user.additional_gids, [7]);
         let sets = process.capabilities.unwrap();
         assert_eq!((sets.permitted.len(), sets.ambient.len()), (1, 0));
+    }
+
+    #[test]
+    fn sub_cgroups_by_controller() {
+        let words = ["a/b", "cpu,cpuacct:x", "memory:"].map(str::to_owned);
+        let parsed = sub_cgroups(&words);
+        assert_eq!((parsed[0].controllers.len(), parsed[0].path.to_str()), (0, Some("a/b")));
+        assert_eq!(
+            (parsed[1].controllers.join(" ").as_str(), parsed[1].path.to_str()),
+            ("cpu cpuacct", Some("x"))
+        );
+        assert_eq!((parsed[2].controllers.len(), parsed[2].path.to_str()), (1, Some("")));
     }
 
     #[test]

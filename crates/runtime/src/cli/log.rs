@@ -1,5 +1,6 @@
-//! Where errors go.
+//! Where errors, warnings and the steps of a start are told.
 
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::process::ExitCode;
@@ -11,15 +12,33 @@ use runtime::{Error, Result};
 pub(crate) struct Log {
     file: Option<File>,
     json: bool,
+    debug: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Level {
+    Error,
+    Warning,
+    Debug,
+}
+
+impl Level {
+    fn name(self) -> &'static str {
+        match self {
+            Level::Error => "error",
+            Level::Warning => "warning",
+            Level::Debug => "debug",
+        }
+    }
 }
 
 impl Log {
     /// Standard error only.
     pub(crate) fn plain() -> Log {
-        Log { file: None, json: false }
+        Log { file: None, json: false, debug: false }
     }
 
-    pub(crate) fn open(path: Option<&str>, format: Option<&str>, _debug: bool) -> Result<Log> {
+    pub(crate) fn open(path: Option<&str>, format: Option<&str>, debug: bool) -> Result<Log> {
         let json = match format {
             None | Some("" | "text") => false,
             Some("json") => true,
@@ -27,38 +46,61 @@ impl Log {
         };
         let open = |path: &str| {
             let file = OpenOptions::new().create(true).append(true).open(path);
-            file.map_err(|error| Error::other(format_args!("open {path}: {error}")))
+            file.map_err(|error| Error::of_file("open", path, &error))
         };
         let file = path.filter(|path| !path.is_empty()).map(open).transpose()?;
-        Ok(Log { file, json })
+        Ok(Log { file, json, debug })
     }
 
     /// Tells of an error, and gives the status to exit with.
-    pub(crate) fn report(mut self, error: &Error, status: u8) -> ExitCode {
-        let line = if self.json { json_line(error) } else { text_line(error) };
-        match &mut self.file {
-            Some(file) => {
-                // Whoever reads the log reads standard error as well.
-                let _log_is_full = writeln!(file, "{line}");
-                eprintln!("{error}");
-            }
-            None => eprintln!("{line}"),
+    pub(crate) fn report(self, error: &Error, status: u8) -> ExitCode {
+        self.tell(Level::Error, error);
+        if self.file.is_some() {
+            // Whoever reads the log reads standard error as well.
+            eprintln!("{error}");
         }
         ExitCode::from(status)
     }
+
+    /// Something is not as it was asked for, and the command goes on.
+    pub(crate) fn warn(&self, message: impl Display) {
+        self.tell(Level::Warning, message);
+    }
+
+    /// A step, told where `--debug` asks for it.
+    pub(crate) fn debug(&self, message: impl Display) {
+        if self.debug {
+            self.tell(Level::Debug, message);
+        }
+    }
+
+    fn tell(&self, level: Level, message: impl Display) {
+        let message = message.to_string();
+        let line = if self.json { json_line(level, &message) } else { text_line(level, &message) };
+        let _log_is_full = match &self.file {
+            Some(file) => writeln!(&*file, "{line}"),
+            None => writeln!(std::io::stderr(), "{line}"),
+        };
+    }
 }
 
-fn json_line(error: &Error) -> String {
-    serde_json::json!({ "level": "error", "msg": error.to_string(), "time": now() }).to_string()
+fn json_line(level: Level, message: &str) -> String {
+    serde_json::json!({ "level": level.name(), "msg": message, "time": whole_seconds() }).to_string()
 }
 
-fn text_line(error: &Error) -> String {
-    format!("time=\"{}\" level=error msg={:?}", now(), error.to_string())
+fn text_line(level: Level, message: &str) -> String {
+    format!("time=\"{}\" level={} msg={message:?}", whole_seconds(), level.name())
 }
 
-/// RFC 3339, UTC, whole seconds.
+/// RFC 3339, UTC.
 pub(crate) fn now() -> String {
     rfc3339(SystemTime::now())
+}
+
+fn whole_seconds() -> String {
+    let now = now();
+    let whole = now.split_once('.').map_or(now.as_str(), |(whole, _)| whole);
+    format!("{whole}Z")
 }
 
 pub(crate) fn rfc3339(time: SystemTime) -> String {

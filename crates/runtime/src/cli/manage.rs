@@ -1,5 +1,6 @@
 //! What is asked of and done to containers that exist.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::os::fd::AsFd;
 use std::path::Path;
@@ -8,45 +9,68 @@ use linux::process::{Program, Spawn};
 use linux::signal;
 use oci::runtime::{NamespaceKind, Spec, Status};
 use runtime::{Error, Kind, Result};
+use serde::Serialize;
 use serde_json::json;
 
 use super::Context;
 use super::arguments::{Arguments, Flag};
+use super::create::remove;
 use super::store::{Found, Saved};
 
 /// Where `ps` may be.
-const PS: [&str; 2] = ["/usr/bin/ps", "/bin/ps"];
+const PROGRAMS: [&str; 2] = ["/usr/bin/ps", "/bin/ps"];
 
-pub(super) fn state(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(&[], &args)?;
+pub(super) const DELETE: &[Flag] =
+    &[Flag::switch("force", Some('f'), "delete the container if it is still running (uses SIGKILL)")];
+pub(super) const KILL: &[Flag] = &[Flag::switch("all", Some('a'), "signal all processes of the container")];
+pub(super) const LIST: &[Flag] = &[
+    Flag::value("format", Some('f'), "select one of: table or json (default: \"table\")"),
+    Flag::switch("quiet", Some('q'), "display only container IDs"),
+];
+pub(super) const PS: &[Flag] = &[LIST[0]];
+
+/// What `state` and `list` tell of a container, in the order in which others print it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Description<'a> {
+    oci_version: &'static str,
+    id: &'a str,
+    pid: i32,
+    status: Status,
+    bundle: &'a Path,
+    rootfs: &'a Path,
+    created: &'a str,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+    owner: &'a str,
+}
+
+impl<'a> Description<'a> {
+    fn of(saved: &'a Saved, status: Status, annotations: BTreeMap<String, String>) -> Description<'a> {
+        Description {
+            oci_version: oci::runtime::VERSION,
+            id: &saved.record.id,
+            pid: if status == Status::Stopped { 0 } else { saved.record.pid },
+            status,
+            bundle: &saved.record.bundle,
+            rootfs: &saved.rootfs,
+            created: &saved.created,
+            annotations,
+            owner: &saved.owner,
+        }
+    }
+}
+
+pub(super) fn state(context: &Context, arguments: &Arguments) -> Result<u8> {
     let found = context.store.find(arguments.id()?)?;
-    let document = describe(&found.saved, found.status, Some(&found.spec));
+    let document = Description::of(&found.saved, found.status, found.spec.annotations);
     println!("{}", serde_json::to_string_pretty(&document).map_err(|error| Error::other(error.to_string()))?);
     Ok(0)
 }
 
-fn describe(saved: &Saved, status: Status, spec: Option<&Spec>) -> serde_json::Value {
-    let mut document = json!({
-        "ociVersion": oci::runtime::VERSION,
-        "id": saved.record.id,
-        "pid": if status == Status::Stopped { 0 } else { saved.record.pid },
-        "status": status,
-        "bundle": saved.record.bundle,
-        "rootfs": saved.rootfs,
-        "created": saved.created,
-        "owner": saved.owner,
-    });
-    if let Some(spec) = spec.filter(|spec| !spec.annotations.is_empty()) {
-        document["annotations"] = json!(spec.annotations);
-    }
-    document
-}
-
-pub(super) fn list(context: &Context, args: Vec<String>) -> Result<u8> {
-    let flags = [Flag::value("format", Some('f')), Flag::switch("quiet", Some('q'))];
-    let arguments = Arguments::parse(&flags, &args)?;
+pub(super) fn list(context: &Context, arguments: &Arguments) -> Result<u8> {
     let mut rows = Vec::new();
-    for id in context.store.ids()? {
+    for id in context.store.ids(context.root_given)? {
         // One that is being made or removed right now is passed over.
         if let Ok(saved) = context.store.saved(&id) {
             let status = context.store.status(&saved.record);
@@ -60,14 +84,16 @@ pub(super) fn list(context: &Context, args: Vec<String>) -> Result<u8> {
     match arguments.get("format") {
         None | Some("table") => print!("{}", table(&rows)),
         Some("json") => {
-            let all: Vec<_> = rows.iter().map(|(saved, status)| describe(saved, *status, None)).collect();
-            println!("{}", json!(all));
+            let describe = |(saved, status)| Description::of(saved, status, BTreeMap::new());
+            let all: Vec<_> = rows.iter().map(|(saved, status)| describe((saved, *status))).collect();
+            println!("{}", serde_json::to_string(&all).map_err(|error| Error::other(error.to_string()))?);
         }
         Some(_) => return Err(Error::invalid("invalid format option")),
     }
     Ok(0)
 }
 
+/// Columns are at least twelve wide and three apart.
 fn table(rows: &[(Saved, Status)]) -> String {
     let mut lines = vec![["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned)];
     lines.extend(rows.iter().map(|(saved, status)| {
@@ -76,35 +102,27 @@ fn table(rows: &[(Saved, Status)]) -> String {
         let (id, created, owner) = (saved.record.id.clone(), saved.created.clone(), saved.owner.clone());
         [id, pid.to_string(), status.to_string(), bundle, created, owner]
     }));
-    let widths: Vec<usize> =
-        (0..6).map(|column| lines.iter().map(|line| line[column].len()).max().unwrap_or(0).max(8)).collect();
+    let width = |column: usize| lines.iter().map(|line| line[column].len() + 3).max().unwrap_or(0).max(12);
+    let widths: Vec<usize> = (0..5).map(width).collect();
     let mut text = String::new();
     for line in &lines {
-        let (last, first) = (&line[5], &line[..5]);
-        for (cell, width) in first.iter().zip(&widths) {
-            let _ = write!(text, "{cell:<width$}    ");
+        for (cell, width) in line.iter().zip(&widths) {
+            let _ = write!(text, "{cell:<width$}");
         }
-        let _ = writeln!(text, "{last}");
+        let _ = writeln!(text, "{}", line[5]);
     }
     text
 }
 
-pub(super) fn kill(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(&[Flag::switch("all", Some('a'))], &args)?;
-    let (id, name) = match arguments.operands.as_slice() {
-        [id] => (id, "SIGTERM"),
-        [id, name] => (id, name.as_str()),
-        _ => return Err(Error::invalid("a container id and at most a signal are required")),
-    };
-    let number =
-        signal::parse(name).ok_or_else(|| Error::invalid(format_args!("unknown signal {name:?}")))?;
-    let found = context.store.find(id)?;
-    // Nobody else ends the others where they do not die with the first process.
+pub(super) fn kill(context: &Context, arguments: &Arguments) -> Result<u8> {
+    let name = arguments.operands.get(1).map_or("SIGTERM", String::as_str);
+    // Any number is passed on: 0 only asks, and what is no signal the kernel refuses.
+    let number = name.parse().ok().or_else(|| signal::parse(name));
+    let number = number.ok_or_else(|| Error::invalid(format_args!("unknown signal {name:?}")))?;
+    let found = context.store.find(arguments.id()?)?;
+    // Where they do not die with the first process, nobody else would end the others.
     let shared = !has_own_pids(&found.spec);
     if arguments.is_set("all") || (shared && number == signal::SIGKILL) {
-        if found.status == Status::Stopped && found.container.processes().unwrap_or_default().is_empty() {
-            return Err(not_running());
-        }
         found.container.signal_all(number)?;
         return Ok(0);
     }
@@ -128,8 +146,7 @@ fn not_running() -> Error {
     Error::new(Kind::WrongState, "container not running")
 }
 
-pub(super) fn delete(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(&[Flag::switch("force", Some('f'))], &args)?;
+pub(super) fn delete(context: &Context, arguments: &Arguments) -> Result<u8> {
     let id = arguments.id()?;
     let force = arguments.is_set("force");
     let found = match context.store.find(id) {
@@ -157,9 +174,7 @@ pub(super) fn delete(context: &Context, args: Vec<String>) -> Result<u8> {
             return Err(Error::new(Kind::WrongState, message));
         }
     }
-    found.container.delete()?;
-    context.store.forget(id)?;
-    Ok(0)
+    remove(context, found.container).map(|()| 0)
 }
 
 /// Kills everything and waits until the first process is gone.
@@ -174,8 +189,7 @@ fn end(found: &Found) -> Result<()> {
     }
 }
 
-pub(super) fn pause(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(&[], &args)?;
+pub(super) fn pause(context: &Context, arguments: &Arguments) -> Result<u8> {
     let found = context.store.find(arguments.id()?)?;
     match found.status {
         Status::Running | Status::Created => found.container.pause().map(|()| 0),
@@ -183,8 +197,7 @@ pub(super) fn pause(context: &Context, args: Vec<String>) -> Result<u8> {
     }
 }
 
-pub(super) fn resume(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(&[], &args)?;
+pub(super) fn resume(context: &Context, arguments: &Arguments) -> Result<u8> {
     let found = context.store.find(arguments.id()?)?;
     match found.status {
         Status::Paused => found.container.resume().map(|()| 0),
@@ -192,8 +205,7 @@ pub(super) fn resume(context: &Context, args: Vec<String>) -> Result<u8> {
     }
 }
 
-pub(super) fn ps(context: &Context, args: Vec<String>) -> Result<u8> {
-    let (arguments, options) = Arguments::parse_up_to(&[Flag::value("format", Some('f'))], &args, 1)?;
+pub(super) fn ps(context: &Context, arguments: &Arguments) -> Result<u8> {
     let found = context.store.find(arguments.id()?)?;
     let pids = found.container.processes()?;
     match arguments.get("format") {
@@ -204,15 +216,16 @@ pub(super) fn ps(context: &Context, args: Vec<String>) -> Result<u8> {
         None | Some("table") => {}
         Some(_) => return Err(Error::invalid("invalid format option")),
     }
-    let options = if options.is_empty() { vec!["-ef".to_owned()] } else { options };
-    print!("{}", filter_ps(&run_ps(&options)?, &pids)?);
+    let options = &arguments.operands[1..];
+    let text = if options.is_empty() { run_ps(&["-ef".to_owned()])? } else { run_ps(options)? };
+    print!("{}", filter_ps(&text, &pids)?);
     Ok(0)
 }
 
 fn run_ps(options: &[String]) -> Result<String> {
     use std::io::Read;
     let error = |error: linux::Error| Error::other(error.to_string());
-    let path = PS.iter().map(Path::new).find(|path| path.exists());
+    let path = PROGRAMS.iter().map(Path::new).find(|path| path.exists());
     let path = path.ok_or_else(|| Error::other("ps was not found: use --format json"))?;
     let (reader, writer) = linux::fd::pipe().map_err(error)?;
     let args: Vec<String> = std::iter::once("ps".to_owned()).chain(options.iter().cloned()).collect();

@@ -1,7 +1,8 @@
 //! Commands by name, options that all of them share, and how errors are told.
 //!
 //! An error goes to standard error, and to the log file where one is named: as `key=value` text or as JSON with
-//! the keys that tools above read (`level`, `msg`, `time`).
+//! the keys that tools above read (`level`, `msg`, `time`). The program calls itself by the name it was called by,
+//! so that it can stand in the place of another runtime.
 
 mod arguments;
 mod console;
@@ -14,97 +15,201 @@ mod spec;
 mod store;
 mod update;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use arguments::{Arguments, Flag};
+use arguments::{Arguments, Command, Count, Flag, Order};
+use log::Log;
 use runtime::{CgroupDriver, Error, Result};
 use store::Store;
 
-/// `exec` and `run` end with their program's status; an error of ours must not look like one of it.
-const EXIT_OF_START: u8 = 255;
+/// What is used wrongly, and whatever else goes wrong.
+const EXIT_ERROR: u8 = 1;
+/// There is no such command.
+const EXIT_UNKNOWN: u8 = 3;
+/// `exec` ends with its program's status; an error of ours must not look like one of it.
+const EXIT_OF_EXEC: u8 = 255;
 
+#[rustfmt::skip]
 const GLOBAL: &[Flag] = &[
-    Flag::switch("debug", None),
-    Flag::value("log", None),
-    Flag::value("log-format", None),
-    Flag::value("root", None),
-    Flag::switch("systemd-cgroup", None),
-    Flag::value("rootless", None),
-    Flag::value("criu", None),
-    Flag::switch("version", Some('v')),
-    Flag::switch("help", Some('h')),
+    Flag::switch("debug", None, "tell each step of a start in the log"),
+    Flag::value("log", None, "file to write the log to (default: standard error)"),
+    Flag::value("log-format", None, "format of the log: text or json (default: \"text\")"),
+    Flag::value("root", None, "directory for the state of containers, best on a tmpfs"),
+    Flag::switch("systemd-cgroup", None, "let systemd make the cgroups; cgroupsPath is then slice:prefix:name"),
+    Flag::value("rootless", None, "do without cgroups where they are not ours: true, false or auto (default: \"auto\")"),
+    Flag::switch("version", Some('v'), "print the version"),
 ];
 
 /// What every command gets.
 struct Context {
+    /// As we were called.
+    program: String,
     store: Store,
     cgroup_driver: CgroupDriver,
+    log: Log,
+    /// What `--rootless` says; without, it depends on who we are.
+    rootless: Option<bool>,
+    /// Where the root is not the usual one, it is expected to exist.
+    root_given: bool,
 }
 
-type Command = fn(&Context, Vec<String>) -> Result<u8>;
+const ID: &str = "<container-id>";
 
-const COMMANDS: &[(&str, &str, Command)] = &[
-    ("create", "create a container", create::create),
-    ("delete", "delete any resources held by the container", manage::delete),
-    ("events", "display container events such as OOM notifications and statistics", events::events),
-    ("exec", "execute new process inside the container", exec::exec),
-    ("features", "show the enabled features", spec::features),
-    ("kill", "send a signal to the container's init process", manage::kill),
-    ("list", "list containers started with the given root", manage::list),
-    ("pause", "suspend all processes inside the container", manage::pause),
-    ("ps", "display the processes running inside a container", manage::ps),
-    ("resume", "resume all processes that have been previously paused", manage::resume),
-    ("run", "create and run a container", create::run),
-    ("spec", "create a new specification file", spec::spec),
-    ("start", "execute the user defined process in a created container", create::start),
-    ("state", "output the state of a container", manage::state),
-    ("update", "update container resource constraints", update::update),
-    ("checkpoint", "not available: containers cannot be checkpointed", refuse_checkpoint),
-    ("restore", "not available: containers cannot be restored", refuse_checkpoint),
+/// Most commands: one container, options anywhere.
+const fn of_one(
+    name: &'static str,
+    summary: &'static str,
+    flags: &'static [Flag],
+    run: fn(&Context, &Arguments) -> Result<u8>,
+) -> Command {
+    Command { name, summary, operands: ID, count: Count::Exactly(1), flags, order: Order::Any, run }
+}
+
+const COMMANDS: &[Command] = &[
+    of_one("checkpoint", "not available: containers cannot be checkpointed", &[], refuse_checkpoint),
+    of_one("create", "create a container", create::CREATE, create::create),
+    of_one("delete", "delete any resources held by the container", manage::DELETE, manage::delete),
+    of_one(
+        "events",
+        "display container events: memory running out, statistics",
+        events::FLAGS,
+        events::events,
+    ),
+    Command {
+        operands: "<container-id> <command> [command options]  || -p process.json <container-id>",
+        count: Count::AtLeast(1),
+        order: Order::First,
+        ..of_one("exec", "execute new process inside the container", exec::FLAGS, exec::exec)
+    },
+    Command {
+        operands: "",
+        count: Count::Exactly(0),
+        ..of_one("features", "show the enabled features", &[], spec::features)
+    },
+    Command {
+        operands: "<container-id> [signal]",
+        count: Count::Between(1, 2),
+        ..of_one(
+            "kill",
+            "send a signal (SIGTERM) to the container's first process",
+            manage::KILL,
+            manage::kill,
+        )
+    },
+    Command {
+        operands: "",
+        count: Count::Exactly(0),
+        ..of_one("list", "list the containers of this root", manage::LIST, manage::list)
+    },
+    of_one("pause", "suspend all processes inside the container", &[], manage::pause),
+    Command {
+        operands: "<container-id> [ps options]",
+        count: Count::AtLeast(1),
+        order: Order::First,
+        ..of_one("ps", "display the processes running inside a container", manage::PS, manage::ps)
+    },
+    of_one("restore", "not available: containers cannot be restored", &[], refuse_checkpoint),
+    of_one("resume", "resume all processes that have been paused", &[], manage::resume),
+    of_one("run", "create and run a container", create::RUN, create::run),
+    Command {
+        operands: "",
+        count: Count::Exactly(0),
+        ..of_one("spec", "create a new specification file", spec::SPEC, spec::spec)
+    },
+    of_one("start", "execute the program of a created container", &[], create::start),
+    of_one("state", "output the state of a container", &[], manage::state),
+    of_one("update", "update container resource constraints", update::FLAGS, update::update),
 ];
 
-pub(crate) fn main(args: Vec<String>) -> ExitCode {
-    let (global, rest) = match Arguments::parse_until_command(GLOBAL, &args) {
+pub(crate) fn main(words: Vec<String>) -> ExitCode {
+    let mut words = words.into_iter();
+    let called = words.next().unwrap_or_default();
+    let program = Path::new(&called).file_name().map_or(called.clone(), |name| name.to_string_lossy().into());
+    let words: Vec<String> = words.collect();
+    let (global, rest) = match Arguments::parse(GLOBAL, &words, Order::First) {
         Ok(parsed) => parsed,
-        Err(error) => return log::Log::plain().report(&error, 1),
+        Err(error) => {
+            print!("Incorrect Usage: {error}\n\n{}", help(&program));
+            return Log::plain().report(&error, EXIT_ERROR);
+        }
     };
     if global.is_set("version") {
-        println!("wharf-runtime version {}\nspec: {}", env!("CARGO_PKG_VERSION"), oci::runtime::VERSION);
+        println!(
+            "{program} version {0}\ncommit: {0}\nspec: {1}",
+            env!("CARGO_PKG_VERSION"),
+            oci::runtime::VERSION
+        );
         return ExitCode::SUCCESS;
     }
-    let Some((name, rest)) = rest.split_first().filter(|_| !global.is_set("help")) else {
-        print!("{}", help());
+    let Some((name, rest)) = rest.split_first().filter(|(name, _)| !global.wants_help && *name != "help")
+    else {
+        print!("{}", help(&program));
         return ExitCode::SUCCESS;
     };
-    let log = match log::Log::open(global.get("log"), global.get("log-format"), global.is_set("debug")) {
+    let log = match Log::open(global.get("log"), global.get("log-format"), global.is_set("debug")) {
         Ok(log) => log,
-        Err(error) => return log::Log::plain().report(&error, 1),
+        Err(error) => return Log::plain().report(&error, EXIT_ERROR),
     };
-    let exit = if ["exec", "run", "start"].contains(&name.as_str()) { EXIT_OF_START } else { 1 };
-    match dispatch(&global, name, rest.to_vec()) {
-        Ok(status) => ExitCode::from(status),
-        Err(error) => log.report(&error, exit),
+    let Some(command) = COMMANDS.iter().find(|command| command.name == *name) else {
+        return log.report(&Error::invalid(format_args!("No help topic for '{name}'")), EXIT_UNKNOWN);
+    };
+    let arguments = match command.parse(&called, rest) {
+        Ok(Some(arguments)) => arguments,
+        Ok(None) => {
+            print!("{}", command.help(&program));
+            return ExitCode::SUCCESS;
+        }
+        Err(error) => {
+            print!("Incorrect Usage.\n\n{}\n", command.help(&program));
+            return log.report(&error, EXIT_ERROR);
+        }
+    };
+    run(program, &global, command, &arguments, log)
+}
+
+fn run(program: String, global: &Arguments, command: &Command, arguments: &Arguments, log: Log) -> ExitCode {
+    let context = match context(program, global, log) {
+        Ok(context) => context,
+        Err((error, log)) => return log.report(&error, EXIT_ERROR),
+    };
+    let done = seal(&context, command.name).and_then(|()| (command.run)(&context, arguments));
+    match (done, command.name) {
+        (Ok(status), _) => ExitCode::from(status),
+        (Err(error), "exec") => context.log.report(&error.at("exec failed"), EXIT_OF_EXEC),
+        (Err(error), name @ ("create" | "run")) => {
+            let failed = format!("{} {name} failed", context.program);
+            context.log.report(&error.at(failed), EXIT_ERROR)
+        }
+        (Err(error), _) => context.log.report(&error, EXIT_ERROR),
     }
 }
 
-fn dispatch(global: &Arguments, name: &str, rest: Vec<String>) -> Result<u8> {
-    let Some((_, _, command)) = COMMANDS.iter().find(|(known, ..)| *known == name) else {
-        return Err(Error::invalid(format_args!("No help topic for '{name}'")));
+fn context(program: String, global: &Arguments, log: Log) -> std::result::Result<Context, (Error, Log)> {
+    let rootless = match global.get("rootless") {
+        None | Some("auto" | "") => None,
+        Some("true") => Some(true),
+        Some("false") => Some(false),
+        Some(other) => {
+            let message = format_args!("invalid value {other:?} for --rootless: true, false or auto");
+            return Err((Error::invalid(message), log));
+        }
     };
-    if let Some(rootless) = global.get("rootless").filter(|value| !["true", "false", "auto"].contains(value))
-    {
-        return Err(Error::invalid(format_args!(
-            "invalid value {rootless:?} for --rootless: true, false or auto"
-        )));
-    }
-    if ["create", "run", "exec"].contains(&name) {
-        linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))?;
-    }
-    let root = global.get("root").map_or_else(default_root, PathBuf::from);
+    let root_given = global.path("root").is_some();
+    let root = global.path("root").map_or_else(default_root, PathBuf::from);
     let cgroup_driver =
         if global.is_set("systemd-cgroup") { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs };
-    command(&Context { store: Store::new(root), cgroup_driver }, rest)
+    Ok(Context { program, store: Store::new(root), cgroup_driver, rootless, log, root_given })
+}
+
+/// Goes on from a copy of this program that no container can write to, where it lets containers begin.
+fn seal(context: &Context, name: &str) -> Result<()> {
+    if !["create", "run", "exec"].contains(&name) {
+        return Ok(());
+    }
+    linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))?;
+    context.log.debug(format_args!("{} exeseal: using /proc/self/exe clone", context.program));
+    Ok(())
 }
 
 fn default_root() -> PathBuf {
@@ -116,21 +221,19 @@ fn default_root() -> PathBuf {
     }
 }
 
-fn refuse_checkpoint(_: &Context, _: Vec<String>) -> Result<u8> {
+fn refuse_checkpoint(_: &Context, _: &Arguments) -> Result<u8> {
     Err(Error::invalid("checkpoint and restore are not supported by this runtime"))
 }
 
-fn help() -> String {
-    let mut text = String::from(
-        "NAME:\n   wharf-runtime - Open Container Initiative runtime\n\n\
-         USAGE:\n   wharf-runtime [global options] command [command options] [arguments...]\n\nCOMMANDS:\n",
+fn help(program: &str) -> String {
+    let mut text = format!(
+        "NAME:\n   {program} - Open Container Initiative runtime\n\n\
+         USAGE:\n   {program} [global options] command [command options] [arguments...]\n\nCOMMANDS:\n",
     );
-    for (name, what, _) in COMMANDS {
-        text.push_str(&format!("   {name:<11} {what}\n"));
+    for command in COMMANDS {
+        text.push_str(&format!("   {:<11} {}\n", command.name, command.summary));
     }
     text.push_str("\nGLOBAL OPTIONS:\n");
-    for flag in GLOBAL {
-        text.push_str(&format!("   {}\n", flag.usage()));
-    }
+    text.push_str(&arguments::explain(GLOBAL));
     text
 }

@@ -8,27 +8,40 @@ use serde_json::{Value, json};
 use super::Context;
 use super::arguments::{Arguments, Flag};
 
-pub(super) fn features(_: &Context, args: Vec<String>) -> Result<u8> {
-    Arguments::parse(&[], &args)?;
+#[rustfmt::skip]
+pub(super) const SPEC: &[Flag] = &[
+    Flag::value("bundle", Some('b'), "path to the root of the bundle directory"),
+    Flag::switch("rootless", None, "generate a configuration for a rootless container"),
+];
+
+pub(super) fn features(_: &Context, _: &Arguments) -> Result<u8> {
     let document = runtime::features::document();
     println!("{}", serde_json::to_string_pretty(&document).map_err(|error| Error::other(error.to_string()))?);
     Ok(0)
 }
 
-pub(super) fn spec(_: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments =
-        Arguments::parse(&[Flag::value("bundle", Some('b')), Flag::switch("rootless", None)], &args)?;
-    let path = Path::new(arguments.get("bundle").unwrap_or(".")).join("config.json");
+pub(super) fn spec(_: &Context, arguments: &Arguments) -> Result<u8> {
+    let directory = Path::new(arguments.path("bundle").unwrap_or("."));
+    if let Err(error) = std::fs::metadata(directory) {
+        return Err(Error::of_file("chdir", directory.display(), &error));
+    }
+    let path = directory.join("config.json");
+    if path.exists() {
+        return Err(Error::other("File config.json exists. Remove it first"));
+    }
     let mut document = default();
+    if !linux::cgroup::Layout::detect().is_ok_and(|layout| layout.is_unified()) {
+        // On v1 containers have always seen their real place, and tools look for it.
+        remove_namespace(&mut document, "cgroup");
+    }
     if arguments.is_set("rootless") {
         make_rootless(&mut document);
     }
-    let text = serde_json::to_string_pretty(&document).map_err(|error| Error::other(error.to_string()))?;
-    let failed = |error: std::io::Error| Error::other(format_args!("{}: {error}", path.display()));
-    if path.exists() {
-        return Err(Error::other("file config.json exists. Remove it first"));
-    }
-    std::fs::write(&path, text + "\n").map_err(failed)?;
+    // By way of the type, for the order of the specification.
+    let spec: oci::runtime::Spec =
+        serde_json::from_value(document).map_err(|error| Error::other(error.to_string()))?;
+    let text = serde_json::to_string_pretty(&spec).map_err(|error| Error::other(error.to_string()))?;
+    std::fs::write(&path, text + "\n").map_err(|error| Error::of_file("open", path.display(), &error))?;
     Ok(0)
 }
 
@@ -77,6 +90,12 @@ fn default() -> Value {
     })
 }
 
+fn remove_namespace(document: &mut Value, kind: &str) {
+    if let Some(namespaces) = document["linux"]["namespaces"].as_array_mut() {
+        namespaces.retain(|namespace| namespace["type"] != kind);
+    }
+}
+
 /// One user, nothing that only root of the host could set up.
 fn make_rootless(document: &mut Value) {
     let own = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
@@ -87,12 +106,15 @@ fn make_rootless(document: &mut Value) {
         fields.remove("resources");
     }
     if let Some(namespaces) = linux["namespaces"].as_array_mut() {
-        namespaces.retain(|namespace| namespace["type"] != "network");
         namespaces.push(json!({ "type": "user" }));
     }
+    remove_namespace(document, "network");
     if let Some(mounts) = document["mounts"].as_array_mut() {
-        mounts.retain(|mount| mount["destination"] != "/sys" && mount["destination"] != "/sys/fs/cgroup");
-        mounts.push(mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]));
+        // Only who owns the network namespace may mount sysfs.
+        let host = mount("/sys", "none", "/sys", &["rbind", "nosuid", "noexec", "nodev", "ro"]);
+        for mount in mounts.iter_mut().filter(|mount| mount["destination"] == "/sys") {
+            *mount = host.clone();
+        }
         for mount in mounts.iter_mut().filter(|mount| mount["type"] == "devpts") {
             // No group but ours is mapped.
             mount["options"] = json!(["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]);

@@ -129,11 +129,11 @@ impl Store {
         }
     }
 
-    /// Every id, sorted. None when the root does not exist.
-    pub(crate) fn ids(&self) -> Result<Vec<String>> {
+    /// Every id, sorted. A root that does not exist holds nobody, unless it is expected to exist.
+    pub(crate) fn ids(&self, expected: bool) -> Result<Vec<String>> {
         let entries = match fs::read_dir(&self.root) {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.map_err(|error| failed(&self.root, &error))?,
+            Err(error) if error.kind() == ErrorKind::NotFound && !expected => return Ok(Vec::new()),
+            other => other.map_err(|error| Error::of_file("open", self.root.display(), &error))?,
         };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let mut ids: Vec<String> = names.filter(|id| check_id(id).is_ok()).collect();

@@ -8,33 +8,40 @@ use runtime::{Error, Kind, Result};
 use super::Context;
 use super::arguments::{Arguments, Flag};
 
-const FLAGS: &[Flag] = &[
-    Flag::value("resources", Some('r')),
-    Flag::value("blkio-weight", None),
-    Flag::value("cpu-period", None),
-    Flag::value("cpu-quota", None),
-    Flag::value("cpu-burst", None),
-    Flag::value("cpu-share", None),
-    Flag::value("cpu-rt-period", None),
-    Flag::value("cpu-rt-runtime", None),
-    Flag::value("cpuset-cpus", None),
-    Flag::value("cpuset-mems", None),
-    Flag::value("memory", None),
-    Flag::value("memory-reservation", None),
-    Flag::value("memory-swap", None),
-    Flag::value("pids-limit", None),
-    Flag::value("cpu-idle", None),
+#[rustfmt::skip]
+pub(super) const FLAGS: &[Flag] = &[
+    Flag::value("resources", Some('r'), "file with the resources to update, or '-' for standard input; other options are then ignored"),
+    Flag::value("blkio-weight", None, "weight of block I/O, 10 to 1000"),
+    Flag::value("cpu-period", None, "CPU CFS period in microseconds"),
+    Flag::value("cpu-quota", None, "CPU time allowed in a period, in microseconds"),
+    Flag::value("cpu-burst", None, "CPU time that may be saved up, in microseconds"),
+    Flag::value("cpu-share", None, "CPU shares (relative weight)"),
+    Flag::value("cpu-rt-period", None, "CPU realtime period in microseconds"),
+    Flag::value("cpu-rt-runtime", None, "CPU realtime allowed in a period, in microseconds"),
+    Flag::value("cpuset-cpus", None, "CPUs to use"),
+    Flag::value("cpuset-mems", None, "memory nodes to use"),
+    Flag::value("cpu-idle", None, "whether the cgroup is SCHED_IDLE: 0 or 1"),
+    Flag::value("memory", None, "memory limit in bytes"),
+    Flag::value("memory-reservation", None, "memory reservation or soft limit"),
+    Flag::value("memory-swap", None, "memory and swap together; -1 is unlimited"),
+    Flag::value("pids-limit", None, "how many processes there may be"),
+    Flag::value("l3-cache-schema", None, "Intel RDT: schema of the L3 cache"),
+    Flag::value("mem-bw-schema", None, "Intel RDT: schema of the memory bandwidth"),
 ];
 
-pub(super) fn update(context: &Context, args: Vec<String>) -> Result<u8> {
-    let arguments = Arguments::parse(FLAGS, &args)?;
+pub(super) fn update(context: &Context, arguments: &Arguments) -> Result<u8> {
+    if let Some(name) =
+        ["l3-cache-schema", "mem-bw-schema"].iter().find(|name| arguments.path(name).is_some())
+    {
+        return Err(Error::invalid(format_args!("--{name}: Intel RDT is not supported")));
+    }
     let found = context.store.find(arguments.id()?)?;
     if found.status == Status::Stopped {
         return Err(Error::new(Kind::WrongState, "container not running"));
     }
     let resources = match arguments.get("resources") {
         Some(path) => read(path)?,
-        None => from_options(&arguments)?,
+        None => from_options(arguments)?,
     };
     found.container.update(&resources)?;
     Ok(0)
@@ -47,7 +54,7 @@ fn read(path: &str) -> Result<Resources> {
     if path == "-" {
         std::io::stdin().read_to_end(&mut json).map_err(|error| failed(&error))?;
     } else {
-        json = std::fs::read(path).map_err(|error| failed(&error))?;
+        json = std::fs::read(path).map_err(|error| Error::of_file("open", path, &error))?;
     }
     serde_json::from_slice(&json).map_err(|error| failed(&error))
 }

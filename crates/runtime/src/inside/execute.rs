@@ -111,6 +111,9 @@ pub(crate) fn assume(
         process::set_personality(personality).step(|| "unable to set personality")?;
     }
     identity.apply_labels(procfs)?;
+    for (resource, limit) in program.limits.iter().filter(|_| program.sets_own_limits) {
+        process::set_limit_of(0, *resource, *limit).step(|| "error setting rlimits")?;
+    }
     let mut listener = None;
     if identity.no_new_privileges {
         linux::credentials::set_no_new_privs().step(|| "unable to set no_new_privs")?;
@@ -177,9 +180,7 @@ pub(crate) fn find(program: &Program) -> Result<CString> {
 
 fn check(path: &Path) -> std::result::Result<(), (Kind, String)> {
     match std::fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => {
-            Err((Kind::NotExecutable, "is a directory: permission denied".to_owned()))
-        }
+        Ok(metadata) if metadata.is_dir() => Err((Kind::NotExecutable, "is a directory".to_owned())),
         Ok(metadata) if metadata.permissions().mode() & 0o111 == 0 => {
             Err((Kind::NotExecutable, "permission denied".to_owned()))
         }
@@ -192,24 +193,27 @@ fn check(path: &Path) -> std::result::Result<(), (Kind, String)> {
     }
 }
 
-/// Replaces this process. Returns only the reason why not.
-pub(crate) fn execute(path: &CString, program: &Program, home: Option<CString>) -> Error {
+/// What the program finds in its environment.
+pub(crate) fn environment(program: &Program, home: Option<&CString>) -> Vec<CString> {
     let mut env = program.env.clone();
     if let Some(home) = home {
         env.retain(|line| !line.as_bytes().starts_with(b"HOME="));
-        env.push(home);
+        env.push(home.clone());
     }
-    let error = process::execute(path, &program.args, &env);
-    if error.is(Errno::NOEXEC) {
-        // runc is past its reports here: the container has started, and its first and last words are these.
-        let _ = writeln!(std::io::stderr(), "exec {}: exec format error", path.to_string_lossy());
-        process::exit_now(255);
-    }
-    let kind = match error.errno() {
-        Errno::NOENT => Kind::NotFound,
-        _ => Kind::NotExecutable,
-    };
-    Error::new(kind, format_args!("exec {}: {}", path.to_string_lossy(), plain(&error)))
+    env
+}
+
+/// Replaces this process, or ends it. The file was found and may be executed; if the kernel cannot after all (its
+/// interpreter is missing, it is no program), then the container has started, and its first and last words are why.
+pub(crate) fn execute(path: &CString, program: &Program, home: Option<&CString>) -> ! {
+    let error = process::execute(path, &program.args, &environment(program, home));
+    end_with(&format_args!("exec {}: {}", path.to_string_lossy(), plain(&error)))
+}
+
+/// The end of a container that has started but whose program has not.
+pub(crate) fn end_with(message: &dyn std::fmt::Display) -> ! {
+    let _nobody_reads = writeln!(std::io::stderr(), "{message}");
+    process::exit_now(255)
 }
 
 #[cfg(test)]
@@ -239,7 +243,7 @@ mod tests {
             ("nosuch", 127, "exec: \"nosuch\": executable file not found in $PATH"),
             ("", 127, "exec: \"\": executable file not found in $PATH"),
             ("/nosuch", 127, "exec: \"/nosuch\": stat /nosuch: no such file or directory"),
-            ("/etc", 126, "exec: \"/etc\": is a directory: permission denied"),
+            ("/etc", 126, "exec: \"/etc\": is a directory"),
             ("/etc/passwd", 126, "exec: \"/etc/passwd\": permission denied"),
         ];
         for (name, status, message) in cases {

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::cgroup::Doors;
+use linux::path::Root;
 use linux::procfs::Procfs;
 use linux::pty::Size;
 use linux::{credentials, fd, namespace, process, signal};
@@ -13,7 +14,7 @@ use super::console;
 use super::execute::{self, Streams};
 use super::rootfs::{Source, Sources, Tree};
 use crate::channel::Channel;
-use crate::hooks;
+use crate::hooks::{self, Environment};
 use crate::plan::{self, Plan};
 use crate::program::Program;
 use crate::{Error, Result, error::Step};
@@ -86,7 +87,7 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     let tree = Tree::attach(plan, init.source, &mut sources)?;
     tree.furnish(plan, sources.unwrap_or_default(), rootfs.as_deref())?;
     let streams = streams(&tree, init.streams)?;
-    run_hooks(plan, channel, init.id, init.bundle)?;
+    run_hooks(plan, channel, &tree.root, init.id, init.bundle)?;
     tree.make_directory(&program.directory)?;
     set_names_and_sysctls(plan)?;
     tree.protect(plan)?;
@@ -115,15 +116,19 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     drop(terminal);
     drop(listener);
     wait_at_gate(init.gate, channel)?;
-    hooks::run(
-        "startContainer",
-        &plan.hooks.start_container,
-        &state(plan, init.id, init.bundle, Status::Created),
-    )?;
+    if !plan.hooks.start_container.is_empty() {
+        let state = state(plan, init.id, init.bundle, Status::Created);
+        let env = execute::environment(program, home.as_ref());
+        if let Err(error) =
+            hooks::run("startContainer", &plan.hooks.start_container, &state, Environment::Program(&env))
+        {
+            execute::end_with(&error);
+        }
+    }
     if program.identity.no_new_privileges && !asks {
         execute::load_filter(&plan.confinement)?;
     }
-    Err(Stop::Failed(execute::execute(&path, program, home)))
+    execute::execute(&path, program, home.as_ref())
 }
 
 /// A clean process: no descriptors but those needed, no signals of the caller's, nobody looking in.
@@ -207,14 +212,26 @@ fn streams(tree: &Tree, wanted: Wanted) -> Result<Streams> {
     }
 }
 
-fn run_hooks(plan: &Plan, channel: &Channel, id: &str, bundle: &Path) -> std::result::Result<(), Stop> {
+fn run_hooks(
+    plan: &Plan,
+    channel: &Channel,
+    root: &Root,
+    id: &str,
+    bundle: &Path,
+) -> std::result::Result<(), Stop> {
     if !plan.hooks.prestart.is_empty() || !plan.hooks.create_runtime.is_empty() {
         channel.prepared()?;
         if !channel.wait_for_go()? {
             return Err(Stop::Abandoned);
         }
     }
-    hooks::run("createContainer", &plan.hooks.create_container, &state(plan, id, bundle, Status::Creating))?;
+    if plan.hooks.create_container.is_empty() {
+        return Ok(());
+    }
+    // They are executed by their host's paths and find the container's root as their directory.
+    process::change_directory_to(root).step(|| "container root")?;
+    let state = state(plan, id, bundle, Status::Creating);
+    hooks::run("createContainer", &plan.hooks.create_container, &state, Environment::Empty)?;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use super::init::Wanted;
 use crate::channel::Channel;
 use crate::plan::Confinement;
 use crate::program::Program;
-use crate::{Error, Result, error::Step};
+use crate::{Result, error::Step};
 
 pub(crate) struct Join<'a> {
     /// The container's first process, whose namespaces are joined.
@@ -85,7 +85,7 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     if program.identity.no_new_privileges && !asks {
         execute::load_filter(join.confinement)?;
     }
-    Err::<(), Error>(execute::execute(&path, program, home))
+    execute::execute(&path, program, home.as_ref())
 }
 
 /// In the intermediate process, before the one that stays is born. `report` is how it tells of failures.

@@ -91,6 +91,7 @@ impl Tree {
         }
         let host = Root::open(Path::new("/")).step(|| "host's root")?;
         let null = host.resolve(Path::new("/dev/null")).step(|| "host's /dev/null")?;
+        let place = place_for_hooks(plan, directory.as_deref())?;
         let root = match source {
             Source::Mount(mount) => mount,
             Source::Directory(path) => {
@@ -100,7 +101,7 @@ impl Tree {
                 tree
             }
         };
-        mount::attach_at(&root, Path::new("/")).step(|| "error preparing rootfs")?;
+        mount::attach_at(&root, place.unwrap_or(Path::new("/"))).step(|| "error preparing rootfs")?;
         Ok(Tree { root: Root::from_directory(root), null })
     }
 
@@ -160,6 +161,24 @@ impl Tree {
         }
         Ok(())
     }
+}
+
+/// Hooks that look into the container before it has taken its root (`nsenter` into its mount namespace, the drivers
+/// of graphics cards) expect that where the configuration says it is, among the host's paths. For nobody else is the
+/// mount that holds it made private.
+fn place_for_hooks<'p>(plan: &Plan, directory: Option<&'p Path>) -> Result<Option<&'p Path>> {
+    let hooks = &plan.hooks;
+    if hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && hooks.create_container.is_empty() {
+        return Ok(None);
+    }
+    let Some(directory) = directory else { return Ok(None) };
+    let mounts = mount::list().step(|| "rootfs")?;
+    let holders =
+        mounts.iter().map(|info| info.target.as_path()).filter(|target| directory.starts_with(target));
+    if let Some(holder) = holders.max_by_key(|target| target.as_os_str().len()) {
+        mount::set_propagation(holder, Propagation::Private, false).step(|| "rootfs")?;
+    }
+    Ok(Some(directory))
 }
 
 /// Events of the host's mounts come in (or do not, by configuration), ours never go out.

@@ -51,7 +51,8 @@ fn one_that_fails_ends_the_start_with_what_it_said() {
         let mut bundle = Bundle::shell("touch /ran");
         bundle.config["hooks"][place] =
             json!([{ "path": "/bin/busybox", "args": ["busybox", "sh", "-c", "echo why >&2; exit 3"] }]);
-        let message = bundle.refused();
+        // The last of these runs when the container has started: its words are the container's.
+        let message = if place == "startContainer" { bundle.run().stderr } else { bundle.refused() };
         let expected = format!("error running {place} hook #0: exit status 3, stdout: , stderr: why");
         assert!(message.contains(&expected), "{message}");
         assert!(!bundle.rootfs().join("ran").exists());
@@ -63,5 +64,57 @@ fn one_that_takes_too_long_is_ended() {
     let mut bundle = Bundle::new(&["true"]);
     bundle.config["hooks"]["createRuntime"] =
         json!([{ "path": "/bin/busybox", "args": ["busybox", "sleep", "1000"], "timeout": 1 }]);
-    assert!(bundle.refused().contains("timed out after 1 s"));
+    assert!(bundle.refused().contains("hook ran past specified timeout of 1.0s"));
+}
+
+#[test]
+fn one_that_fails_at_the_end_is_told_and_changes_nothing() {
+    let mut bundle = Bundle::shell("exit 4");
+    let fails = |word: &str| json!({ "path": "/bin/busybox", "args": ["busybox", "sh", "-c", word] });
+    bundle.config["hooks"]["poststop"] = json!([fails("exit 5"), fails("touch ran")]);
+    let outcome = bundle.run();
+    assert_eq!(outcome.status, 4);
+    let told =
+        "level=warning msg=\"unable to destroy container: error running poststop hook #0: exit status 5";
+    assert!(outcome.stderr.contains(told), "{}", outcome.stderr);
+    assert!(bundle.directory.join("ran").exists(), "the next one runs");
+    assert_eq!(bundle.call(&["list", "-q"]).stdout, "");
+}
+
+#[test]
+fn each_has_the_environment_of_where_it_runs() {
+    for (place, expected) in [
+        ("createRuntime", "ours=1 theirs=, "),
+        ("createContainer", "ours= theirs=, "),
+        ("startContainer", "ours= theirs=2, "),
+        ("poststart", "ours=1 theirs=, "),
+    ] {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["process"]["env"] = json!(["PATH=/bin", "THEIRS=2"]);
+        let script = "echo \"ours=$OURS theirs=$THEIRS\"; exit 1";
+        bundle.config["hooks"][place] =
+            json!([{ "path": "/bin/busybox", "args": ["busybox", "sh", "-c", script] }]);
+        bundle.write_config();
+        let output = bundle.command(&["run", &bundle.id]).env("OURS", "1").output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(told.contains(expected), "{place}: {told}");
+    }
+}
+
+#[test]
+fn the_containers_tree_is_where_the_configuration_says_until_it_is_entered() {
+    let mut bundle = Bundle::shell("cat /from-outside /from-inside");
+    let path = bundle.rootfs();
+    let outside = format!(
+        "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); nsenter -t $pid -m /bin/busybox touch {0}/from-outside && \
+         nsenter -t $pid -m /bin/busybox mount --bind /etc/hostname {0}/from-outside",
+        path.display()
+    );
+    let hook = |script: &str| json!([{ "path": "/bin/busybox", "args": ["busybox", "sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
+    bundle.config["hooks"] = json!({
+        "createRuntime": hook(&outside),
+        "createContainer": hook("echo relative > from-inside"),
+    });
+    let hostname = std::fs::read_to_string("/etc/hostname").unwrap();
+    assert_eq!(bundle.output(), format!("{hostname}relative\n"));
 }

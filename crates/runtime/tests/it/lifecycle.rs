@@ -36,7 +36,7 @@ fn what_a_state_does_not_allow_is_said() {
     assert!(twice.stderr.contains("container with given ID already exists"), "{}", twice.stderr);
     bundle.start();
     let again = bundle.tell("start");
-    assert_eq!(again.status, 255);
+    assert_eq!(again.status, 1);
     assert!(again.stderr.contains("cannot start an already running container"), "{}", again.stderr);
     assert!(bundle.tell("resume").stderr.contains("container not paused"));
     bundle.call(&["kill", &bundle.id, "9"]);

@@ -6,6 +6,7 @@
 
 mod attacks;
 mod bundle;
+mod commands;
 mod hooks;
 mod isolation;
 mod library;
