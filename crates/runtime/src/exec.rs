@@ -110,6 +110,7 @@ impl Container {
             }
             Err(error) => return Err(error).step(|| "unable to join cgroup"),
         };
+        let confinement = self.confinement.compiled()?;
         let (ours, theirs) = Channel::pair()?;
         let waits = (!program.limits.is_empty() && !program.sets_own_limits)
             || program.oom_score.is_some()
@@ -118,7 +119,7 @@ impl Container {
             target: self.pidfd(),
             namespaces: self.namespaces,
             program,
-            confinement: &self.confinement,
+            confinement: &confinement,
             streams: execution.stdio.wanted(),
             preserved: execution.preserved,
             doors: &doors,

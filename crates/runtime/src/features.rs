@@ -1,15 +1,16 @@
 //! What this runtime can do, as the `features` document of the specification tells it.
+//!
+//! "Enabled" there means that the runtime carries something out, on hosts that have it: AppArmor and SELinux are enabled
+//! though this machine may have neither. Only `supportedFlags` speaks of the kernel.
 
 use linux::credentials;
-use linux::seccomp::Architecture;
 use serde_json::{Value, json};
 
-use crate::options;
+use crate::{options, seccomp};
 
 /// The whole document.
 pub fn document() -> Value {
-    let seccomp_flags =
-        ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
+    let (known_flags, supported_flags) = seccomp::flag_names();
     json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": oci::runtime::VERSION,
@@ -29,12 +30,9 @@ pub fn document() -> Value {
                     "SCMP_CMP_EQ", "SCMP_CMP_GE", "SCMP_CMP_GT", "SCMP_CMP_LE", "SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ",
                     "SCMP_CMP_NE",
                 ],
-                "archs": Architecture::all().map(Architecture::name),
-                "knownFlags": [
-                    "SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
-                    "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
-                ],
-                "supportedFlags": seccomp_flags,
+                "archs": seccomp::architecture_names(),
+                "knownFlags": known_flags,
+                "supportedFlags": supported_flags,
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },

@@ -3,13 +3,14 @@
 //! What is wrong with a configuration is found here, in the caller's process, with the name of the field. Past
 //! this point no text of it is parsed any more. A field that this runtime does not carry out is refused.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::namespace::{self, IdRange};
 use oci::runtime::{
-    Device, DeviceKind, Hooks, IdMapping, Linux, Namespace, NamespaceKind, PersonalityDomain, Spec,
+    Device, DeviceKind, Hooks, IdMapping, Linux, Namespace, NamespaceKind, PersonalityDomain, Seccomp, Spec,
     TimeOffset,
 };
 
@@ -41,8 +42,23 @@ pub(crate) struct Plan {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Confinement {
     pub(crate) seccomp: Option<Compiled>,
+    /// The filter of a container that somebody else made: few of the commands on it need a program.
+    uncompiled: Option<Seccomp>,
     pub(crate) seccomp_listener: Option<Listener>,
     pub(crate) personality: Option<u64>,
+}
+
+impl Confinement {
+    /// For a process that is about to be put under it.
+    pub(crate) fn compiled(&self) -> Result<Cow<'_, Confinement>> {
+        match &self.uncompiled {
+            None => Ok(Cow::Borrowed(self)),
+            Some(filter) => {
+                let seccomp = Some(seccomp::compile(filter)?);
+                Ok(Cow::Owned(Confinement { seccomp, uncompiled: None, ..self.clone() }))
+            }
+        }
+    }
 }
 
 /// Who decides on the system calls that the filter asks about.
@@ -159,6 +175,7 @@ impl Plan {
     pub(crate) fn of_existing(spec: &Spec) -> Result<Plan> {
         let mut spec = spec.clone();
         let mut joined = 0;
+        let filter = spec.linux.as_mut().and_then(|linux| linux.seccomp.take());
         if let Some(linux) = &mut spec.linux {
             for namespace in &mut linux.namespaces {
                 if namespace.path.take().is_some_and(|path| !path.as_os_str().is_empty()) {
@@ -176,6 +193,8 @@ impl Plan {
         }
         let mut plan = Plan::new(&spec, None)?;
         plan.namespaces.new |= joined;
+        plan.confinement.seccomp_listener = filter.as_ref().and_then(listener);
+        plan.confinement.uncompiled = filter;
         Ok(plan)
     }
 }
@@ -425,14 +444,16 @@ fn sysctl_path(key: &str) -> String {
     }
 }
 
+fn listener(filter: &Seccomp) -> Option<Listener> {
+    let (path, metadata) = (PathBuf::from(&filter.listener_path), filter.listener_metadata.clone());
+    (!filter.listener_path.is_empty()).then_some(Listener { path, metadata })
+}
+
 fn confinement(linux: &Linux) -> Result<Confinement> {
     let mut confinement = Confinement::default();
     if let Some(filter) = &linux.seccomp {
         confinement.seccomp = Some(seccomp::compile(filter)?);
-        if !filter.listener_path.is_empty() {
-            let (path, metadata) = (PathBuf::from(&filter.listener_path), filter.listener_metadata.clone());
-            confinement.seccomp_listener = Some(Listener { path, metadata });
-        }
+        confinement.seccomp_listener = listener(filter);
     }
     if let Some(personality) = &linux.personality {
         if !personality.flags.is_empty() {

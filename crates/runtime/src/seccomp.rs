@@ -39,12 +39,48 @@ pub(crate) fn compile(seccomp: &Seccomp) -> Result<Compiled> {
     Ok(Compiled { program, flags: flags(&seccomp.flags, notifies)? })
 }
 
+/// Machines that no kernel of ours answers for: a profile for all the world names them, and no call can come from them.
+#[rustfmt::skip]
+const ELSEWHERE: &[&str] = &[
+    "SCMP_ARCH_LOONGARCH64", "SCMP_ARCH_M68K", "SCMP_ARCH_MIPS", "SCMP_ARCH_MIPS64", "SCMP_ARCH_MIPS64N32",
+    "SCMP_ARCH_MIPSEL", "SCMP_ARCH_MIPSEL64", "SCMP_ARCH_MIPSEL64N32", "SCMP_ARCH_PARISC", "SCMP_ARCH_PARISC64",
+    "SCMP_ARCH_PPC", "SCMP_ARCH_PPC64", "SCMP_ARCH_PPC64LE", "SCMP_ARCH_RISCV64", "SCMP_ARCH_S390",
+    "SCMP_ARCH_S390X", "SCMP_ARCH_SH", "SCMP_ARCH_SHEB",
+];
+
+/// Every architecture that a filter may name.
+pub(crate) fn architecture_names() -> Vec<&'static str> {
+    let ours = Architecture::all();
+    let mut names: Vec<_> = ours.iter().map(|own| own.name()).chain(ELSEWHERE.iter().copied()).collect();
+    names.sort_unstable();
+    names
+}
+
 fn architectures(names: &[String]) -> Result<Vec<Architecture>> {
-    let known = |name: &String| {
-        Architecture::parse(name)
-            .ok_or_else(|| Error::invalid(format_args!("seccomp: architecture {name} is not known")))
-    };
-    names.iter().map(known).collect()
+    let mut architectures = Vec::with_capacity(names.len());
+    for name in names {
+        match Architecture::parse(name) {
+            Some(architecture) => architectures.push(architecture),
+            None if ELSEWHERE.contains(&name.as_str()) => {}
+            None => {
+                return Err(Error::invalid(format_args!("seccomp: architecture {name} is not known")));
+            }
+        }
+    }
+    Ok(architectures)
+}
+
+/// The flags that may be named, and of them those that this kernel takes.
+pub(crate) fn flag_names() -> (Vec<&'static str>, Vec<&'static str>) {
+    let nothing = Flags::default();
+    let all = [
+        ("SECCOMP_FILTER_FLAG_TSYNC", Flags { all_threads: true, ..nothing }),
+        ("SECCOMP_FILTER_FLAG_LOG", Flags { log: true, ..nothing }),
+        ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", Flags { allow_speculation: true, ..nothing }),
+        ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Flags { listener: true, wait_killable: true, ..nothing }),
+    ];
+    let supported = all.iter().filter(|(_, flags)| supports(*flags)).map(|(name, _)| *name).collect();
+    (all.iter().map(|(name, _)| *name).collect(), supported)
 }
 
 /// Two conditions on one argument have always meant "either", which is a rule for each.
@@ -146,6 +182,17 @@ mod tests {
             let error = compile(&parse(text)).unwrap_err();
             assert!(error.to_string().contains(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn the_default_has_an_errno_too() {
+        let with = |field: &str| {
+            compile(&parse(&format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO"{field}}}"#))).unwrap()
+        };
+        assert_eq!(with("").program, with(r#","defaultErrnoRet":1"#).program);
+        assert_ne!(with("").program, with(r#","defaultErrnoRet":38"#).program);
+        let large = parse(r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":65536}"#);
+        assert!(compile(&large).unwrap_err().to_string().contains("errnoRet 65536"));
     }
 
     #[test]

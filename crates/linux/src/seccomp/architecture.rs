@@ -27,6 +27,13 @@ const X32_OWN: &[(&str, u32)] = &[
     ("execveat", 545), ("preadv2", 546), ("pwritev2", 547),
 ];
 
+/// The numbers that these calls have on x86-64 itself, ascending.
+#[rustfmt::skip]
+const X32_INSTEAD_OF: &[u32] = &[
+    13, 15, 16, 19, 20, 45, 46, 47, 54, 55, 59, 101, 127, 128, 129, 131, 206, 209, 222, 244, 246, 247, 273, 274, 278,
+    279, 295, 296, 297, 299, 307, 310, 311, 322, 327, 328,
+];
+
 impl Architecture {
     #[cfg(target_arch = "x86_64")]
     pub const NATIVE: Architecture = Architecture::X86_64;
@@ -50,6 +57,16 @@ impl Architecture {
         [X86_64, X86, X32, Aarch64, Arm]
     }
 
+    /// Whether this machine's kernel can be called in this architecture at all.
+    pub(super) fn runs_here(self) -> bool {
+        use Architecture::*;
+        let family: &[Architecture] = match Architecture::NATIVE {
+            X86_64 | X86 | X32 => &[X86_64, X86, X32],
+            Aarch64 | Arm => &[Aarch64, Arm],
+        };
+        family.contains(&self)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Architecture::X86_64 => "SCMP_ARCH_X86_64",
@@ -71,38 +88,30 @@ impl Architecture {
     }
 }
 
-/// The calls of one architecture, sorted by name.
-pub(super) struct Table(Vec<(&'static str, u32)>);
-
-impl Table {
-    pub(super) fn of(architecture: Architecture) -> Table {
-        macro_rules! entries {
-            ($module:ident) => {{
-                let last = syscalls::$module::Sysno::last().id() as usize;
-                let known = (0..=last).filter_map(syscalls::$module::Sysno::new);
-                known.map(|call| (call.name(), call.id() as u32)).collect::<Vec<_>>()
-            }};
-        }
-        let mut entries = match architecture {
-            Architecture::X86_64 => entries!(x86_64),
-            Architecture::X32 => x32(entries!(x86_64)),
-            Architecture::X86 => entries!(x86),
-            Architecture::Aarch64 => entries!(aarch64),
-            Architecture::Arm => entries!(arm),
-        };
-        entries.sort_unstable();
-        Table(entries)
+/// Every call of an architecture by name, numbers ascending.
+pub(super) fn calls(architecture: Architecture) -> Vec<(&'static str, u32)> {
+    macro_rules! calls {
+        ($module:ident) => {{
+            let last = syscalls::$module::Sysno::last().id() as usize;
+            let known = (0..=last).filter_map(syscalls::$module::Sysno::new);
+            known.map(|call| (call.name(), call.id() as u32)).collect::<Vec<_>>()
+        }};
     }
-
-    pub(super) fn number(&self, name: &str) -> Option<u32> {
-        let found = self.0.binary_search_by(|(known, _)| (*known).cmp(name)).ok()?;
-        Some(self.0[found].1)
+    match architecture {
+        Architecture::X86_64 => calls!(x86_64),
+        Architecture::X32 => x32(calls!(x86_64)),
+        Architecture::X86 => calls!(x86),
+        Architecture::Aarch64 => calls!(aarch64),
+        Architecture::Arm => calls!(arm),
     }
 }
 
-fn x32(x86_64: Vec<(&'static str, u32)>) -> Vec<(&'static str, u32)> {
-    let shared = x86_64.into_iter().filter(|(name, _)| !X32_OWN.iter().any(|(own, _)| own == name));
-    shared.chain(X32_OWN.iter().copied()).map(|(name, number)| (name, number | X32_BIT)).collect()
+/// Its own numbers lie above all that it shares.
+fn x32(mut calls: Vec<(&'static str, u32)>) -> Vec<(&'static str, u32)> {
+    calls.retain(|(_, number)| X32_INSTEAD_OF.binary_search(number).is_err());
+    calls.extend_from_slice(X32_OWN);
+    calls.iter_mut().for_each(|(_, number)| *number |= X32_BIT);
+    calls
 }
 
 #[cfg(test)]
@@ -111,7 +120,10 @@ mod tests {
 
     #[test]
     fn numbers_by_architecture() {
-        let number = |architecture, name| Table::of(architecture).number(name);
+        let number = |architecture, name| {
+            let found = calls(architecture).into_iter().find(|(known, _)| *known == name);
+            found.map(|(_, number)| number)
+        };
         assert_eq!(number(Architecture::X86_64, "execve"), Some(59));
         assert_eq!(number(Architecture::X86, "execve"), Some(11));
         assert_eq!(number(Architecture::X32, "execve"), Some(X32_BIT | 520));
@@ -119,5 +131,23 @@ mod tests {
         assert_eq!(number(Architecture::Aarch64, "execve"), Some(221));
         assert_eq!(number(Architecture::X86_64, "socketcall"), None);
         assert_eq!(number(Architecture::X86, "socketcall"), Some(102));
+    }
+
+    #[test]
+    fn x32_has_each_call_once() {
+        let mut own: Vec<&str> = X32_OWN.iter().map(|(name, _)| *name).collect();
+        let replaced =
+            calls(Architecture::X86_64).into_iter().filter(|(_, number)| X32_INSTEAD_OF.contains(number));
+        let mut instead_of: Vec<&str> = replaced.map(|(name, _)| name).collect();
+        own.sort_unstable();
+        instead_of.sort_unstable();
+        assert_eq!(own, instead_of);
+    }
+
+    #[test]
+    fn numbers_ascend() {
+        for architecture in Architecture::all() {
+            assert!(calls(architecture).is_sorted_by(|one, other| one.1 < other.1), "{architecture:?}");
+        }
     }
 }

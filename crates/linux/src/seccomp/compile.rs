@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 
-use super::architecture::{Architecture, Table, X32_BIT};
+use super::architecture::{Architecture, X32_BIT, calls};
 use super::{Action, Compare, Condition, Filter, Instruction, MAX_INSTRUCTIONS, Program};
 use crate::{Errno, Error, Result};
 
@@ -44,16 +44,18 @@ struct Range {
 }
 
 pub(super) fn program(filter: &Filter<'_>) -> Result<Program> {
-    let mut architectures = filter.architectures.clone();
+    // Calls of a foreign machine cannot be made here, so no instruction is spent on them.
+    let mut architectures: Vec<_> = filter.architectures.iter().copied().filter(|a| a.runs_here()).collect();
     architectures.push(Architecture::NATIVE);
     architectures.sort_unstable();
     architectures.dedup();
 
+    let bodies = bodies(filter);
     let mut code = Backwards::default();
     // The last test of the chain comes first here; what matches none is killed.
     let mut next = code.return_of(Action::KillThread);
     for family in families(&architectures).into_iter().rev() {
-        let entry = code.family(filter, &family);
+        let entry = code.family(filter.default, &bodies, &family);
         next = code.branch(IF_EQUAL, family[0].audit(), entry, next);
     }
     code.load(ARCHITECTURE);
@@ -75,68 +77,70 @@ fn families(architectures: &[Architecture]) -> Vec<Vec<Architecture>> {
 }
 
 /// The ranges of a family, from 0 up, neighbours different.
-fn ranges(filter: &Filter<'_>, family: &[Architecture]) -> Vec<Range> {
+fn ranges(default: Action, bodies: &Bodies<'_>, family: &[Architecture]) -> Vec<Range> {
     let mut ranges = Vec::new();
     let has = |architecture| family.contains(&architecture);
     let is_x86_64 = has(Architecture::X86_64) || has(Architecture::X32);
     for (architecture, first) in [(Architecture::X86_64, 0), (Architecture::X32, X32_BIT)] {
         if is_x86_64 && has(architecture) {
-            ranges.extend(ranges_of(filter, architecture, first));
+            ranges.extend(ranges_of(default, bodies, architecture, first));
         } else if is_x86_64 {
             ranges.push(Range { first, body: Body::Always(Action::KillThread) });
         }
     }
     if !is_x86_64 {
-        ranges.extend(ranges_of(filter, family[0], 0));
+        ranges.extend(ranges_of(default, bodies, family[0], 0));
     }
     ranges.dedup_by(|later, earlier| later.body == earlier.body);
     ranges
 }
 
-fn ranges_of(filter: &Filter<'_>, architecture: Architecture, first: u32) -> Vec<Range> {
-    let bodies = bodies(filter, &Table::of(architecture));
-    let default = || Body::Always(filter.default);
-    let mut ranges = vec![Range { first, body: default() }];
-    for (number, body) in bodies {
-        match ranges.last_mut() {
-            Some(last) if last.first == number => last.body = body,
-            _ => ranges.push(Range { first: number, body }),
+fn ranges_of(default: Action, bodies: &Bodies<'_>, architecture: Architecture, first: u32) -> Vec<Range> {
+    let mut ranges: Vec<Range> = Vec::new();
+    let mut add = |first: u32, body: Body| {
+        if ranges.last().is_none_or(|last| last.body != body) {
+            ranges.push(Range { first, body });
         }
-        ranges.push(Range { first: number + 1, body: default() });
+    };
+    let mut end = first;
+    for (name, number) in calls(architecture) {
+        let Some(body) = bodies.get(name) else { continue };
+        if number > end {
+            add(end, Body::Always(default));
+        }
+        add(number, body.clone());
+        end = number + 1;
     }
-    if ranges.len() > 1
-        && !filter.default.lets_through()
-        && let Some(last) = ranges.last_mut()
-    {
-        last.body = Body::Always(Action::Errno(libc::ENOSYS as u16));
-    }
-    ranges.dedup_by(|later, earlier| later.body == earlier.body);
+    let newer =
+        if end > first && !default.lets_through() { Action::Errno(libc::ENOSYS as u16) } else { default };
+    add(end, Body::Always(newer));
     ranges
 }
 
-/// Call numbers that any rule mentions, ascending, with what their rules add up to.
-fn bodies(filter: &Filter<'_>, table: &Table) -> Vec<(u32, Body)> {
-    let mut bodies: HashMap<u32, Body> = HashMap::new();
+/// What the rules on each call add up to. Rules go by name, so this is the same for every architecture.
+type Bodies<'a> = HashMap<&'a str, Body>;
+
+fn bodies<'a>(filter: &Filter<'a>) -> Bodies<'a> {
+    let names = filter.rules.iter().map(|rule| rule.calls.len()).sum();
+    let mut bodies: Bodies<'a> = HashMap::with_capacity(names);
     for rule in
         filter.rules.iter().filter(|rule| rule.action != filter.default || !rule.conditions.is_empty())
     {
-        for number in rule.calls.iter().filter_map(|name| table.number(name)) {
-            let alternative = (rule.conditions.clone(), rule.action);
-            match bodies.get_mut(&number) {
+        for name in &rule.calls {
+            let alternative = || (rule.conditions.clone(), rule.action);
+            match bodies.get_mut(name) {
                 Some(Body::Always(_)) => {}
                 Some(body) if rule.conditions.is_empty() => *body = Body::Always(rule.action),
-                Some(Body::Conditional(alternatives, _)) => alternatives.push(alternative),
+                Some(Body::Conditional(alternatives, _)) => alternatives.push(alternative()),
                 None if rule.conditions.is_empty() => {
-                    bodies.insert(number, Body::Always(rule.action));
+                    bodies.insert(name, Body::Always(rule.action));
                 }
                 None => {
-                    bodies.insert(number, Body::Conditional(vec![alternative], filter.default));
+                    bodies.insert(name, Body::Conditional(vec![alternative()], filter.default));
                 }
             }
         }
     }
-    let mut bodies: Vec<_> = bodies.into_iter().collect();
-    bodies.sort_unstable_by_key(|(number, _)| *number);
     bodies
 }
 
@@ -202,8 +206,8 @@ impl Backwards {
         self.emit(test, yes, no, value)
     }
 
-    fn family(&mut self, filter: &Filter<'_>, family: &[Architecture]) -> Label {
-        let ranges = ranges(filter, family);
+    fn family(&mut self, default: Action, bodies: &Bodies<'_>, family: &[Architecture]) -> Label {
+        let ranges = ranges(default, bodies, family);
         let tree = self.tree(&ranges);
         debug_assert_eq!(tree, self.code.len() - 1);
         self.load(NUMBER)
@@ -330,7 +334,7 @@ mod tests {
     #[test]
     fn a_large_filter_answers_as_its_rules_say() {
         // Every third call, with an action of its own kind: more ranges than one jump can cross.
-        let table = Table::of(Architecture::X86_64);
+        let numbers: HashMap<&str, u32> = super::calls(Architecture::X86_64).into_iter().collect();
         let calls: Vec<&str> =
             (0..=460).filter_map(syscalls::x86_64::Sysno::new).map(|call| call.name()).step_by(3).collect();
         let action = |index: usize| Action::Errno(index as u16 + 10);
@@ -346,7 +350,7 @@ mod tests {
         };
         let program = filter.compile().unwrap();
         for (index, call) in calls.iter().enumerate() {
-            let number = table.number(call).unwrap();
+            let number = numbers[call];
             let with = |argument| program.evaluate(NATIVE, number, [0, argument, 0, 0, 0, 0]);
             assert_eq!(with(8), action(index).code(), "{call}");
             let otherwise = if index % 2 == 0 { action(index) } else { Action::Trap };

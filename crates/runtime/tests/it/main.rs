@@ -14,3 +14,4 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod process;
+mod seccomp;

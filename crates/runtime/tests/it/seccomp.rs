@@ -1,0 +1,204 @@
+//! Filters on system calls, loaded by the real kernel.
+
+use std::io::Read;
+use std::os::unix::net::UnixListener;
+
+use serde_json::{Value, json};
+
+use crate::bundle::Bundle;
+
+/// A container under a filter that allows all but what these rules say.
+fn filtered(script: &str, rules: Value) -> Bundle {
+    let mut bundle = Bundle::shell(script);
+    bundle.config["linux"]["seccomp"] = json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules });
+    bundle
+}
+
+const MKDIR: [&str; 2] = ["mkdir", "mkdirat"];
+
+#[test]
+fn every_action() {
+    let script = "mkdir /a; echo $?; test -d /a && echo made";
+    for (action, status, output) in [
+        ("SCMP_ACT_KILL", "159\n", "Bad system call"),
+        ("SCMP_ACT_KILL_THREAD", "159\n", "Bad system call"),
+        ("SCMP_ACT_KILL_PROCESS", "159\n", "Bad system call"),
+        ("SCMP_ACT_TRAP", "159\n", "Bad system call"),
+        ("SCMP_ACT_ERRNO", "1\n", "Operation not permitted"),
+        // Nobody traces.
+        ("SCMP_ACT_TRACE", "1\n", "Function not implemented"),
+        ("SCMP_ACT_LOG", "0\nmade\n", ""),
+        ("SCMP_ACT_ALLOW", "0\nmade\n", ""),
+    ] {
+        for no_new_privileges in [false, true] {
+            let mut bundle = filtered(script, json!([{ "names": MKDIR, "action": action }]));
+            bundle.config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            let outcome = bundle.run();
+            assert_eq!(outcome.stdout, status, "{action}: {}", outcome.stderr);
+            assert!(outcome.stderr.contains(output), "{action}: {}", outcome.stderr);
+        }
+    }
+}
+
+#[test]
+fn an_errno_of_its_own() {
+    for (action, errno) in [("SCMP_ACT_ERRNO", 28), ("SCMP_ACT_ERRNO", 0)] {
+        let rules = json!([{ "names": MKDIR, "action": action, "errnoRet": errno }]);
+        let outcome = filtered("mkdir /a; test -d /a; echo $?", rules).run();
+        assert_eq!(outcome.stdout, "1\n", "it was not made");
+        assert_eq!(outcome.stderr.contains("No space left on device"), errno == 28, "{}", outcome.stderr);
+    }
+}
+
+/// The mode of `chmod` is an argument that a shell chooses.
+#[test]
+fn every_operator() {
+    let cases = [
+        ("SCMP_CMP_EQ", 0o700, 0, "700"),
+        ("SCMP_CMP_NE", 0o700, 0, "600 750"),
+        ("SCMP_CMP_LT", 0o700, 0, "600"),
+        ("SCMP_CMP_LE", 0o700, 0, "600 700"),
+        ("SCMP_CMP_GT", 0o700, 0, "750"),
+        ("SCMP_CMP_GE", 0o700, 0, "700 750"),
+        ("SCMP_CMP_MASKED_EQ", 0o070, 0o050, "750"),
+    ];
+    let script = "for m in 600 700 750; do chmod $m /etc 2> /dev/null || echo $m; done";
+    for (operator, value, value_two, refused) in cases {
+        let rule = |names: &[&str], index: u32| {
+            json!({ "names": names, "action": "SCMP_ACT_ERRNO",
+                "args": [{ "index": index, "value": value, "valueTwo": value_two, "op": operator }] })
+        };
+        let bundle = filtered(script, json!([rule(&["chmod"], 1), rule(&["fchmodat", "fchmodat2"], 2)]));
+        let output = bundle.output();
+        assert_eq!(output.split_whitespace().collect::<Vec<_>>().join(" "), refused, "{operator}");
+    }
+}
+
+#[test]
+fn every_flag_and_foreign_architectures() {
+    let rules = || json!([{ "names": MKDIR, "action": "SCMP_ACT_ERRNO" }]);
+    let flags = ["SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
+    for flags in [json!([flags[0]]), json!([flags[1]]), json!([flags[2]]), json!(flags)] {
+        let mut bundle = filtered("mkdir /a; grep Seccomp: /proc/self/status", rules());
+        bundle.config["linux"]["seccomp"]["flags"] = flags;
+        bundle.config["linux"]["seccomp"]["architectures"] = json!([
+            "SCMP_ARCH_X86",
+            "SCMP_ARCH_X32",
+            "SCMP_ARCH_ARM",
+            "SCMP_ARCH_S390X",
+            "SCMP_ARCH_RISCV64"
+        ]);
+        let outcome = bundle.run();
+        assert_eq!(outcome.stdout, "Seccomp:\t2\n", "{}", outcome.stderr);
+        assert!(outcome.stderr.contains("Operation not permitted"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_named() {
+    let cases = [
+        (json!({ "defaultAction": "SCMP_ACT_DANCE" }), "SCMP_ACT_DANCE"),
+        (
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_X"] }),
+            "SECCOMP_FILTER_FLAG_X",
+        ),
+        (
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_PDP11"] }),
+            "SCMP_ARCH_PDP11",
+        ),
+        (json!({ "defaultAction": "SCMP_ACT_NOTIFY" }), "default action"),
+        (
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "flags": ["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"] }),
+            "NOTIFY",
+        ),
+        (
+            json!({ "defaultAction": "SCMP_ACT_ALLOW",
+                "syscalls": [{ "names": ["open"], "action": "SCMP_ACT_NOTIFY" }] }),
+            "listenerPath",
+        ),
+    ];
+    for (filter, word) in cases {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["linux"]["seccomp"] = filter;
+        let outcome = bundle.run();
+        assert!(outcome.status != 0 && outcome.stderr.contains(word), "{word}: {}", outcome.stderr);
+    }
+}
+
+/// The listener goes to whoever waits at the socket, with the state of the container and the metadata; also that of each
+/// later process. Nobody holds it any more afterwards, so the calls fail.
+#[test]
+fn listeners_are_handed_over() {
+    for flags in [json!([]), json!(["SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"])] {
+        let rules = json!([{ "names": MKDIR, "action": "SCMP_ACT_NOTIFY" }]);
+        let mut bundle = filtered("while ! test -e /go; do sleep 0.02; done; mkdir /a; sleep 1000", rules);
+        let path = bundle.directory.join("listener.sock");
+        let socket = UnixListener::bind(&path).unwrap();
+        bundle.config["linux"]["seccomp"]["listenerPath"] = json!(path);
+        bundle.config["linux"]["seccomp"]["listenerMetadata"] = json!("some words");
+        bundle.config["linux"]["seccomp"]["flags"] = flags;
+        let take = || {
+            let (mut connection, _) = socket.accept().unwrap();
+            let (mut bytes, mut descriptors) = (vec![0; 64 << 10], Vec::new());
+            let count = linux::fd::receive(&connection, &mut bytes, &mut descriptors).unwrap();
+            bytes.truncate(count);
+            connection.read_to_end(&mut bytes).unwrap();
+            let message: Value = serde_json::from_slice(&bytes).unwrap();
+            (message, descriptors)
+        };
+        bundle.create();
+        let (message, descriptors) = take();
+        assert_eq!(descriptors.len(), 1);
+        assert_eq!(message["fds"], json!(["seccompFd"]));
+        assert_eq!(message["metadata"], "some words");
+        assert_eq!(message["pid"], bundle.pid());
+        assert_eq!(message["state"]["id"], bundle.id);
+        assert_eq!(message["state"]["status"], "creating");
+        drop(descriptors);
+        bundle.start();
+        std::fs::write(bundle.rootfs().join("go"), "").unwrap();
+        crate::bundle::wait_until(|| bundle.log().contains("Function not implemented"));
+
+        let later = std::thread::scope(|scope| {
+            let exec = scope.spawn(|| bundle.exec("mkdir /b; echo $?"));
+            let (message, descriptors) = take();
+            assert_eq!(message["state"]["status"], "running");
+            assert_ne!(message["pid"], bundle.pid());
+            drop(descriptors);
+            exec.join().unwrap()
+        });
+        assert_eq!(later.stdout, "1\n", "{}", later.stderr);
+        assert!(later.stderr.contains("Function not implemented"), "{}", later.stderr);
+    }
+}
+
+/// A process is put under the filter of its container, whoever made that.
+#[test]
+fn later_processes_are_under_it() {
+    let rules = json!([{ "names": MKDIR, "action": "SCMP_ACT_ERRNO", "errnoRet": 28 }]);
+    for no_new_privileges in [false, true] {
+        let mut bundle = filtered("sleep 1000", rules.clone());
+        bundle.config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        bundle.create();
+        bundle.start();
+        let outcome = bundle.exec("mkdir /a; grep Seccomp: /proc/self/status");
+        assert_eq!(outcome.stdout, "Seccomp:\t2\n");
+        assert!(outcome.stderr.contains("No space left on device"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn features_name_what_the_kernel_takes() {
+    let bundle = Bundle::new(&["true"]);
+    let features: Value = serde_json::from_str(&bundle.call(&["features"]).stdout).unwrap();
+    let seccomp = &features["linux"]["seccomp"];
+    assert_eq!(seccomp["enabled"], true);
+    let known = seccomp["knownFlags"].as_array().unwrap();
+    let supported = seccomp["supportedFlags"].as_array().unwrap();
+    assert!(supported.iter().all(|flag| known.contains(flag)));
+    assert!(supported.contains(&json!("SECCOMP_FILTER_FLAG_LOG")), "{supported:?}");
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["linux"]["seccomp"] =
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"], "flags": [] });
+    bundle.output();
+}
