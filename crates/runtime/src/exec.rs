@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use linux::cgroup::Cgroup;
 use linux::process::{self, Clone, Cloned, Pid};
-use linux::signal;
+use linux::{namespace, signal};
 use oci::runtime::{Process, Status};
 
 use crate::channel::{Channel, Report};
