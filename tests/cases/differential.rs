@@ -26,6 +26,29 @@ head_of() {
   curl -s -m 20 -D - -o /dev/null --unix-socket "$SOCKET" -X "$1" "http://localhost$2" |
     tr -d '\r' | grep -v -i -e ^date -e ^builder-version | sort
 }
+# `ask [VERSION,...] METHOD PATH [BODY [HEADER...]]`: the status, the headers that say something, and the body.
+ask() {
+  case $1 in
+    [0-9]*) for version in ${1//,/ }; do ask "$2" "/v$version$3" "${@:4}"; done; return ;;
+  esac
+  local method=$1 path=$2 body=() header=()
+  shift 2
+  if [ $# -gt 0 ]; then body=(--data-binary "$1") header=(-H 'Content-Type: application/json'); shift; fi
+  for one; do header+=(-H "$one"); done
+  if [ "$method" = HEAD ]; then body=(-I); fi
+  curl -s -m 20 -D head -o body --unix-socket "$SOCKET" -X "$method" "${header[@]}" "${body[@]}" "http://localhost$path" ||
+    echo "curl: $?"
+  if [ "$method" = HEAD ]; then rm -f body; fi
+  tr -d '\r' < head | grep -v -i -e ^date: -e ^builder- -e ^content-length: -e ^transfer-encoding: -e ^connection: | sort
+  ${SHOW:-cat} body 2>/dev/null
+  rm -f head body
+}
+# As `ask`; of a JSON body only the shape.
+shape() { SHOW=shape_of ask "$@"; }
+shape_of() {
+  jq -c 'walk(if type == "number" then 0 elif type == "string" then "" elif type == "array" then unique else . end)' "$1" ||
+    cat "$1"
+}
 "#;
 
 /// Empties the peer: it has lived before this test.
@@ -68,6 +91,11 @@ fn images() {
 #[test]
 fn volumes_limits_and_events() {
     compare(include_str!("differential/others.sh"));
+}
+
+#[test]
+fn requests() {
+    compare(include_str!("differential/requests.sh"));
 }
 
 #[test]
@@ -189,6 +217,8 @@ impl Blank {
                 rule(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?[+-]\d\d:?\d\d|Z)?( UTC)?", "<time>"),
                 rule(r"\b[A-Z][a-z]{2} [ 0-9]\d \d\d:\d\d\b", "<time>"),
                 rule("([0-9a-f]{2}:){5}[0-9a-f]{2}", "<mac>"),
+                // What Go and we call the types that a document should have had.
+                rule(r"invalid JSON: (json|invalid type)[^\n]*", "invalid JSON: <types>"),
                 rule(r"28\.\d+\.\d+(\+\w+)?", "<version>"),
                 // Names that containers are given when nobody names them.
                 rule(r"\b[a-z]+_[a-z]+\d? \(<id>\)", "<name> (<id>)"),

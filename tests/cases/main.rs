@@ -9,6 +9,7 @@ mod disposable;
 mod engine;
 mod faults;
 mod images;
+mod interface;
 mod isolation;
 mod killed;
 mod lifecycle;

@@ -11,10 +11,12 @@ mod leaks;
 mod rootfs;
 mod session;
 pub mod soak;
+mod wire;
 mod world;
 
 pub use disk::{SmallDisk, sh};
 pub use host::Host;
 pub use rootfs::{Archive, busybox, busybox_image, directory, file, link};
 pub use session::{Output, Session, eventually};
+pub use wire::{Response, Wire};
 pub use world::{Client, IMAGE, Settings, World, signal};

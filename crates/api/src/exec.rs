@@ -2,8 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::json::one_or_many;
-
 /// Body of `POST /containers/{id}/exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
@@ -20,7 +18,6 @@ pub struct CreateRequest {
     pub detach_keys: String,
     pub env: Option<Vec<String>>,
     pub working_dir: String,
-    #[serde(deserialize_with = "one_or_many")]
     pub cmd: Option<Vec<String>>,
 }
 

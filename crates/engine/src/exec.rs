@@ -80,7 +80,9 @@ impl Engine {
         let record = container.record();
         container::admit_exec(&record)?;
         self.check_user(record.clone(), request.user.clone()).await?;
-        let keys = container::detach_keys(&request.detach_keys)?;
+        let keys = container::detach_keys(&request.detach_keys).ok_or_else(|| {
+            Error::system(format!("Invalid escape keys ({}) provided", request.detach_keys))
+        })?;
         let id = ExecId::random();
         let command = request.cmd.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
         self.shared().execs.add(id.clone(), record.id.clone(), request, keys)?;

@@ -25,10 +25,13 @@ pub(crate) fn apply(config: &mut Config, lines: &[String]) -> Result<()> {
 }
 
 fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
-    if rest.is_empty() {
-        return Err(Error::invalid(format!("{word} requires at least one argument")));
-    }
     match word {
+        "CMD" | "ENTRYPOINT" | "ENV" | "LABEL" | "EXPOSE" | "VOLUME" | "USER" | "WORKDIR" | "STOPSIGNAL"
+        | "ONBUILD" | "HEALTHCHECK"
+            if rest.is_empty() =>
+        {
+            return Err(Error::invalid(format!("{word} requires at least one argument")));
+        }
         "CMD" => config.cmd = Some(command(config, rest)),
         "ENTRYPOINT" => {
             config.entrypoint = Some(command(config, rest));

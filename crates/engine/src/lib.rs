@@ -32,6 +32,7 @@ mod identity;
 mod instructions;
 mod names;
 mod paths;
+mod sizes;
 mod spec;
 mod system;
 mod ticket;
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) events: events::Bus,
     pub(crate) containers: container::Table,
     pub(crate) execs: exec::Table,
+    /// What writable layers and volumes take.
+    pub(crate) sizes: sizes::Sizes,
     /// A prune of containers runs.
     pub(crate) pruning: std::sync::atomic::AtomicBool,
     /// Names the exec root as it is since the last boot.

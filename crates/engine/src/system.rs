@@ -96,6 +96,7 @@ impl Engine {
         self.blocking(|engine| Ok(describe(engine))).await
     }
 
+    /// What everything takes on disk. Sizes are sums that may be a while old: see [`crate::sizes`].
     pub async fn disk_usage(&self) -> Result<DiskUsage> {
         let containers =
             self.container_list(ListOptions { all: true, size: true, ..ListOptions::default() }).await?;
@@ -140,6 +141,7 @@ fn prepare(config: Config) -> Result<Engine> {
         execs: exec::Table::default(),
         databases: container::Databases::default(),
         pruning: std::sync::atomic::AtomicBool::new(false),
+        sizes: crate::sizes::Sizes::default(),
         runtime_root,
         config: RwLock::new(Arc::new(config)),
         host,
@@ -356,7 +358,11 @@ fn registries(config: &Config) -> Registries {
             indexes.insert(insecure.clone(), Registry { name: insecure.clone(), ..Registry::default() });
         }
     }
-    Registries { index_configs: indexes, insecure_registry_cidrs: networks, mirrors: Some(mirrors) }
+    Registries {
+        index_configs: indexes,
+        insecure_registry_cidrs: networks,
+        mirrors: Some(mirrors).filter(|mirrors| !mirrors.is_empty()),
+    }
 }
 
 fn runtimes() -> BTreeMap<String, Runtime> {

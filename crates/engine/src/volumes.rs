@@ -373,7 +373,7 @@ impl Engine {
             {
                 continue;
             }
-            let size = local::size(&self.paths().volume_data(&name)).unwrap_or(0);
+            let size = self.shared().sizes.of(&self.paths().volume_data(&name)).unwrap_or(0);
             match self.remove_volume(&name) {
                 Ok(()) => {
                     deleted.push(name);
@@ -439,7 +439,7 @@ impl Engine {
             let describe = |(name, stored): &(String, Arc<Stored>)| {
                 // What is mounted from elsewhere takes no space of ours.
                 let size = if stored.options.is_empty() {
-                    local::size(&engine.paths().volume_data(name)).ok()
+                    engine.shared().sizes.of(&engine.paths().volume_data(name)).ok()
                 } else {
                     None
                 };

@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use api::auth::Auth;
 use api::filters::Filters;
@@ -21,6 +22,8 @@ use crate::seat::Seat;
 
 /// JSON bodies: a container with thousands of mounts and environment variables stays far below.
 const BODY_LIMIT: usize = 4 << 20;
+/// How long a JSON body may take from its first byte to its last: even the largest one comes over a slow link in time.
+const BODY_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One request.
 pub(crate) struct Call {
@@ -59,15 +62,12 @@ impl Call {
         length || self.headers.contains_key(TRANSFER_ENCODING)
     }
 
-    /// The JSON body that this request must have.
-    pub(crate) async fn json<T: DeserializeOwned>(&mut self) -> Result<T, Failure> {
-        match self.optional_json().await? {
-            Some(value) => Ok(value),
-            None => Err(Failure::invalid("invalid JSON: got EOF while reading request body")),
-        }
+    /// The JSON body; without one, and with `null`, everything is as if nothing had been said.
+    pub(crate) async fn json<T: DeserializeOwned + Default>(&mut self) -> Result<T, Failure> {
+        Ok(self.optional_json().await?.unwrap_or_default())
     }
 
-    /// The JSON body, if there is one.
+    /// The JSON body, if there is one; `null` is none.
     pub(crate) async fn optional_json<T: DeserializeOwned>(&mut self) -> Result<Option<T>, Failure> {
         let given = self
             .headers
@@ -88,17 +88,22 @@ impl Call {
         if bytes.is_empty() {
             return Ok(None);
         }
-        api::json::from_slice(&bytes).map(Some).map_err(|error| match error.to_string() {
+        api::json::from_slice(&bytes).map_err(|error| match error.to_string() {
             text if text.starts_with("trailing characters") => {
                 Failure::invalid("unexpected content after JSON")
             }
+            text if text.starts_with("EOF") => Failure::invalid("invalid JSON: unexpected EOF"),
             text => Failure::invalid(format!("invalid JSON: {text}")),
         })
     }
 
-    /// The whole body, bounded.
+    /// The whole body, bounded in size and time.
     pub(crate) async fn bytes(&mut self) -> Result<Bytes, Failure> {
-        match Limited::new(&mut self.body, BODY_LIMIT).collect().await {
+        let body = Limited::new(&mut self.body, BODY_LIMIT).collect();
+        let Ok(body) = tokio::time::timeout(BODY_PATIENCE, body).await else {
+            return Err(Failure::new(408, "the request's body did not arrive in time"));
+        };
+        match body {
             Ok(body) => Ok(body.to_bytes()),
             Err(error) if error.is::<LengthLimitError>() => {
                 Err(Failure::new(413, format!("the request's body is larger than {BODY_LIMIT} bytes")))
@@ -112,8 +117,13 @@ impl Call {
         Upload::new(self.body)
     }
 
-    /// A query member that must parse if it is given.
-    pub(crate) fn parsed<T: FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
-        self.query.number(key)
+    /// A number that must parse if it is given. Docker calls what does not a failure of its own.
+    pub(crate) fn number<T: FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
+        self.query.number(key).map_err(|failure| Failure { status: 500, ..failure })
+    }
+
+    /// As [`Self::number`], for a point in time.
+    pub(crate) fn time(&self, key: &str) -> Result<Option<i64>, Failure> {
+        self.query.time(key).map_err(|failure| Failure { status: 500, ..failure })
     }
 }

@@ -97,7 +97,7 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET "/volumes/{name}" => volumes::inspect;
     POST "/volumes/create" => volumes::create;
     POST "/volumes/prune" => volumes::prune;
-    PUT "/volumes/{name}" => elsewhere::swarm;
+    PUT "/volumes/{name}" => elsewhere::volume_update;
     DELETE "/volumes/{name}" => volumes::remove;
 
     POST "/build" => elsewhere::build;

@@ -20,6 +20,8 @@ pub(crate) enum Reply {
         headers: Vec<(&'static str, String)>,
         body: Body,
     },
+    /// Without the headers of every response: what Docker writes by hand.
+    Bare(Response<Body>),
     /// The socket belongs to somebody else now; there is nothing left to say here.
     Taken,
 }
@@ -105,6 +107,7 @@ impl From<api::filters::InvalidFilter> for Failure {
 pub(crate) fn respond(answer: Answer) -> Option<Response<Body>> {
     let (status, content_type, headers, body) = match answer {
         Ok(Reply::Response { status, content_type, headers, body }) => (status, content_type, headers, body),
+        Ok(Reply::Bare(response)) => return Some(response),
         Ok(Reply::Taken) => return None,
         // "Not modified" has no body.
         Err(failure) if failure.status == 304 => (304, None, Vec::new(), Body::empty()),

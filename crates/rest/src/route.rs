@@ -63,10 +63,19 @@ fn split_version(path: &str) -> Option<(ApiVersion, &str, &str)> {
     let tail = path.strip_prefix("/v")?;
     let end = tail.find('/')?;
     let (said, rest) = tail.split_at(end);
-    if !said.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+    if said.is_empty() || !said.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return None;
     }
-    Some((said.parse().ok()?, said, rest))
+    Some((lenient_version(said), said, rest))
+}
+
+/// `1.`, `.1` and `1.24.1` are versions, too: what is not said is zero, and only the first two numbers count.
+fn lenient_version(said: &str) -> ApiVersion {
+    let mut numbers = said.split('.').map(|digits| match digits.parse::<u64>() {
+        Ok(number) => u16::try_from(number).unwrap_or(u16::MAX),
+        Err(_) => 0,
+    });
+    ApiVersion::new(numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// The part of `path` that stands for `{name}`; empty for patterns without one.

@@ -16,21 +16,28 @@
 //! writes. Once a response was given the gate is open again, so that hyper notices clients that hang up during a
 //! long answer.
 //!
-//! Limits: heads of up to [`HEAD_LIMIT`]; a read-ahead of [`READ_AHEAD`] per connection, given back when idle.
+//! Limits: heads of up to [`HEAD_LIMIT`], complete within [`HEAD_PATIENCE`] of their first byte; a read-ahead of
+//! [`READ_AHEAD`] per connection, given back when idle. A connection between two requests may rest for as long as it
+//! likes, as clients that keep theirs open expect.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use crate::chunks::Chunks;
 use crate::stream::Stream;
 
 /// Docker's clients send less than 8 KiB, credentials included; Go's server allows 1 MiB.
 pub(crate) const HEAD_LIMIT: usize = 64 << 10;
+/// A client that has begun a request and does not go on would hold its place for ever. Heads arrive in one piece, or in
+/// a few over the worst of links.
+const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// What one read of a socket usually brings when images are uploaded.
 const READ_AHEAD: usize = 64 << 10;
 /// As many as Go's clients ever send, several times over.
@@ -49,6 +56,9 @@ struct Inner {
     phase: Phase,
     served: bool,
     reader: Option<Waker>,
+    /// How long a head may take, and when the one that has begun must be complete.
+    patience: Duration,
+    deadline: Option<Pin<Box<Sleep>>>,
 }
 
 enum Phase {
@@ -67,6 +77,10 @@ pub(crate) struct Taken {
 
 impl Seat {
     pub(crate) fn new(stream: Stream) -> Arc<Seat> {
+        Seat::with_patience(stream, HEAD_PATIENCE)
+    }
+
+    fn with_patience(stream: Stream, patience: Duration) -> Arc<Seat> {
         Arc::new(Seat {
             inner: Mutex::new(Inner {
                 stream: Some(stream),
@@ -75,6 +89,8 @@ impl Seat {
                 phase: Phase::Head,
                 served: false,
                 reader: None,
+                patience,
+                deadline: None,
             }),
         })
     }
@@ -182,10 +198,24 @@ impl Inner {
         }
     }
 
-    /// Idle connections hold no buffer.
+    /// Idle connections hold no buffer, and no timer.
     fn drained(&mut self) {
+        self.deadline = None;
         self.ahead = Vec::new();
         self.at = 0;
+    }
+
+    /// An error when a head has been under way for too long.
+    fn watch_head(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if !matches!(self.phase, Phase::Head) || self.ahead.is_empty() {
+            self.deadline = None;
+            return Ok(());
+        }
+        let deadline = self.deadline.get_or_insert_with(|| Box::pin(sleep(self.patience)));
+        match deadline.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::Error::new(io::ErrorKind::TimedOut, "a request's head did not end")),
+            Poll::Pending => Ok(()),
+        }
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>, mut buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
@@ -213,6 +243,7 @@ impl Inner {
                 self.phase = Phase::Head;
                 continue;
             }
+            self.watch_head(cx)?;
             if ready!(self.fill(cx))? == 0 {
                 // hyper judges what an end within a request means.
                 if self.at == self.ahead.len() {
@@ -341,8 +372,12 @@ mod tests {
 
     /// A server that gives bodies back, and on `/take` hands the socket to code that writes it back raw.
     fn echo() -> UnixStream {
+        echo_with(HEAD_PATIENCE)
+    }
+
+    fn echo_with(patience: Duration) -> UnixStream {
         let (client, server) = UnixStream::pair().unwrap();
-        let seat = Seat::new(Stream::Unix(server));
+        let seat = Seat::with_patience(Stream::Unix(server), patience);
         tokio::spawn(async move {
             let service = service_fn(|request: hyper::Request<hyper::body::Incoming>| {
                 let seat = seat.clone();
@@ -439,6 +474,23 @@ mod tests {
         }
         client.shutdown().await.unwrap();
         assert_eq!(all(&mut client).await, "raw:bX:end");
+    }
+
+    #[tokio::test]
+    async fn a_head_that_stalls_ends_the_connection_and_rest_does_not() {
+        let patience = Duration::from_millis(50);
+        let mut client = echo_with(patience);
+        for _ in 0..2 {
+            client.write_all(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = [0; 15];
+            client.read_exact(&mut answer).await.unwrap();
+            assert_eq!(&answer, b"HTTP/1.1 200 OK");
+            let mut rest = [0; 4096];
+            assert!(client.read(&mut rest).await.unwrap() > 0, "the rest of the head");
+            tokio::time::sleep(patience * 4).await;
+        }
+        client.write_all(b"GET /b HTTP/1.1\r\nHo").await.unwrap();
+        assert_eq!(all(&mut client).await, "", "the connection ends without an answer");
     }
 
     #[tokio::test]

@@ -23,8 +23,9 @@ use crate::route::{self, Found};
 use crate::seat::{HEAD_LIMIT, Seat};
 use crate::stream::Stream;
 
-/// Connections served at once; more wait in the listener's queue. Far above what clients keep open (a `docker events`
-/// or `logs` each), and it bounds memory at some tens of megabytes.
+/// Connections that a listener serves at once; more wait in its queue. Far above what clients keep open (a `docker
+/// events` or `logs` each), and it bounds memory at some tens of megabytes. Each listener has its own, so that whoever
+/// floods a TCP port shuts nobody out of the Unix socket.
 const CONNECTIONS: usize = 4096;
 /// A TLS client that says nothing is let go: until then it holds a place that others may want.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -43,7 +44,6 @@ pub enum Listener {
 /// The engine's HTTP server.
 pub struct Server {
     engine: Engine,
-    places: Arc<Semaphore>,
 }
 
 enum Accepting {
@@ -53,7 +53,7 @@ enum Accepting {
 
 impl Server {
     pub fn new(engine: Engine) -> Server {
-        Server { engine, places: Arc::new(Semaphore::new(CONNECTIONS)) }
+        Server { engine }
     }
 
     /// Serves until `stop` turns true, then lets running requests finish within bounds.
@@ -61,7 +61,7 @@ impl Server {
         let mut accepting = JoinSet::new();
         for listener in listeners {
             let listener = Accepting::new(listener)?;
-            accepting.spawn(accept(listener, self.engine.clone(), self.places.clone(), stop.clone()));
+            accepting.spawn(accept(listener, self.engine.clone(), stop.clone()));
         }
         while accepting.join_next().await.is_some() {}
         Ok(())
@@ -97,12 +97,8 @@ impl Accepting {
     }
 }
 
-async fn accept(
-    listener: Accepting,
-    engine: Engine,
-    places: Arc<Semaphore>,
-    mut stop: watch::Receiver<bool>,
-) {
+async fn accept(listener: Accepting, engine: Engine, mut stop: watch::Receiver<bool>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -209,13 +205,15 @@ async fn serve(engine: Engine, seat: Arc<Seat>, request: Request<Incoming>) -> O
         Found::Handler { handler, name, version } => (handler, name, version),
         Found::Nothing => return Some(reply::page_not_found()),
         Found::Moved(path) => return Some(moved(&path, parts.uri.query())),
-        Found::WrongVersion { message, plain: true } => {
-            return reply::respond(Ok(
-                Reply::text(400, message + "\n").with("X-Content-Type-Options", "nosniff")
-            ));
-        }
-        Found::WrongVersion { message, plain: false } => {
-            return reply::respond(Err(Failure::invalid(message)));
+        Found::WrongVersion { message, plain } => {
+            let answer = match plain {
+                true => Ok(Reply::text(400, message + "\n").with("X-Content-Type-Options", "nosniff")),
+                false => Err(Failure::invalid(message)),
+            };
+            let mut response = reply::respond(answer)?;
+            // Docker compares versions before it knows more.
+            response.headers_mut().remove("Docker-Experimental");
+            return Some(response);
         }
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());

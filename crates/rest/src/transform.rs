@@ -122,8 +122,16 @@ pub(crate) fn virtual_size(image: &mut image::Summary, version: ApiVersion) {
     image.virtual_size = if before(version, 44) { image.size } else { 0 };
 }
 
+/// An image that no registry knows has null for digests where lists are old, and in what everything takes on disk.
+pub(crate) fn no_digests(image: &mut image::Summary) {
+    image.repo_digests = image.repo_digests.take().filter(|digests| !digests.is_empty());
+}
+
 pub(crate) fn image_summary(image: &mut image::Summary, version: ApiVersion) {
     virtual_size(image, version);
+    if before(version, 44) {
+        no_digests(image);
+    }
     let none = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);
     if before(version, 43) && none(&image.repo_tags) && none(&image.repo_digests) {
         image.repo_tags = Some(vec!["<none>:<none>".to_owned()]);

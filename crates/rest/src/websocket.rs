@@ -32,17 +32,17 @@ const PIECE: usize = 16 << 10;
 const CONTROL: usize = 125;
 
 /// Checks the client's half of the handshake and answers it.
-pub(crate) fn accept_key(call: &Call) -> Result<String, Failure> {
+pub(crate) fn accept_key(call: &Call) -> Result<String, &'static str> {
     let header =
         |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if !header("upgrade").eq_ignore_ascii_case("websocket") {
-        return Err(Failure::invalid("not websocket protocol"));
+        return Err("not websocket protocol");
     }
     if header("sec-websocket-version") != "13" {
-        return Err(Failure::invalid("missing or bad WebSocket Version"));
+        return Err("missing or bad WebSocket Version");
     }
     match header("sec-websocket-key") {
-        "" => Err(Failure::invalid("challenge/response failed")),
+        "" => Err("challenge/response failed"),
         key => Ok(accept(key)),
     }
 }

@@ -69,11 +69,10 @@ impl Engine {
 
 fn commit(engine: &Engine, record: &Record, options: CommitOptions) -> Result<String> {
     let CommitOptions { repository, tag, comment, author, changes, config: own, .. } = options;
-    let mut config = image_config(&record.config);
-    if let Some(own) = own {
-        override_with(&mut config, &image_config(&own));
-    }
+    // The lines change what the request says; only then comes what the container has beyond that.
+    let mut config = image_config(&own.unwrap_or_default());
     instructions::apply(&mut config, &changes)?;
+    fill(&mut config, image_config(&record.config));
     let names = if repository.is_empty() { Vec::new() } else { vec![name(&repository, &tag)?] };
     // An image that was removed under its container leaves a commit without a parent.
     let base = record.image.parse().ok().filter(|id| engine.images().get(id).is_some());
@@ -121,32 +120,46 @@ fn image_config(config: &Config) -> oci::image::Config {
     }
 }
 
-/// What the request says wins over the container.
-fn override_with(config: &mut oci::image::Config, own: &oci::image::Config) {
-    let text = |field: &mut String, value: &String| {
-        if !value.is_empty() {
-            field.clone_from(value);
+/// Takes from the container what the new configuration does not say. A command belongs to its entrypoint: where one of
+/// the two was said, the container's command is not taken.
+fn fill(config: &mut oci::image::Config, container: oci::image::Config) {
+    let text = |field: &mut String, value: String| {
+        if field.is_empty() {
+            *field = value;
         }
     };
-    text(&mut config.user, &own.user);
-    text(&mut config.working_dir, &own.working_dir);
-    text(&mut config.stop_signal, &own.stop_signal);
-    config.exposed_ports.extend(own.exposed_ports.clone());
-    config.volumes.extend(own.volumes.clone());
-    config.labels.extend(own.labels.clone());
-    for entry in &own.env {
+    text(&mut config.user, container.user);
+    text(&mut config.working_dir, container.working_dir);
+    text(&mut config.stop_signal, container.stop_signal);
+    for (port, empty) in container.exposed_ports {
+        config.exposed_ports.entry(port).or_insert(empty);
+    }
+    for (path, empty) in container.volumes {
+        config.volumes.entry(path).or_insert(empty);
+    }
+    for (key, value) in container.labels {
+        config.labels.entry(key).or_insert(value);
+    }
+    for entry in container.env {
         let name = entry.split('=').next();
-        config.env.retain(|known| known.split('=').next() != name);
-        config.env.push(entry.clone());
+        if !config.env.iter().any(|said| said.split('=').next() == name) {
+            config.env.push(entry);
+        }
     }
-    if own.cmd.is_some() {
-        config.cmd.clone_from(&own.cmd);
+    if config.entrypoint.as_ref().is_none_or(Vec::is_empty) {
+        if config.cmd.as_ref().is_none_or(Vec::is_empty) {
+            config.cmd = container.cmd;
+        }
+        if config.entrypoint.is_none() {
+            config.entrypoint = container.entrypoint;
+        }
     }
-    if own.entrypoint.is_some() {
-        config.entrypoint.clone_from(&own.entrypoint);
-    }
-    if own.healthcheck.is_some() {
-        config.healthcheck.clone_from(&own.healthcheck);
+    config.healthcheck = config.healthcheck.take().or(container.healthcheck);
+    config.stop_timeout = config.stop_timeout.or(container.stop_timeout);
+    config.shell = config.shell.take().or(container.shell);
+    config.args_escaped |= container.args_escaped;
+    if config.on_build.is_empty() {
+        config.on_build = container.on_build;
     }
 }
 
@@ -156,13 +169,24 @@ mod tests {
 
     #[test]
     fn the_request_wins_over_the_container() {
-        let container =
-            Config { env: Some(vec!["A=1".into(), "B=2".into()]), user: "bob".into(), ..Config::default() };
-        let mut config = image_config(&container);
-        let own = Config { env: Some(vec!["A=9".into()]), cmd: Some(vec!["sh".into()]), ..Config::default() };
-        override_with(&mut config, &image_config(&own));
-        assert_eq!(config.env, ["B=2", "A=9"]);
-        assert_eq!((config.user.as_str(), config.cmd.unwrap().len()), ("bob", 1));
+        let container = Config {
+            env: Some(vec!["A=1".into(), "B=2".into()]),
+            cmd: Some(vec!["old".into()]),
+            user: "bob".into(),
+            ..Config::default()
+        };
+        let merged = |own: Config| {
+            let mut config = image_config(&own);
+            fill(&mut config, image_config(&container));
+            config
+        };
+        let words = |words: &[&str]| Some(words.iter().map(|word| (*word).to_owned()).collect());
+        let config = merged(Config { env: words(&["A=9"]), ..Config::default() });
+        assert_eq!((config.env, config.user.as_str()), (vec!["A=9".into(), "B=2".into()], "bob"));
+        assert_eq!(config.cmd, words(&["old"]));
+        // A command is not taken along to another entrypoint.
+        let config = merged(Config { entrypoint: words(&["sh"]), ..Config::default() });
+        assert_eq!((config.entrypoint, config.cmd), (words(&["sh"]), None));
     }
 
     #[test]

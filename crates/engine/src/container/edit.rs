@@ -17,6 +17,9 @@ use crate::spec;
 /// Beyond the stop timeout, how long a stop waits for the exit: SIGKILL, the kernel's clean-up, a slow disk.
 const GRACE: Duration = Duration::from_secs(30);
 
+/// What a rename says before the reason that a name cannot be had.
+const NOT_ALLOCATED: &str = "Error when allocating new name";
+
 impl Engine {
     pub async fn container_start(&self, wanted: &str) -> Result<()> {
         let container = self.container(wanted)?;
@@ -55,7 +58,8 @@ impl Engine {
             .filter(|text| !text.is_empty())
             .map(parse_signal)
             .transpose()
-            .map_err(|error| error.within(format!("cannot stop container: {wanted}")))?;
+            // Docker calls this a failure of its own.
+            .map_err(|error| Error::system(format!("cannot stop container: {wanted}: {error}")))?;
         self.stop(&container, signal, timeout, false).await?;
         self.container_event(&container.record(), "stop", &[]);
         Ok(())
@@ -144,17 +148,18 @@ impl Engine {
             return Err(Error::invalid("Neither old nor new names may be empty"));
         }
         let container = self.container(wanted)?;
-        let name = validate::name(name)?.to_owned();
+        let slashed = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        let name = validate::name(&slashed).map_err(|error| error.within(NOT_ALLOCATED))?.to_owned();
         container.ask(|reply| Command::Rename { name, reply }).await
     }
 
     /// Changes limits and the restart policy: what is zero stays as it is.
     pub async fn container_update(&self, wanted: &str, request: UpdateRequest) -> Result<UpdateResponse> {
-        let container = self.container(wanted)?;
         let engine = self.clone();
         let UpdateRequest { mut resources, restart_policy } = request;
         validate::restart_policy(&restart_policy)?;
         let warnings = validate::resources(&mut resources, &engine.shared().host, true)?;
+        let container = self.container(wanted)?;
         let request = UpdateRequest { resources, restart_policy };
         let refused = |error: Error| error.within(format!("Cannot update container {}", container.id));
         let before = container.record().host.clone();
@@ -185,8 +190,8 @@ impl Engine {
 }
 
 pub(super) fn parse_signal(text: &str) -> Result<i32> {
-    linux::signal::parse(text).ok_or_else(|| match text.parse::<u32>() {
-        Ok(number) if number > 0 => {
+    linux::signal::parse(text).ok_or_else(|| match text.parse::<i32>() {
+        Ok(number) if number != 0 => {
             Error::invalid(format!("the linux daemon does not support signal {number}"))
         }
         _ => Error::invalid(format!("invalid signal: {text}")),
@@ -236,7 +241,7 @@ fn merge(have: &mut Resources, wanted: &Resources) -> Result<()> {
     }
     // Docker asks for the swap limit even where none has been set, or it has been set to none.
     if wanted.memory > 0 && wanted.memory_swap == 0 && wanted.memory > have.memory_swap {
-        return Err(Error::invalid(
+        return Err(Error::conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time",
         ));
     }
@@ -286,7 +291,7 @@ impl Owner {
                     }
                     Ok::<_, store::Error>(reserved)
                 })?;
-                taken.map_err(|taken| name_taken(&record.name, &taken.holder))?;
+                taken.map_err(|taken| name_taken(&record.name, &taken.holder).within(NOT_ALLOCATED))?;
                 engine.shared().containers.rename(&record.id, &old, &record.name);
                 // Its neighbours know it by its old name until this is done; that is no reason to have no new one.
                 if let Err(error) = engine.shared().networks.renamed(&mut record) {

@@ -251,7 +251,7 @@ pub(super) fn admit_unpause(record: &Record) -> Result<()> {
     if record.state.is_paused() {
         return Ok(());
     }
-    Err(Error::conflict(format!("Container {} is not paused", record.id)))
+    Err(Error::system(format!("Container {} is not paused", record.id)))
 }
 
 /// An exec needs a process that is not frozen.
@@ -270,7 +270,7 @@ pub(super) fn admit_attach(record: &Record) -> Result<()> {
     match &record.state {
         State::Running(run) if run.paused => Err(Error::conflict(format!(
             "container {} is paused, unpause the container before attach",
-            record.id
+            record.name
         ))),
         State::Restarting { .. } => Err(Error::conflict(format!(
             "container {} is restarting, wait until the container is running",

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -151,41 +151,6 @@ pub(super) fn sweep(engine: &Engine, known: &HashSet<String>) -> Result<()> {
 /// Bytes that a container has written.
 pub(super) fn written(engine: &Engine, id: &str) -> Result<u64> {
     let snapshot = engine.images().snapshots().get(id)?;
-    let root =
-        Root::open(&snapshot.upper).map_err(|error| Error::failed("cannot look into a container", error))?;
-    let mut total = 0;
-    add_up(root.as_fd(), &mut HashSet::new(), &mut total, 0)?;
-    Ok(total)
-}
-
-/// Levels of a tree that are counted; one descriptor is open per level.
-const DEPTH: usize = 900;
-
-fn add_up(
-    directory: std::os::fd::BorrowedFd<'_>,
-    seen: &mut HashSet<(u64, u64)>,
-    total: &mut u64,
-    depth: usize,
-) -> Result<()> {
-    let failed = |error| Error::failed("cannot measure a container", error);
-    if depth > DEPTH {
-        return Ok(());
-    }
-    for (name, kind) in linux::entry::list(directory).map_err(failed)? {
-        let Ok(metadata) = linux::entry::metadata(directory, &name) else { continue };
-        match kind {
-            linux::entry::Kind::Directory => {
-                if let Ok(inner) = linux::entry::directory(directory, &name) {
-                    add_up(inner.as_fd(), seen, total, depth + 1)?;
-                }
-            }
-            // A file with several names has its size once.
-            linux::entry::Kind::File if metadata.links < 2 || seen.insert(metadata.identity) => {
-                *total += metadata.size
-            }
-            linux::entry::Kind::Symlink => *total += metadata.size,
-            _ => {}
-        }
-    }
-    Ok(())
+    let size = engine.shared().sizes.of(&snapshot.upper);
+    size.map_err(|error| Error::failed("cannot measure a container", error))
 }

@@ -12,6 +12,7 @@ use shim::protocol::CgroupDriver;
 
 use super::record::Record;
 use crate::error::{Error, Result};
+use crate::host::Host;
 use crate::{Config, Engine, clock, spec};
 
 /// Ticks of a second in `/proc/stat`.
@@ -44,7 +45,7 @@ impl Engine {
             let processor = fs::read_to_string("/proc/stat").unwrap_or_default();
             Ok(Stats {
                 read: clock::now(),
-                ..sample(empty, used, &networks, &processor, engine.shared().host.memory)
+                ..sample(&engine.shared().host, empty, used, &networks, &processor)
             })
         })
         .await
@@ -101,15 +102,22 @@ fn scope(path: &str) -> PathBuf {
     directory.join(Path::new(&format!("{prefix}-{id}.scope")))
 }
 
-fn sample(
-    empty: Stats,
-    used: linux::cgroup::Stats,
-    networks: &str,
-    processor: &str,
-    host_memory: u64,
-) -> Stats {
+fn empty_counters() -> BlkioStats {
+    BlkioStats {
+        io_service_bytes_recursive: Some(Vec::new()),
+        io_serviced_recursive: Some(Vec::new()),
+        io_queue_recursive: Some(Vec::new()),
+        io_service_time_recursive: Some(Vec::new()),
+        io_wait_time_recursive: Some(Vec::new()),
+        io_merged_recursive: Some(Vec::new()),
+        io_time_recursive: Some(Vec::new()),
+        sectors_recursive: Some(Vec::new()),
+    }
+}
+
+fn sample(host: &Host, empty: Stats, used: linux::cgroup::Stats, networks: &str, processor: &str) -> Stats {
     let (system, online) = system_time(processor);
-    let unlimited = |limit: u64| if limit == u64::MAX { host_memory } else { limit.min(host_memory) };
+    let unlimited = |limit: u64| if limit == u64::MAX { host.memory } else { limit.min(host.memory) };
     let entries = |list: Vec<BlockEntry>| {
         Some(
             list.into_iter()
@@ -130,7 +138,8 @@ fn sample(
         blkio_stats: BlkioStats {
             io_service_bytes_recursive: entries(used.block.bytes),
             io_serviced_recursive: entries(used.block.operations),
-            ..BlkioStats::default()
+            // Counters of schedulers that kernels no longer have: Docker shows them empty where cgroups are old.
+            ..if host.cgroups.version == 1 { empty_counters() } else { BlkioStats::default() }
         },
         cpu_stats: CpuStats {
             cpu_usage: CpuUsage {

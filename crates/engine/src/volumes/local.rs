@@ -3,12 +3,11 @@
 //! `type`, `device` and `o` are those of mount(8): `type=nfs,o=addr=host,device=:/path`, `type=tmpfs,device=tmpfs,o=size=1m`,
 //! `type=none,o=bind,device=/path`. Words of `o` that are flags of mount(2) become flags, all others go to the file system.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
 use std::path::Path;
 
 use linux::mount;
-use linux::path::Root;
 
 use crate::error::{Error, Result};
 
@@ -58,9 +57,6 @@ const WORDS: &[(&str, u64, bool)] = &[
     ("bind", BIND, false),
     ("rbind", BIND | REC, false),
 ];
-
-/// Levels of a tree that are counted; one descriptor is open per level.
-const DEPTH: usize = 900;
 
 /// Checks the options of a new volume.
 pub(super) fn check(options: &BTreeMap<String, String>) -> Result<()> {
@@ -142,36 +138,6 @@ fn resolve(mut data: Vec<String>) -> Result<Vec<String>> {
         *word = format!("addr={}", address.ip());
     }
     Ok(data)
-}
-
-/// Bytes of all files of a volume; one with several names counts once.
-pub(super) fn size(path: &Path) -> linux::Result<u64> {
-    let mut total = 0;
-    add_up(&Root::open(path)?, &mut HashSet::new(), &mut total, 0)?;
-    Ok(total)
-}
-
-fn add_up(
-    directory: &impl std::os::fd::AsFd,
-    seen: &mut HashSet<(u64, u64)>,
-    total: &mut u64,
-    depth: usize,
-) -> linux::Result<()> {
-    if depth > DEPTH {
-        return Ok(());
-    }
-    for (name, _) in linux::entry::list(directory)? {
-        // Gone meanwhile.
-        let Ok(metadata) = linux::entry::metadata(directory, &name) else { continue };
-        if metadata.is_directory() {
-            if let Ok(inner) = linux::entry::directory(directory, &name) {
-                add_up(&inner, seen, total, depth + 1)?;
-            }
-        } else if metadata.links < 2 || seen.insert(metadata.identity) {
-            *total += metadata.size;
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

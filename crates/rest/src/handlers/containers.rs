@@ -12,7 +12,7 @@ pub(crate) async fn list(call: Call) -> Answer {
         all: call.query.flag("all"),
         // Negative means no limit.
         limit: call
-            .parsed::<i64>("limit")?
+            .number::<i64>("limit")?
             .and_then(|limit| usize::try_from(limit).ok())
             .filter(|limit| *limit > 0),
         size: call.query.flag("size"),
@@ -26,7 +26,12 @@ pub(crate) async fn list(call: Call) -> Answer {
 }
 
 pub(crate) async fn create(mut call: Call) -> Answer {
-    let request = call.json::<CreateRequest>().await?;
+    // A container needs a configuration: here, alone, a body must be.
+    let request = match call.optional_json::<CreateRequest>().await? {
+        Some(request) => request,
+        None if call.has_body() => CreateRequest::default(),
+        None => return Err(Failure::invalid("invalid JSON: got EOF while reading request body")),
+    };
     let request = transform::create(request, call.version)?;
     let name = Some(call.query.text("name")).filter(|name| !name.is_empty()).map(str::to_owned);
     let platform = Some(call.query.text("platform")).filter(|name| !name.is_empty() && !call.before(41));
@@ -62,13 +67,13 @@ pub(crate) async fn start(mut call: Call) -> Answer {
 }
 
 pub(crate) async fn stop(call: Call) -> Answer {
-    let timeout = call.parsed("t")?;
+    let timeout = call.number("t")?;
     call.engine.container_stop(&call.name, signal(&call), timeout).await?;
     Ok(Reply::empty(204))
 }
 
 pub(crate) async fn restart(call: Call) -> Answer {
-    let timeout = call.parsed("t")?;
+    let timeout = call.number("t")?;
     call.engine.container_restart(&call.name, signal(&call), timeout).await?;
     Ok(Reply::empty(204))
 }
@@ -120,8 +125,12 @@ pub(crate) async fn resize(call: Call) -> Answer {
 pub(crate) fn size(call: &Call) -> Result<(u16, u16), Failure> {
     let side = |key: &str, what: &str| {
         let text = call.query.text(key);
-        text.parse::<u16>()
-            .map_err(|_| Failure::invalid(format!("invalid resize {what} {text:?}: invalid syntax")))
+        text.parse::<u16>().map_err(|_| {
+            let number =
+                !text.is_empty() && text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
+            let reason = if number { "value out of range" } else { "invalid syntax" };
+            Failure::invalid(format!("invalid resize {what} {text:?}: {reason}"))
+        })
     };
     Ok((side("h", "height")?, side("w", "width")?))
 }

@@ -12,6 +12,10 @@ pub(crate) async fn swarm(_: Call) -> Answer {
     Err(Failure::new(503, NOT_A_MANAGER))
 }
 
+pub(crate) async fn volume_update(_: Call) -> Answer {
+    Err(Failure::new(503, "volume update only valid for cluster volumes, but swarm is unavailable"))
+}
+
 pub(crate) async fn swarm_leave(_: Call) -> Answer {
     Err(Failure::new(503, "This node is not part of a swarm"))
 }

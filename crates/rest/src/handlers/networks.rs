@@ -19,6 +19,13 @@ pub(crate) async fn list(call: Call) -> Answer {
 }
 
 pub(crate) async fn inspect(call: Call) -> Answer {
+    let verbose = call.query.text("verbose");
+    let booleans = ["", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
+    if !booleans.contains(&verbose) {
+        return Err(Failure::invalid(format!(
+            "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
+        )));
+    }
     let scope = call.query.text("scope");
     if !matches!(scope, "" | "local") {
         return Err(Failure::new(404, format!("network {} not found", call.name)));

@@ -5,11 +5,12 @@ use std::time::Duration;
 use api::container::WaitCondition;
 use api::stream::{MULTIPLEXED, RAW};
 use engine::{AttachOptions, LogQuery, WaitOutcome};
+use hyper::header::{CONNECTION, HeaderValue};
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::handover::{self, Head};
-use crate::reply::{Answer, Failure, JSON, Reply};
+use crate::reply::{self, Answer, Failure, JSON, Reply};
 use crate::websocket;
 
 /// Docker samples once a second.
@@ -40,20 +41,23 @@ fn attach_options(call: &Call) -> AttachOptions {
 
 fn raw_failure(failure: Failure) -> Reply {
     let body = Body::whole(format!("{}\r\n", failure.message));
-    let content_type = Some(RAW);
-    Reply::Response { status: failure.status, content_type, headers: Vec::new(), body }
-        .with("Connection", "close")
+    let mut response = reply::plain(failure.status, Some(RAW), body);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    Reply::Bare(response)
 }
 
 pub(crate) async fn attach_websocket(call: Call) -> Answer {
-    let accept = websocket::accept_key(&call)?;
     let mut options = attach_options(&call);
     if call.before(42) {
         // They could not choose: all streams.
         (options.stdin, options.stdout, options.stderr) = (true, true, true);
     }
     let ticket = call.engine.container_attach(&call.name, options).await?;
-    websocket::deliver(&call, ticket, &accept).await
+    // Who is no WebSocket client hears so in plain text, behind a bare head.
+    match websocket::accept_key(&call) {
+        Ok(accept) => websocket::deliver(&call, ticket, &accept).await,
+        Err(reason) => Ok(Reply::Bare(reply::plain(400, None, Body::whole(reason)))),
+    }
 }
 
 pub(crate) async fn logs(call: Call) -> Answer {
@@ -64,8 +68,8 @@ pub(crate) async fn logs(call: Call) -> Answer {
     let query = LogQuery {
         stdout,
         stderr,
-        since: call.query.time("since")?,
-        until: call.query.time("until")?,
+        since: call.time("since")?,
+        until: call.time("until")?,
         // "all", nothing and what is no number mean everything.
         tail: call.query.text("tail").parse().ok(),
         follow: call.query.flag("follow"),

@@ -57,21 +57,21 @@ pub(crate) async fn disk_usage(call: Call) -> Answer {
     usage.build_cache = wanted("build-cache").then(Vec::new);
     for image in usage.images.iter_mut().flatten() {
         transform::virtual_size(image, call.version);
+        transform::no_digests(image);
     }
     Reply::json(&usage)
 }
 
 pub(crate) async fn auth(mut call: Call) -> Answer {
-    let auth = call.json::<api::auth::Auth>().await?;
+    let Some(auth) = call.optional_json::<api::auth::Auth>().await? else {
+        return Err(Failure::system("EOF"));
+    };
     Reply::json(&call.engine.auth_check(auth).await?)
 }
 
 pub(crate) async fn events(call: Call) -> Answer {
-    let query = EventQuery {
-        since: call.query.time("since")?,
-        until: call.query.time("until")?,
-        filters: call.filters()?,
-    };
+    let query =
+        EventQuery { since: call.time("since")?, until: call.time("until")?, filters: call.filters()? };
     if let (Some(since), Some(until)) = (query.since, query.until)
         && since > until
     {

@@ -3,7 +3,7 @@
 use api::volume::CreateRequest;
 
 use crate::call::Call;
-use crate::reply::{Answer, Reply};
+use crate::reply::{Answer, Failure, Reply};
 
 pub(crate) async fn list(call: Call) -> Answer {
     Reply::json(&call.engine.volume_list(call.filters()?).await?)
@@ -25,6 +25,13 @@ pub(crate) async fn remove(call: Call) -> Answer {
 
 pub(crate) async fn prune(call: Call) -> Answer {
     let mut filters = call.filters()?;
+    if let Err(wrong) = filters.flag("all") {
+        let reason = filters.values("all").next().map_or_else(
+            || wrong.to_string(),
+            |value| format!("invalid filter 'all': strconv.ParseBool: parsing {value:?}: invalid syntax"),
+        );
+        return Err(Failure::invalid(reason));
+    }
     if call.before(42) {
         // They mean named volumes, too.
         filters.add("all", "true");
