@@ -8,6 +8,7 @@ mod differential;
 mod disposable;
 mod engine;
 mod faults;
+mod health;
 mod images;
 mod interface;
 mod isolation;

@@ -1,5 +1,9 @@
 //! The flags of `run` and `create`, each by its effect inside the container.
 
+mod devices;
+mod mounts;
+mod update;
+
 use blackbox::{IMAGE, World};
 
 #[test]

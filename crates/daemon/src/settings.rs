@@ -226,6 +226,10 @@ fn containers(said: &Said<'_>, config: &mut engine::ContainerDefaults) -> Result
     if let Some(profile) = said.text("seccomp-profile").filter(|profile| !profile.is_empty()) {
         config.seccomp_profile = profile.to_owned();
     }
+    let directories: Vec<PathBuf> = said.list("cdi-spec-dirs").map(PathBuf::from).collect();
+    if !directories.is_empty() {
+        config.device_directories = directories;
+    }
     config.dns = said.parsed_list("dns", "invalid IP address")?;
     config.dns_options = said.list("dns-opts").map(str::to_owned).collect();
     config.dns_search = said.list("dns-search").map(str::to_owned).collect();

@@ -79,6 +79,8 @@ pub struct Container {
     pub dns: Vec<IpAddr>,
     pub dns_options: Vec<String>,
     pub dns_search: Vec<String>,
+    /// Where vendors describe their devices (`--cdi-spec-dir`); later ones win.
+    pub device_directories: Vec<PathBuf>,
     /// What `host-gateway` stands for in `--add-host`; empty: the default bridge's addresses.
     pub host_gateway: Vec<IpAddr>,
 }
@@ -200,6 +202,7 @@ impl Default for Container {
             dns: Vec::new(),
             dns_options: Vec::new(),
             dns_search: Vec::new(),
+            device_directories: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec(),
             host_gateway: Vec::new(),
         }
     }

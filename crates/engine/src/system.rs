@@ -313,7 +313,12 @@ fn describe(engine: &Engine) -> Info {
             .map(|pool| AddressPool { base: pool.base.to_string(), size: pool.size.into() })
             .collect(),
         firewall_backend: Some(Firewall { driver: "nftables".into(), info: Vec::new() }),
-        cdi_spec_dirs: Vec::new(),
+        cdi_spec_dirs: config
+            .container
+            .device_directories
+            .iter()
+            .map(|path| path.to_string_lossy().into_owned())
+            .collect(),
         warnings: Some(warnings(host)).filter(|warnings| !warnings.is_empty()),
         ..Info::default()
     }

@@ -13,7 +13,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::{Health, HealthStatus};
+use crate::protocol::{Ask, Health, HealthStatus, HttpAsk, OnUnhealthy};
 
 /// Output kept of one probe; what Docker keeps.
 pub const MAX_OUTPUT: usize = 4096;
@@ -32,6 +32,18 @@ impl Monitor {
 
     pub fn command(&self) -> &[String] {
         &self.check.command
+    }
+
+    pub fn ask(&self) -> Option<&Ask> {
+        self.check.ask.as_ref()
+    }
+
+    /// What to do now: the last probe was the failure that made it unhealthy.
+    pub fn action(&self) -> OnUnhealthy {
+        match self.failing_streak == self.check.retries.max(1) {
+            true => self.check.on_unhealthy,
+            false => OnUnhealthy::Nothing,
+        }
     }
 
     pub fn timeout(&self) -> Duration {
@@ -74,6 +86,33 @@ impl Monitor {
     fn start_period(&self) -> Duration {
         Duration::from_nanos(self.check.start_period)
     }
+}
+
+/// The question of an HTTP probe. Version 1.0: nothing is left of the connection after the answer.
+pub fn http_request(ask: &HttpAsk) -> Vec<u8> {
+    let HttpAsk { host, path } = ask;
+    format!("GET {path} HTTP/1.0\r\nHost: {host}\r\nUser-Agent: Wharf-Health\r\nAccept: */*\r\n\r\n")
+        .into_bytes()
+}
+
+/// The exit code and the output that an answer stands for, as soon as its first line is there: 2xx and 3xx are well.
+/// `over`: nothing more will come.
+pub fn http_verdict(answer: &[u8], over: bool) -> Option<(i32, String)> {
+    let end = answer.iter().position(|byte| *byte == b'\n');
+    if end.is_none() && !over && answer.len() < MAX_OUTPUT {
+        return None;
+    }
+    let line = String::from_utf8_lossy(&answer[..end.unwrap_or(answer.len())]);
+    let line: String = line.trim_end().chars().take(200).collect();
+    let mut words = line.split(' ');
+    let spoken = words.next().is_some_and(|word| word.starts_with("HTTP/"));
+    let code = words.next().and_then(|word| word.parse::<u16>().ok()).filter(|_| spoken);
+    Some(match code {
+        Some(200..=399) => (0, line),
+        Some(_) => (1, line),
+        None if line.is_empty() => (1, "the connection ended without an answer".into()),
+        None => (1, format!("not an HTTP answer: {line:?}")),
+    })
 }
 
 /// What a probe wrote, cut as Docker cuts it: the rest becomes three dots.
@@ -145,6 +184,8 @@ mod tests {
             start_period: start_period * SECOND,
             start_interval: 5 * SECOND,
             retries: 3,
+            ask: None,
+            on_unhealthy: OnUnhealthy::Restart,
         })
     }
 
@@ -163,6 +204,40 @@ mod tests {
         let expected =
             [(Starting, 1), (Starting, 2), (Unhealthy, 3), (Unhealthy, 4), (Healthy, 0), (Healthy, 1)];
         assert_eq!(states, expected);
+    }
+
+    #[test]
+    fn action_is_taken_once_for_each_decline() {
+        let mut monitor = monitor(0);
+        let mut actions = |codes: &[i32]| -> Vec<OnUnhealthy> {
+            let probed = codes.iter().map(|code| {
+                monitor.probed(*code, Duration::from_secs(1));
+                monitor.action()
+            });
+            probed.collect()
+        };
+        use OnUnhealthy::{Nothing, Restart};
+        assert_eq!(actions(&[1, 1, 1, 1]), [Nothing, Nothing, Restart, Nothing]);
+        assert_eq!(actions(&[0, 1, 1, 1]), [Nothing, Nothing, Nothing, Restart]);
+    }
+
+    #[test]
+    fn the_first_line_of_an_answer_decides() {
+        assert_eq!(http_verdict(b"HTTP/1.1 20", false), None);
+        assert_eq!(
+            http_verdict(b"HTTP/1.1 204 No Content\r\n", false),
+            Some((0, "HTTP/1.1 204 No Content".into()))
+        );
+        assert_eq!(http_verdict(b"HTTP/1.0 302\n", false).unwrap().0, 0);
+        assert_eq!(
+            http_verdict(b"HTTP/1.1 503 Busy\r\nX: y\r\n", true),
+            Some((1, "HTTP/1.1 503 Busy".into()))
+        );
+        assert_eq!(http_verdict(b"", true).unwrap().1, "the connection ended without an answer");
+        assert_eq!(http_verdict(b"SSH-2.0-x\r\n", true).unwrap().1, "not an HTTP answer: \"SSH-2.0-x\"");
+        assert_eq!(http_verdict(&[b'x'; MAX_OUTPUT], false).unwrap().0, 1);
+        let ask = HttpAsk { host: "localhost:80".into(), path: "/ready?x=1".into() };
+        assert!(http_request(&ask).starts_with(b"GET /ready?x=1 HTTP/1.0\r\nHost: localhost:80\r\n"));
     }
 
     #[test]

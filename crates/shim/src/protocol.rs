@@ -17,9 +17,12 @@
 //! then the payload: one JSON document. Descriptors ride (`SCM_RIGHTS`) with the frame's first byte.
 //! Fields are only ever added, each with a default: a shim outlives several engines.
 
+mod health;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+pub use health::{Ask, Health, HealthState, HealthStatus, HttpAsk, OnUnhealthy, Probe};
 use serde::{Deserialize, Serialize};
 
 /// The newest protocol this build speaks. A peer announces its own in [`Launch`] and [`Snapshot`].
@@ -266,18 +269,6 @@ pub enum RestartPolicy {
     },
     Always,
     UnlessStopped,
-}
-
-/// A health check, its defaults already filled in. Durations in nanoseconds, as in the API.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Health {
-    /// The argument vector to execute (`CMD-SHELL` already wrapped in its shell).
-    pub command: Vec<String>,
-    pub interval: u64,
-    pub timeout: u64,
-    pub start_period: u64,
-    pub start_interval: u64,
-    pub retries: u32,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -527,15 +518,6 @@ pub struct Snapshot {
     pub log_lost: u64,
 }
 
-/// What `docker inspect` shows under `State.Health`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HealthState {
-    pub status: HealthStatus,
-    pub failing_streak: u32,
-    /// The last five, oldest first.
-    pub log: Vec<Probe>,
-}
-
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -624,23 +606,6 @@ pub enum Happening {
         bytes: u64,
         error: String,
     },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HealthStatus {
-    Starting,
-    Healthy,
-    Unhealthy,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Probe {
-    pub start: String,
-    pub end: String,
-    pub exit_code: i32,
-    /// At most 4096 bytes.
-    pub output: String,
 }
 
 /// Which part of a log, and in which form.

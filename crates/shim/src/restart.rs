@@ -4,6 +4,9 @@
 //!   exit ─▶ asked to stop? ─yes─▶ stays down
 //!              │no
 //!              ▼
+//!   ended to be started again? ─yes─▶ yes, with the same delays
+//!              │no
+//!              ▼
 //!   policy says no ─▶ stays down          always, unless-stopped ─▶ yes
 //!                                         on-failure ─▶ code ≠ 0 and count < max (0: no limit)
 //!   delay: 100 ms, doubled at each restart, at most 60 s; 100 ms again once it ran for 10 s
@@ -24,17 +27,25 @@ pub struct Restarts {
     pub policy: RestartPolicy,
     pub count: u32,
     delay: Duration,
+    demanded: bool,
 }
 
 impl Restarts {
     pub fn new(policy: RestartPolicy, count: u32) -> Restarts {
-        Restarts { policy, count, delay: Duration::ZERO }
+        Restarts { policy, count, delay: Duration::ZERO, demanded: false }
+    }
+
+    /// The process is about to be ended so that it starts again (it was unhealthy), whatever the policy says.
+    pub fn demand(&mut self) {
+        self.demanded = true;
     }
 
     /// The process ended. `Some`: bring it back after that time; it is counted already.
     pub fn decide(&mut self, code: i32, ran: Duration, stopped: bool) -> Option<Duration> {
+        let demanded = std::mem::take(&mut self.demanded);
         let wanted = !stopped
             && match self.policy {
+                _ if demanded => true,
                 RestartPolicy::No => false,
                 RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
                 RestartPolicy::OnFailure { max_retries } => {
@@ -84,6 +95,16 @@ mod tests {
         assert_eq!(delays(policy, &[(1, SHORT), (1, SHORT), (1, SHORT)]), [Some(100), Some(200), None]);
         let unlimited = RestartPolicy::OnFailure { max_retries: 0 };
         assert!(delays(unlimited, &[(1, SHORT); 100]).iter().all(Option::is_some));
+    }
+
+    #[test]
+    fn a_demand_counts_once_and_not_against_a_stop() {
+        let mut restarts = Restarts::new(RestartPolicy::No, 0);
+        restarts.demand();
+        assert_eq!(restarts.decide(143, SHORT, false), Some(FIRST));
+        assert_eq!(restarts.decide(143, SHORT, false), None);
+        restarts.demand();
+        assert_eq!(restarts.decide(143, SHORT, true), None);
     }
 
     #[test]

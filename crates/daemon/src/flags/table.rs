@@ -24,7 +24,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     option("bip6", None, "bip6", Text, Used, "IPv6 address and prefix of the default bridge"),
     option("bridge", Some('b'), "bridge", Text, Used, "Use this bridge as the default network (\"none\": no default network)"),
     option("bridge-accept-fwmark", None, "bridge-accept-fwmark", Text, Only(&[""], "packets are not accepted by mark"), ""),
-    option("cdi-spec-dir", None, "cdi-spec-dirs", List, Only(&[], "CDI devices are not supported yet"), ""),
+    option("cdi-spec-dir", None, "cdi-spec-dirs", List, Used, "Directory of device descriptions (default /etc/cdi and /var/run/cdi)"),
     option("cgroup-parent", None, "cgroup-parent", Text, Used, "Parent cgroup of all containers"),
     option("config-file", None, "", Text, Used, "Configuration file (default \"/etc/wharf/daemon.json\")"),
     option("containerd", None, "containerd", Text, Only(&[""], "there is no containerd in this engine"), ""),

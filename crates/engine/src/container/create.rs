@@ -87,9 +87,10 @@ fn describe(
             Platform::host()
         ));
     }
-    defaults::merge(&mut config, &image.config.config);
+    defaults::merge(&mut config, &image.config.config)?;
     let (path, args) = defaults::command(&config)?;
     validate::config(&config)?;
+    defaults::network(&config, &mut host);
     defaults::host(&mut host, &settings.container, machine);
     name_by_id(engine, &mut host)?;
     validate::host(&config, &host)?;

@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 
 use api::container::{Config, HealthConfig, HostConfig};
 
+use super::health;
 use crate::config;
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::spec;
 
 /// Merges the image's configuration: what the container says wins, lists of names are joined.
-pub(super) fn merge(config: &mut Config, image: &oci::image::Config) {
+pub(super) fn merge(config: &mut Config, image: &oci::image::Config) -> Result<()> {
+    merge_probe(config, image)?;
     if config.user.is_empty() {
         config.user.clone_from(&image.user);
     }
@@ -45,6 +47,29 @@ pub(super) fn merge(config: &mut Config, image: &oci::image::Config) {
         config.shell.clone_from(&image.shell);
     }
     merge_health(config, image.healthcheck.as_ref());
+    Ok(())
+}
+
+/// A probe that labels ask for. The container's own word counts more than its image's, and two of its own are one too
+/// many.
+fn merge_probe(config: &mut Config, image: &oci::image::Config) -> Result<()> {
+    let own = health::of_labels(config.labels.as_ref())?;
+    let said = config.healthcheck.as_ref().is_some_and(|check| !check.test.is_empty());
+    let test = match (own, said) {
+        (Some(_), true) => {
+            return Err(Error::invalid(
+                "conflicting options: a health check and a label that asks for another",
+            ));
+        }
+        (Some(test), false) => test,
+        (None, true) => return Ok(()),
+        (None, false) => match health::of_labels(Some(&image.labels))? {
+            Some(test) => test,
+            None => return Ok(()),
+        },
+    };
+    config.healthcheck.get_or_insert_default().test = test;
+    Ok(())
 }
 
 /// The image's variables first, in place of which the container's of the same name stand at the end, as Docker
@@ -101,6 +126,14 @@ pub(super) fn command(config: &Config) -> Result<(String, Vec<String>)> {
     match words.next() {
         Some(path) => Ok((path, words.collect())),
         None => Err(Error::invalid("no command specified")),
+    }
+}
+
+/// A container that wants no network has one of its own with nothing in it.
+pub(super) fn network(config: &Config, wanted: &mut HostConfig) {
+    if config.network_disabled && spec::other(&wanted.network_mode).is_none() && wanted.network_mode != "host"
+    {
+        "none".clone_into(&mut wanted.network_mode);
     }
 }
 
@@ -236,7 +269,7 @@ mod tests {
     fn merged(change: impl FnOnce(&mut Config)) -> Config {
         let mut config = Config::default();
         change(&mut config);
-        merge(&mut config, &image());
+        merge(&mut config, &image()).unwrap();
         config
     }
 
@@ -271,6 +304,27 @@ mod tests {
     }
 
     #[test]
+    fn a_probe_by_label_is_a_health_check() {
+        let label = |config: &mut Config, value: &str| {
+            let labels = [("wharf.health.tcp".to_owned(), value.to_owned())];
+            config.labels = Some(labels.into());
+        };
+        let config = merged(|config| label(config, "80"));
+        assert_eq!(config.healthcheck.unwrap().test, ["TCP", "80"]);
+        let mut both = Config::default();
+        label(&mut both, "80");
+        both.healthcheck =
+            Some(HealthConfig { test: vec!["CMD".into(), "true".into()], ..Default::default() });
+        assert!(merge(&mut both, &image()).is_err());
+        let mut labelled = image();
+        labelled.labels.insert("wharf.health.tcp".into(), "81".into());
+        let check = HealthConfig { test: vec!["NONE".into()], ..Default::default() };
+        let mut none = Config { healthcheck: Some(check), ..Config::default() };
+        merge(&mut none, &labelled).unwrap();
+        assert_eq!(none.healthcheck.unwrap().test, ["NONE"]);
+    }
+
+    #[test]
     fn inspect_shows_what_will_happen() {
         let machine = Host::observe().unwrap();
         let mut wanted = HostConfig { network_mode: "default".into(), ..HostConfig::default() };
@@ -283,6 +337,17 @@ mod tests {
         assert_eq!(wanted.log_config.kind, "json-file");
         assert!(wanted.masked_paths.unwrap().contains(&"/proc/kcore".to_owned()));
         assert_eq!(wanted.dns, Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_disabled_network_is_none() {
+        let config = Config { network_disabled: true, ..Config::default() };
+        let mode = |mode: &str| {
+            let mut wanted = HostConfig { network_mode: mode.into(), ..HostConfig::default() };
+            network(&config, &mut wanted);
+            wanted.network_mode
+        };
+        assert_eq!((mode("bridge").as_str(), mode("container:x").as_str()), ("none", "container:x"));
     }
 
     #[test]

@@ -13,7 +13,6 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::sync::Arc;
 
-use api::container::HealthConfig;
 use shim::protocol::{self, FailureKind, Launch, Stdin};
 
 use super::held::Held;
@@ -21,7 +20,7 @@ use super::owner::{Connected, Live, store};
 use super::record::Record;
 use super::state::{Ended, Failure, Run, State};
 use super::stream::EventStream;
-use super::{bind, files, life, rootfs};
+use super::{bind, files, health, life, rootfs};
 use crate::error::{Error, ErrorKind, Result};
 use crate::networks::Joined;
 use crate::{Engine, clock, identity, spec};
@@ -103,7 +102,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     files::write(engine, record, &joined)?;
     let spec = spec::for_container(engine, record, &root, &bound)?;
 
-    let health = health(record)?;
+    let health = health::for_shim(&record.config)?;
     record.state = State::Running(Run::starting(incarnation.clone(), health.is_some(), &record.state));
     record.started_before = true;
     record.manually_stopped = false;
@@ -219,46 +218,6 @@ pub(super) fn stop_signal_configured(record: &Record) -> Result<Option<i32>> {
     linux::signal::parse(text).map(Some).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
 }
 
-/// The health check with Docker's defaults, as an argument vector.
-fn health(record: &Record) -> Result<Option<protocol::Health>> {
-    let Some(check) = &record.config.healthcheck else { return Ok(None) };
-    match (check.test.first().map(String::as_str), probe_command(&record.config)) {
-        (_, Some(command)) => Ok(Some(timed(check, command))),
-        (None | Some("NONE"), None) => Ok(None),
-        (Some(word), None) => {
-            Err(Error::invalid(format!("Unknown healthcheck type \"{word}\" (expected 'CMD')")))
-        }
-    }
-}
-
-/// The argument vector of the health check, if there is one that makes sense.
-pub(super) fn probe_command(config: &api::container::Config) -> Option<Vec<String>> {
-    let (word, rest) = config.healthcheck.as_ref()?.test.split_first()?;
-    match word.as_str() {
-        "CMD" => Some(rest.to_vec()),
-        "CMD-SHELL" => {
-            let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
-            let shell = config.shell.clone().filter(|shell| !shell.is_empty()).unwrap_or_else(default);
-            Some(shell.into_iter().chain(rest.iter().cloned()).collect())
-        }
-        _ => None,
-    }
-}
-
-fn timed(check: &HealthConfig, command: Vec<String>) -> protocol::Health {
-    const SECOND: u64 = 1_000_000_000;
-    let or =
-        |value: i64, default: u64| u64::try_from(value).ok().filter(|value| *value > 0).unwrap_or(default);
-    protocol::Health {
-        command,
-        interval: or(check.interval, 30 * SECOND),
-        timeout: or(check.timeout, 30 * SECOND),
-        start_period: or(check.start_period, 0),
-        start_interval: or(check.start_interval, 5 * SECOND),
-        retries: u32::try_from(check.retries).ok().filter(|retries| *retries > 0).unwrap_or(3),
-    }
-}
-
 /// What a container that never ran, or ran before, is after a start that failed.
 fn failed(before: &State, code: i32, message: String) -> State {
     match before.ended() {
@@ -355,24 +314,6 @@ pub(super) fn lost(run: &Run, code: i32) -> Ended {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::record::tests::record;
-
-    #[test]
-    fn a_shell_line_runs_in_the_images_shell() {
-        let mut record = record("web");
-        record.config.healthcheck = Some(HealthConfig {
-            test: vec!["CMD-SHELL".into(), "exit 0".into()],
-            retries: 5,
-            ..Default::default()
-        });
-        let check = health(&record).unwrap().unwrap();
-        assert_eq!(check.command, ["/bin/sh", "-c", "exit 0"]);
-        assert_eq!((check.interval, check.retries), (30_000_000_000, 5));
-        record.config.shell = Some(vec!["/bin/bash".into(), "-c".into()]);
-        assert_eq!(health(&record).unwrap().unwrap().command[0], "/bin/bash");
-        record.config.healthcheck = Some(HealthConfig { test: vec!["NONE".into()], ..Default::default() });
-        assert!(health(&record).unwrap().is_none());
-    }
 
     #[test]
     fn a_failed_start_keeps_what_an_earlier_run_left() {

@@ -80,6 +80,10 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
         }
         Happening::Paused => {
             run.paused = true;
+            if let Some(health) = &mut run.health {
+                // Nobody looks any more: until somebody has, Docker says so.
+                health.status = super::state::HealthWord::Unhealthy;
+            }
             vec![announce("pause", Vec::new())]
         }
         Happening::Resumed => {
@@ -106,7 +110,7 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
         Happening::HealthStarted { result } => {
             let exec = probe_id(&run.incarnation, *result);
             run.probe = Some(exec.clone());
-            let command = probe_words(&record.config);
+            let command = super::health::words(&record.config);
             ["exec_create", "exec_start"]
                 .map(|action| announce(format!("{action}: {command}"), vec![("execID", exec.clone())]))
                 .into()
@@ -132,11 +136,6 @@ fn probe_id(incarnation: &str, number: u64) -> String {
     let digest =
         oci::digest::Digest::sha256_of(format!("{incarnation} probe {number}").as_bytes()).to_string();
     digest.rsplit(':').next().unwrap_or_default().to_owned()
-}
-
-/// A probe's command as events show it.
-fn probe_words(config: &api::container::Config) -> String {
-    super::launch::probe_command(config).unwrap_or_default().join(" ")
 }
 
 /// Takes in what a shim that was found says of its container now. Its events follow and tell the same again, but of a

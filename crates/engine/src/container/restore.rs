@@ -316,11 +316,7 @@ fn begin(record: &mut Record, incarnation: String) {
     if record.state.run().is_some_and(|run| run.incarnation == incarnation) {
         return;
     }
-    let health = record
-        .config
-        .healthcheck
-        .as_ref()
-        .is_some_and(|check| check.test.first().is_some_and(|word| word != "NONE"));
+    let health = super::health::is_checked(&record.config);
     record.started_before = true;
     record.state = State::Running(Run::starting(incarnation, health, &record.state));
 }

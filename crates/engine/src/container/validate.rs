@@ -3,7 +3,7 @@
 
 mod limits;
 
-use api::container::{Config, HealthConfig, HostConfig, RestartPolicy};
+use api::container::{Config, HostConfig, RestartPolicy};
 use api::network::EndpointSettings;
 use shim::protocol::CgroupDriver;
 use std::collections::BTreeMap;
@@ -54,7 +54,7 @@ pub(super) fn config(config: &Config) -> Result<()> {
     for port in config.exposed_ports.keys() {
         exposed(port)?;
     }
-    config.healthcheck.as_ref().map_or(Ok(()), health)
+    super::health::validate(config)
 }
 
 /// `80`, `80/tcp`, `8000-8010/udp`.
@@ -70,31 +70,6 @@ pub(crate) fn exposed(text: &str) -> Result<()> {
     } else {
         refuse(format!("invalid proto: {protocol}"))
     }
-}
-
-fn health(check: &HealthConfig) -> Result<()> {
-    if let Some(word) = check.test.first() {
-        match word.as_str() {
-            "NONE" | "CMD" => {}
-            "CMD-SHELL" if check.test.len() <= 2 => {}
-            "CMD-SHELL" => return refuse("CMD-SHELL takes one shell line in Healthcheck"),
-            other => return refuse(format!("Unknown healthcheck type \"{other}\" (expected 'CMD')")),
-        }
-    }
-    for (name, value) in [
-        ("Interval", check.interval),
-        ("Timeout", check.timeout),
-        ("StartPeriod", check.start_period),
-        ("StartInterval", check.start_interval),
-    ] {
-        if value != 0 && value < 1_000_000 {
-            return refuse(format!("{name} in Healthcheck cannot be less than 1ms"));
-        }
-    }
-    if check.retries < 0 {
-        return refuse("Retries in Healthcheck cannot be negative");
-    }
-    Ok(())
 }
 
 /// The host's half, after its defaults have been filled in.
@@ -338,11 +313,5 @@ mod tests {
         assert!(
             check(|_, host| host.restart_policy.name = "often".into()).contains("unknown policy 'often'")
         );
-    }
-
-    #[test]
-    fn health_times_have_a_least_value() {
-        let check = HealthConfig { interval: 5, ..HealthConfig::default() };
-        assert_eq!(health(&check).unwrap_err().message(), "Interval in Healthcheck cannot be less than 1ms");
     }
 }

@@ -38,15 +38,6 @@ pub(super) fn check(host: &HostConfig) -> Result<()> {
 
 /// Looks up the devices that a container asks for.
 pub(super) fn find(host: &HostConfig) -> Result<Found> {
-    if let Some(request) = host.resources.device_requests.iter().flatten().next() {
-        let capabilities: Vec<String> =
-            request.capabilities.iter().flatten().map(|all| format!("[{}]", all.join(" "))).collect();
-        return Err(Error::system(format!(
-            "could not select device driver \"{}\" with capabilities: [{}]",
-            request.driver,
-            capabilities.join(" ")
-        )));
-    }
     let mut found = Vec::new();
     if host.privileged {
         walk(Path::new("/dev"), Path::new("/dev"), "rwm", true, &mut found)?;
@@ -108,7 +99,7 @@ fn walk(source: &Path, inside: &Path, access: &str, all: bool, found: &mut Vec<H
     Ok(())
 }
 
-fn node(inside: &Path, metadata: &fs::Metadata) -> Option<Device> {
+pub(super) fn node(inside: &Path, metadata: &fs::Metadata) -> Option<Device> {
     let kind = if metadata.file_type().is_char_device() {
         DeviceKind::Character
     } else if metadata.file_type().is_block_device() {
@@ -128,7 +119,7 @@ fn node(inside: &Path, metadata: &fs::Metadata) -> Option<Device> {
     })
 }
 
-fn access(permissions: &str) -> Result<&str> {
+pub(super) fn access(permissions: &str) -> Result<&str> {
     match permissions {
         "" => Ok("rwm"),
         letters if letters.len() <= 3 && letters.bytes().all(|letter| b"rwm".contains(&letter)) => {

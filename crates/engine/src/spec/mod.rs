@@ -5,6 +5,7 @@
 //! pure, so that the whole result can be shown in a test.
 
 mod capabilities;
+mod cdi;
 mod devices;
 mod links;
 mod mounts;
@@ -46,6 +47,8 @@ pub(crate) struct Input<'a> {
     /// The process that `--init` puts first.
     pub(crate) init: PathBuf,
     pub(crate) devices: devices::Found,
+    /// What devices by CDI change.
+    pub(crate) edits: Vec<cdi::Edits>,
     pub(crate) seccomp: Option<seccomp::Profile>,
     /// Variables that its links bring.
     pub(crate) linked: Vec<String>,
@@ -72,6 +75,10 @@ pub(crate) fn for_container(engine: &Engine, record: &Record, root: &Rootfs, bou
         cgroup: cgroup_path(&config, record),
         init: config.init.clone().unwrap_or_else(|| engine.paths().init()),
         devices: devices::find(&record.host)?,
+        edits: cdi::find(
+            record.host.resources.device_requests.as_deref().unwrap_or_default(),
+            &config.container.device_directories,
+        )?,
         seccomp: profile(&config, record)?,
         linked: links::environment(engine, record)?,
     };
@@ -128,7 +135,7 @@ pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
     let mut resources = resources(&record.host.resources, host)?;
     resources.devices = devices::rules(&record.host, &input.devices)?;
     let propagation = mounts::root_propagation(input.bound);
-    Ok(Spec {
+    let mut spec = Spec {
         oci_version: oci::runtime::VERSION.into(),
         process: Some(process),
         root: Some(Root { path: PathBuf::from("rootfs"), readonly: record.host.readonly_rootfs }),
@@ -159,7 +166,9 @@ pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
             readonly_paths: readonly,
             ..Linux::default()
         }),
-    })
+    };
+    cdi::apply(&input.edits, &mut spec)?;
+    Ok(spec)
 }
 
 /// Where the container's cgroup is, in the form that the driver wants.

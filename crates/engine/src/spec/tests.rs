@@ -62,6 +62,7 @@ fn generated(record: &Record, bound: &Bound) -> Spec {
         cgroup: "/wharf/id".into(),
         init: "/exec/docker-init".into(),
         devices: devices::find(&record.host).unwrap(),
+        edits: Vec::new(),
         seccomp: profile(&config, record).unwrap(),
         linked: Vec::new(),
     })

@@ -140,6 +140,7 @@ impl Supervisor {
             losing: false,
             monitor: launch.health.clone().map(Monitor::new),
             probe: None,
+            asking: None,
             probes: 0,
             results: Vec::new(),
             chunk: vec![0; CHUNK].into_boxed_slice(),

@@ -133,6 +133,7 @@ impl Supervisor {
         for alarm in [Alarm::Kill, Alarm::Probe, Alarm::ProbeTimeout] {
             self.alarms.cancel(alarm);
         }
+        self.stop_asking();
         if let Stage::Running(running) = &mut self.stage {
             running.ended = Some((Instant::now(), clock::now()));
         }
@@ -237,6 +238,19 @@ impl Supervisor {
         if self.cancel_restart() {
             return Ok(());
         }
+        self.end_gently(signal, timeout)
+    }
+
+    /// The same, and it comes back. A stop that is under way already is not turned round.
+    pub(super) fn stop_to_restart(&mut self) -> Result<(), Failure> {
+        if self.stopping {
+            return Ok(());
+        }
+        self.restarts.demand();
+        self.end_gently(None, None)
+    }
+
+    fn end_gently(&mut self, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Failure> {
         if !self.is_running() {
             return Err(not_running());
         }
@@ -345,6 +359,14 @@ impl Supervisor {
 
     pub(super) fn set_policy(&mut self, policy: RestartPolicy) {
         self.restarts.policy = policy;
+    }
+
+    /// The container's process on the host.
+    pub(super) fn main_pid(&self) -> Option<i32> {
+        match &self.stage {
+            Stage::Running(running) if running.ended.is_none() => Some(running.pid),
+            _ => None,
+        }
     }
 
     pub(super) fn is_running(&self) -> bool {

@@ -13,6 +13,7 @@
 //! thread. Each file of this module adds one concern to the [`Supervisor`]; what is a decision rather than an
 //! effect lives above, without I/O ([`crate::restart`], [`crate::health`]).
 
+mod ask;
 mod client;
 mod collector;
 mod connection;
@@ -88,6 +89,8 @@ struct Supervisor {
     monitor: Option<Monitor>,
     /// The health probe that is running.
     probe: Option<Id>,
+    /// The health probe that waits for an answer.
+    asking: Option<ask::Asking>,
     probes: u64,
     results: Vec<Probe>,
     /// Where output is read into.
@@ -137,6 +140,7 @@ impl Supervisor {
             Source::Collector(connection) => self.collector_ready(connection, event.readable),
             Source::Resolver => self.holdings.resolve(),
             Source::Relays => self.holdings.relay(),
+            Source::Asking => self.asking_ready(),
         }
     }
 

@@ -1,4 +1,5 @@
-//! Runs health probes: one at a time, beside the container's process, its output captured.
+//! Runs health probes: one at a time, beside the container's process, its output captured. Those that start no process
+//! are in [`super::ask`].
 //!
 //! The decisions are in [`crate::health`]. A probe that takes too long is killed and reported when it is really
 //! gone, so that dying probes do not pile up. One that is under way when the container pauses or ends is
@@ -13,7 +14,7 @@ use super::process::{Probing, Process, Role};
 use super::reactor::{Alarm, Id};
 use crate::clock;
 use crate::health;
-use crate::protocol::{Happening, HealthState, Probe};
+use crate::protocol::{Happening, HealthState, OnUnhealthy, Probe};
 
 /// Results kept for `inspect`, as Docker keeps.
 const KEPT: usize = 5;
@@ -22,6 +23,9 @@ impl Supervisor {
     /// Sets the time of the next probe, if there is a health check and something to check.
     pub(super) fn schedule_probe(&mut self) {
         let running = self.running_for();
+        if self.asking.is_some() {
+            return;
+        }
         if let (Some(monitor), Some(running), None) = (&self.monitor, running, self.probe) {
             self.alarms.set(Alarm::Probe, monitor.wait(running));
         }
@@ -30,6 +34,11 @@ impl Supervisor {
     /// The time has come.
     pub(super) fn probe(&mut self) {
         let (Some(monitor), Some(running)) = (&self.monitor, self.running_for()) else { return };
+        if let Some(ask) = monitor.ask().cloned() {
+            let timeout = monitor.timeout();
+            self.begin_asking(ask, running, timeout);
+            return;
+        }
         let Some(mut process) = self.launch.spec.process.clone() else { return };
         process.args = monitor.command().to_vec();
         process.terminal = false;
@@ -49,6 +58,9 @@ impl Supervisor {
     }
 
     pub(super) fn probe_timed_out(&mut self) {
+        if self.asking_timed_out() {
+            return;
+        }
         let Some(process) = self.probe.and_then(|id| self.processes.get_mut(&id)) else { return };
         if let Role::Probe(probing) = &mut process.role {
             probing.timed_out = true;
@@ -61,6 +73,7 @@ impl Supervisor {
     pub(super) fn abandon_probe(&mut self) {
         self.alarms.cancel(Alarm::Probe);
         self.alarms.cancel(Alarm::ProbeTimeout);
+        self.stop_asking();
         if let Some(process) = self.probe.take().and_then(|id| self.processes.get(&id)) {
             let _ = linux::process::send_signal(std::os::fd::AsFd::as_fd(&process.pidfd), SIGKILL);
         }
@@ -83,7 +96,7 @@ impl Supervisor {
         self.conclude(code, probing.running, probing.started_at, output);
     }
 
-    fn conclude(&mut self, exit_code: i32, running: Duration, started_at: i64, output: String) {
+    pub(super) fn conclude(&mut self, exit_code: i32, running: Duration, started_at: i64, output: String) {
         let Some(monitor) = &mut self.monitor else { return };
         monitor.probed(exit_code, running);
         let (start, end) = (clock::format(started_at), clock::format(clock::now()));
@@ -92,9 +105,21 @@ impl Supervisor {
             self.results.remove(0);
         }
         self.results.push(probe.clone());
-        let (status, failing_streak) = (monitor.status, monitor.failing_streak);
+        let (status, failing_streak, action) = (monitor.status, monitor.failing_streak, monitor.action());
         self.record(Happening::HealthProbed { status, failing_streak, probe });
         self.schedule_probe();
+        self.act(action);
+    }
+
+    /// The container has become unhealthy. One that has just ended needs no help to end.
+    fn act(&mut self, action: OnUnhealthy) {
+        let acted = match action {
+            OnUnhealthy::Nothing => Ok(()),
+            OnUnhealthy::Stop => self.stop(None, None),
+            OnUnhealthy::Kill => self.signal(SIGKILL, false),
+            OnUnhealthy::Restart => self.stop_to_restart(),
+        };
+        drop(acted);
     }
 
     pub(super) fn health(&self) -> Option<HealthState> {

@@ -37,6 +37,8 @@ pub(super) enum Source {
     /// Names and relays are loops of their own, each behind one descriptor.
     Resolver,
     Relays,
+    /// The connection of a health probe.
+    Asking,
     /// The collector of the log; its connections are numbered.
     Collector(u64),
 }
@@ -58,6 +60,7 @@ impl Source {
             Source::Memory => (9, 0),
             Source::Resolver => (10, 0),
             Source::Relays => (11, 0),
+            Source::Asking => (13, 0),
             Source::Collector(connection) => (12, connection),
         };
         kind << KIND_SHIFT | id
@@ -78,6 +81,7 @@ impl Source {
             9 => Source::Memory,
             10 => Source::Resolver,
             11 => Source::Relays,
+            13 => Source::Asking,
             12 => Source::Collector(id),
             _ => return None,
         })

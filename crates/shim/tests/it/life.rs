@@ -256,6 +256,8 @@ fn health(command: &str) -> Health {
         start_period: 0,
         start_interval: 50 * MILLISECOND,
         retries: 2,
+        ask: None,
+        on_unhealthy: OnUnhealthy::Nothing,
     }
 }
 
@@ -285,6 +287,28 @@ fn health_follows_the_probe() {
     assert!((2..=5).contains(&state.log.len()));
     world.done(Request::Signal { signal: 9, final_stop: true });
     world.exit();
+    world.release();
+}
+
+#[test]
+fn an_unhealthy_container_is_started_again_whatever_its_policy() {
+    let mut world = world("sleep 1000");
+    world.launch.health =
+        Some(Health { on_unhealthy: OnUnhealthy::Restart, ..health("test $(cat /proc/1/comm) = none") });
+    world.start();
+    world.event(probed(HealthStatus::Unhealthy));
+    let restarts = world.event(|what| match what {
+        Happening::Exited { restarts, .. } => Some(*restarts),
+        _ => None,
+    });
+    assert!(restarts);
+    let count = world.event(|what| match what {
+        Happening::Started { restart_count, .. } if *restart_count > 0 => Some(*restart_count),
+        _ => None,
+    });
+    assert_eq!(count, 1);
+    world.done(Request::Signal { signal: 9, final_stop: true });
+    world.event(|what| matches!(what, Happening::Exited { restarts: false, .. }).then_some(()));
     world.release();
 }
 

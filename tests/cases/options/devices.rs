@@ -1,0 +1,55 @@
+//! Devices by the Container Device Interface.
+
+use blackbox::{IMAGE, Settings, World, busybox_image};
+
+const FILE: &str = r#"{
+  "cdiVersion": "0.6.0",
+  "kind": "vendor.com/sensor",
+  "devices": [
+    {"name": "left", "containerEdits": {"env": ["SIDE=left"], "deviceNodes": [{"path": "/dev/left", "hostPath": "/dev/null"}]}},
+    {"name": "all", "containerEdits": {"mounts": [{"hostPath": "HERE/driver", "containerPath": "/driver", "options": ["ro", "bind"]}]}}
+  ],
+  "containerEdits": {"env": ["SENSOR=vendor"]}
+}"#;
+
+/// An engine that knows one vendor's devices, and another kind for `--gpus`.
+fn world() -> World {
+    let directory = std::env::temp_dir().join(format!("wharf-test-cdi-{}", std::process::id()));
+    std::fs::create_dir_all(&directory).unwrap();
+    std::fs::write(directory.join("driver"), "the driver\n").unwrap();
+    let text = FILE.replace("HERE", directory.to_str().unwrap());
+    std::fs::write(directory.join("sensor.json"), &text).unwrap();
+    std::fs::write(directory.join("gpu.json"), text.replace("vendor.com/sensor", "nvidia.com/gpu")).unwrap();
+    let flags = vec!["--cdi-spec-dir".to_owned(), directory.to_string_lossy().into_owned()];
+    let world = World::empty(Settings { flags, ..Settings::default() });
+    world.load(&busybox_image(IMAGE));
+    world
+}
+
+#[test]
+fn a_vendors_file_says_what_a_device_needs() {
+    let world = world();
+    let script = "echo $SENSOR $SIDE; test -c /dev/left && echo x > /dev/left && cat /driver";
+    let output = world.docker(&[
+        "run",
+        "--rm",
+        "--device",
+        "vendor.com/sensor=left",
+        "--device",
+        "vendor.com/sensor=all",
+        IMAGE,
+        "sh",
+        "-c",
+        script,
+    ]);
+    assert_eq!(output.ok(), "vendor left\nthe driver");
+    assert_eq!(world.docker(&["run", "--rm", "--gpus", "all", IMAGE, "cat", "/driver"]).ok(), "the driver");
+    world
+        .docker(&["run", "--rm", "--device", "vendor.com/sensor=right", IMAGE, "true"])
+        .code(125)
+        .says("CDI device injection failed: unresolvable CDI devices vendor.com/sensor=right");
+    world
+        .docker(&["run", "--rm", "--gpus", "driver=tpu", IMAGE, "true"])
+        .code(125)
+        .says("could not select device driver \"tpu\" with capabilities: [[gpu]]");
+}
