@@ -25,6 +25,7 @@ pub(crate) struct Identity {
 
 impl Identity {
     pub(crate) fn new(process: &Process) -> Result<Identity> {
+        check_labels(process)?;
         let io_priority = process.io_priority.map(|priority| {
             let class = match priority.class {
                 IoPriorityClass::Realtime => 1,
@@ -64,25 +65,33 @@ impl Identity {
         Ok(())
     }
 
-    /// Labels that the kernel's security modules apply at the next execution.
+    /// Labels that the kernel's security modules apply at the next execution. Written to a procfs of our own: the
+    /// container's may be anything.
     pub(crate) fn apply_labels(&self, procfs: &dyn Fn() -> Result<Procfs>) -> Result<()> {
         if !self.apparmor.is_empty() {
-            if !enabled("/sys/module/apparmor/parameters/enabled") {
-                return Err(Error::invalid("apparmorProfile is set, but the kernel has no AppArmor"));
-            }
             let text = format!("exec {}", self.apparmor);
             let procfs = procfs()?;
-            let own = procfs.write_own("attr/apparmor/exec", &text);
-            own.or_else(|_| procfs.write_own("attr/exec", &text))
-                .step(|| "unable to apply apparmor profile")?;
+            let written = match procfs.write_own("attr/apparmor/exec", &text) {
+                // Before Linux 5.8 the modules share one file.
+                Err(error) if error.is(linux::Errno::NOENT) => procfs.write_own("attr/exec", &text),
+                other => other,
+            };
+            written.step(|| format!("unable to apply apparmor profile {:?}", self.apparmor))?;
         }
         if !self.selinux.is_empty() {
-            if !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
-                return Err(Error::invalid("selinuxLabel is set, but SELinux is not enabled"));
-            }
-            procfs()?.write_own("attr/exec", &self.selinux).step(|| "unable to apply SELinux label")?;
+            procfs()?
+                .write_own("attr/exec", &self.selinux)
+                .step(|| format!("unable to set selinux label {:?}", self.selinux))?;
         }
         Ok(())
+    }
+
+    /// Keys made from here on (the session keyring) belong to the label, so that the program may use them.
+    pub(crate) fn label_keys(&self, procfs: &dyn Fn() -> Result<Procfs>) -> Result<()> {
+        if self.selinux.is_empty() {
+            return Ok(());
+        }
+        procfs()?.write_own("attr/keycreate", &self.selinux).step(|| "unable to label the session keyring")
     }
 
     /// Becomes the user. Capabilities the configuration leaves to us are kept, all others go.
@@ -120,8 +129,21 @@ impl Identity {
     }
 }
 
-fn enabled(path: &str) -> bool {
-    std::fs::read_to_string(path).is_ok_and(|text| text.starts_with('Y'))
+/// Labels are for kernels that have the module. Looked for on the host, before anything of the container is in sight.
+fn check_labels(process: &Process) -> Result<()> {
+    let apparmor = || {
+        std::fs::read_to_string("/sys/module/apparmor/parameters/enabled")
+            .is_ok_and(|text| text.starts_with('Y'))
+    };
+    if !process.apparmor_profile.is_empty() && !apparmor() {
+        return Err(Error::invalid("apparmor: config provided but apparmor not supported"));
+    }
+    if !process.selinux_label.is_empty() && !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+        return Err(Error::invalid(
+            "selinux label is specified in config, but selinux is disabled or not supported",
+        ));
+    }
+    Ok(())
 }
 
 /// Names that the kernel does not know, each once.

@@ -242,7 +242,11 @@ fn prepare<'a>(
     let source = match launch.rootfs {
         Rootfs::Directory(path) => {
             let whole = launch.bundle.join(path);
-            Source::Directory(std::fs::canonicalize(&whole).step(|| format!("rootfs {whole:?}"))?)
+            let found = std::fs::canonicalize(&whole).step(|| format!("rootfs {whole:?}"))?;
+            if !found.is_dir() {
+                return Err(Error::invalid(format_args!("rootfs {found:?} is not a directory")));
+            }
+            Source::Directory(found)
         }
         Rootfs::Mount(mount) => Source::Mount(mount),
     };

@@ -182,6 +182,7 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     }
     process::new_session().step(|| "session")?;
     if init.new_keyring {
+        init.program.identity.label_keys(&Procfs::new_here)?;
         match credentials::new_session_keyring(&format!("_ses.{}", init.id)) {
             // No keys in this kernel, or none allowed to us: there is none to share either.
             Err(error) if error.is(linux::Errno::NOSYS) || error.is(linux::Errno::PERM) => {}

@@ -7,8 +7,10 @@
 mod attacks;
 mod bundle;
 mod commands;
+mod errors;
 mod hooks;
 mod isolation;
+mod labels;
 mod library;
 mod lifecycle;
 mod limits;
