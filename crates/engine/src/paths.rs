@@ -6,7 +6,8 @@
 //! ├── lock                           held by the engine that owns this root
 //! ├── wharf.db                       records: containers, networks, volumes, images (see `records`)
 //! ├── events.jsonl                   the newest events, for `events --since` across restarts of the engine
-//! ├── containers/<id>/               hostname, hosts, resolv.conf, <id>-json.log
+//! ├── containers/<id>/               hostname, hosts, resolv.conf, the log (<id>-json.log or
+//! │                                  local-logs/container.log; container-cached.log of what is sent elsewhere)
 //! ├── volumes/<name>/_data           local volumes
 //! └── blobs, layers, snapshots …     owned by the `store` and `image` crates
 //!
@@ -84,6 +85,16 @@ impl Paths {
 
     pub fn log(&self, id: &str) -> PathBuf {
         self.container(id).join(format!("{id}-json.log"))
+    }
+
+    /// Of the log driver `local`.
+    pub fn local_log(&self, id: &str) -> PathBuf {
+        self.container(id).join("local-logs/container.log")
+    }
+
+    /// Beside a log that is sent elsewhere.
+    pub fn cached_log(&self, id: &str) -> PathBuf {
+        self.container(id).join("container-cached.log")
     }
 
     /// Parent of all runtime directories.

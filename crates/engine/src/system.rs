@@ -347,7 +347,7 @@ fn plugins() -> Plugins {
         volume: list(&["local"]),
         network: list(&["bridge", "host", "null"]),
         authorization: None,
-        log: list(&["json-file", "none"]),
+        log: crate::container::log_drivers(),
     }
 }
 

@@ -35,8 +35,8 @@ impl Owner {
     }
 
     fn has_log(&self) -> bool {
-        let log = self.engine.paths().log(self.record.id.as_str());
-        std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > 0)
+        let kept = super::logs::kept(self.engine.paths(), &self.record);
+        kept.is_some_and(|(log, _)| std::fs::metadata(log).is_ok_and(|metadata| metadata.len() > 0))
     }
 
     /// Passes a client to the shim. The client comes back when the shim does not take it because the container has

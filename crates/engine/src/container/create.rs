@@ -47,7 +47,8 @@ fn create(
     };
     let planned = mounts::plan(&record.config, &record.host, &known)?;
     spec::check(engine, &record)?;
-    logs::describe(&record.host.log_config, &record, engine.paths().log(record.id.as_str()))?;
+    let logging = &record.host.log_config;
+    logs::validate(&logging.kind, &logging.config.clone().unwrap_or_default())?;
     engine.shared().networks.check(&mut record)?;
 
     let mut made = Made { engine, id: record.id.clone(), volumes: Vec::new(), done: false };

@@ -186,14 +186,15 @@ pub(super) fn host(wanted: &mut HostConfig, defaults: &config::Container, host: 
     }
 }
 
-/// The container's log options over the engine's; a driver of its own starts afresh.
+/// The container's log options over the engine's; a driver of its own starts afresh, but for the cache of what is sent.
 fn log_config(wanted: &mut HostConfig, defaults: &config::Container) {
     if wanted.log_config.kind.is_empty() {
         wanted.log_config.kind.clone_from(&defaults.log_driver);
     }
     let mut options = wanted.log_config.config.take().unwrap_or_default();
-    if wanted.log_config.kind == defaults.log_driver {
-        for (key, value) in &defaults.log_options {
+    let same = wanted.log_config.kind == defaults.log_driver;
+    for (key, value) in &defaults.log_options {
+        if same || (key.starts_with("cache-") && wanted.log_config.kind != "none") {
             options.entry(key.clone()).or_insert_with(|| value.clone());
         }
     }

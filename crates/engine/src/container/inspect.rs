@@ -57,7 +57,7 @@ impl Engine {
             resolv_conf_path: path(paths.resolv_conf(id)),
             hostname_path: path(paths.hostname(id)),
             hosts_path: path(paths.hosts(id)),
-            log_path: if record.host.log_config.kind == "none" { String::new() } else { path(paths.log(id)) },
+            log_path: super::logs::shown_path(paths, record).map(path).unwrap_or_default(),
             name: record.slashed(),
             restart_count: record.restart_count.into(),
             driver: "overlay2".into(),

@@ -177,7 +177,7 @@ fn describe(
             (true, false) => Stdin::Open,
             (true, true) => Stdin::Once,
         },
-        log: log(engine, record)?,
+        log: super::logs::describe(engine, record)?,
         restart: life::restart_policy(&record.host.restart_policy),
         restart_count: record.restart_count,
         health,
@@ -202,11 +202,6 @@ fn descriptors(joined: Joined, held: Held) -> Vec<OwnedFd> {
     all.extend(held.attachments.into_iter().map(|(_, socket)| socket));
     all.extend(held.waiters.into_iter().map(|(_, socket)| socket));
     all
-}
-
-/// Where output goes. The options were checked at create.
-fn log(engine: &Engine, record: &Record) -> Result<protocol::Log> {
-    super::logs::describe(&record.host.log_config, record, engine.paths().log(record.id.as_str()))
 }
 
 /// The configured stop signal; none when the container has none.

@@ -1,30 +1,75 @@
-//! A container's log: where it is written, and reading it.
+//! A container's log: where it goes, and reading it.
+//!
+//! ```text
+//!   create ─▶ validate      driver and options, as far as Docker looks at them then
+//!   start  ─▶ describe      all of it, names looked up; the shim does the rest
+//!   logs   ─▶ serve         by the shim while it runs, from here afterwards
+//! ```
+//!
+//! `json-file` and `local` are read where they were written. A driver that sends elsewhere has a cache beside, which
+//! `docker logs` reads (Docker's dual logging); with `cache-disabled`, and under `none`, there is nothing to read.
+
+mod address;
+mod file;
+mod fluentd;
+mod gelf;
+mod journald;
+mod options;
+mod subject;
+mod syslog;
 
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::PathBuf;
 
 use api::container::LogConfig;
 use shim::log::query::Progress;
 use shim::log::{Format, Output};
-use shim::protocol::{Attachment, Log, LogDriver, LogQuery};
+use shim::protocol::{Attachment, Collector, Endpoint, Log, LogDriver, LogQuery, Remote};
 
 use super::record::Record;
 use crate::Engine;
 use crate::error::{Error, Result};
+use crate::paths::Paths;
 use crate::ticket::{Ticket, What};
+use options::{Options, Read, Units};
+use subject::Subject;
 
-/// Docker finds out about these options at start only.
-const NOT_SET_UP: &str = "failed to create task for container: failed to initialize logging driver";
+const NOT_READABLE: &str = "configured logging driver does not support reading";
 
 /// Docker's drivers that this engine does not have; other names could be a plugin's.
-const UNSUPPORTED: &[&str] =
-    &["awslogs", "etwlogs", "fluentd", "gcplogs", "gelf", "journald", "local", "splunk", "syslog"];
+const UNSUPPORTED: &[&str] = &["awslogs", "etwlogs", "gcplogs", "splunk"];
+
+/// Options of any driver.
+const COMMON: &[&str] =
+    &["mode", "max-buffer-size", "cache-disabled", "cache-max-size", "cache-max-file", "cache-compress"];
+
+/// What may wait for a collector in non-blocking mode.
+const DEFAULT_BUFFER: u64 = 1 << 20;
 
 /// What is rendered before it is written to a client.
 const PIECE: usize = 64 << 10;
+
+/// A driver of Docker's that this engine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Driver {
+    JsonFile,
+    Local,
+    None,
+    Journald,
+    Syslog,
+    Gelf,
+    Fluentd,
+}
+
+/// What a driver that sends is told at start.
+struct Told {
+    collector: Collector,
+    endpoints: Vec<Endpoint>,
+}
 
 impl Engine {
     /// The client gets the log, and live lines if the query follows and the container runs.
@@ -34,12 +79,38 @@ impl Engine {
         if !query.stdout && !query.stderr {
             return Err(Error::invalid("must specify at least one of 'stdout' or 'stderr'"));
         }
-        if record.host.log_config.kind == "none" {
-            return Err(Error::not_implemented("configured logging driver does not support reading"));
+        if kept(self.paths(), &record).is_none() {
+            return Err(Error::not_implemented(NOT_READABLE));
         }
         query.multiplexed = !record.config.tty;
         Ok(Ticket { engine: self.clone(), container, what: What::Logs(query) })
     }
+}
+
+/// The names of the drivers, as `info` lists them.
+pub(crate) fn drivers() -> Vec<String> {
+    ["fluentd", "gelf", "journald", "json-file", "local", "syslog"].map(str::to_owned).to_vec()
+}
+
+/// The file that a container's log is kept in, and its format.
+pub(super) fn kept(paths: &Paths, record: &Record) -> Option<(PathBuf, Format)> {
+    let id = record.id.as_str();
+    let config = &record.host.log_config;
+    match Driver::named(&config.kind).ok()? {
+        Driver::JsonFile => Some((paths.log(id), Format::Json)),
+        Driver::Local => Some((paths.local_log(id), Format::Local)),
+        Driver::None => None,
+        _ => {
+            let cache = file::cache(config.config.as_ref()?).ok().flatten();
+            cache.map(|_| (paths.cached_log(id), Format::Local))
+        }
+    }
+}
+
+/// What `inspect` shows as the log's path: Docker tells json-file's only.
+pub(super) fn shown_path(paths: &Paths, record: &Record) -> Option<PathBuf> {
+    let is_json = Driver::named(&record.host.log_config.kind).is_ok_and(|driver| driver == Driver::JsonFile);
+    is_json.then(|| paths.log(record.id.as_str()))
 }
 
 /// Sends the log of a container that does not run.
@@ -50,14 +121,14 @@ pub(super) async fn serve(
     preface: Vec<u8>,
     socket: OwnedFd,
 ) -> Result<()> {
-    let path = engine.paths().log(record.id.as_str());
+    let kept = kept(engine.paths(), record);
     engine
         .blocking(move |_| {
             let mut client = File::from(socket);
             linux::fd::set_nonblocking(&client, false)
                 .map_err(|error| Error::failed("cannot send a log", error))?;
             client.write_all(&preface).map_err(|error| Error::failed("cannot send a log", error))?;
-            copy(&path, query, &client)
+            copy(kept, query, &client)
         })
         .await
 }
@@ -70,7 +141,7 @@ pub(super) async fn replay(
     attachment: &mut Attachment,
     socket: OwnedFd,
 ) -> Result<OwnedFd> {
-    let path = engine.paths().log(record.id.as_str());
+    let kept = kept(engine.paths(), record);
     let head = std::mem::take(&mut attachment.preface);
     let query = LogQuery {
         stdout: attachment.stdout,
@@ -83,7 +154,7 @@ pub(super) async fn replay(
         .blocking(move |_| {
             let client = File::from(crate::ticket::greet(socket, &head)?);
             if wanted {
-                copy(&path, query, &client)?;
+                copy(kept, query, &client)?;
             }
             Ok(client.into())
         })
@@ -91,13 +162,10 @@ pub(super) async fn replay(
 }
 
 /// Nothing will be added to the log: following would only wait.
-fn copy(path: &Path, query: LogQuery, mut client: &File) -> Result<()> {
+fn copy(kept: Option<(PathBuf, Format)>, query: LogQuery, mut client: &File) -> Result<()> {
     let failed = |error| Error::failed("cannot send a log", error);
-    if !path.exists() {
-        return Ok(());
-    }
-    let mut output =
-        Output::open(path, Format::Json, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
+    let Some((path, format)) = kept.filter(|(path, _)| path.exists()) else { return Ok(()) };
+    let mut output = Output::open(&path, format, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
     let mut piece = Vec::with_capacity(PIECE);
     loop {
         piece.clear();
@@ -109,130 +177,152 @@ fn copy(path: &Path, query: LogQuery, mut client: &File) -> Result<()> {
     }
 }
 
-/// Checks the driver and its options and turns them into what the shim needs.
-pub(super) fn describe(config: &LogConfig, record: &Record, path: PathBuf) -> Result<Log> {
-    let options = config.config.clone().unwrap_or_default();
-    let driver = match config.kind.as_str() {
-        "" | "json-file" => LogDriver::JsonFile,
-        "none" => LogDriver::None,
-        other if UNSUPPORTED.contains(&other) => {
-            return Err(Error::invalid(format!("logger: no log driver named '{other}' is registered")));
-        }
-        other => {
-            // Not found is what clients take for a missing image.
-            return Err(Error::invalid(format!(
-                "error looking up logging plugin {other}: plugin {other:?} not found"
-            )));
-        }
-    };
-    let mut log = Log {
-        driver,
-        path,
-        max_size: None,
-        max_files: 1,
-        compress: false,
-        attributes: BTreeMap::new(),
-        remote: None,
-    };
-    if driver == LogDriver::None {
-        return Ok(log);
+/// Checks what Docker checks when a container is made: the rest is found out at start.
+pub(crate) fn validate(kind: &str, options: &Options) -> Result<()> {
+    check(kind, options).map_err(Error::invalid)
+}
+
+fn check(kind: &str, options: &Options) -> Read<()> {
+    if kind == "none" {
+        return Ok(());
     }
-    for (key, value) in &options {
-        apply(&mut log, record, key, value)?;
+    let mode = options.get("mode").map_or("", String::as_str);
+    if !matches!(mode, "" | "blocking" | "non-blocking") {
+        return Err(format!("logger: logging mode not supported: {mode}"));
     }
-    if log.compress && (log.max_files < 2 || log.max_size.is_none()) {
-        return Err(Error::invalid(
-            "compress cannot be true when max-file is less than 2 or max-size is not set",
-        ));
+    if let Some(size) = options.get("max-buffer-size") {
+        if mode != "non-blocking" {
+            return Err("logger: max-buffer-size option is only supported with 'mode=non-blocking'".into());
+        }
+        options::size(size, Units::Binary)
+            .map_err(|error| format!("error parsing option max-buffer-size: {error}"))?;
+    }
+    file::cache(options)?;
+    let driver = Driver::named(kind)?;
+    let own = driver.options();
+    let unknown = options.keys().find(|key| !COMMON.contains(&key.as_str()) && !own.contains(&key.as_str()));
+    if let Some(key) = unknown {
+        return Err(match driver {
+            Driver::Local => format!("unknown log opt '{key}' for log driver local"),
+            Driver::Gelf => format!("unknown log opt {key:?} for gelf log driver"),
+            _ => format!("unknown log opt '{key}' for {kind} log driver"),
+        });
+    }
+    match driver {
+        Driver::Syslog => syslog::check(options),
+        Driver::Gelf => gelf::check(options),
+        Driver::Fluentd => fluentd::check(options),
+        Driver::JsonFile | Driver::Local | Driver::None | Driver::Journald => Ok(()),
+    }
+}
+
+/// What the shim needs, when the container starts.
+pub(super) fn describe(engine: &Engine, record: &Record) -> Result<Log> {
+    let log = read(engine.paths(), &engine.shared().host.hostname, record).map_err(|error| {
+        let words = "failed to create task for container: failed to initialize logging driver";
+        Error::system(format!("{words}: {error}"))
+    })?;
+    if let (LogDriver::Local, Some(directory)) = (log.driver, log.path.parent()) {
+        let made = DirBuilder::new().mode(0o700).recursive(true).create(directory);
+        made.map_err(|error| Error::failed(format!("cannot make {}", directory.display()), error))?;
     }
     Ok(log)
 }
 
-fn apply(log: &mut Log, record: &Record, key: &str, value: &str) -> Result<()> {
-    let bad = || Error::invalid(format!("invalid value {value:?} for log opt '{key}'"));
-    match key {
-        "max-size" if value == "-1" => log.max_size = None,
-        "max-size" => {
-            let invalid = || Error::invalid(format!("{NOT_SET_UP}: invalid size: '{value}'"));
-            log.max_size = Some(bytes(value).filter(|size| *size > 0).ok_or_else(invalid)?);
-        }
-        "max-file" => {
-            log.max_files = value
-                .parse()
-                .ok()
-                .filter(|count| *count > 0)
-                .ok_or_else(|| Error::invalid(format!("{NOT_SET_UP}: max-file cannot be less than 1")))?;
-        }
-        "compress" => log.compress = value.parse().map_err(|_| bad())?,
-        "labels" => {
-            let labels = record.config.labels.clone().unwrap_or_default();
-            log.attributes.extend(chosen(value, |key| labels.get(key).cloned()));
-        }
-        "env" => {
-            let env: BTreeMap<&str, &str> =
-                record.config.env.iter().flatten().filter_map(|entry| entry.split_once('=')).collect();
-            log.attributes.extend(chosen(value, |key| env.get(key).map(|value| (*value).to_owned())));
-        }
-        "tag" => {
-            log.attributes.insert("tag".into(), tag(value, record)?);
-        }
-        "mode" if value.is_empty() || value == "blocking" => {}
-        "mode" if value != "non-blocking" => {
-            return Err(Error::invalid(format!("logger: logging mode not supported: {value}")));
-        }
-        "mode" | "max-buffer-size" | "labels-regex" | "env-regex" => {
-            return Err(Error::invalid(format!(
-                "log opt '{key}={value}' is not supported by the json-file log driver"
-            )));
-        }
-        _ => return Err(Error::invalid(format!("unknown log opt '{key}' for json-file log driver"))),
-    }
-    Ok(())
+fn read(paths: &Paths, hostname: &str, record: &Record) -> Read<Log> {
+    let config: &LogConfig = &record.host.log_config;
+    let none = Options::new();
+    let options = config.config.as_ref().unwrap_or(&none);
+    let driver = Driver::named(&config.kind)?;
+    let (path, format) = match kept(paths, record) {
+        Some((path, format)) => (path, Some(format)),
+        None => (PathBuf::new(), None),
+    };
+    let subject = Subject { record, hostname, log_path: path.to_string_lossy().into_owned(), options };
+    let (rotation, attributes, told) = match driver {
+        Driver::None => (None, BTreeMap::new(), None),
+        Driver::JsonFile => (Some(file::json_file(options)?), json_attributes(&subject)?, None),
+        Driver::Local => (Some(file::local(options)?), BTreeMap::new(), None),
+        Driver::Journald => (file::cache(options)?, BTreeMap::new(), Some(journald::describe(&subject)?)),
+        Driver::Syslog => (file::cache(options)?, BTreeMap::new(), Some(syslog::describe(&subject)?)),
+        Driver::Gelf => (file::cache(options)?, BTreeMap::new(), Some(gelf::describe(&subject)?)),
+        Driver::Fluentd => (file::cache(options)?, BTreeMap::new(), Some(fluentd::describe(&subject)?)),
+    };
+    let rotation = rotation.unwrap_or(file::Rotation { max_size: None, max_files: 1, compress: false });
+    let buffer = buffer(options)?;
+    Ok(Log {
+        driver: match format {
+            None => LogDriver::None,
+            Some(Format::Json) => LogDriver::JsonFile,
+            Some(Format::Local) => LogDriver::Local,
+        },
+        path,
+        max_size: rotation.max_size,
+        max_files: rotation.max_files,
+        compress: rotation.compress,
+        attributes,
+        remote: told.map(|Told { collector, endpoints }| Box::new(Remote { collector, endpoints, buffer })),
+    })
 }
 
-fn chosen(keys: &str, value: impl Fn(&str) -> Option<String>) -> Vec<(String, String)> {
-    keys.split(',').filter_map(|key| Some((key.trim().to_owned(), value(key.trim())?))).collect()
+/// A json-file tells its tag only where one was asked for.
+fn json_attributes(subject: &Subject<'_>) -> Read<BTreeMap<String, String>> {
+    let mut attributes = subject.attributes(str::to_owned)?;
+    let tag = subject.tag("")?;
+    if !tag.is_empty() {
+        attributes.insert("tag".into(), tag);
+    }
+    Ok(attributes)
 }
 
-/// `{{.Name}}` and its siblings; other template forms are refused.
-fn tag(template: &str, record: &Record) -> Result<String> {
-    let id = record.id.as_str();
-    let image = record.image.strip_prefix("sha256:").unwrap_or(&record.image);
-    let mut text = template.to_owned();
-    for (word, value) in [
-        ("{{.ID}}", &id[..12]),
-        ("{{.FullID}}", id),
-        ("{{.Name}}", record.name.as_str()),
-        ("{{.ImageID}}", image.get(..12).unwrap_or(image)),
-        ("{{.ImageFullID}}", record.image.as_str()),
-        ("{{.ImageName}}", record.config.image.as_str()),
-        ("{{.DaemonName}}", "docker"),
-    ] {
-        text = text.replace(word, value);
+/// How much may wait for a collector before it is dropped; `None`: the container waits. Files need no such thing:
+/// writing them waits for nobody.
+fn buffer(options: &Options) -> Read<Option<u64>> {
+    if options.get("mode").is_none_or(|mode| mode != "non-blocking") {
+        return Ok(None);
     }
-    if text.contains("{{") {
-        return Err(Error::invalid(format!(
-            "log tag template {template:?} is not supported: it may use ID, FullID, Name, ImageID, ImageFullID, ImageName and DaemonName"
-        )));
+    let size =
+        options.get("max-buffer-size").map_or(Ok(DEFAULT_BUFFER), |size| options::size(size, Units::Binary));
+    size.map(Some)
+}
+
+impl Driver {
+    fn named(name: &str) -> Read<Driver> {
+        Ok(match name {
+            "" | "json-file" => Driver::JsonFile,
+            "local" => Driver::Local,
+            "none" => Driver::None,
+            "journald" => Driver::Journald,
+            "syslog" => Driver::Syslog,
+            "gelf" => Driver::Gelf,
+            "fluentd" => Driver::Fluentd,
+            other if UNSUPPORTED.contains(&other) => {
+                return Err(format!("logger: no log driver named '{other}' is registered"));
+            }
+            // Not found is what clients take for a missing image, so it is no such error.
+            other => {
+                return Err(format!("error looking up logging plugin {other}: plugin {other:?} not found"));
+            }
+        })
     }
-    Ok(text)
+
+    /// Its own, beside those that all have.
+    fn options(self) -> &'static [&'static str] {
+        match self {
+            Driver::JsonFile => file::JSON_FILE,
+            Driver::Local => file::LOCAL,
+            Driver::None => &[],
+            Driver::Journald => journald::OPTIONS,
+            Driver::Syslog => syslog::OPTIONS,
+            Driver::Gelf => gelf::OPTIONS,
+            Driver::Fluentd => fluentd::OPTIONS,
+        }
+    }
 }
 
 /// Docker's sizes: a number with an optional unit, powers of 1024.
 pub(crate) fn bytes(text: &str) -> Option<u64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let lower = lower.strip_suffix('b').unwrap_or(&lower);
-    let lower = lower.strip_suffix('i').unwrap_or(lower);
-    let (digits, shift) = match lower.as_bytes().last()? {
-        b'k' => (&lower[..lower.len() - 1], 10),
-        b'm' => (&lower[..lower.len() - 1], 20),
-        b'g' => (&lower[..lower.len() - 1], 30),
-        b't' => (&lower[..lower.len() - 1], 40),
-        _ => (lower, 0),
-    };
-    let number: f64 = digits.parse().ok()?;
-    let bytes = number * (1u64 << shift) as f64;
-    (bytes.is_finite() && (0.0..9e18).contains(&bytes)).then_some(bytes as u64)
+    options::size(text.trim(), Units::Binary).ok()
 }
 
 #[cfg(test)]
@@ -240,45 +330,61 @@ mod tests {
     use super::*;
     use crate::container::record::tests::record;
 
-    fn described(options: &[(&str, &str)]) -> Result<Log> {
-        let config = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    fn options(options: &[(&str, &str)]) -> Options {
+        options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    fn described(kind: &str, given: &[(&str, &str)]) -> Read<Log> {
         let mut record = record("web");
-        record.config.labels = Some(BTreeMap::from([("a".into(), "1".into())]));
-        record.config.env = Some(vec!["E=x".into()]);
-        describe(&LogConfig { kind: "json-file".into(), config: Some(config) }, &record, "/log".into())
+        record.host.log_config = LogConfig { kind: kind.into(), config: Some(options(given)) };
+        let paths = Paths::new("/data", "/run");
+        read(&paths, "box", &record)
     }
 
     #[test]
-    fn sizes_are_powers_of_1024() {
-        assert_eq!(bytes("10m"), Some(10 << 20));
-        assert_eq!(bytes("1.5kb"), Some(1536));
-        assert_eq!(bytes("2GiB"), Some(2 << 30));
-        assert_eq!(bytes("7"), Some(7));
-        assert_eq!(bytes("ten"), None);
-        assert_eq!(bytes(""), None);
-    }
-
-    #[test]
-    fn rotation_needs_a_size() {
-        let log = described(&[("max-size", "1k"), ("max-file", "3"), ("compress", "true")]).unwrap();
-        assert_eq!((log.max_size, log.max_files, log.compress), (Some(1024), 3, true));
-        assert_eq!(described(&[("max-file", "3")]).unwrap().max_size, None);
-        assert!(described(&[("compress", "true")]).is_err());
-    }
-
-    #[test]
-    fn attributes_come_from_labels_environment_and_tag() {
-        let log = described(&[("labels", "a,b"), ("env", "E"), ("tag", "{{.Name}}")]).unwrap();
-        let expected = [("E", "x"), ("a", "1"), ("tag", "web")];
-        assert!(log.attributes.iter().map(|(key, value)| (key.as_str(), value.as_str())).eq(expected));
-    }
-
-    #[test]
-    fn what_is_not_known_is_refused() {
+    fn what_is_not_known_is_refused_in_dockers_words() {
+        let refused = |kind: &str, given: &[(&str, &str)]| check(kind, &options(given)).unwrap_err();
+        assert_eq!(refused("json-file", &[("x", "1")]), "unknown log opt 'x' for json-file log driver");
+        assert_eq!(refused("local", &[("tag", "1")]), "unknown log opt 'tag' for log driver local");
+        assert_eq!(refused("json-file", &[("mode", "odd")]), "logger: logging mode not supported: odd");
         assert_eq!(
-            described(&[("x", "1")]).unwrap_err().message(),
-            "unknown log opt 'x' for json-file log driver"
+            refused("json-file", &[("max-buffer-size", "4k")]),
+            "logger: max-buffer-size option is only supported with 'mode=non-blocking'"
         );
-        assert!(described(&[("tag", "{{range .}}")]).is_err());
+        assert_eq!(
+            refused("json-file", &[("max-buffer-size", "zz"), ("mode", "non-blocking")]),
+            "error parsing option max-buffer-size: invalid size: 'zz'"
+        );
+        assert_eq!(
+            refused("nonesuch", &[]),
+            "error looking up logging plugin nonesuch: plugin \"nonesuch\" not found"
+        );
+        assert_eq!(refused("splunk", &[]), "logger: no log driver named 'splunk' is registered");
+        check("none", &options(&[("x", "1")])).unwrap();
+        // Docker finds out about these at start.
+        check("json-file", &options(&[("max-size", "zz"), ("tag", "{{")])).unwrap();
+    }
+
+    #[test]
+    fn what_is_sent_is_kept_as_well_unless_told_otherwise() {
+        let address = ("syslog-address", "udp://127.0.0.1:5");
+        let log = described("syslog", &[address]).unwrap();
+        assert!(log.path.ends_with("container-cached.log") && log.driver == LogDriver::Local);
+        let remote = log.remote.unwrap();
+        assert_eq!(remote.endpoints, [Endpoint::Udp("127.0.0.1:5".parse().unwrap())]);
+        assert_eq!(remote.buffer, None);
+        let lossy = [address, ("cache-disabled", "1"), ("mode", "non-blocking"), ("max-buffer-size", "4k")];
+        let log = described("syslog", &lossy).unwrap();
+        assert_eq!((log.driver, log.remote.unwrap().buffer), (LogDriver::None, Some(4096)));
+    }
+
+    #[test]
+    fn files_are_where_docker_has_them() {
+        assert!(described("json-file", &[]).unwrap().path.to_string_lossy().ends_with("-json.log"));
+        assert!(described("local", &[]).unwrap().path.ends_with("local-logs/container.log"));
+        assert_eq!(described("none", &[]).unwrap().driver, LogDriver::None);
+        let log = described("json-file", &[("tag", "{{.Name}}")]).unwrap();
+        assert_eq!(log.attributes.get("tag").map(String::as_str), Some("web"));
+        assert!(described("json-file", &[]).unwrap().attributes.is_empty());
     }
 }

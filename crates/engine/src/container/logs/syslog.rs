@@ -1,0 +1,141 @@
+//! The options of the `syslog` driver.
+//!
+//! The options `syslog-tls-*` matter with an address `tcp+tls://` only, in Docker, too; that is refused.
+
+use std::path::{Path, PathBuf};
+
+use shim::protocol::{Collector, Endpoint, Syslog, SyslogFormat};
+
+use super::Told;
+use super::address::{Url, endpoints, no_tls};
+use super::options::{Options, Read, text};
+use super::subject::{DEFAULT_TAG, Subject};
+
+pub(super) const OPTIONS: &[&str] = &[
+    "env",
+    "env-regex",
+    "labels",
+    "labels-regex",
+    "syslog-address",
+    "syslog-facility",
+    "syslog-format",
+    "syslog-tls-ca-cert",
+    "syslog-tls-cert",
+    "syslog-tls-key",
+    "syslog-tls-skip-verify",
+    "tag",
+];
+
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "",
+    "", "", "", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+const DAEMON: u8 = 3;
+const PORT: u16 = 514;
+const LOCAL: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
+
+/// Where messages go.
+#[derive(Debug, PartialEq, Eq)]
+enum Address {
+    /// Whatever socket the host's own syslog has.
+    Local,
+    Socket(PathBuf, bool),
+    /// Go's name of the network, host, port.
+    Network(&'static str, String, u16),
+}
+
+pub(super) fn check(options: &Options) -> Read<()> {
+    address(options)?;
+    facility(options)?;
+    format(options).map(drop)
+}
+
+pub(super) fn describe(subject: &Subject<'_>) -> Read<Told> {
+    let endpoints = match address(subject.options)? {
+        Address::Local => LOCAL
+            .iter()
+            .flat_map(|path| [Endpoint::Unixgram(path.into()), Endpoint::Unix(path.into())])
+            .collect(),
+        Address::Socket(path, true) => vec![Endpoint::Unixgram(path)],
+        Address::Socket(path, false) => vec![Endpoint::Unix(path)],
+        Address::Network(network, host, port) => endpoints(network, &host, port)?,
+    };
+    let collector = Collector::Syslog(Syslog {
+        tag: subject.tag(DEFAULT_TAG)?,
+        hostname: subject.hostname.to_owned(),
+        facility: facility(subject.options)?,
+        format: format(subject.options)?,
+    });
+    Ok(Told { collector, endpoints })
+}
+
+fn address(options: &Options) -> Read<Address> {
+    let Some(given) = text(options, "syslog-address") else { return Ok(Address::Local) };
+    let url = Url::parse(given)?;
+    let network = match url.scheme.as_str() {
+        "unix" | "unixgram" => {
+            exists(Path::new(&url.path))?;
+            return Ok(Address::Socket(url.path.into(), url.scheme == "unixgram"));
+        }
+        "udp" => "udp",
+        "tcp" => "tcp",
+        "tcp+tls" => return Err(no_tls("syslog-address", given)),
+        other => return Err(format!("unsupported scheme: '{other}'")),
+    };
+    let (host, port) = url.split_host();
+    let port =
+        port.map_or(Ok(PORT), |port| port.parse()).map_err(|_| format!("address {port:?}: invalid port"))?;
+    Ok(Address::Network(network, host.to_owned(), port))
+}
+
+fn exists(path: &Path) -> Read<()> {
+    match path.exists() {
+        true => Ok(()),
+        false => Err(format!("stat {}: no such file or directory", path.display())),
+    }
+}
+
+fn facility(options: &Options) -> Read<u8> {
+    let Some(given) = text(options, "syslog-facility") else { return Ok(DAEMON) };
+    let named =
+        FACILITIES.iter().position(|name| *name == given).and_then(|number| u8::try_from(number).ok());
+    named.or(given.parse().ok().filter(|number| *number < 24)).ok_or("invalid syslog facility".into())
+}
+
+fn format(options: &Options) -> Read<SyslogFormat> {
+    match text(options, "syslog-format") {
+        None => Ok(SyslogFormat::Unix),
+        Some("rfc3164") => Ok(SyslogFormat::Rfc3164),
+        Some("rfc5424") => Ok(SyslogFormat::Rfc5424),
+        Some("rfc5424micro") => Ok(SyslogFormat::Rfc5424Micro),
+        Some(_) => Err("Invalid syslog format".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(options: &[(&str, &str)]) -> Options {
+        options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_syslog_refuses_in_dockers_words() {
+        let refused = |key: &str, value: &str| check(&options(&[(key, value)])).unwrap_err();
+        assert_eq!(refused("syslog-address", "foo"), "unsupported scheme: ''");
+        assert_eq!(refused("syslog-address", "http://a"), "unsupported scheme: 'http'");
+        assert_eq!(
+            refused("syslog-address", "unix:///nonexist"),
+            "stat /nonexist: no such file or directory"
+        );
+        assert_eq!(refused("syslog-facility", "24"), "invalid syslog facility");
+        assert_eq!(refused("syslog-format", "foo"), "Invalid syslog format");
+        assert!(refused("syslog-address", "tcp+tls://a").contains("without TLS"));
+        let address = address(&options(&[("syslog-address", "tcp://a")]));
+        assert_eq!(address, Ok(Address::Network("tcp", "a".into(), 514)));
+        for facility in ["local7", "0", "23", "authpriv"] {
+            check(&options(&[("syslog-facility", facility)])).unwrap();
+        }
+    }
+}
