@@ -26,6 +26,15 @@ impl Procfs {
         })
     }
 
+    /// A private mount with processes and nothing else: no sysctls, no keys of the kernel. Before Linux 5.8, a whole one.
+    pub fn of_processes() -> Result<Procfs> {
+        let attributes = mount::NOSUID | mount::NODEV | mount::NOEXEC;
+        match mount::new_fs("proc", Some("proc"), &["subset=pid"], attributes) {
+            Err(error) if error.is(Errno::INVAL) => Procfs::new(),
+            other => Ok(Procfs { root: other? }),
+        }
+    }
+
     /// The root of a procfs that is mounted; anything else is refused.
     pub fn from_root(root: OwnedFd) -> Result<Procfs> {
         let stat = rustix::fs::fstat(&root).context("fstat", || "procfs")?;
@@ -156,6 +165,13 @@ mod tests {
         assert!(own.read("sys/kernel/hostname").is_ok());
         assert!(own.open("self/root", OFlags::PATH).unwrap_err().is(Errno::LOOP));
         own.write_own("oom_score_adj", "0").unwrap();
+    }
+
+    #[test]
+    fn a_procfs_of_processes_has_no_sysctls() {
+        let processes = Procfs::of_processes().unwrap();
+        assert!(processes.read("sys/kernel/hostname").unwrap_err().is(Errno::NOENT));
+        processes.write_own("oom_score_adj", "0").unwrap();
     }
 
     #[test]

@@ -67,7 +67,7 @@ impl Identity {
 
     /// Labels that the kernel's security modules apply at the next execution. Written to a procfs of our own: the
     /// container's may be anything.
-    pub(crate) fn apply_labels(&self, procfs: &dyn Fn() -> Result<Procfs>) -> Result<()> {
+    pub(crate) fn apply_labels(&self) -> Result<()> {
         if !self.apparmor.is_empty() {
             let text = format!("exec {}", self.apparmor);
             let procfs = procfs()?;
@@ -87,7 +87,7 @@ impl Identity {
     }
 
     /// Keys made from here on (the session keyring) belong to the label, so that the program may use them.
-    pub(crate) fn label_keys(&self, procfs: &dyn Fn() -> Result<Procfs>) -> Result<()> {
+    pub(crate) fn label_keys(&self) -> Result<()> {
         if self.selinux.is_empty() {
             return Ok(());
         }
@@ -127,6 +127,10 @@ impl Identity {
             other => other.step(|| "unable to setgroups"),
         }
     }
+}
+
+fn procfs() -> Result<Procfs> {
+    Procfs::of_processes().step(|| "procfs of our own")
 }
 
 /// Labels are for kernels that have the module. Looked for on the host, before anything of the container is in sight.

@@ -156,11 +156,13 @@ fn check_unused(cgroup: &Cgroup) -> Result<()> {
     Ok(())
 }
 
+/// Device rules are set where the configuration has none too: what nobody allowed is not allowed.
 fn limit(cgroup: &Cgroup, limits: &Resources) -> Result<()> {
     resources::apply(cgroup, limits)?;
-    if limits.devices.is_empty() {
-        return Ok(());
-    }
     let rules = resources::device_rules(limits)?;
-    cgroup.set_devices(&rules).step(|| "unable to apply device rules")
+    match cgroup.set_devices(&rules) {
+        // Where no device node can be made, none has to be kept from anybody.
+        Err(error) if is_refusal(&error) && is_rootless(None) => Ok(()),
+        other => other.step(|| "unable to apply device rules"),
+    }
 }

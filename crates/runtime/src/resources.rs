@@ -318,9 +318,11 @@ fn or_max(value: i64) -> String {
     if value > 0 { value.to_string() } else { "max".to_owned() }
 }
 
-/// The configuration's rules, then what every container can use: `null` and its kin, terminals, making nodes.
+/// Nothing; then the configuration's rules, then what every container can use: `null` and its kin, terminals, making
+/// nodes. A list of what is allowed is just that, also where it does not begin by denying everything.
 pub(crate) fn device_rules(resources: &Resources) -> Result<Vec<DeviceRule>> {
-    let mut rules = Vec::new();
+    let (kind, access) = (DeviceKind::All, DeviceAccess::ALL);
+    let mut rules = vec![DeviceRule { allow: false, kind, major: None, minor: None, access }];
     for rule in &resources.devices {
         let invalid =
             |what: &str| Error::invalid(format_args!("linux.resources.devices: invalid {what} in {rule:?}"));
@@ -434,6 +436,10 @@ mod tests {
         assert_eq!((rules[0].kind, rules[0].allow), (DeviceKind::All, false));
         assert_eq!((rules[1].major, rules[1].minor), (Some(10), None));
         assert_eq!(rules.len(), 14);
+        for nothing_denied in ["{}", r#"{"devices":[{"allow":true,"type":"c","major":4,"minor":0}]}"#] {
+            let rules = device_rules(&parse(nothing_denied)).unwrap();
+            assert_eq!((rules[0].kind, rules[0].allow), (DeviceKind::All, false), "{nothing_denied}");
+        }
         let open = device_rules(&parse(r#"{"devices":[{"allow":true,"access":"rwm"}]}"#)).unwrap();
         assert_eq!(open.len(), 1, "everything is open: nothing to add");
     }

@@ -207,6 +207,8 @@ fn seccomp_architecture(architecture: &str) -> Option<&'static str> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     fn facts(capabilities: &[String]) -> Facts<'_> {
@@ -243,6 +245,67 @@ mod tests {
         assert!(rules(&filter, "arch_prctl").is_empty());
         assert!(!rules(&filter, "cacheflush").is_empty());
         assert!(rules(&filter, "ptrace").is_empty());
+    }
+
+    /// What becomes of every call that a filter mentions, however its rules are grouped: an unconditional rule decides alone,
+    /// the first of them; conditional ones are alternatives.
+    fn verdicts(filter: &Seccomp) -> BTreeMap<&str, Vec<String>> {
+        let mut verdicts: BTreeMap<&str, Vec<(bool, String)>> = BTreeMap::new();
+        for rule in &filter.syscalls {
+            let verdict = format!("{:?} {:?} {:?}", rule.action, rule.errno_ret, rule.args);
+            for name in &rule.names {
+                verdicts.entry(name).or_default().push((rule.args.is_empty(), verdict.clone()));
+            }
+        }
+        let decide = |rules: Vec<(bool, String)>| {
+            let mut all: Vec<String> = match rules.iter().find(|(always, _)| *always) {
+                Some((_, verdict)) => vec![verdict.clone()],
+                None => rules.into_iter().map(|(_, verdict)| verdict).collect(),
+            };
+            all.sort();
+            all
+        };
+        verdicts.into_iter().map(|(name, rules)| (name, decide(rules))).collect()
+    }
+
+    /// On every architecture, on old and new kernels, with every capability alone, with none and with all.
+    #[test]
+    fn each_call_meets_the_fate_it_meets_in_docker() {
+        let docker = Profile::parse(include_str!("../../tests/data/docker-seccomp.json")).unwrap();
+        let conditions = docker.syscalls.iter().flatten().flat_map(|rule| [&rule.includes, &rule.excludes]);
+        let named = conditions.flatten().filter_map(|condition| condition.caps.clone()).flatten();
+        let all: Vec<String> = named.collect::<BTreeSet<_>>().into_iter().collect();
+        let mut sets: Vec<Vec<String>> = all.iter().map(|name| vec![name.clone()]).collect();
+        sets.extend([Vec::new(), all]);
+        for architecture in ["amd64", "386", "arm64", "arm", "s390x", "ppc64le", "riscv64", "loong64"] {
+            for kernel in [(3, 10), (4, 7), (4, 8), (6, 18)] {
+                for capabilities in &sets {
+                    let facts = Facts { architecture, kernel, capabilities };
+                    let (ours, theirs) = (Profile::builtin().expand(&facts), docker.expand(&facts));
+                    assert_eq!(verdicts(&ours), verdicts(&theirs), "{facts:?}");
+                    assert_eq!(
+                        (ours.default_action, ours.default_errno_ret, &ours.architectures, &ours.flags),
+                        (
+                            theirs.default_action,
+                            theirs.default_errno_ret,
+                            &theirs.architectures,
+                            &theirs.flags
+                        ),
+                        "{facts:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Whoever reads the profile learns why each group is as it is.
+    #[test]
+    fn every_group_has_its_reason() {
+        let json: serde_json::Value = serde_json::from_str(include_str!("../data/seccomp.json")).unwrap();
+        for group in json["syscalls"].as_array().unwrap() {
+            let reason = group["comment"].as_str().unwrap_or_default();
+            assert!(reason.len() > 4, "{group}");
+        }
     }
 
     #[test]

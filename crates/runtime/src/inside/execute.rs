@@ -11,7 +11,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use linux::path::Root;
-use linux::procfs::Procfs;
 use linux::pty::Terminal;
 use linux::{Errno, entry, fd, process, pty};
 
@@ -100,17 +99,13 @@ pub(crate) fn load_filter(confinement: &Confinement) -> Result<Option<OwnedFd>> 
 }
 
 /// Rights, labels, filter, user, directory. Returns the listener of the filter.
-pub(crate) fn assume(
-    program: &Program,
-    confinement: &Confinement,
-    procfs: &dyn Fn() -> Result<Procfs>,
-) -> Result<Option<OwnedFd>> {
+pub(crate) fn assume(program: &Program, confinement: &Confinement) -> Result<Option<OwnedFd>> {
     let identity = &program.identity;
     identity.prepare()?;
     if let Some(personality) = confinement.personality {
         process::set_personality(personality).step(|| "unable to set personality")?;
     }
-    identity.apply_labels(procfs)?;
+    identity.apply_labels()?;
     for (resource, limit) in program.limits.iter().filter(|_| program.sets_own_limits) {
         process::set_limit_of(0, *resource, *limit).step(|| "error setting rlimits")?;
     }

@@ -101,7 +101,7 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
         keep.push(listener.as_fd());
     }
     let terminal = execute::set_streams(streams, init.preserved, program.identity.user, &keep)?;
-    let mut listener = execute::assume(program, &plan.confinement, &Procfs::new_here)?;
+    let mut listener = execute::assume(program, &plan.confinement)?;
     if init.die_with_parent {
         process::set_death_signal(signal::SIGKILL).step(|| "death signal")?;
     }
@@ -182,7 +182,7 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     }
     process::new_session().step(|| "session")?;
     if init.new_keyring {
-        init.program.identity.label_keys(&Procfs::new_here)?;
+        init.program.identity.label_keys()?;
         match credentials::new_session_keyring(&format!("_ses.{}", init.id)) {
             // No keys in this kernel, or none allowed to us: there is none to share either.
             Err(error) if error.is(linux::Errno::NOSYS) || error.is(linux::Errno::PERM) => {}
@@ -258,7 +258,7 @@ fn set_names_and_sysctls(plan: &Plan) -> Result<()> {
     if plan.sysctls.is_empty() {
         return Ok(());
     }
-    let procfs = Procfs::new_here()?;
+    let procfs = Procfs::new().step(|| "procfs of our own")?;
     for (path, value) in &plan.sysctls {
         procfs.write(&format!("sys/{path}"), value).step(|| format!("error setting sysctl {path:?}"))?;
     }
@@ -272,15 +272,4 @@ fn wait_at_gate(gate: Gate, channel: &mut Channel) -> std::result::Result<(), St
         *channel = Channel::from_socket(caller);
     }
     if channel.wait_for_go()? { Ok(()) } else { Err(Stop::Abandoned) }
-}
-
-/// Shorter to say where it is needed.
-trait Here: Sized {
-    fn new_here() -> Result<Self>;
-}
-
-impl Here for Procfs {
-    fn new_here() -> Result<Procfs> {
-        Procfs::new().step(|| "procfs of our own")
-    }
 }

@@ -13,7 +13,6 @@ use std::path::Path;
 
 use linux::cgroup::Doors;
 use linux::path::Root;
-use linux::procfs::Procfs;
 use linux::{credentials, fd, namespace, process, signal};
 
 use super::console;
@@ -67,8 +66,7 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     let home = execute::home(&root, program);
     drop(root);
     let terminal = execute::set_streams(streams, join.preserved, program.identity.user, &[channel.as_fd()])?;
-    let procfs = || Procfs::new().step(|| "procfs of our own");
-    let mut listener = execute::assume(program, join.confinement, &procfs)?;
+    let mut listener = execute::assume(program, join.confinement)?;
     if join.die_with_parent {
         process::set_death_signal(signal::SIGKILL).step(|| "death signal")?;
     }

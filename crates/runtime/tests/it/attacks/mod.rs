@@ -8,6 +8,7 @@ mod binary;
 mod cgroups;
 mod console;
 mod descriptors;
+mod devices;
 mod identities;
 mod masks;
 mod places;
