@@ -82,3 +82,40 @@ fn add_capability(bundle: &mut Bundle, name: &str) {
         list.push(serde_json::json!(name));
     }
 }
+
+/// `docs/security.md` names tests by the beginning of their names: each exists, and none is missing there.
+#[test]
+fn the_page_about_security_names_every_class() {
+    let crate_root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(crate_root.join("../../docs/security.md")).unwrap();
+    let named: Vec<(&str, &str)> = page
+        .split('`')
+        .filter_map(|text| text.strip_suffix('…')?.split_once("::"))
+        .filter(|(_, test)| test.starts_with("cve_") || test.starts_with("ghsa_"))
+        .collect();
+    assert!(named.len() > 10, "{named:?}");
+    for entry in std::fs::read_dir(crate_root.join("tests/it/attacks")).unwrap() {
+        let path = entry.unwrap().path();
+        let module = path.file_stem().unwrap().to_str().unwrap();
+        let source = std::fs::read_to_string(&path).unwrap();
+        let prefixes: Vec<&str> =
+            named.iter().filter(|(family, _)| *family == module).map(|(_, test)| *test).collect();
+        let tests: Vec<&str> = source
+            .lines()
+            .filter_map(|line| line.strip_prefix("fn ")?.split('(').next())
+            .filter(|name| name.starts_with("cve_") || name.starts_with("ghsa_"))
+            .collect();
+        for test in &tests {
+            assert!(
+                prefixes.iter().any(|prefix| test.starts_with(prefix)),
+                "{module}::{test} is not on the page"
+            );
+        }
+        for prefix in prefixes {
+            assert!(
+                tests.iter().any(|test| test.starts_with(prefix)),
+                "no test is called {module}::{prefix}…"
+            );
+        }
+    }
+}
