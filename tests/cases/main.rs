@@ -3,6 +3,7 @@
 //! One file per subject. Tests that compare with a real Docker run where `WHARF_PEER` holds a command that runs its
 //! arguments beside it (for example `sudo nsenter … `), and say so where it does not.
 
+mod access;
 mod copies;
 mod differential;
 mod disposable;
@@ -14,6 +15,7 @@ mod interface;
 mod isolation;
 mod killed;
 mod lifecycle;
+mod logs;
 mod mistakes;
 mod networks;
 mod options;
