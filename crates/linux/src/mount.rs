@@ -248,6 +248,25 @@ pub fn set_attributes(mount: impl AsFd, attributes: &Attributes<'_>, recursive: 
     check(result, "mount_setattr", || format!("{:?}, {attributes:?}", crate::path::of(&mount))).map(drop)
 }
 
+/// The attributes that the mount behind a handle has, but for [`NOSYMFOLLOW`].
+pub fn attributes(mount: impl AsFd) -> Result<u64> {
+    use rustix::fs::StatVfsMountFlags as Flags;
+    let flags = rustix::fs::fstatvfs(&mount)
+        .context("fstatvfs", || format!("{:?}", crate::path::of(&mount)))?
+        .f_flag;
+    let table = [
+        (Flags::RDONLY, RDONLY),
+        (Flags::NOSUID, NOSUID),
+        (Flags::NODEV, NODEV),
+        (Flags::NOEXEC, NOEXEC),
+        (Flags::NODIRATIME, NODIRATIME),
+        (Flags::NOATIME, NOATIME),
+    ];
+    let plain = table.iter().filter(|(flag, _)| flags.contains(*flag)).fold(0, |all, (_, own)| all | own);
+    let strict = !flags.intersects(Flags::NOATIME | Flags::RELATIME);
+    Ok(plain | if strict { STRICTATIME } else { 0 })
+}
+
 /// Propagation of the mount at a path, alone or with all below.
 pub fn set_propagation(path: &Path, propagation: Propagation, recursive: bool) -> Result<()> {
     let name = CString::new(path.as_os_str().as_bytes())

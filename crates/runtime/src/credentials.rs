@@ -57,7 +57,14 @@ impl Identity {
     /// What needs privilege and does not change who we are.
     pub(crate) fn prepare(&self) -> Result<()> {
         if let Some(scheduling) = &self.scheduling {
-            linux::process::set_scheduler(scheduling).step(|| "error setting scheduler")?;
+            linux::process::set_scheduler(scheduling).map_err(|error| {
+                let hint = if error.is(linux::Errno::PERM) && scheduling.policy == DEADLINE {
+                    "process scheduler can't be used together with AllowedCPUs: "
+                } else {
+                    ""
+                };
+                Error::other(format_args!("error setting scheduler: {hint}{error}"))
+            })?;
         }
         if let Some((class, level)) = self.io_priority {
             linux::process::set_io_priority(class, level).step(|| "error setting I/O priority")?;
@@ -189,6 +196,9 @@ fn capabilities(named: &oci::runtime::Capabilities) -> credentials::Capabilities
     }
 }
 
+/// The policy that needs all CPUs: the kernel refuses it to a process that is bound to some.
+const DEADLINE: u32 = 6;
+
 fn scheduling(scheduler: &oci::runtime::Scheduler) -> Result<linux::process::Scheduling> {
     let policy = match scheduler.policy {
         SchedulerPolicy::Other => 0,
@@ -197,7 +207,7 @@ fn scheduling(scheduler: &oci::runtime::Scheduler) -> Result<linux::process::Sch
         SchedulerPolicy::Batch => 3,
         SchedulerPolicy::Iso => 4,
         SchedulerPolicy::Idle => 5,
-        SchedulerPolicy::Deadline => 6,
+        SchedulerPolicy::Deadline => DEADLINE,
     };
     let flags = scheduler.flags.iter().fold(0, |flags, flag| {
         flags

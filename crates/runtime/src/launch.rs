@@ -182,7 +182,12 @@ pub(crate) fn start_over(channel: &Channel) -> Result<()> {
 /// Makes everything but the execution of the program.
 pub fn create(launch: Launch<'_>) -> Result<Created> {
     let prefix = |error: Error| error.prefixed_if_own("unable to start container process");
-    let plan = Plan::new(launch.spec, launch.netns)?;
+    let mut plan = Plan::new(launch.spec, launch.netns)?;
+    let rootfs = match &launch.rootfs {
+        Rootfs::Directory(path) => Some(launch.bundle.join(path)),
+        Rootfs::Mount(_) => None,
+    };
+    plan.resolve_paths(launch.bundle, rootfs.as_deref());
     let process =
         launch.spec.process.as_ref().ok_or_else(|| Error::invalid("process property must not be empty"))?;
     let mut program = Program::new(process)?;
@@ -251,10 +256,14 @@ fn prepare<'a>(
         Rootfs::Mount(mount) => Source::Mount(mount),
     };
     let by_us = plan.namespaces.has_user() || plan.mounts.iter().any(|mount| mount.id_maps.is_some());
-    let sources = match &source {
-        _ if !by_us => None,
-        Source::Directory(path) => Some(rootfs::clone_host_sources(plan, Some(path))?),
-        Source::Mount(_) => Some(rootfs::clone_host_sources(plan, None)?),
+    let directory = match &source {
+        Source::Directory(path) => Some(path.as_path()),
+        Source::Mount(_) => None,
+    };
+    let sources = match by_us {
+        // It is the container's mounts that fail, whoever prepares them.
+        true => Some(rootfs::clone_host_sources(plan, directory).map_err(Error::met_in_container)?),
+        false => None,
     };
     let gate = match launch.start {
         Start::ByHandle => Gate::Channel,

@@ -16,6 +16,10 @@ pub(crate) struct Options {
     pub(crate) remount: bool,
     pub(crate) set: u64,
     pub(crate) clear: u64,
+    /// A flag of the mount is named, set or cleared: one of a bind that is not named is then cleared as well.
+    mentioned: bool,
+    /// A way to keep access times is named.
+    pub(crate) sets_access_times: bool,
     pub(crate) recursive_set: u64,
     pub(crate) recursive_clear: u64,
     /// In order; the flag says whether with all below.
@@ -33,8 +37,8 @@ pub(crate) struct Options {
 /// Every word, for `features`.
 #[rustfmt::skip]
 pub(crate) const WORDS: &[&str] = &[
-    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "lazytime", "loud", "mand",
-    "noatime", "nodev", "nodiratime", "noexec", "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid",
+    "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "iversion", "lazytime",
+    "loud", "mand", "noatime", "nodev", "nodiratime", "noexec", "noiversion", "nolazytime", "nomand", "norelatime", "nostrictatime", "nosuid",
     "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount", "rexec", "ridmap",
     "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime", "rnostrictatime", "rnosuid", "rnosymfollow", "ro",
     "rprivate", "rrelatime", "rro", "rrw", "rshared", "rslave", "rstrictatime", "rsuid", "rsymfollow",
@@ -56,7 +60,11 @@ impl Options {
             return;
         }
         match word {
-            "" | "defaults" | "loud" | "silent" | "iversion" | "noiversion" => {}
+            // `silent` keeps a file system from complaining in the kernel's log. Ours never do: they are made by
+            // fsopen(2), and complain to the caller.
+            "" | "defaults" | "loud" | "silent" => {}
+            "iversion" => self.super_flags.push("iversion"),
+            "noiversion" => self.super_flags.retain(|flag| *flag != "iversion"),
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
@@ -76,6 +84,8 @@ impl Options {
 
     fn take_attribute(&mut self, word: &str) -> bool {
         if let Some((set, clear)) = attribute(word) {
+            self.mentioned = true;
+            self.sets_access_times |= ["noatime", "nodiratime", "relatime", "strictatime"].contains(&word);
             self.set = (self.set & !clear) | set;
             self.clear = (self.clear & !set) | clear;
             return true;
@@ -108,11 +118,29 @@ impl Options {
         (self.set | self.recursive_set) & RDONLY != 0
     }
 
+    /// What to set and to clear on a bind. One that names no flag keeps those of its source; with any named, it has
+    /// those that are named and no others. Access times stay as they are unless a way to keep them is named.
+    pub(crate) fn of_bind(&self) -> (u64, u64) {
+        if !self.mentioned {
+            return (0, 0);
+        }
+        let access = ATIME | NODIRATIME;
+        let (mut set, mut clear) = (self.set & !access, PLAIN & !self.set);
+        if self.sets_access_times {
+            set |= self.set & access;
+            clear |= access;
+        }
+        (set, clear)
+    }
+
     /// The attributes of a mount that is made new.
     pub(crate) fn fresh(&self) -> u64 {
         (self.set | self.recursive_set) & !self.recursive_clear
     }
 }
+
+/// Flags that a bind has or has not.
+const PLAIN: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
 
 /// What a word sets and clears. Access-time modes are one field, so each clears the others.
 fn attribute(word: &str) -> Option<(u64, u64)> {
@@ -131,7 +159,11 @@ fn attribute(word: &str) -> Option<(u64, u64)> {
         "diratime" => (0, NODIRATIME),
         "noatime" => (NOATIME, ATIME & !NOATIME),
         "strictatime" => (STRICTATIME, ATIME & !STRICTATIME),
-        "relatime" | "atime" | "norelatime" | "nostrictatime" => (RELATIME, ATIME),
+        "relatime" => (RELATIME, ATIME),
+        // The kernel's own way is relatime, whichever other is taken back.
+        "atime" => (0, NOATIME),
+        "nostrictatime" => (0, STRICTATIME),
+        "norelatime" => (0, 0),
         _ => return None,
     })
 }
@@ -168,6 +200,15 @@ mod tests {
         let options = Options::parse(&["noatime", "strictatime"]);
         assert_eq!(options.set & ATIME, STRICTATIME);
         assert_eq!(options.clear & NOATIME, NOATIME);
+    }
+
+    #[test]
+    fn a_bind_that_names_a_flag_has_no_others() {
+        assert_eq!(Options::parse(&["rbind", "rprivate"]).of_bind(), (0, 0));
+        assert_eq!(Options::parse(&["bind", "dev"]).of_bind(), (0, PLAIN));
+        assert_eq!(Options::parse(&["bind", "ro", "norelatime"]).of_bind(), (RDONLY, PLAIN & !RDONLY));
+        let (set, clear) = Options::parse(&["bind", "nodiratime"]).of_bind();
+        assert_eq!((set, clear), (NODIRATIME, PLAIN | ATIME | NODIRATIME));
     }
 
     #[test]

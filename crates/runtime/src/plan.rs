@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 
 use linux::namespace::{self, IdRange};
 use oci::runtime::{
-    Device, DeviceKind, Hooks, IdMapping, Linux, Namespace, NamespaceKind, PersonalityDomain, Seccomp, Spec,
-    TimeOffset,
+    Device, DeviceKind, Hooks, IdMapping, Linux, MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode, Namespace,
+    NamespaceKind, PersonalityDomain, Seccomp, Spec, TimeOffset,
 };
 
 use crate::options::{self, Options};
@@ -46,6 +46,9 @@ pub(crate) struct Confinement {
     uncompiled: Option<Seccomp>,
     pub(crate) seccomp_listener: Option<Listener>,
     pub(crate) personality: Option<u64>,
+    /// Who acts in the container's user namespace, where it has one.
+    pub(crate) first_ids: (u32, u32),
+    pub(crate) memory_policy: Option<linux::process::MemoryPolicy>,
 }
 
 impl Confinement {
@@ -107,8 +110,16 @@ pub(crate) struct Mount {
     pub(crate) kind: MountKind,
     pub(crate) source: PathBuf,
     pub(crate) options: Options,
-    /// Maps for an id-mapped mount: users, groups.
-    pub(crate) id_maps: Option<(Vec<IdRange>, Vec<IdRange>)>,
+    pub(crate) id_maps: Option<IdMaps>,
+}
+
+/// How the ids of an id-mapped mount are translated.
+#[derive(Debug)]
+pub(crate) enum IdMaps {
+    /// By maps for users and for groups.
+    Ranges(Vec<IdRange>, Vec<IdRange>),
+    /// As by the user namespace that the container joins.
+    Joined,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +181,18 @@ impl Plan {
 }
 
 impl Plan {
+    /// Sources that are relative start at the bundle; places may be named by their path on the host as well.
+    pub(crate) fn resolve_paths(&mut self, bundle: &Path, rootfs: Option<&Path>) {
+        for mount in &mut self.mounts {
+            if matches!(mount.kind, MountKind::Bind { .. }) && mount.source.is_relative() {
+                mount.source = bundle.join(&mount.source);
+            }
+            if let Some(inside) = rootfs.and_then(|rootfs| mount.destination.strip_prefix(rootfs).ok()) {
+                mount.destination = Path::new("/").join(inside);
+            }
+        }
+    }
+
     /// For a container that was made by another process: namespaces are told from its first process, so that
     /// paths in the configuration need not exist any more.
     pub(crate) fn of_existing(spec: &Spec) -> Result<Plan> {
@@ -202,7 +225,6 @@ impl Plan {
 fn refuse(linux: &Linux) -> Result<()> {
     let fields = [
         (linux.intel_rdt.is_some(), "linux.intelRdt"),
-        (linux.memory_policy.is_some(), "linux.memoryPolicy"),
         (!linux.net_devices.is_empty(), "linux.netDevices"),
         (!linux.mount_label.is_empty(), "linux.mountLabel"),
     ];
@@ -333,14 +355,17 @@ fn mount(mount: &oci::runtime::Mount, namespaces: &Namespaces) -> Result<Mount> 
             "invalid mount {destination:?}: bind mounts cannot have any filesystem-specific options applied ({word:?})"
         )));
     }
+    if let (MountKind::Bind { .. }, Some(word)) = (&kind, options.super_flags.first()) {
+        return Err(Error::invalid(format_args!(
+            "invalid mount {destination:?}: {word:?} is a matter of the file system, which a bind mount shares"
+        )));
+    }
     let id_maps = id_maps(mount, &options, namespaces)?;
     if id_maps.is_some() && !matches!(kind, MountKind::Bind { .. }) {
         return Err(Error::invalid(format_args!("mount {destination:?}: only bind mounts can be id-mapped")));
     }
     Ok(Mount { destination, kind, source, options, id_maps })
 }
-
-type IdMaps = (Vec<IdRange>, Vec<IdRange>);
 
 /// Own maps, or with a bare `idmap` those of the container.
 fn id_maps(
@@ -350,11 +375,12 @@ fn id_maps(
 ) -> Result<Option<IdMaps>> {
     let own = (ranges(&mount.uid_mappings), ranges(&mount.gid_mappings));
     match (own.0.is_empty(), own.1.is_empty(), options.id_mapped) {
-        (false, false, _) => Ok(Some(own)),
+        (false, false, _) => Ok(Some(IdMaps::Ranges(own.0, own.1))),
         (true, true, None) => Ok(None),
         (true, true, Some(_)) if namespaces.is_new(namespace::USER) => {
-            Ok(Some((namespaces.users.clone(), namespaces.groups.clone())))
+            Ok(Some(IdMaps::Ranges(namespaces.users.clone(), namespaces.groups.clone())))
         }
+        (true, true, Some(_)) if namespaces.joined_user.is_some() => Ok(Some(IdMaps::Joined)),
         _ => Err(Error::invalid(format_args!(
             "invalid mount {:?}: id-mapped mounts need both uidMappings and gidMappings",
             mount.destination
@@ -450,7 +476,11 @@ fn listener(filter: &Seccomp) -> Option<Listener> {
 }
 
 fn confinement(linux: &Linux) -> Result<Confinement> {
-    let mut confinement = Confinement::default();
+    let mut confinement = Confinement {
+        first_ids: (first_id(&ranges(&linux.uid_mappings)), first_id(&ranges(&linux.gid_mappings))),
+        memory_policy: linux.memory_policy.as_ref().map(memory_policy).transpose()?.flatten(),
+        ..Confinement::default()
+    };
     if let Some(filter) = &linux.seccomp {
         confinement.seccomp = Some(seccomp::compile(filter)?);
         confinement.seccomp_listener = listener(filter);
@@ -465,6 +495,37 @@ fn confinement(linux: &Linux) -> Result<Confinement> {
         });
     }
     Ok(confinement)
+}
+
+fn memory_policy(policy: &MemoryPolicy) -> Result<Option<linux::process::MemoryPolicy>> {
+    let mode = match policy.mode {
+        None if policy.nodes.is_empty() && policy.flags.is_empty() => return Ok(None),
+        None => return Err(Error::invalid("invalid memory policy mode: linux.memoryPolicy.mode is missing")),
+        Some(MemoryPolicyMode::Default) => 0,
+        Some(MemoryPolicyMode::Preferred) => 1,
+        Some(MemoryPolicyMode::Bind) => 2,
+        Some(MemoryPolicyMode::Interleave) => 3,
+        Some(MemoryPolicyMode::Local) => 4,
+        Some(MemoryPolicyMode::PreferredMany) => 5,
+        Some(MemoryPolicyMode::WeightedInterleave) => 6,
+    };
+    let flag = |flag: &MemoryPolicyFlag| match flag {
+        MemoryPolicyFlag::NumaBalancing => 1 << 13,
+        MemoryPolicyFlag::RelativeNodes => 1 << 14,
+        MemoryPolicyFlag::StaticNodes => 1 << 15,
+    };
+    let nodes = match policy.nodes.as_str() {
+        "" => Vec::new(),
+        list => linux::process::cpu_list(list)
+            .ok_or_else(|| Error::invalid(format_args!("invalid memory policy node list {list:?}")))?,
+    };
+    let flags = policy.flags.iter().map(flag).fold(0, |all, flag| all | flag);
+    Ok(Some(linux::process::MemoryPolicy { mode: mode | flags, nodes }))
+}
+
+/// Who acts for a user namespace with this map: its root, or else the lowest id that it has.
+pub(crate) fn first_id(ranges: &[IdRange]) -> u32 {
+    ranges.iter().map(|range| range.inside).min().unwrap_or(0)
 }
 
 /// A path below the root without steps that lead nowhere, for comparing.

@@ -3,6 +3,7 @@
 //! The mapping is a pure list of writes, one function per version of cgroups, so that it can be read and tested
 //! side by side. What the kernel refuses is an error with the file and the value.
 
+use linux::Errno;
 use linux::cgroup::{Cgroup, DeviceAccess, DeviceKind, DeviceRule};
 use oci::runtime::{BlockIo, Cpu, Memory, Resources, ThrottleDevice};
 
@@ -41,17 +42,27 @@ pub(crate) fn apply(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
         set_legacy(cgroup, &setting)?;
     }
     for (file, value) in &resources.unified {
-        cgroup.set_unified(file, value).step(|| format!("failed to set {file}"))?;
+        // In a hybrid a controller may be here; most are not.
+        cgroup.set_unified(file, value).step(|| {
+            format!("invalid configuration: cannot use unified on cgroup v1: failed to set {file}")
+        })?;
     }
     Ok(())
 }
 
 fn set_legacy(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
     let written = if cgroup.legacy(setting.controller).is_some() {
-        cgroup.set_legacy(setting.controller, &setting.file, &setting.value)
+        match cgroup.set_legacy(setting.controller, &setting.file, &setting.value) {
+            // The file of the BFQ scheduler, for kernels that know no other weights.
+            Err(error) if error.is(Errno::NOENT) && setting.file.starts_with("blkio.weight") => {
+                let file = setting.file.replacen("blkio.", "blkio.bfq.", 1);
+                cgroup.set_legacy(setting.controller, &file, &setting.value)
+            }
+            other => other,
+        }
     } else {
-        // A controller that a hybrid machine has on v2 (hugetlb, misc, …).
-        cgroup.set_unified(&setting.file, &setting.value)
+        // A controller that a hybrid machine has on v2 (hugetlb, misc, …), with the names of v2.
+        cgroup.set_unified(&setting.file.replace(".limit_in_bytes", ".max"), &setting.value)
     };
     written.step(|| format!("failed to set {}", setting.file))
 }
@@ -72,7 +83,12 @@ fn check_memory(cgroup: &Cgroup, memory: &Memory) -> Result<()> {
 /// The kernel keeps memory ≤ memory+swap at every moment, so which is written first depends on where they are.
 fn apply_legacy_memory(cgroup: &Cgroup, memory: &Memory) -> Result<()> {
     let limit = memory.limit.map(|limit| setting("memory", "memory.limit_in_bytes", limit));
-    let swap = memory.swap.map(|swap| setting("memory", "memory.memsw.limit_in_bytes", swap));
+    let set_swap = |swap: i64| setting("memory", "memory.memsw.limit_in_bytes", swap);
+    let swap = memory.swap.map(set_swap);
+    if memory.limit == Some(-1) && swap.is_none() {
+        // Without a limit of memory there is none of both together. A kernel that does not count swap has no such file.
+        let _not_counted = set_legacy(cgroup, &set_swap(-1));
+    }
     match (limit, swap) {
         (Some(limit), Some(swap)) => {
             if set_legacy(cgroup, &limit).is_ok() {

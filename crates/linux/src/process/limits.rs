@@ -136,6 +136,41 @@ pub fn set_affinity(cpus: &[usize]) -> Result<()> {
         .map_err(|errno| Error::new("sched_setaffinity", format_args!("{cpus:?}"), errno))
 }
 
+/// Gives the calling thread back every CPU that its cgroup has.
+pub fn reset_affinity() {
+    let mask = [u8::MAX; 128];
+    // SAFETY: a buffer to read of the size that is passed; the kernel takes from it what the machine has.
+    let _bound_for_good =
+        unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) };
+}
+
+/// Where the memory of a process comes from (set_mempolicy(2)).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryPolicy {
+    /// `MPOL_…`, with flags.
+    pub mode: i32,
+    pub nodes: Vec<usize>,
+}
+
+/// For the calling thread and what it executes.
+pub fn set_memory_policy(policy: &MemoryPolicy) -> Result<()> {
+    const WORD: usize = u64::BITS as usize;
+    let mut mask = [0u64; 1024 / WORD];
+    for node in &policy.nodes {
+        let word = mask.get_mut(node / WORD).ok_or_else(|| {
+            Error::new("set_mempolicy", format_args!("node {node}"), Errno::INVAL)
+        })?;
+        *word |= 1 << (node % WORD);
+    }
+    let (mask, bits) = match policy.nodes.is_empty() {
+        true => (std::ptr::null(), 0),
+        false => (mask.as_ptr(), mask.len() * WORD),
+    };
+    // SAFETY: no buffer, or one to read that holds the number of bits that is passed.
+    let result = unsafe { libc::syscall(libc::SYS_set_mempolicy, policy.mode, mask, bits) };
+    check(result, "set_mempolicy", || format!("{policy:?}")).map(drop)
+}
+
 /// Execution domain (personality(2)).
 pub fn set_personality(persona: u64) -> Result<()> {
     // SAFETY: a plain number.

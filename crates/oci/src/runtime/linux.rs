@@ -418,7 +418,8 @@ pub struct IntelRdt {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPolicy {
-    pub mode: MemoryPolicyMode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<MemoryPolicyMode>,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
     pub nodes: String,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]

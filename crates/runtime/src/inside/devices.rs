@@ -10,7 +10,7 @@ use oci::runtime::{Device, DeviceKind};
 
 use super::rootfs;
 use crate::plan::Plan;
-use crate::{Result, error::Step};
+use crate::{Error, Result, error::Step};
 
 /// In every container, whatever the configuration says.
 const ALWAYS: [(&str, (u32, u32)); 6] = [
@@ -73,7 +73,7 @@ fn node(root: &Root, device: &Device, by_binding: bool) -> Result<()> {
         // An image may bring its own; but a name that means something else is not left in its place.
         Err(error) if error.is(Errno::EXIST) => {
             let found = entry::metadata(&directory, name).step(step)?;
-            return if is(&found, kind, numbers) { Ok(()) } else { Err(error).step(step) };
+            return conflict(&device.path, &found, kind, numbers);
         }
         // No right to make nodes here.
         Err(error) if error.is(Errno::PERM) => return bind(root, &device.path).step(step),
@@ -86,8 +86,21 @@ fn node(root: &Root, device: &Device, by_binding: bool) -> Result<()> {
     Ok(())
 }
 
-fn is(found: &Metadata, kind: Kind, numbers: (u32, u32)) -> bool {
-    found.kind == kind && (kind == Kind::Fifo || found.device == numbers)
+/// What an image has in the place of a device must be that device.
+fn conflict(path: &Path, found: &Metadata, kind: Kind, numbers: (u32, u32)) -> Result<()> {
+    let path = path.display();
+    if found.kind != kind {
+        let message =
+            format_args!("{path} has incorrect ftype: {:?} doesn't match expected {kind:?}", found.kind);
+        return Err(Error::other(message));
+    }
+    if kind == Kind::Fifo || found.device == numbers {
+        return Ok(());
+    }
+    let ((major, minor), (expected_major, expected_minor)) = (found.device, numbers);
+    Err(Error::other(format_args!(
+        "{path} has incorrect major:minor: {major}:{minor} doesn't match expected {expected_major}:{expected_minor}"
+    )))
 }
 
 /// The host's node in place of one of our own.

@@ -105,6 +105,9 @@ pub(crate) fn assume(program: &Program, confinement: &Confinement) -> Result<Opt
     if let Some(personality) = confinement.personality {
         process::set_personality(personality).step(|| "unable to set personality")?;
     }
+    if let Some(policy) = &confinement.memory_policy {
+        process::set_memory_policy(policy).step(|| "unable to set the memory policy")?;
+    }
     identity.apply_labels()?;
     for (resource, limit) in program.limits.iter().filter(|_| program.sets_own_limits) {
         process::set_limit_of(0, *resource, *limit).step(|| "error setting rlimits")?;

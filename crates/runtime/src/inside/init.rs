@@ -150,6 +150,8 @@ fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> 
     }
     fd::close_all_except(&keep).step(|| "descriptors")?;
     init.doors.enter_legacy().step(|| "unable to join cgroup")?;
+    // Whoever calls us may be bound to some CPUs: the container is not, but by its cgroup.
+    process::reset_affinity();
     if init.plan.namespaces.is_new(namespace::USER) && !channel.wait_for_go()? {
         return Err(Stop::Abandoned);
     }
@@ -167,7 +169,7 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
         }
     }
     if namespaces.has_user() {
-        become_root_inside()?;
+        become_root_inside(namespaces)?;
     }
     for (flag, joined) in &namespaces.joined {
         namespace::enter(joined, *flag)
@@ -192,14 +194,15 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Ids of the host mean nothing any more; everything that follows is done by the namespace's root.
-fn become_root_inside() -> Result<()> {
+/// Ids of the host mean nothing any more; everything that follows is done by the namespace's root, or where nobody is
+/// its root, by the first whom it knows.
+fn become_root_inside(namespaces: &plan::Namespaces) -> Result<()> {
     match credentials::set_groups(&[]) {
         Err(error) if error.is(linux::Errno::PERM) => {}
         other => other.step(|| "user namespace groups")?,
     }
-    credentials::set_group(0).step(|| "user namespace root")?;
-    credentials::set_user(0).step(|| "user namespace root")
+    credentials::set_group(plan::first_id(&namespaces.groups)).step(|| "user namespace root")?;
+    credentials::set_user(plan::first_id(&namespaces.users)).step(|| "user namespace root")
 }
 
 fn streams(tree: &Tree, wanted: Wanted) -> Result<Streams> {

@@ -51,12 +51,16 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     join.doors.enter_legacy().step(|| "unable to join cgroup")?;
     let program = join.program;
     if join.namespaces & namespace::USER != 0 {
-        credentials::set_group(0).step(|| "user namespace root")?;
-        credentials::set_user(0).step(|| "user namespace root")?;
+        let (user, group) = join.confinement.first_ids;
+        credentials::set_group(group).step(|| "user namespace root")?;
+        credentials::set_user(user).step(|| "user namespace root")?;
     }
     process::new_session().step(|| "session")?;
-    if let Some(cpus) = &program.last_cpus {
-        process::set_affinity(cpus).step(|| "execCPUAffinity.final")?;
+    match &program.last_cpus {
+        Some(cpus) => process::set_affinity(cpus).step(|| "execCPUAffinity.final")?,
+        // Whoever calls us may be bound to some CPUs: what is in the container is not, but by its cgroup.
+        None if program.first_cpus.is_none() => process::reset_affinity(),
+        None => {}
     }
     let root = Root::open(Path::new("/")).step(|| "container root")?;
     let streams = match join.streams {

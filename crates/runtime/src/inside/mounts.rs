@@ -1,6 +1,6 @@
 //! One mount of the configuration, performed.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::cgroup::Layout;
@@ -9,9 +9,9 @@ use linux::path::{self, Root};
 use linux::{Errno, namespace};
 
 use super::copy_up;
-use super::rootfs::{Tree, place};
+use super::rootfs::{Prepared, Tree, place};
 use crate::options::Options;
-use crate::plan::{Mount, MountKind, Plan};
+use crate::plan::{IdMaps, Mount, MountKind, Plan};
 use crate::{Error, Result, error::Step};
 
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
@@ -42,36 +42,69 @@ pub(crate) fn describe(mount: &Mount) -> String {
 }
 
 /// A detached copy of a bind's source with its attributes set.
-pub(crate) fn clone_source(
-    mount: &Mount,
-    directory: Option<BorrowedFd<'_>>,
-    source: &Path,
-    recursive: bool,
-) -> Result<OwnedFd> {
-    let tree = mount::clone_tree(directory, source, recursive).step(|| "bind source")?;
-    if let Some((users, groups)) = &mount.id_maps {
-        let maps = namespace::user_with_maps(users, groups).step(|| "id-mapped mount")?;
-        let attributes = Attributes { idmap: Some(maps.as_fd()), ..Attributes::default() };
-        let whole = mount.options.id_mapped == Some(true);
-        mount::set_attributes(&tree, &attributes, whole).step(|| "id-mapped mount")?;
-    }
-    apply(&tree, &mount.options)?;
+pub(crate) fn clone_source(plan: &Plan, mount: &Mount, recursive: bool) -> Result<OwnedFd> {
+    let tree = mount::clone_tree(None, &mount.source, recursive).step(|| "bind source")?;
+    dress(&tree, plan, mount, own_maps(mount)?)?;
     Ok(tree)
+}
+
+/// A user namespace that holds the maps of an id-mapped mount.
+pub(crate) fn own_maps(mount: &Mount) -> Result<Option<OwnedFd>> {
+    match &mount.id_maps {
+        Some(IdMaps::Ranges(users, groups)) => {
+            namespace::user_with_maps(users, groups).step(|| "id-mapped mount").map(Some)
+        }
+        Some(IdMaps::Joined) | None => Ok(None),
+    }
+}
+
+/// Makes a copy of a source into what the mount is to be.
+fn dress(tree: &OwnedFd, plan: &Plan, mount: &Mount, maps: Option<OwnedFd>) -> Result<()> {
+    let joined =
+        plan.namespaces.joined_user.as_ref().filter(|_| matches!(mount.id_maps, Some(IdMaps::Joined)));
+    if let Some(namespace) = maps.as_ref().or(joined) {
+        let attributes = Attributes { idmap: Some(namespace.as_fd()), ..Attributes::default() };
+        let whole = mount.options.id_mapped == Some(true);
+        mount::set_attributes(tree, &attributes, whole).step(|| "id-mapped mount")?;
+    }
+    let (mut set, mut clear) = mount.options.of_bind();
+    if plan.namespaces.has_user() && clear != 0 {
+        keep_locked(tree, &mount.options, &mut set, &mut clear)?;
+    }
+    set_attributes(tree, set, clear, false)?;
+    apply_below(tree, &mount.options)
+}
+
+/// In a user namespace of its own a container could not take these from a mount that it was given, so it is not given
+/// a mount without them: where they are only not named they stay, and to ask for the opposite is an error.
+fn keep_locked(tree: &OwnedFd, options: &Options, set: &mut u64, clear: &mut u64) -> Result<()> {
+    const LOCKED: u64 = mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC;
+    const ACCESS: u64 = mount::ATIME | mount::NODIRATIME;
+    let has = mount::attributes(tree).step(|| "bind source")?;
+    let kept = has & *clear & LOCKED;
+    if kept & options.clear != 0 {
+        return Err(Error::other("cannot clear locked flags: operation not permitted"));
+    }
+    *clear &= !kept;
+    if options.sets_access_times {
+        if has & ACCESS != *set & ACCESS {
+            return Err(Error::other("cannot change locked atime flags: operation not permitted"));
+        }
+        *set &= !ACCESS;
+        *clear &= !ACCESS;
+    }
+    Ok(())
 }
 
 /// Attributes and propagation of an existing mount.
 fn apply(tree: impl AsFd, options: &Options) -> Result<()> {
-    let changes =
-        [(options.set, options.clear, false), (options.recursive_set, options.recursive_clear, true)];
-    for (set, clear, recursive) in changes {
-        if set | clear == 0 {
-            continue;
-        }
-        // The access-time modes are one field to the kernel: touching any means clearing all.
-        let clear = if (set | clear) & mount::ATIME == 0 { clear } else { clear | mount::ATIME };
-        let attributes = Attributes { set, clear, ..Attributes::default() };
-        mount::set_attributes(&tree, &attributes, recursive).step(|| "mount attributes")?;
-    }
+    set_attributes(&tree, options.set, options.clear, false)?;
+    apply_below(tree, options)
+}
+
+/// What is asked of the whole tree, and propagation.
+fn apply_below(tree: impl AsFd, options: &Options) -> Result<()> {
+    set_attributes(&tree, options.recursive_set, options.recursive_clear, true)?;
     for (propagation, recursive) in &options.propagation {
         let attributes = Attributes { propagation: Some(*propagation), ..Attributes::default() };
         mount::set_attributes(&tree, &attributes, *recursive).step(|| "mount propagation")?;
@@ -79,19 +112,30 @@ fn apply(tree: impl AsFd, options: &Options) -> Result<()> {
     Ok(())
 }
 
+fn set_attributes(tree: impl AsFd, set: u64, clear: u64, recursive: bool) -> Result<()> {
+    if set | clear == 0 {
+        return Ok(());
+    }
+    // The access-time modes are one field to the kernel: touching any means clearing all.
+    let clear = if (set | clear) & mount::ATIME == 0 { clear } else { clear | mount::ATIME };
+    let attributes = Attributes { set, clear, ..Attributes::default() };
+    mount::set_attributes(&tree, &attributes, recursive).step(|| "mount attributes")
+}
+
 pub(crate) fn perform(
     tree: &Tree,
     plan: &Plan,
     mount: &Mount,
-    source: Option<OwnedFd>,
+    prepared: Option<Prepared>,
     rootfs: Option<&Path>,
 ) -> Result<()> {
     let root = &tree.root;
     match &mount.kind {
-        MountKind::Bind { recursive } => {
-            let source = match source {
-                Some(source) => source,
-                None => clone_inside(root, mount, rootfs, *recursive)?,
+        MountKind::Bind { .. } => {
+            let source = match prepared {
+                Some(Prepared::Tree(source)) => source,
+                Some(Prepared::Maps(maps)) => clone_inside(root, plan, mount, rootfs, Some(maps))?,
+                None => clone_inside(root, plan, mount, rootfs, None)?,
             };
             let directory = path::kind(&source).step(|| "bind source")? == path::Kind::Directory;
             let target = place_of(root, mount, directory)?;
@@ -108,14 +152,21 @@ pub(crate) fn perform(
 }
 
 /// A source that lies in the container's own directory, with what is mounted there by now.
-fn clone_inside(root: &Root, mount: &Mount, rootfs: Option<&Path>, recursive: bool) -> Result<OwnedFd> {
+fn clone_inside(
+    root: &Root,
+    plan: &Plan,
+    mount: &Mount,
+    rootfs: Option<&Path>,
+    maps: Option<OwnedFd>,
+) -> Result<OwnedFd> {
+    let recursive = mount.kind == MountKind::Bind { recursive: true };
     let inner = match rootfs {
         Some(rootfs) => mount.source.strip_prefix(rootfs).unwrap_or(&mount.source),
         None => &mount.source,
     };
     let source = root.resolve(inner).step(|| "bind source")?;
     let tree = mount::clone_handle(&source, recursive).step(|| "bind source")?;
-    apply(&tree, &mount.options)?;
+    dress(&tree, plan, mount, maps)?;
     Ok(tree)
 }
 
@@ -134,7 +185,7 @@ fn place_of(root: &Root, mount: &Mount, directory: bool) -> Result<OwnedFd> {
         _ => return place(root, &mount.destination, directory),
     };
     root.make_dirs_without_links(&mount.destination, 0o755)
-        .step(|| format!("{kind} must be mounted on an ordinary directory"))
+        .step(|| format!("filesystem {kind:?} must be mounted on ordinary directory"))
 }
 
 /// Nothing may be put over procfs that could pass for it: labels and limits are written there. What counts is where the
@@ -155,6 +206,9 @@ fn guard_proc(target: &OwnedFd, is_procfs: bool, destination: &Path) -> Result<(
 }
 
 fn file_system(root: &Root, mount: &Mount, kind: &str) -> Result<()> {
+    // A tmpfs on a directory that was there looks like it; one on a directory that we make is everybody's.
+    let asks_mode = kind == "tmpfs" && !mount.options.data.iter().any(|option| option.starts_with("mode="));
+    let inherits_mode = asks_mode && root.resolve(&mount.destination).is_ok();
     let target = place_of(root, mount, true)?;
     guard_proc(&target, kind == "proc", &mount.destination)?;
     let fs = NewFs::open(kind).step(|| "file system")?;
@@ -175,7 +229,7 @@ fn file_system(root: &Root, mount: &Mount, kind: &str) -> Result<()> {
         }
         .step(|| "file system")?;
     }
-    if kind == "tmpfs" && !mount.options.data.iter().any(|option| option.starts_with("mode=")) {
+    if inherits_mode {
         let mode = linux::entry::metadata_of(&target).step(|| "mount target")?.mode;
         fs.option("mode", format!("{mode:o}")).step(|| "file system")?;
     }
@@ -184,8 +238,9 @@ fn file_system(root: &Root, mount: &Mount, kind: &str) -> Result<()> {
 
 fn attach_new(mount: &Mount, fs: NewFs, target: &OwnedFd, kind: &str) -> Result<()> {
     let copies = mount.options.copy_up && kind == "tmpfs";
-    // While something is copied in, it cannot be read-only yet.
-    let attributes = mount.options.fresh() & if copies { !mount::RDONLY } else { u64::MAX };
+    // While something is to be put in, it cannot be read-only yet.
+    let filled = copies || is_dev(mount);
+    let attributes = mount.options.fresh() & if filled { !mount::RDONLY } else { u64::MAX };
     let made = fs.mount(attributes).step(|| "file system")?;
     if copies {
         copy_up::copy(target.as_fd(), made.as_fd()).step(|| "tmpcopyup")?;
@@ -199,6 +254,23 @@ fn attach_new(mount: &Mount, fs: NewFs, target: &OwnedFd, kind: &str) -> Result<
         mount::set_attributes(&made, &attributes, *recursive).step(|| "mount propagation")?;
     }
     mount::attach(&made, target).step(|| "file system")
+}
+
+fn is_dev(mount: &Mount) -> bool {
+    crate::plan::clean(&mount.destination) == Path::new("dev")
+}
+
+/// `/dev` is made read-only when it is full.
+pub(crate) fn seal_dev(root: &Root, plan: &Plan) -> Result<()> {
+    let sealed = |mount: &&Mount| {
+        is_dev(mount) && mount.options.is_read_only() && matches!(mount.kind, MountKind::FileSystem(_))
+    };
+    if plan.mounts.iter().find(sealed).is_none() {
+        return Ok(());
+    }
+    let dev = root.resolve(Path::new("/dev")).step(|| "/dev")?;
+    let attributes = Attributes { set: mount::RDONLY, ..Attributes::default() };
+    mount::set_attributes(&dev, &attributes, false).step(|| "/dev")
 }
 
 /// The container's view of control groups: of its own only, where it has a cgroup namespace.

@@ -40,7 +40,24 @@ impl Source {
 
 /// Bind sources by the mount's place in the list. Where the container's side lacks the rights (a user namespace) or
 /// the means (the host's procfs, to make an id map) the runtime clones them; otherwise the container's side does.
-pub(crate) type Sources = Vec<Option<OwnedFd>>;
+pub(crate) type Sources = Vec<Option<Prepared>>;
+
+/// What is ready of a bind before the container's tree is put together.
+#[derive(Debug)]
+pub(crate) enum Prepared {
+    /// The source itself.
+    Tree(OwnedFd),
+    /// The maps of one whose source lies in the container's own tree, and is seen when earlier mounts are in place.
+    Maps(OwnedFd),
+}
+
+impl AsFd for Prepared {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Prepared::Tree(fd) | Prepared::Maps(fd) => fd.as_fd(),
+        }
+    }
+}
 
 /// Sources cloned in the host's mount namespace, and cut off from it as a copy of the namespace would be.
 pub(crate) fn clone_host_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<Sources> {
@@ -49,7 +66,7 @@ pub(crate) fn clone_host_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<S
         return Ok(sources);
     }
     for (mount, source) in plan.mounts.iter().zip(&sources) {
-        if let Some(source) = source.as_ref().filter(|_| mount.options.propagation.is_empty()) {
+        if let (Some(Prepared::Tree(source)), true) = (source, mount.options.propagation.is_empty()) {
             let slave = Attributes { propagation: Some(Propagation::Slave), ..Attributes::default() };
             mount::set_attributes(source, &slave, true).step(|| mounts::describe(mount))?;
         }
@@ -61,11 +78,13 @@ fn clone_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<Sources> {
     plan.mounts
         .iter()
         .map(|mount| match mount.kind {
-            // Seen only when earlier mounts are in place.
-            MountKind::Bind { .. } if rootfs.is_some_and(|root| mount.source.starts_with(root)) => Ok(None),
-            MountKind::Bind { recursive } => mounts::clone_source(mount, None, &mount.source, recursive)
+            MountKind::Bind { .. } if rootfs.is_some_and(|root| mount.source.starts_with(root)) => {
+                let maps = mounts::own_maps(mount).step(|| mounts::describe(mount))?;
+                Ok(maps.map(Prepared::Maps))
+            }
+            MountKind::Bind { recursive } => mounts::clone_source(plan, mount, recursive)
                 .step(|| mounts::describe(mount))
-                .map(Some),
+                .map(|tree| Some(Prepared::Tree(tree))),
             _ => Ok(None),
         })
         .collect()
@@ -135,6 +154,7 @@ impl Tree {
         if pivot {
             return mount::pivot_root(&self.root).step(|| "error jailing process inside rootfs");
         }
+        hide_host_views().step(|| "error jailing process inside rootfs")?;
         mount::enter_root(&self.root).step(|| "error jailing process inside rootfs")
     }
 
@@ -142,6 +162,7 @@ impl Tree {
     pub(crate) fn protect(&self, plan: &Plan) -> Result<()> {
         masks::make_read_only(&self.root, &plan.read_only)?;
         masks::mask(&self.root, &plan.masked, self.null.as_fd())?;
+        mounts::seal_dev(&self.root, plan)?;
         if plan.root_read_only {
             let read_only = Attributes { set: mount::RDONLY, ..Attributes::default() };
             mount::set_attributes(&self.root, &read_only, false)
@@ -193,6 +214,25 @@ fn isolate(plan: &Plan) -> Result<()> {
     }
     // The root mount is put on top of this one, which must not tell anybody.
     mount::set_propagation(root, Propagation::Private, false).step(|| "root propagation")
+}
+
+/// Without pivot_root the host's tree stays in the namespace, out of sight. Its procfs and sysfs must not: the kernel
+/// lets a nested user namespace mount its own, without our masks, as long as there is one in full view.
+fn hide_host_views() -> Result<()> {
+    let mounts = mount::list().step(|| "mounts of the host")?;
+    for view in mounts.iter().rev().filter(|info| info.kind == "proc" || info.kind == "sysfs") {
+        // The host must not hear of it. A path leads to the host's mount here, never to the container's; what was
+        // below one that is gone by now is gone with it.
+        if mount::set_propagation(&view.target, Propagation::Private, true).is_err() {
+            continue;
+        }
+        if mount::unmount(&view.target, true).is_err() {
+            // Locked, in a user namespace: covered instead.
+            mount::classic(Path::new("tmpfs"), &view.target, "tmpfs", 0, "")
+                .step(|| format!("{:?}", view.target))?;
+        }
+    }
+    Ok(())
 }
 
 /// The place of a mount: made if it is missing, of the kind that the source needs.

@@ -220,3 +220,16 @@ fn no_new_privileges() {
     bundle.config["process"]["noNewPrivileges"] = json!(true);
     assert_eq!(bundle.output(), "NoNewPrivs:\t1\n");
 }
+
+#[test]
+fn a_user_namespace_without_a_root() {
+    let mut bundle = Bundle::shell("id -u; id -g; tr -s ' ' </proc/self/uid_map");
+    let map = json!([{ "containerID": 1000, "hostID": 0, "size": 1 }]);
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    bundle.config["linux"]["uidMappings"] = map.clone();
+    bundle.config["linux"]["gidMappings"] = map;
+    bundle.config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    let devpts = &mut bundle.config["mounts"][2]["options"];
+    devpts.as_array_mut().unwrap().retain(|option| option != "gid=5");
+    assert_eq!(bundle.output(), "1000\n1000\n 1000 0 1\n");
+}

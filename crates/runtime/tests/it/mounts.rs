@@ -149,3 +149,97 @@ fn bad_options_are_told_with_the_file_systems_own_words() {
     bundle.mount("/a", "bind", "/etc", &["rbind", "size=5"]);
     assert!(bundle.refused().contains("filesystem-specific options"));
 }
+
+/// The flags of the mount at `/mnt`, bound with these options from a mount that has those.
+fn flags_of_bind(bundle: &mut Bundle, has: &str, options: &[&str]) -> Result<String, String> {
+    let source = bundle.directory.join("mounted");
+    std::fs::create_dir_all(&source).unwrap();
+    let mount = |words: &[&str]| {
+        let done = std::process::Command::new("mount").args(words).arg(&source).status().unwrap();
+        assert!(done.success(), "{words:?}");
+    };
+    mount(&["-t", "tmpfs", "-o", "strictatime", "tmpfs"]);
+    mount(&["--bind", "-o", &format!("remount,{has}")]);
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["destination"] != "/mnt");
+    bundle.mount("/mnt", "bind", source.to_str().unwrap(), options);
+    let outcome = bundle.run();
+    linux::mount::unmount(&source, true).unwrap();
+    let words = outcome.stdout.split(' ').nth(3).map(str::to_owned);
+    words.ok_or(outcome.stderr)
+}
+
+#[test]
+fn a_bind_that_names_a_flag_has_no_others_but_locked_ones() {
+    let mut bundle = Bundle::shell("grep ' /mnt ' /proc/self/mounts");
+    let cases: &[(&str, &[&str], &str)] = &[
+        ("ro,noexec,nodiratime", &["bind"], "ro,noexec,nodiratime"),
+        ("ro,noexec,nosymfollow", &["bind", "dev"], "rw"),
+        ("ro", &["bind", "nosuid", "nodev"], "rw,nosuid,nodev"),
+        ("nodev,nosuid,noatime", &["bind", "ro", "norelatime"], "ro,noatime"),
+        ("noatime", &["bind", "nodiratime"], "rw,nodiratime"),
+        ("nodiratime", &["bind", "strictatime"], "rw"),
+    ];
+    for (has, options, expected) in cases {
+        let flags = flags_of_bind(&mut bundle, has, options).unwrap();
+        let flags: Vec<&str> = flags
+            .split(',')
+            .filter(|word| !word.contains('=') && !["inode64", "relatime"].contains(word))
+            .collect();
+        assert_eq!(flags.join(","), *expected, "{has} bound {options:?}");
+    }
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    let map = json!([{ "containerID": 0, "hostID": 0, "size": 65536 }]);
+    bundle.config["linux"]["uidMappings"] = map.clone();
+    bundle.config["linux"]["gidMappings"] = map;
+    let kept = flags_of_bind(&mut bundle, "ro,nosuid,noatime", &["bind", "nodev"]).unwrap();
+    assert!(kept.starts_with("ro,nosuid,nodev,noatime"), "{kept}");
+    for (has, word) in [("ro", "rw"), ("nosuid", "suid"), ("relatime", "noatime")] {
+        let refused = flags_of_bind(&mut bundle, has, &["bind", word]).unwrap_err();
+        let expected = "error during container init: error mounting";
+        assert!(refused.contains(expected) && refused.contains("operation not permitted"), "{refused}");
+    }
+}
+
+#[test]
+fn sources_start_at_the_bundle_and_places_may_be_named_from_outside() {
+    let mut bundle = Bundle::shell("cat /a/file /b/file");
+    host_directory(&bundle, "source");
+    let place = bundle.rootfs().join("b");
+    bundle.mount("/a", "", "source", &["bind"]);
+    bundle.mount(place.to_str().unwrap(), "", "./source", &["bind"]);
+    bundle.write_config();
+    let words = ["run", "--bundle", bundle.directory.to_str().unwrap(), &bundle.id];
+    let output = bundle.command(&words).current_dir("/").output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "from host\nfrom host\n", "{output:?}");
+}
+
+#[test]
+fn dev_is_made_read_only_when_it_is_full() {
+    let mut bundle = Bundle::shell("test -c /dev/null && grep -o '^tmpfs /dev tmpfs ro' /proc/self/mounts");
+    bundle.config["mounts"][1]["options"].as_array_mut().unwrap().push(json!("ro"));
+    assert_eq!(bundle.output(), "tmpfs /dev tmpfs ro\n");
+}
+
+#[test]
+fn an_id_mapped_source_in_the_containers_own_tree() {
+    let mut bundle = Bundle::shell("stat -c %u:%g /second/file");
+    let source = host_directory(&bundle, "source");
+    bundle.mount("/first", "bind", &source, &["bind"]);
+    let inside = bundle.rootfs().join("first");
+    let map = json!([{ "containerID": 0, "hostID": 7000, "size": 10 }]);
+    bundle.config["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/second", "type": "bind", "source": inside, "options": ["bind"],
+        "uidMappings": map, "gidMappings": map,
+    }));
+    assert_eq!(bundle.output(), "7000:7000\n");
+}
+
+#[test]
+fn what_belongs_to_a_file_system_is_not_asked_of_a_bind() {
+    for word in ["sync", "lazytime", "iversion"] {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.mount("/a", "bind", "/etc", &["bind", word]);
+        assert!(bundle.refused().contains(&format!("\\\"{word}\\\" is a matter of the file system")));
+    }
+}

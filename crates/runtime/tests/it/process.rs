@@ -210,3 +210,33 @@ fn socket_activation_descriptors_are_passed() {
         .unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stdout), "1 1\nthrough\n", "{output:?}");
 }
+
+#[test]
+fn memory_comes_from_where_the_policy_says() {
+    let mut bundle = Bundle::shell("head -n 1 /proc/self/numa_maps");
+    bundle.config["linux"]["memoryPolicy"] =
+        json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["MPOL_F_STATIC_NODES"] });
+    let output = bundle.output();
+    assert!(output.contains(" bind=static:0 "), "{output}");
+    bundle.config["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_DEFAULT" });
+    assert!(bundle.output().contains(" default "));
+    bundle.config["linux"]["memoryPolicy"] = json!({ "nodes": "0" });
+    assert!(bundle.refused().contains("invalid memory policy mode"));
+}
+
+#[test]
+fn the_callers_cpus_are_not_the_containers() {
+    let script = "grep Cpus_allowed_list /proc/self/status";
+    let free = Bundle::shell(script).output();
+    let bundle = Bundle::shell(script);
+    bundle.write_config();
+    let bound = bundle.command(&["run", &bundle.id]);
+    let output = std::process::Command::new("taskset")
+        .args(["-c", "0"])
+        .arg(bound.get_program())
+        .args(bound.get_args())
+        .current_dir(&bundle.directory)
+        .output()
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), free);
+}
