@@ -369,6 +369,8 @@ fn the_engine_may_die_while_lines_are_sent() {
 fn the_engines_configuration_has_a_driver_and_its_options() {
     let mut world = World::start();
     world.stop_engine();
+    std::fs::write(world.config_file(), r#"{"log-driver": "local", "log-opts": {"tag": "x"}}"#).unwrap();
+    world.try_engine().code(1).says("failed to set log opts: unknown log opt 'tag' for log driver local");
     let config = r#"{"log-driver": "local", "log-opts": {"max-size": "1m", "compress": "false"}}"#;
     std::fs::write(world.config_file(), config).unwrap();
     world.start_engine();

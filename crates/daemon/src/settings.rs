@@ -198,6 +198,10 @@ fn containers(said: &Said<'_>, config: &mut engine::ContainerDefaults) -> Result
         config.log_driver = driver.to_owned();
     }
     config.log_options = said.map("log-opts");
+    if !config.log_options.is_empty() {
+        engine::validate_logging(&config.log_driver, &config.log_options)
+            .map_err(|error| format!("failed to set log opts: {error}"))?;
+    }
     config.ulimits = ulimits(said)?;
     if let Some(size) = said.bytes("default-shm-size") {
         config.shm_size = size;

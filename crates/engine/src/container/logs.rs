@@ -177,8 +177,8 @@ fn copy(kept: Option<(PathBuf, Format)>, query: LogQuery, mut client: &File) -> 
     }
 }
 
-/// Checks what Docker checks when a container is made: the rest is found out at start.
-pub(crate) fn validate(kind: &str, options: &Options) -> Result<()> {
+/// Checks what Docker checks when a container is made, and of the engine's own defaults: the rest is found out at start.
+pub fn validate(kind: &str, options: &BTreeMap<String, String>) -> Result<()> {
     check(kind, options).map_err(Error::invalid)
 }
 

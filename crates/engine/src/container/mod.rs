@@ -54,6 +54,7 @@ pub use commit::CommitOptions;
 pub(crate) use files::write as write_files;
 pub(crate) use life::admit_exec;
 pub use list::ListOptions;
+pub use logs::validate as validate_logging;
 pub(crate) use logs::{bytes, drivers as log_drivers};
 pub(crate) use mounts::{check_volume_name, clean};
 pub(crate) use owner::{Command, ExecStarted, Live};

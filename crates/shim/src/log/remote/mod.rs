@@ -265,7 +265,6 @@ impl Remote {
             }
             Err(error) => {
                 self.fail(words(&error));
-                // A connection that broke is made anew at once; one that cannot be made waits.
                 self.failures == 1
             }
         }
@@ -347,7 +346,8 @@ impl Remote {
         self.awaiting = false;
         self.frames = Frames::default();
         self.loss.error = error;
-        let delay = match self.link.connected().is_some() {
+        // A connection that broke is made anew at once; one that cannot be made, or breaks before it took anything, waits.
+        let delay = match self.link.connected().is_some() && self.failures == 1 {
             true => Duration::ZERO,
             false => self.terms.delay_after(self.failures),
         };
