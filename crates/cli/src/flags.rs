@@ -96,7 +96,24 @@ where
 }
 
 fn parse_integer<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let all_digits = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let why = if all_digits { "value out of range" } else { "invalid syntax" };
+    text.parse().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: {why}"))
+}
+
+/// A number of things, which is never below none.
+pub(crate) fn unsigned<T>(name: &'static str, kind: &'static str, help: &'static str) -> Arg
+where
+    T: FromStr + Clone + Send + Sync + 'static,
+{
+    typed(name, kind, parse_unsigned::<T>, help)
+}
+
+fn parse_unsigned<T: FromStr>(text: &str) -> Result<T, String> {
+    let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let why = if all_digits { "value out of range" } else { "invalid syntax" };
+    text.parse().map_err(|_| format!("strconv.ParseUint: parsing {text:?}: {why}"))
 }
 
 fn parse_bool(text: &str) -> Result<bool, String> {
@@ -229,7 +246,7 @@ fn complaint(command: &Command, error: &clap::Error, line: &[String]) -> String 
         ErrorKind::ValueValidation | ErrorKind::InvalidValue | ErrorKind::TooManyValues => {
             let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
             let value = context(ContextKind::InvalidValue);
-            format!("invalid argument {value:?} for {:?} flag: {why}", display(command, &flag))
+            format!("invalid argument {value:?} for {:?} flag: {why}", display(command, &flag, line))
         }
         _ => error.to_string().trim().to_owned(),
     }
@@ -256,21 +273,34 @@ fn missing_value(command: &Command, flag: &str, line: &[String]) -> String {
             let letter = letters.chars().last().unwrap_or('?');
             format!("flag needs an argument: {letter:?} in -{letters}")
         }
-        _ => format!(
-            "flag needs an argument: --{}",
-            find(command, flag).unwrap_or(flag.trim_start_matches('-'))
-        ),
+        _ => {
+            let name = find(command, flag).unwrap_or(flag.trim_start_matches('-'));
+            format!("flag needs an argument: --{}", typed_alias(command, name, line).unwrap_or(name))
+        }
     }
 }
 
-/// `-m, --memory` for clap's `--memory <bytes>`.
-fn display(command: &Command, flag: &str) -> String {
+/// `-m, --memory` for clap's `--memory <bytes>`; another name of the flag as it was typed.
+fn display(command: &Command, flag: &str, line: &[String]) -> String {
     let Some(name) = find(command, flag) else { return flag.to_owned() };
+    if let Some(alias) = typed_alias(command, name, line) {
+        return format!("--{alias}");
+    }
     let short = command.get_arguments().find(|arg| arg.get_long() == Some(name)).and_then(Arg::get_short);
     match short {
         Some(letter) => format!("-{letter}, --{name}"),
         None => format!("--{name}"),
     }
+}
+
+fn typed_alias<'a>(command: &'a Command, name: &str, line: &[String]) -> Option<&'a str> {
+    let flag = command.get_arguments().find(|arg| arg.get_long() == Some(name))?;
+    let is_typed = |alias: &str| {
+        let typed =
+            |word: &String| word.strip_prefix("--").and_then(|word| word.split('=').next()) == Some(alias);
+        line.iter().any(typed)
+    };
+    flag.get_all_aliases()?.into_iter().find(|alias| is_typed(alias))
 }
 
 fn find<'a>(command: &'a Command, flag: &str) -> Option<&'a str> {

@@ -1,12 +1,10 @@
 //! Listings: rows of texts as a table, as JSON lines, or through a template.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
-use gtmpl_ng::Value;
-
 use crate::failure::{Failure, Outcome};
-use crate::template::{self, Fault, Prepared};
+use crate::template::{self, Fault, Labels, Prepared, Value};
 
 /// A field of a row: its name in templates and JSON, and the header of its column.
 pub(crate) type Field = (&'static str, &'static str);
@@ -25,6 +23,8 @@ pub(crate) struct Listing<'a> {
 pub(crate) struct Row {
     pub(crate) texts: Vec<String>,
     pub(crate) labels: BTreeMap<String, String>,
+    /// Fields that are no texts to templates and in JSON.
+    pub(crate) typed: Vec<(&'static str, Value)>,
 }
 
 /// How to show it.
@@ -83,21 +83,23 @@ impl Listing<'_> {
                     .map(|row| self.table.iter().map(|name| self.text(row, name).to_owned()).collect());
                 Ok(align(&std::iter::once(header).chain(body).collect::<Vec<Vec<String>>>()))
             }
-            Style::Json => Ok(rows.iter().map(|row| format!("{}\n", escaped(&self.json(row)))).collect()),
+            Style::Json => {
+                Ok(rows.iter().map(|row| format!("{}\n", escaped(&self.value(row).to_json()))).collect())
+            }
             Style::Template(text) => {
                 let prepared = Prepared::parse(text).map_err(unparsed)?;
                 let mut result = String::new();
                 for row in rows {
-                    result.push_str(&prepared.render(text, self.value(row)).map_err(failed)?);
+                    result.push_str(&prepared.render(&self.value(row)).map_err(failed)?);
                     result.push('\n');
                 }
                 Ok(result)
             }
             Style::TableTemplate(text) => {
                 let prepared = Prepared::parse(text).map_err(unparsed)?;
-                let mut lines = vec![prepared.render(text, self.headers()).map_err(failed)?];
+                let mut lines = vec![prepared.render_headers(&self.headers()).map_err(failed)?];
                 for row in rows {
-                    lines.push(prepared.render(text, self.value(row)).map_err(failed)?);
+                    lines.push(prepared.render(&self.value(row)).map_err(failed)?);
                 }
                 let cells: Vec<Vec<String>> =
                     lines.iter().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
@@ -115,29 +117,19 @@ impl Listing<'_> {
         self.fields.iter().find(|(field, _)| *field == name).map_or("", |(_, header)| header)
     }
 
-    fn json(&self, row: &Row) -> serde_json::Value {
-        let members = self.fields.iter().zip(&row.texts);
-        members
-            .map(|((name, _), text)| ((*name).to_owned(), text.clone().into()))
-            .collect::<serde_json::Map<_, _>>()
-            .into()
-    }
-
-    fn value(&self, row: &Row) -> Value {
-        let fields = self.fields.iter().zip(&row.texts);
-        let fields =
-            fields.map(|((name, _), text)| ((*name).to_owned(), Value::String(text.clone()))).collect();
-        template::row(fields, Some(&row.labels))
+    /// A row as templates and JSON see it.
+    pub(crate) fn value(&self, row: &Row) -> Value {
+        let fields = self.fields.iter().zip(&row.texts).map(|((name, _), text)| {
+            let typed = row.typed.iter().find(|(field, _)| field == name);
+            let value = typed.map_or_else(|| Value::text(text.as_str()), |(_, value)| value.clone());
+            ((*name).to_owned(), value)
+        });
+        Value::object(fields, Labels::Of(row.labels.clone()))
     }
 
     fn headers(&self) -> Value {
-        let mut fields: HashMap<String, Value> = self
-            .fields
-            .iter()
-            .map(|(name, header)| ((*name).to_owned(), Value::String((*header).to_owned())))
-            .collect();
-        fields.insert(template::LABELS.to_owned(), Value::Nil);
-        Value::Object(fields)
+        let fields = self.fields.iter().map(|(name, header)| ((*name).to_owned(), Value::text(*header)));
+        Value::object(fields, Labels::Headers)
     }
 }
 
@@ -145,21 +137,13 @@ fn unparsed(fault: Fault) -> Failure {
     Failure::new(format!("failed to parse template: {fault}"))
 }
 
-/// A row is no map to a reader, so a field it lacks is told in other words.
 fn failed(fault: Fault) -> Failure {
-    let text = fault.to_string();
-    let text = match text.split_once(": map has no entry for key ") {
-        Some((where_from, field)) => {
-            format!("{where_from}: can't evaluate field {}", field.trim_matches('"'))
-        }
-        None => text,
-    };
-    Failure::new(format!("failed to execute template: {text}"))
+    Failure::new(format!("failed to execute template: {fault}"))
 }
 
 /// JSON as Go writes it, which may stand in a web page.
-fn escaped(json: &serde_json::Value) -> String {
-    json.to_string().replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
+fn escaped(json: &str) -> String {
+    json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
 /// Cells under each other: at least ten wide, three spaces between, nothing after the last.
@@ -234,6 +218,7 @@ mod tests {
         let row = |id: &str, name: &str| Row {
             texts: vec![id.to_owned(), name.to_owned(), "1B".to_owned()],
             labels: BTreeMap::from([("x.y-z".to_owned(), format!("of {name}"))]),
+            ..Row::default()
         };
         vec![row("1", "a"), row("2", "a longer name")]
     }

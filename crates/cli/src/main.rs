@@ -58,7 +58,11 @@ fn run(program: &'static str, words: &[String]) -> Outcome {
     let globals = session::global_flags();
     let parsed = match flags::parse(flags::command(session::global_flags(), true), words) {
         Ok(parsed) => parsed,
-        Err(Misread::Help { .. }) => return print(&usage::program(program, globals)),
+        // `docker --help ps` is `docker ps --help`.
+        Err(Misread::Help { .. }) => {
+            let named: Vec<String> = words.iter().filter(|word| !word.starts_with('-')).cloned().collect();
+            return help(program, &named, globals);
+        }
         Err(Misread::Error(text)) => {
             let text = format!(
                 "{text}\n\nUsage:  {program} [OPTIONS] COMMAND [ARG...]\n\nRun '{program} --help' for more information"
@@ -74,7 +78,7 @@ fn run(program: &'static str, words: &[String]) -> Outcome {
     match words.first().map(String::as_str) {
         Some(autostart::LAUNCHER) => autostart::launcher(&words[1..]),
         Some(commands::completion::ASK) => commands::completion::complete(&session, &words[1..]),
-        None => print(&usage::program(program, globals)),
+        None => advise(&usage::program(program, globals)),
         Some("help") => help(program, &words[1..], globals),
         Some(_) => dispatch(&session, &words),
     }
@@ -85,7 +89,7 @@ fn help(program: &str, words: &[String], globals: Vec<clap::Arg>) -> Outcome {
         (Found::Command(spec, name), _) => print(&usage::command(program, &name, spec)),
         (Found::Group(group), _) => print(&usage::group(program, group)),
         (Found::Nothing, 0) => print(&usage::program(program, globals)),
-        (Found::Nothing, _) => Err(unknown(program, words)),
+        (Found::Nothing, _) => Err(Failure::new(format!("unknown help topic: {}", words.join(" ")))),
     }
 }
 
@@ -96,15 +100,23 @@ fn dispatch(session: &Session, words: &[String]) -> Outcome {
     match found {
         Found::Command(spec, name) => execute(session, spec, &name, rest),
         Found::Group(group) => match rest.first().map(String::as_str) {
-            None | Some("--help" | "-h") => print(&usage::group(program, group)),
-            Some(flag) => Err(Failure::new(format!(
-                "unknown flag: {flag}\n\nUsage:  {program} {0} COMMAND\n\nRun '{program} {0} --help' for more information",
-                group.name
-            ))
-            .with_code(125)),
+            Some("--help" | "-h") => print(&usage::group(program, group)),
+            None => advise(&usage::group(program, group)),
+            Some(_) => Err(wrong_flag(program, group, rest)),
         },
         Found::Nothing => Err(unknown(program, &words[..used])),
     }
+}
+
+/// A group has no flags of its own.
+fn wrong_flag(program: &str, group: &tree::Group, line: &[String]) -> Failure {
+    let text = match flags::parse(flags::command(Vec::new(), true), line) {
+        Err(Misread::Error(text)) => text,
+        _ => format!("unknown flag: {}", line.concat()),
+    };
+    let usage =
+        format!("Usage:  {program} {0}\n\nRun '{program} {0} --help' for more information", group.name);
+    Failure::new(format!("{text}\n\n{usage}")).with_code(125)
 }
 
 fn unknown(program: &str, words: &[String]) -> Failure {
@@ -144,6 +156,12 @@ fn execute(session: &Session, spec: &'static Spec, name: &str, line: &[String]) 
         )));
     }
     (spec.run)(session, &parsed)
+}
+
+/// What one could have asked for, when nothing was.
+fn advise(text: &str) -> Outcome {
+    std::io::stderr().write_all(text.as_bytes())?;
+    Ok(0)
 }
 
 /// Prints a text that is all there is to do.

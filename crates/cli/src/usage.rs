@@ -15,8 +15,10 @@ fn width() -> usize {
 /// The usage line, with the alternatives below it.
 pub(crate) fn line(program: &str, name: &str, spec: &Spec) -> String {
     let mut text = String::new();
+    // The first line has the name that was typed, the others the short one.
+    let short = spec.spellings.iter().find(|spelling| !spelling.contains(' ')).copied().unwrap_or(name);
     for (index, usage) in spec.usage.iter().enumerate() {
-        let lead = if index == 0 { "Usage:  " } else { "\n\t" };
+        let (lead, name) = if index == 0 { ("Usage:  ", name) } else { ("\n\t", short) };
         let space = if usage.is_empty() { "" } else { " " };
         let _ = write!(text, "{lead}{program} {name}{space}{usage}");
     }

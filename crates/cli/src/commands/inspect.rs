@@ -87,8 +87,7 @@ pub(crate) fn show(
         "" | "json" => None,
         text => {
             let text = template::unescape(text);
-            let prepared = Prepared::parse(&text).map_err(|fault| Failure::from(fault).with_code(64))?;
-            Some((text, prepared))
+            Some(Prepared::parse(&text).map_err(|fault| Failure::from(fault).with_code(64))?)
         }
     };
     let mut documents = Vec::new();
@@ -104,10 +103,10 @@ pub(crate) fn show(
     }
     let mut out = std::io::stdout().lock();
     match &template {
-        Some((text, prepared)) => {
+        Some(prepared) => {
             for document in &documents {
                 // What cannot be rendered is an empty line, and an error.
-                let rendered = template::render_document(text, prepared, document);
+                let rendered = prepared.render_document(document);
                 writeln!(out, "{}", rendered.as_deref().unwrap_or_default())?;
                 rendered?;
             }

@@ -14,7 +14,7 @@ pub(crate) enum Target {
 
 impl Target {
     /// Checks the target before the engine is asked for anything.
-    pub(crate) fn choose(path: &str, what: &str) -> Result<Target, Failure> {
+    pub(crate) fn choose(path: &str, act: &str, what: &str) -> Result<Target, Failure> {
         if path.is_empty() {
             if terminal::stdout_is_terminal() {
                 return Err(Failure::new(
@@ -27,12 +27,12 @@ impl Target {
         let directory = directory_of(&path);
         if !directory.is_dir() {
             return Err(Failure::new(format!(
-                "failed to save {what}: invalid output path: stat {}: no such file or directory",
+                "failed to {act} {what}: invalid output path: stat {}: no such file or directory",
                 directory.display()
             )));
         }
         if path.is_dir() {
-            return Err(Failure::new(format!("failed to save {what}: cannot write to a directory")));
+            return Err(Failure::new(format!("failed to {act} {what}: cannot write to a directory")));
         }
         Ok(Target::File(path))
     }

@@ -4,12 +4,12 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use api::system::Version;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, text};
 use crate::session::{RELEASE, Session};
-use crate::template::{self, Prepared};
+use crate::template::{self, Member, Prepared, Value};
 use crate::tree::Spec;
 
 pub(crate) const SPEC: Spec = Spec::new(
@@ -33,31 +33,53 @@ pub(crate) fn one_line(program: &str) -> String {
     }
 }
 
+/// The client's half, in the order and with the names that JSON shows.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct ClientPart {
+    version: &'static str,
+    api_version: String,
+    #[serde(rename = "DefaultAPIVersion")]
+    default_api_version: String,
+    git_commit: String,
+    os: &'static str,
+    arch: &'static str,
+    context: String,
+}
+
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let template = match parsed.text("format") {
         "" | "json" => None,
-        text => {
-            let text = template::unescape(text);
-            let prepared = Prepared::parse(&text)?;
-            Some((text, prepared))
-        }
+        text => Some(Prepared::parse(&template::unescape(text)).map_err(misfit)?),
     };
-    let (server, failure) =
-        match session.client().and_then(|client| client.server_version().map_err(Failure::from)) {
-            Ok(server) => (Some(server), None),
+    let (raw, failure) =
+        match session.client().and_then(|client| client.server_version_raw().map_err(Failure::from)) {
+            Ok(raw) => (Some(raw), None),
             Err(failure) => (None, Some(failure)),
         };
-    let client = client_part(session, server.as_ref())?;
-    let document = json!({ "Client": client, "Server": server });
+    let client = client_part(session, raw.is_some())?;
     let mut out = std::io::stdout();
-    match &template {
-        Some((text, prepared)) => match failure {
+    if parsed.text("format").is_empty() {
+        let server = match &raw {
+            Some(raw) => Some(api::json::from_slice(raw).map_err(|error| Failure::new(error.to_string()))?),
+            None => None,
+        };
+        out.write_all(table(&client, server.as_ref()).as_bytes())?;
+    } else {
+        let server = raw.map_or_else(|| "null".to_owned(), |raw| String::from_utf8_lossy(&raw).into_owned());
+        let client = serde_json::to_string(&client).map_err(|error| Failure::new(error.to_string()))?;
+        let document = format!("{{\"Client\":{client},\"Server\":{}}}", server.trim());
+        let shown = match (&template, &failure) {
+            (None, _) => document,
             // A template that asks the engine has no answer without it.
-            Some(failure) if text.contains(".Server") => return Err(failure),
-            _ => writeln!(out, "{}", template::render_document(text, prepared, &document.to_string())?)?,
-        },
-        None if parsed.text("format") == "json" => writeln!(out, "{document}")?,
-        None => out.write_all(table(&client, server.as_ref()).as_bytes())?,
+            (Some(_), Some(_)) if parsed.text("format").contains(".Server") => String::new(),
+            (Some(prepared), _) => prepared.render(&named(template::read(&document)?)).map_err(|fault| {
+                // The line that was begun ends before the message.
+                println!();
+                Failure::new(fault.to_string())
+            })?,
+        };
+        writeln!(out, "{shown}")?;
     }
     match failure {
         Some(failure) => Err(failure),
@@ -65,24 +87,44 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     }
 }
 
-fn client_part(session: &Session, server: Option<&Version>) -> Result<Value, Failure> {
-    let spoken = match server {
-        Some(_) => session.client()?.version()?,
-        None => api::version::NEWEST,
-    };
-    Ok(json!({
-        "Version": RELEASE,
-        "ApiVersion": spoken.to_string(),
-        "DefaultAPIVersion": api::version::NEWEST.to_string(),
-        "GitCommit": format!("wharf-{}", env!("CARGO_PKG_VERSION")),
-        "GoVersion": "",
-        "Os": "linux",
-        "Arch": architecture(),
-        "Context": session.context()?,
-    }))
+fn misfit(fault: template::Fault) -> Failure {
+    Failure::new(format!("template parsing error: {fault}")).with_code(64)
 }
 
-fn architecture() -> &'static str {
+/// Templates know a version under another name than JSON.
+fn named(document: Value) -> Value {
+    let Value::Struct(document) = document else { return document };
+    let mut document = (*document).clone();
+    for half in &mut document.members {
+        if let Value::Struct(part) = &half.value
+            && let Some(version) = part.get("ApiVersion")
+        {
+            let version = Member { name: "APIVersion".to_owned(), value: version.clone(), sent: false };
+            let mut part = (**part).clone();
+            part.members.push(version);
+            half.value = Value::Struct(part.into());
+        }
+    }
+    Value::Struct(document.into())
+}
+
+fn client_part(session: &Session, connected: bool) -> Result<ClientPart, Failure> {
+    let spoken = match connected {
+        true => session.client()?.version()?,
+        false => api::version::NEWEST,
+    };
+    Ok(ClientPart {
+        version: RELEASE,
+        api_version: spoken.to_string(),
+        default_api_version: api::version::NEWEST.to_string(),
+        git_commit: format!("wharf-{}", env!("CARGO_PKG_VERSION")),
+        os: "linux",
+        arch: architecture(),
+        context: session.context()?,
+    })
+}
+
+pub(crate) fn architecture() -> &'static str {
     match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
@@ -90,7 +132,7 @@ fn architecture() -> &'static str {
     }
 }
 
-fn table(client: &Value, server: Option<&Version>) -> String {
+fn table(client: &ClientPart, server: Option<&Version>) -> String {
     let mut text = String::new();
     let mut line = |indent: usize, name: &str, value: &str| {
         if !value.is_empty() {
@@ -98,16 +140,15 @@ fn table(client: &Value, server: Option<&Version>) -> String {
                 writeln!(text, "{:indent$}{:<width$} {value}", "", format!("{name}:"), width = 19 - indent);
         }
     };
-    let of = |name: &str| client.get(name).and_then(Value::as_str).unwrap_or_default();
-    let spoken = match (of("ApiVersion"), of("DefaultAPIVersion")) {
-        (spoken, newest) if spoken == newest => spoken.to_owned(),
+    let spoken = match (&client.api_version, &client.default_api_version) {
+        (spoken, newest) if spoken == newest => spoken.clone(),
         (spoken, newest) => format!("{spoken} (downgraded from {newest})"),
     };
-    line(1, "Version", of("Version"));
+    line(1, "Version", client.version);
     line(1, "API version", &spoken);
-    line(1, "Git commit", of("GitCommit"));
-    line(1, "OS/Arch", &format!("{}/{}", of("Os"), of("Arch")));
-    line(1, "Context", of("Context"));
+    line(1, "Git commit", &client.git_commit);
+    line(1, "OS/Arch", &format!("{}/{}", client.os, client.arch));
+    line(1, "Context", &client.context);
     let mut text = format!("Client:\n{text}");
     let Some(server) = server else { return text };
     let platform =

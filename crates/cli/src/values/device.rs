@@ -51,18 +51,18 @@ pub(crate) fn parse_cgroup_rule(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-fn path_and_value(text: &str, shape: &str) -> Result<(String, String), String> {
+fn path_and_value(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
         Some((path, _)) if !path.starts_with("/dev/") => Err(format!("bad format for device path: {text}")),
         Some((path, value)) if !value.is_empty() && !value.contains(':') => {
             Ok((path.to_owned(), value.to_owned()))
         }
-        _ => Err(format!("bad format: {text}. The correct format is {shape}")),
+        _ => Err(format!("bad format: {text}")),
     }
 }
 
 pub(crate) fn parse_bps(text: &str) -> Result<ThrottleDevice, String> {
-    let (path, value) = path_and_value(text, "<device-path>:<number>[<unit>]")?;
+    let (path, value) = path_and_value(text)?;
     let rate = units::parse_bytes(&value).map_err(|_| {
         format!("invalid rate for device: {text}. The correct format is <device-path>:<number>[<unit>]. Number must be a positive integer. Unit is optional and can be kb, mb, or gb")
     })?;
@@ -70,7 +70,7 @@ pub(crate) fn parse_bps(text: &str) -> Result<ThrottleDevice, String> {
 }
 
 pub(crate) fn parse_iops(text: &str) -> Result<ThrottleDevice, String> {
-    let (path, value) = path_and_value(text, "<device-path>:<number>")?;
+    let (path, value) = path_and_value(text)?;
     let rate = value.parse().map_err(|_| {
         format!("invalid rate for device: {text}. The correct format is <device-path>:<number>. Number must be a positive integer")
     })?;
@@ -78,7 +78,7 @@ pub(crate) fn parse_iops(text: &str) -> Result<ThrottleDevice, String> {
 }
 
 pub(crate) fn parse_weight(text: &str) -> Result<WeightDevice, String> {
-    let (path, value) = path_and_value(text, "<device-path>:weight")?;
+    let (path, value) = path_and_value(text)?;
     match value.parse() {
         Ok(weight) if weight == 0 || (10..=1000).contains(&weight) => Ok(WeightDevice { path, weight }),
         _ => Err(format!("invalid weight for device: {text}")),

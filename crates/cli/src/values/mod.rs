@@ -6,6 +6,7 @@
 pub(crate) mod device;
 pub(crate) mod env;
 pub(crate) mod filter;
+pub(crate) mod gpus;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod mount;

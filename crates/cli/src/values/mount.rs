@@ -113,11 +113,11 @@ fn source(value: &str) -> Result<String, String> {
 
 fn check(mount: &Mount) -> Result<(), String> {
     let kind = mount.kind.as_str();
-    if !matches!(kind, "bind" | "volume" | "tmpfs" | "image" | "npipe" | "cluster") {
-        return Err(format!("invalid mount type '{kind}'"));
-    }
     if mount.target.is_empty() {
         return Err("target is required".to_owned());
+    }
+    if !matches!(kind, "bind" | "volume" | "tmpfs" | "image" | "npipe" | "cluster") {
+        return Err(format!("invalid mount type '{kind}'"));
     }
     let foreign = [
         ("volume", mount.volume_options.is_some()),

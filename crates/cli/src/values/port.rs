@@ -54,7 +54,8 @@ pub(crate) fn expose(text: &str) -> Result<Vec<String>, String> {
         return Err(format!("invalid port format for --expose: {text}"));
     }
     let (ports, protocol) = protocol(text, text).map_err(bad)?;
-    let (from, to) = range(&ports).ok_or_else(|| bad(format!("invalid port {ports:?}")))?;
+    let (from, to) =
+        range(&ports).ok_or_else(|| bad(format!("strconv.ParseUint: parsing {ports:?}: invalid syntax")))?;
     Ok((from..=to).map(|port| format!("{port}/{protocol}")).collect())
 }
 

@@ -1,6 +1,6 @@
 //! Security options. A seccomp profile is a file of the caller: its text travels, not its path.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, doing};
 
 /// A profile beyond this is none; the engine would refuse the request.
 const PROFILE_LIMIT: u64 = 4 * 1024 * 1024;
@@ -34,11 +34,14 @@ pub(crate) fn parse(entries: &[String]) -> Result<Security, Failure> {
 }
 
 fn read_profile(path: &str) -> Result<String, Failure> {
-    let failed = |why: String| Failure::new(format!("opening seccomp profile ({path}) failed: {why}"));
-    let file = std::fs::File::open(path).map_err(|error| failed(error.to_string()))?;
+    let failed = |failure: Failure| {
+        Failure::new(format!("opening seccomp profile ({path}) failed: {}", failure.message))
+    };
+    let file = std::fs::File::open(path).map_err(doing("open", path)).map_err(failed)?;
     let mut text = String::new();
     std::io::Read::read_to_string(&mut std::io::Read::take(file, PROFILE_LIMIT), &mut text)
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(doing("read", path))
+        .map_err(failed)?;
     compact(&text).map_err(|error| {
         Failure::new(format!("compacting json for seccomp profile ({path}) failed: {error}"))
     })

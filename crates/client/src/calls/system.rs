@@ -10,9 +10,15 @@ use crate::{Client, Messages, Query, Result};
 impl Client {
     /// The engine's version, which needs no negotiation and settles it.
     pub fn server_version(&self) -> Result<Version> {
-        let version: Version = from_json(&self.call_unversioned("/version")?)?;
+        from_json(&self.server_version_raw()?)
+    }
+
+    /// The same as the engine wrote it.
+    pub fn server_version_raw(&self) -> Result<Vec<u8>> {
+        let raw = self.call_unversioned("/version")?;
+        let version: Version = from_json(&raw)?;
         self.adopt_version(&version.api_version)?;
-        Ok(version)
+        Ok(raw)
     }
 
     pub fn info(&self) -> Result<Info> {

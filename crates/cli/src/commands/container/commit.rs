@@ -2,7 +2,7 @@
 
 use client::Query;
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, switch, switch_on, text};
 use crate::session::Session;
 use crate::tree::{Names, Spec};
@@ -31,6 +31,9 @@ fn flags() -> Vec<clap::Arg> {
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let target = parsed.arguments().get(1).map_or("", String::as_str);
+    if !target.is_empty() {
+        reference::check(target).map_err(Failure::new)?;
+    }
     let (repository, tag) = reference::split_tag(target);
     let pause = parsed.on("pause") && !parsed.on("no-pause");
     let mut query = Query::new()

@@ -21,6 +21,6 @@ fn flags() -> Vec<clap::Arg> {
 }
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
-    let target = output::Target::choose(parsed.text("output"), "container")?;
+    let target = output::Target::choose(parsed.text("output"), "export", "container")?;
     target.write(&mut session.client()?.export_container(parsed.first())?)
 }

@@ -9,6 +9,7 @@ use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, integer, switch, text, typed};
 use crate::format::{Field, Listing, Row, Style, ellipsis, label_list, short_id, shown_id};
 use crate::session::Session;
+use crate::template::{Kind, Value};
 use crate::tree::Spec;
 use crate::units;
 use crate::values::filter;
@@ -71,7 +72,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         )?;
         style = Style::Quiet;
     }
-    let size = parsed.on("size") || style.mentions("Size") && style != Style::Json;
+    let size = parsed.on("size") || style.mentions("Size") && format.trim() != "json";
     let last = if parsed.on("latest") { 1 } else { parsed.value::<i64>("last").unwrap_or(-1) };
     let query = Query::new()
         .set_if("all", parsed.on("all"))
@@ -94,6 +95,7 @@ pub(crate) fn row(container: &Summary, whole: bool) -> Row {
     let networks: Vec<&str> = container.network_settings.networks.keys().map(String::as_str).collect();
     let platform =
         container.image_manifest_descriptor.as_ref().and_then(|descriptor| descriptor.platform.as_ref());
+    let platform = platform.map(|platform| format!("{}/{}", platform.os, platform.architecture));
     let texts = vec![
         format!("{command:?}"),
         units::local_time(container.created),
@@ -104,14 +106,18 @@ pub(crate) fn row(container: &Summary, whole: bool) -> Row {
         mounts(container, whole),
         names(container, whole),
         networks.join(","),
-        platform.map(|platform| format!("{}/{}", platform.os, platform.architecture)).unwrap_or_default(),
+        platform.clone().unwrap_or_default(),
         ports(&container.ports),
         units::ago(container.created),
         size(container),
         container.state.to_string(),
         container.status.clone(),
     ];
-    Row { texts, labels: container.labels.clone() }
+    let typed = match platform {
+        Some(_) => Vec::new(),
+        None => vec![("Platform", Value::Null(Kind::Pointer))],
+    };
+    Row { texts, labels: container.labels.clone(), typed }
 }
 
 pub(crate) fn names(container: &Summary, whole: bool) -> String {

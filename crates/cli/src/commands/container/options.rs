@@ -2,9 +2,9 @@
 
 use clap::Arg;
 
-use crate::flags::{content_trust, integer, list, switch, text, typed};
+use crate::flags::{content_trust, integer, list, switch, text, typed, unsigned};
 use crate::units;
-use crate::values::{device, env, limits, mount, network};
+use crate::values::{device, env, gpus, limits, mount, network};
 
 pub(crate) fn flags() -> Vec<Arg> {
     [identity(), streams(), files(), networking(), isolation(), resources(), health(), rest()]
@@ -24,8 +24,7 @@ fn identity() -> Vec<Arg> {
             .short('l')
             .action(clap::ArgAction::Append),
         list("label-file", "list", "File with a label on each line"),
-        typed("annotation", "map", check_pair, "Annotation that the OCI runtime is told")
-            .action(clap::ArgAction::Append),
+        list("annotation", "map", "Annotation that the OCI runtime is told"),
         text("cidfile", "string", "File to write the container's ID to; it must not exist yet"),
         text("entrypoint", "string", "Program to run in place of the image's ENTRYPOINT"),
         text("workdir", "string", "Directory to run in").short('w'),
@@ -72,7 +71,8 @@ fn files() -> Vec<Arg> {
             "Rule for devices that may be used (\"c 42:* rmw\")",
         )
         .action(clap::ArgAction::Append),
-        text("gpus", "gpu-request", "GPUs to add ('all' for every one)"),
+        typed("gpus", "gpu-request", gpus::parse, "GPUs to add ('all' for every one)")
+            .action(clap::ArgAction::Append),
     ]
 }
 
@@ -86,8 +86,8 @@ fn networking() -> Vec<Arg> {
             .short('p'),
         switch("publish-all", "Publish every exposed port on a port that is free").short('P'),
         list("expose", "list", "Expose a port or a range of ports"),
-        typed("ip", "string", network::parse_ip, "IPv4 address (for example 172.30.100.104)"),
-        typed("ip6", "string", network::parse_ip, "IPv6 address (for example 2001:db8::33)"),
+        text("ip", "string", "IPv4 address (for example 172.30.100.104)"),
+        text("ip6", "string", "IPv6 address (for example 2001:db8::33)"),
         list("link-local-ip", "list", "Link-local address"),
         text("mac-address", "string", "Ethernet address (for example 92:d0:c6:0a:29:33)"),
         typed("link", "list", check_link, "Container to know by a name").action(clap::ArgAction::Append),
@@ -95,7 +95,8 @@ fn networking() -> Vec<Arg> {
             .action(clap::ArgAction::Append),
         typed("dns", "list", check_dns, "Name server to use").action(clap::ArgAction::Append),
         list("dns-option", "list", "Option for resolving names").alias("dns-opt"),
-        list("dns-search", "list", "Domain to search for names"),
+        typed("dns-search", "list", check_domain, "Domain to search for names")
+            .action(clap::ArgAction::Append),
     ]
 }
 
@@ -105,7 +106,7 @@ fn isolation() -> Vec<Arg> {
         list("cap-add", "list", "Capability to add"),
         list("cap-drop", "list", "Capability to take away"),
         list("security-opt", "list", "Security option"),
-        typed("sysctl", "map", check_pair, "Kernel parameter of the container's namespaces (key=value)")
+        typed("sysctl", "map", check_sysctl, "Kernel parameter of the container's namespaces (key=value)")
             .action(clap::ArgAction::Append),
         text("ipc", "string", "IPC namespace to use"),
         text("pid", "string", "PID namespace to use"),
@@ -146,7 +147,11 @@ fn resources() -> Vec<Arg> {
         text("cpuset-cpus", "string", "Processors to run on (0-3, 0,1)"),
         text("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
         integer::<i64>("pids-limit", "int", "Number of processes; -1 for no limit"),
-        integer::<u16>("blkio-weight", "uint16", "Weight among those who use disks (10 to 1000, 0 for none)"),
+        unsigned::<u16>(
+            "blkio-weight",
+            "uint16",
+            "Weight among those who use disks (10 to 1000, 0 for none)",
+        ),
         typed("blkio-weight-device", "list", device::parse_weight, "The same for one disk (path:weight)")
             .action(clap::ArgAction::Append),
         typed(
@@ -187,7 +192,7 @@ fn resources() -> Vec<Arg> {
             units::parse_bytes,
             "Limit of bandwidth of the system drive (Windows only)",
         ),
-        integer::<u64>("io-maxiops", "uint", "Limit of operations of the system drive (Windows only)"),
+        unsigned::<u64>("io-maxiops", "uint", "Limit of operations of the system drive (Windows only)"),
     ]
 }
 
@@ -226,10 +231,46 @@ fn rest() -> Vec<Arg> {
     ]
 }
 
-fn check_pair(text: &str) -> Result<String, String> {
+/// Parameters that a namespace of a container has of its own.
+fn check_sysctl(text: &str) -> Result<String, String> {
+    const KNOWN: [&str; 8] = [
+        "kernel.msgmax",
+        "kernel.msgmnb",
+        "kernel.msgmni",
+        "kernel.sem",
+        "kernel.shmall",
+        "kernel.shmmax",
+        "kernel.shmmni",
+        "kernel.shm_rmid_forced",
+    ];
     match text.split_once('=') {
-        Some((key, _)) if !key.is_empty() => Ok(text.to_owned()),
-        _ => Err(format!("'{text}' is not a key=value pair")),
+        Some((name, _))
+            if KNOWN.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.") =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err(format!("sysctl '{text}' is not allowed")),
+    }
+}
+
+/// A domain, or `.` for none.
+fn check_domain(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    let label = |label: &str| {
+        let edge = |letter: Option<char>| {
+            letter.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+        };
+        edge(label.chars().next())
+            && edge(label.chars().next_back())
+            && label.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'))
+    };
+    let labels = name.strip_suffix('.').unwrap_or(name);
+    let valid = name.len() < 255
+        && labels.split('.').all(label)
+        && name.contains(|letter: char| letter.is_ascii_alphabetic());
+    match name == "." || valid {
+        true => Ok(name.to_owned()),
+        false => Err(format!("{text} is not a valid domain")),
     }
 }
 

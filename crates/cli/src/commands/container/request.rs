@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use api::container::{
-    Config, CreateRequest, HealthConfig, HostConfig, LogConfig, Mount, NetworkingConfig, Resources,
-    RestartPolicy,
+    Config, CreateRequest, DeviceRequest, HealthConfig, HostConfig, LogConfig, Mount, NetworkingConfig,
+    Resources, RestartPolicy,
 };
 use api::network::{EndpointIpam, EndpointSettings};
 
@@ -14,12 +14,11 @@ use crate::flags::Parsed;
 use crate::values::env::{labels, pairs, variables};
 use crate::values::mount::{Volume, parse_volume};
 use crate::values::network::{Attachment, parse_mac};
-use crate::values::{device, limits, port, security};
+use crate::values::{device, gpus, limits, port, security};
 
 /// Refuses what this client knows that no engine of ours can do, by name.
 fn refuse_unsupported(parsed: &Parsed) -> Result<(), Failure> {
     for (flag, why) in [
-        ("gpus", "GPUs are not supported"),
         (
             "use-api-socket",
             "handing the engine's socket to a container is not supported; mount it with --volume",
@@ -33,14 +32,7 @@ fn refuse_unsupported(parsed: &Parsed) -> Result<(), Failure> {
             return Err(Failure::new(format!("unsupported flag --{flag}: {why}")));
         }
     }
-    parsed.refuse_content_trust()?;
-    let isolation = parsed.text("isolation");
-    if !matches!(isolation, "" | "default") {
-        return Err(Failure::new(format!(
-            "unsupported flag --isolation={isolation}: only \"default\" exists on Linux"
-        )));
-    }
-    Ok(())
+    parsed.refuse_content_trust()
 }
 
 /// The request for a new container: the image and the command are the arguments.
@@ -275,10 +267,9 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
             false => devices.push(device::parse(&entry).map_err(Failure::new)?),
         }
     }
-    if let Some(name) = cdi.first() {
-        return Err(Failure::new(format!(
-            "unsupported value --device={name}: CDI devices are not supported"
-        )));
+    let mut requests: Vec<DeviceRequest> = parsed.all("gpus");
+    if !cdi.is_empty() {
+        requests.push(gpus::by_name(cdi));
     }
     Ok(Resources {
         cpu_shares: number("cpu-shares"),
@@ -298,6 +289,7 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
         cpuset_cpus: text("cpuset-cpus"),
         cpuset_mems: text("cpuset-mems"),
         devices: Some(devices),
+        device_requests: (!requests.is_empty()).then_some(requests),
         device_cgroup_rules: Some(parsed.list("device-cgroup-rule")).filter(|rules| !rules.is_empty()),
         kernel_memory: number("kernel-memory"),
         memory_reservation: number("memory-reservation"),
@@ -367,6 +359,11 @@ fn merge_flags(parsed: &Parsed, network: &mut Attachment) -> Result<(), Failure>
             return Err(conflict(flag));
         }
         place.extend(values);
+    }
+    let user_defined = !matches!(network.target.as_str(), "default" | "bridge" | "host" | "none")
+        && !network.target.starts_with("container:");
+    if !network.aliases.is_empty() && !user_defined {
+        return Err(Failure::new("network-scoped aliases are only supported for user-defined networks"));
     }
     Ok(())
 }

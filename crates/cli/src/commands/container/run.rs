@@ -48,9 +48,7 @@ fn flags() -> Vec<clap::Arg> {
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let detach = parsed.on("detach");
     if detach && !parsed.list("attach").is_empty() {
-        return Err(
-            Failure::new("conflicting options: cannot specify both --attach and --detach").with_code(125)
-        );
+        return Err(Failure::new("conflicting options: cannot specify both --attach and --detach"));
     }
     let blame = |failure| usage_failure(session, "run", failure);
     let mut request = request::build(parsed).map_err(blame)?;

@@ -1,7 +1,9 @@
 //! `container stop`.
 
+use std::io::Write as _;
+
 use crate::commands::each;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, integer, text};
 use crate::session::Session;
 use crate::tree::{Names, Spec};
@@ -19,16 +21,28 @@ pub(crate) const SPEC: Spec = Spec::new(
 fn flags() -> Vec<clap::Arg> {
     vec![
         text("signal", "string", "Signal that asks the process to end").short('s'),
-        integer::<i64>("timeout", "int", "Seconds to wait before the container is killed")
-            .short('t')
-            .alias("time"),
+        integer::<i64>("timeout", "int", "Seconds to wait before the container is killed").short('t'),
+        integer::<i64>("time", "int", "The old name of --timeout").hide(true),
     ]
 }
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let timeout = timeout(parsed)?;
     let client = session.client()?;
     each(parsed.arguments(), |name| {
-        client.stop_container(name, parsed.text("signal"), parsed.value("timeout"))?;
+        client.stop_container(name, parsed.text("signal"), timeout)?;
         Ok(name.to_owned())
     })
+}
+
+/// The seconds to wait, by the flag's old name or its new one.
+pub(super) fn timeout(parsed: &Parsed) -> Result<Option<i64>, Failure> {
+    if !parsed.changed("time") {
+        return Ok(parsed.value("timeout"));
+    }
+    if parsed.changed("timeout") {
+        return Err(Failure::new("conflicting options: cannot specify both --timeout and --time"));
+    }
+    writeln!(std::io::stderr(), "Flag --time has been deprecated, use --timeout instead")?;
+    Ok(parsed.value("time"))
 }

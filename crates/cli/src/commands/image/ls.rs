@@ -136,7 +136,7 @@ fn row(image: &Summary, whole: bool, repository: String, tag: String, digest: St
         tag,
         optional(unique),
     ];
-    Row { texts, labels: image.labels.clone().unwrap_or_default() }
+    Row { texts, labels: image.labels.clone().unwrap_or_default(), ..Row::default() }
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ fn flags() -> Vec<clap::Arg> {
 }
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
-    let target = output::Target::choose(parsed.text("output"), "image")?;
+    let target = output::Target::choose(parsed.text("output"), "save", "image")?;
     let platform = match &parsed.comma_list("platform")[..] {
         [] => String::new(),
         [platform] => platform_json(platform)?,

@@ -63,7 +63,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
                 network.name,
                 network.scope,
             ];
-            Row { texts, labels: network.labels }
+            Row { texts, labels: network.labels, ..Row::default() }
         })
         .collect();
     LISTING.print(&style, &rows)

@@ -1,7 +1,5 @@
 //! `network rm`.
 
-use std::io::Write as _;
-
 use crate::commands::each;
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch};
@@ -25,10 +23,7 @@ fn flags() -> Vec<clap::Arg> {
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let client = session.client()?;
     each(parsed.arguments(), |name| match client.remove_network(name) {
-        Err(error) if parsed.on("force") && error.is_not_found() => {
-            writeln!(std::io::stderr(), "{error}")?;
-            Ok(String::new())
-        }
+        Err(error) if parsed.on("force") && error.is_not_found() => Ok(String::new()),
         result => Ok(result.map(|()| name.to_owned())?),
     })
 }

@@ -7,7 +7,7 @@ use api::event::Message;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, text, typed};
 use crate::session::Session;
-use crate::template::{self, Prepared};
+use crate::template::{self, Member, Prepared, Value};
 use crate::tree::Spec;
 use crate::units;
 use crate::values::filter;
@@ -35,17 +35,17 @@ fn flags() -> Vec<clap::Arg> {
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let format = match parsed.text("format") {
         "" => None,
-        "json" => Some(("{{json .}}".to_owned(), Prepared::parse("{{json .}}")?)),
+        "json" => Some(Prepared::parse("{{json .}}")?),
         text => {
-            let text = template::unescape(text);
-            let prepared = Prepared::parse(&text)?;
-            Some((text, prepared))
+            let prepared = Prepared::parse(&template::unescape(text)).map_err(misfit)?;
+            // What no event has is said before the first one comes.
+            prepared.render(&fields(NO_EVENT)?).map_err(misfit)?;
+            Some(prepared)
         }
     };
     let moment = |flag: &str| match parsed.text(flag) {
         "" => Ok(String::new()),
-        text => units::parse_moment(text)
-            .map_err(|why| Failure::new(format!("invalid value for {flag:?}: {why}"))),
+        text => units::parse_moment(text).map_err(Failure::new),
     };
     let filters = filter::to_query(&parsed.list("filter"))?;
     let mut events = session.client()?.events(&moment("since")?, &moment("until")?, &filters)?;
@@ -53,7 +53,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     while let Some(raw) = events.next_raw()? {
         let raw = String::from_utf8_lossy(&raw);
         let line = match &format {
-            Some((text, prepared)) => template::render_document(text, prepared, &fields(&raw)?)?,
+            Some(prepared) => prepared.render(&fields(&raw)?)?,
             None => line(
                 &api::json::from_slice(raw.as_bytes()).map_err(|error| Failure::new(error.to_string()))?,
             ),
@@ -64,24 +64,33 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     Ok(0)
 }
 
-/// The names that templates know: those of JSON begin in lower case where theirs do not.
-fn fields(raw: &str) -> Result<String, Failure> {
-    let failed =
-        |error: serde_json::Error| Failure::new(format!("the engine's event cannot be understood: {error}"));
-    let mut event: serde_json::Value = serde_json::from_str(raw).map_err(failed)?;
-    let Some(members) = event.as_object_mut() else { return Ok(raw.to_owned()) };
-    for (json, name) in [
-        ("status", "Status"),
-        ("id", "ID"),
-        ("from", "From"),
-        ("scope", "Scope"),
-        ("time", "Time"),
-        ("timeNano", "TimeNano"),
+/// What every event has.
+const NO_EVENT: &str = r#"{"Type":"","Action":"","Actor":{"ID":"","Attributes":{}}}"#;
+
+/// Docker's exit code for a template that cannot be used.
+fn misfit(fault: template::Fault) -> Failure {
+    Failure::new(format!("Error parsing format: {fault}")).with_code(64)
+}
+
+/// An event with the names that templates know: those of JSON begin in lower case where theirs do
+/// not. JSON shows what the engine sent.
+fn fields(raw: &str) -> Result<Value, Failure> {
+    let Value::Struct(event) = template::read(raw)? else {
+        return Err(Failure::new("the engine's event cannot be understood: it is no object"));
+    };
+    let mut event = (*event).clone();
+    for (json, name, absent) in [
+        ("status", "Status", Value::text("")),
+        ("id", "ID", Value::text("")),
+        ("from", "From", Value::text("")),
+        ("scope", "Scope", Value::text("")),
+        ("time", "Time", Value::Int(0)),
+        ("timeNano", "TimeNano", Value::Int(0)),
     ] {
-        let value = members.get(json).cloned().unwrap_or_default();
-        members.entry(name).or_insert(value);
+        let value = event.get(json).cloned().unwrap_or(absent);
+        event.members.push(Member { name: name.to_owned(), value, sent: false });
     }
-    Ok(event.to_string())
+    Ok(Value::Struct(event.into()))
 }
 
 /// `TIME TYPE ACTION ID (key=value, …)`
@@ -123,7 +132,7 @@ mod tests {
     #[test]
     fn templates_know_the_fields_by_their_names() {
         let prepared = Prepared::parse("{{.ID}} {{.TimeNano}} {{.Actor.Attributes.name}}").unwrap();
-        let text = template::render_document("", &prepared, &fields(EVENT).unwrap()).unwrap();
+        let text = prepared.render(&fields(EVENT).unwrap()).unwrap();
         assert_eq!(text, "ab 1700000000000000001 n");
     }
 }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 
 use api::system::Info;
-use serde_json::{Value, json};
 
+use crate::commands::version;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, text};
 use crate::session::{RELEASE, Session};
@@ -29,23 +29,20 @@ fn flags() -> Vec<clap::Arg> {
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let format = parsed.text("format");
     let raw = session.client().and_then(|client| client.info_raw().map_err(Failure::from));
-    let client = json!({
-        "Debug": session.debug(),
-        "Context": session.context()?,
-        "Plugins": [],
-        "Version": RELEASE,
-    });
     let mut out = std::io::stdout();
     if !format.is_empty() {
-        let mut document: Value = serde_json::from_slice(&raw?)
-            .map_err(|error| Failure::new(format!("the engine's answer cannot be understood: {error}")))?;
-        document["ClientInfo"] = client;
-        let document = document.to_string();
+        let raw = raw?;
+        let document = String::from_utf8_lossy(&raw);
+        let document = with_client(&document, session)?;
         let shown = match format {
             "json" => document,
             text => {
-                let text = template::unescape(text);
-                template::render_document(&text, &Prepared::parse(&text)?, &document)?
+                let prepared = Prepared::parse(&template::unescape(text)).map_err(misfit)?;
+                prepared.render(&template::read(&document)?).map_err(|fault| {
+                    // The line that was begun ends before the message.
+                    println!();
+                    Failure::new(fault.to_string())
+                })?
             }
         };
         writeln!(out, "{shown}")?;
@@ -68,6 +65,21 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         }
         Err(failure) => Err(failure),
     }
+}
+
+fn misfit(fault: template::Fault) -> Failure {
+    Failure::new(format!("template parsing error: {fault}")).with_code(64)
+}
+
+/// The engine's document with ours as its last member.
+fn with_client(document: &str, session: &Session) -> Result<String, Failure> {
+    let engine = document.trim().strip_suffix('}').unwrap_or(document);
+    let context = serde_json::Value::from(session.context()?);
+    Ok(format!(
+        "{engine},\"ClientInfo\":{{\"Debug\":{},\"Version\":\"{RELEASE}\",\"Os\":\"linux\",\"Arch\":\"{}\",\"Context\":{context},\"Plugins\":[],\"Warnings\":null}}}}",
+        session.debug(),
+        version::architecture(),
+    ))
 }
 
 fn server(info: &Info) -> String {

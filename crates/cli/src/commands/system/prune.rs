@@ -42,7 +42,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let (all, with_volumes) = (parsed.on("all"), parsed.on("volumes"));
     let filters = prune_filters(session, parsed)?;
     if with_volumes && filter::parse(&parsed.list("filter"))?.contains("until") {
-        return Err(Failure::new("the \"until\" filter is not supported with \"--volumes\""));
+        return Err(Failure::new("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
     if !parsed.on("force") && !prompt::confirm(&warning(all, with_volumes, &parsed.list("filter")))? {
         return Ok(0);

@@ -74,5 +74,5 @@ pub(crate) fn row(volume: &Volume) -> Row {
         volume.usage_data.as_ref().map_or_else(not, |usage| units::decimal_size(usage.size as f64)),
         not(),
     ];
-    Row { texts, labels }
+    Row { texts, labels, ..Row::default() }
 }

@@ -42,7 +42,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         filters.add("all", "true");
     }
     let warning = match all {
-        true => "WARNING! This will remove all volumes not used by at least one container.",
+        true => "WARNING! This will remove all local volumes not used by at least one container.",
         false => "WARNING! This will remove anonymous local volumes not used by at least one container.",
     };
     if !parsed.on("force") && !prompt::confirm(warning)? {
