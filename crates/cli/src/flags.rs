@@ -20,6 +20,8 @@ const ARGUMENTS: &str = "ARGUMENTS";
 pub(crate) enum Count {
     None,
     Exactly(usize),
+    /// The same, told without the command's usage: that is how it always was.
+    Plain(usize),
     AtLeast(usize),
     AtMost(usize),
     Between(usize, usize),
@@ -31,6 +33,9 @@ impl Count {
         let plural = |count: usize| if count == 1 { "argument" } else { "arguments" };
         match self {
             Count::None => (given > 0).then(|| "accepts no arguments".to_owned()),
+            Count::Plain(count) => {
+                (given != count).then(|| format!("accepts {count} arg(s), received {given}"))
+            }
             Count::Exactly(count) => (given != count).then(|| format!("requires {count} {}", plural(count))),
             Count::AtLeast(count) => {
                 (given < count).then(|| format!("requires at least {count} {}", plural(count)))

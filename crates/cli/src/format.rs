@@ -56,6 +56,14 @@ impl Style {
         }
     }
 
+    /// `raw` stands for a template that each list has of its own.
+    pub(crate) fn or_raw(self, template: &str) -> Style {
+        match self {
+            Style::Template(text) if text == "raw" => Style::Template(template.to_owned()),
+            style => style,
+        }
+    }
+
     /// Whether a template may show a field; the built-in styles do not count.
     pub(crate) fn mentions(&self, field: &str) -> bool {
         match self {
@@ -142,7 +150,7 @@ fn failed(fault: Fault) -> Failure {
 }
 
 /// JSON as Go writes it, which may stand in a web page.
-fn escaped(json: &str) -> String {
+pub(crate) fn escaped(json: &str) -> String {
     json.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026")
 }
 
@@ -176,6 +184,31 @@ fn align_from(lines: &[Vec<String>], least: usize) -> String {
         text.push('\n');
     }
     text
+}
+
+/// The order in which people count: `web2` comes before `web10`.
+pub(crate) fn natural(one: &str, other: &str) -> std::cmp::Ordering {
+    let (mut left, mut right) = (one.as_bytes(), other.as_bytes());
+    let digits = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    while let (Some(first), Some(second)) = (left.first(), right.first()) {
+        let (count, others) = (digits(left), digits(right));
+        if count > 0 && others > 0 {
+            let number = |text: &[u8]| {
+                let zeros = text.iter().take_while(|byte| **byte == b'0').count();
+                (text.len() - zeros, text[zeros..].to_vec())
+            };
+            let order = number(&left[..count]).cmp(&number(&right[..others]));
+            if order.is_ne() {
+                return order;
+            }
+            (left, right) = (&left[count..], &right[others..]);
+        } else if first != second {
+            return first.cmp(second);
+        } else {
+            (left, right) = (&left[1..], &right[1..]);
+        }
+    }
+    left.len().cmp(&right.len()).then_with(|| one.cmp(other))
 }
 
 /// A text cut to a number of characters, with an ellipsis as the last.
@@ -246,6 +279,13 @@ mod tests {
         assert!(shown("{{.Nothing}}", false).contains("Nothing"));
         assert!(Style::choose("{{.Size}}", "", false).mentions("Size"));
         assert_eq!(Style::choose("", "table {{.ID}}", false), Style::TableTemplate("{{.ID}}".to_owned()));
+    }
+
+    #[test]
+    fn names_are_sorted_as_people_count() {
+        let mut names = ["web10", "web2", "web02", "b", "web", "web2a"];
+        names.sort_by(|one, other| natural(one, other));
+        assert_eq!(names, ["b", "web", "web02", "web2", "web2a", "web10"]);
     }
 
     #[test]

@@ -77,7 +77,10 @@ fn run(program: &'static str, words: &[String]) -> Outcome {
     let session = Session::new(program, Globals::read(&parsed)?);
     match words.first().map(String::as_str) {
         Some(autostart::LAUNCHER) => autostart::launcher(&words[1..]),
-        Some(commands::completion::ASK) => commands::completion::complete(&session, &words[1..]),
+        Some(commands::completion::ASK) => commands::completion::complete(&session, &words[1..], true),
+        Some(commands::completion::ASK_BRIEFLY) => {
+            commands::completion::complete(&session, &words[1..], false)
+        }
         None => advise(&usage::program(program, globals)),
         Some("help") => help(program, &words[1..], globals),
         Some(_) => dispatch(&session, &words),
@@ -149,6 +152,9 @@ fn execute(session: &Session, spec: &'static Spec, name: &str, line: &[String]) 
         }
     };
     if let Some(complaint) = spec.count.complaint(parsed.arguments().len()) {
+        if matches!(spec.count, flags::Count::Plain(_)) {
+            return Err(Failure::new(complaint));
+        }
         let usage = usage::line(program, name, spec);
         let see = if matches!(spec.count, flags::Count::AtLeast(_)) { "See" } else { "Run" };
         return Err(Failure::new(format!(

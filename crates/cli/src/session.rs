@@ -14,7 +14,7 @@ use client::{Certificates, Client, Host, Options};
 use crate::autostart;
 use crate::commands::context;
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, doing};
 use crate::flags::{Parsed, list, switch, text};
 
 /// Where an engine of this host listens.
@@ -35,8 +35,7 @@ pub(crate) fn global_flags() -> Vec<Arg> {
         list("host", "list", "Socket of the engine to talk to").short('H'),
         text("log-level", "string", "How much to log: \"debug\", \"info\", \"warn\", \"error\" or \"fatal\"")
             .short('l')
-            .default_value("info")
-            .value_parser(["debug", "info", "warn", "error", "fatal"]),
+            .default_value("info"),
         switch("tls", "Talk TLS; --tlsverify implies it"),
         text("tlscacert", "string", "Certificate of the authority that the server's must come from"),
         text("tlscert", "string", "Certificate to show to the server"),
@@ -69,7 +68,14 @@ impl Globals {
         }
         let context = parsed.given("context").map(str::to_owned);
         if context.is_some() && !hosts.is_empty() {
-            return Err(unresolved("conflicting options: cannot specify both --host and --context"));
+            return Err(Failure::new("conflicting options: cannot specify both --host and --context"));
+        }
+        let level = parsed.text("log-level").to_lowercase();
+        if !matches!(
+            level.as_str(),
+            "panic" | "fatal" | "error" | "warn" | "warning" | "info" | "debug" | "trace"
+        ) {
+            return Err(Failure::new(format!("Unable to parse logging level: {}", parsed.text("log-level"))));
         }
         Ok(Globals {
             config: path("config"),
@@ -176,7 +182,12 @@ impl Session {
 
     fn connect(&self, start: bool) -> Result<Client, Failure> {
         let chosen = self.choose()?;
-        let host = Host::parse(&chosen.host, chosen.tls.is_some())?;
+        let host = Host::parse(&chosen.host, chosen.tls.is_some()).map_err(|error| match error {
+            client::Error::Address(why) if why.starts_with("ssh ") => {
+                Failure::new(format!("Failed to initialize: {why}"))
+            }
+            error => unresolved(error),
+        })?;
         let connection = if start && chosen.default { autostart::ensure(&host)? } else { None };
         let options = Options {
             host,
@@ -220,16 +231,16 @@ impl Session {
         let explicit = self.globals.host.clone().or_else(host_variable);
         let default = explicit.is_none();
         let host = explicit.unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));
-        Ok(Chosen { host, tls: self.certificates(), default })
+        Ok(Chosen { host, tls: self.certificates()?, default })
     }
 
     /// Certificates by flags, `DOCKER_TLS_VERIFY`, `DOCKER_TLS` and `DOCKER_CERT_PATH`.
-    fn certificates(&self) -> Option<Certificates> {
+    fn certificates(&self) -> Result<Option<Certificates>, Failure> {
         let globals = &self.globals;
         let verify = globals.tls_verify.unwrap_or_else(|| variable("DOCKER_TLS_VERIFY").is_some());
         let tls = globals.tls.unwrap_or_else(|| variable("DOCKER_TLS").is_some());
         if !verify && !tls {
-            return None;
+            return Ok(None);
         }
         let directory = variable("DOCKER_CERT_PATH").map_or_else(|| self.config_directory(), PathBuf::from);
         let file = |given: &Option<PathBuf>, name: &str| match given {
@@ -237,7 +248,11 @@ impl Session {
             None => Some(directory.join(name)).filter(|path| path.exists()),
         };
         let identity = file(&globals.cert, "cert.pem").zip(file(&globals.key, "key.pem"));
-        Some(Certificates { authority: file(&globals.ca, "ca.pem"), identity, verify })
+        let authority = globals.ca.clone().unwrap_or_else(|| directory.join("ca.pem"));
+        if let Err(error) = std::fs::metadata(&authority) {
+            return Err(unresolved(doing("open", authority.display())(error).message));
+        }
+        Ok(Some(Certificates { authority: Some(authority), identity, verify }))
     }
 }
 

@@ -80,10 +80,18 @@ pub(crate) enum Names {
     Files,
     Containers,
     RunningContainers,
+    PausedContainers,
+    StoppedContainers,
+    /// A path of ours, or one in a container.
+    ContainersThenFiles,
     Images,
     Networks,
+    /// A network, then a container.
+    NetworkAndContainer,
     Volumes,
     Contexts,
+    /// Whatever has a name.
+    Anything,
 }
 
 /// A word that only groups commands.
@@ -103,7 +111,7 @@ pub(crate) const GROUPS: &[Group] = &[
 
 /// The commands that most people need first, in the order in which help shows them.
 pub(crate) const COMMON: &[&str] =
-    &["run", "exec", "ps", "pull", "push", "images", "login", "logout", "version", "info"];
+    &["run", "exec", "ps", "pull", "push", "images", "login", "logout", "search", "version", "info"];
 
 /// What a command line's first words mean.
 pub(crate) enum Found {

@@ -30,11 +30,11 @@ impl Host {
             "unix" => Ok(Host::Unix(PathBuf::from(rest))),
             "tcp" | "http" => tcp(rest, tls).ok_or_else(|| bad(text)),
             "https" => tcp(rest, true).ok_or_else(|| bad(text)),
-            "ssh" => ssh(rest).ok_or_else(|| bad(text)),
+            "ssh" => ssh(rest),
             "npipe" => {
                 Err(Error::Address(format!("unable to use {text:?}: named pipes exist on Windows only")))
             }
-            _ => Err(bad(text)),
+            _ => Err(Error::Address(format!("invalid bind address format: {text}"))),
         }
     }
 
@@ -59,7 +59,8 @@ fn tcp(rest: &str, secure: bool) -> Option<Host> {
     Some(Host::Tcp { host, port, secure })
 }
 
-fn ssh(rest: &str) -> Option<Host> {
+fn ssh(rest: &str) -> Result<Host> {
+    let bad = |why: &str| Error::Address(format!("ssh host connection is not valid: invalid SSH URL: {why}"));
     let (authority, path) = match rest.find('/') {
         Some(at) => (&rest[..at], Some(rest[at..].to_owned())),
         None => (rest, None),
@@ -68,17 +69,20 @@ fn ssh(rest: &str) -> Option<Host> {
         Some((user, address)) => (Some(user.to_owned()), address),
         None => (None, authority),
     };
-    let (host, port) = split_port(address, 0)?;
+    let (host, port) = split_port(address, 0).ok_or_else(|| bad("invalid port"))?;
+    if host.is_empty() {
+        return Err(bad("hostname is empty"));
+    }
+    if user.as_deref().is_some_and(|user| user.contains(':')) {
+        return Err(bad("plain-text password is not supported"));
+    }
     // A host or user that begins with a dash would be read by ssh as an option.
     let safe = |word: &str| !word.is_empty() && !word.starts_with('-');
-    if !safe(&host)
-        || user.as_deref().is_some_and(|user| !safe(user))
-        || user.as_deref().is_some_and(|user| user.contains(':'))
-    {
-        return None;
+    if !safe(&host) || user.as_deref().is_some_and(|user| !safe(user)) {
+        return Err(bad("a name must not begin with a dash"));
     }
     let socket = path.filter(|path| path != "/");
-    Some(Host::Ssh { user, host, port: (port != 0).then_some(port), socket })
+    Ok(Host::Ssh { user, host, port: (port != 0).then_some(port), socket })
 }
 
 fn split_port(address: &str, default: u16) -> Option<(String, u16)> {
@@ -144,9 +148,13 @@ mod tests {
 
     #[test]
     fn nonsense_is_refused_by_name() {
-        assert_eq!(shown("ftp://x"), "unable to parse docker host `ftp://x`");
+        assert_eq!(shown("ftp://x"), "invalid bind address format: ftp://x");
         assert_eq!(shown("tcp://box:notaport"), "unable to parse docker host `tcp://box:notaport`");
-        assert_eq!(shown("ssh://-oProxyCommand=x"), "unable to parse docker host `ssh://-oProxyCommand=x`");
+        assert_eq!(
+            shown("ssh://-oProxyCommand=x"),
+            "ssh host connection is not valid: invalid SSH URL: a name must not begin with a dash"
+        );
+        assert!(shown("ssh://u:p@x").ends_with("plain-text password is not supported"));
         assert!(shown("npipe:////./pipe/x").contains("Windows only"));
     }
 }

@@ -19,7 +19,7 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Containers);
+.names(Names::Anything);
 
 /// What `--format` takes where one object is shown.
 pub(crate) const FORMAT: &str =

@@ -229,7 +229,7 @@ fn flags_become_the_request() {
     let engine = Engine::start(container(0, true));
     let line = "create --name n -h host -u 1:2 -l a=b -p 127.0.0.1:8080:80 -p 53/udp -v /a:/b:ro -v data:/d -v /anon --tmpfs /t:size=1m \
         --mount type=bind,src=/s,dst=/m,ro --memory 64m --cpus 1.5 --pids-limit 10 --ulimit nofile=1:2 --cap-add NET_ADMIN --cap-drop ALL --privileged \
-        --device /dev/null --sysctl a.b=c --stop-signal INT --stop-timeout 3 --restart on-failure:2 --init --read-only --network net --network-alias al --ip 10.0.0.5 \
+        --device /dev/null --sysctl net.a=c --stop-signal INT --stop-timeout 3 --restart on-failure:2 --init --read-only --network net --network-alias al --ip 10.0.0.5 \
         --dns 1.1.1.1 --add-host x:1.2.3.4 --security-opt no-new-privileges --log-driver local --log-opt max-size=1m --health-cmd true --health-interval 5s --platform linux/amd64 \
         --entrypoint /e -w /w -e A=1 --group-add g --shm-size 2m --oom-score-adj 7 -it web run me";
     let output = engine.run(&line.split_whitespace().collect::<Vec<_>>());

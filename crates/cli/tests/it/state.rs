@@ -155,11 +155,24 @@ fn shells_are_told_what_can_come_next() {
         let line: Vec<&str> = std::iter::once("__complete").chain(words.iter().copied()).collect();
         String::from_utf8(engine.run(&line).stdout).unwrap()
     };
-    assert_eq!(asked(&["ru"]), "run\n");
-    assert_eq!(asked(&["container", "pru"]), "prune\n");
-    assert_eq!(asked(&["rm", "--f"]), "--force\n");
-    assert_eq!(asked(&["rm", "w"]), "web\n");
-    assert_eq!(asked(&["exec", "web", ""]), "");
+    let files = ":0\n";
+    let no_files = ":4\n";
+    assert_eq!(asked(&["ru"]), format!("run\tCreate a container and run it\n{no_files}"));
+    assert_eq!(asked(&["container", "pru"]), format!("prune\tRemove all stopped containers\n{no_files}"));
+    assert!(asked(&["rm", "--f"]).starts_with("--force\t"));
+    assert_eq!(asked(&["rm", "w"]), format!("web\n{no_files}"));
+    assert_eq!(asked(&["rm", "web", ""]), format!("db\n{no_files}"));
+    assert_eq!(asked(&["stop", ""]), format!("web\n{no_files}"));
+    assert_eq!(asked(&["start", ""]), format!("db\n{no_files}"));
+    assert_eq!(asked(&["cp", "w"]), "web:\n:2\n");
+    assert_eq!(asked(&["exec", "web", ""]), files);
+    assert_eq!(asked(&["run", "--restart", "un"]), format!("unless-stopped\n{no_files}"));
+    assert_eq!(asked(&["run", "--restart=un"]), format!("unless-stopped\n{no_files}"));
+    assert_eq!(asked(&["run", "-it", "--volumes-from", "w"]), format!("web\n{no_files}"));
+    assert_eq!(asked(&["run", "--env-file", ""]), files);
+    assert_eq!(asked(&["ps", "-f", "nam"]), "name=\n:2\n");
+    assert_eq!(asked(&["-l", "de"]), format!("debug\n{no_files}"));
+    assert_eq!(asked(&["-D", "container", "pru"]), asked(&["container", "pru"]));
     assert!(engine.run(&["completion", "bash"]).stdout.starts_with(b"_wharf_complete()"));
     assert!(!engine.run(&["completion", "tcsh"]).status.success());
 }

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use api::auth::Auth;
-use api::image::{Deleted, History, Inspect, PruneReport, Summary};
+use api::image::{Deleted, History, Inspect, PruneReport, SearchResult, Summary};
 use api::progress::Message;
 
 use crate::client::from_json;
@@ -41,6 +41,19 @@ impl Client {
             Query::new().set("fromImage", name).set_filled("tag", tag).set_filled("platform", platform);
         let body = self.stream_with("POST", "/images/create", &query, &identity(auth), None::<&()>)?;
         Ok(Messages::new(body))
+    }
+
+    /// Asks a registry for images by a word; no limit is the engine's own.
+    pub fn search_images(
+        &self,
+        term: &str,
+        limit: i64,
+        filters: &str,
+        auth: &Auth,
+    ) -> Result<Vec<SearchResult>> {
+        let limit = if limit == 0 { String::new() } else { limit.to_string() };
+        let query = Query::new().set("term", term).set_filled("limit", &limit).set_filled("filters", filters);
+        from_json(&self.call_with("GET", "/images/search", &query, &identity(auth), None::<&()>)?)
     }
 
     pub fn push(&self, name: &str, tag: &str, platform: &str, auth: &Auth) -> Result<Messages<Message>> {

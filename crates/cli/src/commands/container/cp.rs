@@ -32,7 +32,7 @@ pub(crate) const SPEC: Spec = Spec::new(
 .details(
     "Copy files between a container and here\n\nA '-' as the source is a tar archive on standard input, to be unpacked into a\ndirectory of the container; a '-' as the destination is a tar archive of the\nsource on standard output.",
 )
-.names(Names::Containers);
+.names(Names::ContainersThenFiles);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -40,7 +40,7 @@ fn flags() -> Vec<clap::Arg> {
     ]
 }
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("Command", "COMMAND"),
     ("CreatedAt", "CREATED AT"),
     ("ID", "CONTAINER ID"),
@@ -57,6 +57,8 @@ const FIELDS: &[Field] = &[
     ("State", "STATE"),
     ("Status", "STATUS"),
 ];
+const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
+const RAW_WITH_SIZE: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\nsize: {{.Size}}\n";
 const TABLE: &[&str] = &["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
@@ -72,6 +74,11 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         )?;
         style = Style::Quiet;
     }
+    style = style.or_raw(match (quiet, parsed.on("size")) {
+        (true, _) => "container_id: {{.ID}}",
+        (_, true) => RAW_WITH_SIZE,
+        _ => RAW,
+    });
     let size = parsed.on("size") || style.mentions("Size") && format.trim() != "json";
     let last = if parsed.on("latest") { 1 } else { parsed.value::<i64>("last").unwrap_or(-1) };
     let query = Query::new()

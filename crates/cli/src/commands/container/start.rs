@@ -22,7 +22,7 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Containers);
+.names(Names::StoppedContainers);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -14,7 +14,7 @@ pub(crate) const SPEC: Spec = Spec::new(
     Vec::new,
     run,
 )
-.names(Names::RunningContainers);
+.names(Names::PausedContainers);
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let client = session.client()?;

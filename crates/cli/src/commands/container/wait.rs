@@ -16,7 +16,7 @@ pub(crate) const SPEC: Spec = Spec::new(
     Vec::new,
     run,
 )
-.names(Names::RunningContainers);
+.names(Names::Containers);
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let client = session.client()?;

@@ -1,11 +1,14 @@
 //! `context inspect`.
 
-use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
-use super::{DEFAULT, Store};
+use serde::Serialize;
+
+use super::{Context, DEFAULT, Store};
 use crate::commands::inspect::{FORMAT, show};
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Count, Parsed, text};
+use crate::flags::{self, Count, Parsed};
+use crate::format::escaped;
 use crate::session::Session;
 use crate::tree::{Names, Spec};
 
@@ -20,7 +23,26 @@ pub(crate) const SPEC: Spec = Spec::new(
 .names(Names::Contexts);
 
 fn flags() -> Vec<clap::Arg> {
-    vec![text("format", "string", FORMAT).short('f')]
+    vec![flags::text("format", "string", FORMAT).short('f')]
+}
+
+/// The members in Docker's order.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document<'a> {
+    #[serde(flatten)]
+    context: &'a Context,
+    #[serde(rename = "TLSMaterial")]
+    tls_material: BTreeMap<&'static str, Vec<String>>,
+    storage: Storage,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Storage {
+    metadata_path: String,
+    #[serde(rename = "TLSPath")]
+    tls_path: String,
 }
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
@@ -30,36 +52,29 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     };
     show(parsed.text("format"), &names, |name| {
         let document = if name == DEFAULT { default(session)? } else { stored(session, name)? };
-        Ok(document.to_string().into_bytes())
+        Ok(escaped(&document).into_bytes())
     })
 }
 
-fn default(session: &Session) -> Result<Value, Failure> {
-    Ok(json!({
-        "Name": DEFAULT,
-        "Metadata": {},
-        "Endpoints": { "docker": { "Host": session.host()?, "SkipTLSVerify": false } },
-        "TLSMaterial": {},
-        "Storage": { "MetadataPath": "<IN MEMORY>", "TLSPath": "<IN MEMORY>" },
-    }))
+fn default(session: &Session) -> Result<String, Failure> {
+    let place = || "<IN MEMORY>".to_owned();
+    let storage = Storage { metadata_path: place(), tls_path: place() };
+    text(&Document { context: &super::export::default(session)?, tls_material: BTreeMap::new(), storage })
 }
 
-fn stored(session: &Session, name: &str) -> Result<Value, Failure> {
+fn stored(session: &Session, name: &str) -> Result<String, Failure> {
     let store = Store::new(session);
     let context = store.load(name)?;
-    let mut document = serde_json::to_value(&context).map_err(|error| Failure::new(error.to_string()))?;
-    let mut material = json!({});
-    let files = std::fs::read_dir(store.tls(name).join("docker")).into_iter().flatten().flatten();
-    let mut files: Vec<String> =
-        files.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    files.sort();
-    if !files.is_empty() {
-        material["docker"] = files.into();
-    }
-    document["TLSMaterial"] = material;
-    document["Storage"] = json!({
-        "MetadataPath": store.meta(name).display().to_string(),
-        "TLSPath": store.tls(name).display().to_string(),
-    });
-    Ok(document)
+    let certificates = store.certificates(name)?;
+    let files: Vec<String> = certificates.into_iter().map(|(file, _)| file.to_owned()).collect();
+    let tls_material = if files.is_empty() { BTreeMap::new() } else { BTreeMap::from([("docker", files)]) };
+    let storage = Storage {
+        metadata_path: store.meta(name).display().to_string(),
+        tls_path: store.tls(name).display().to_string(),
+    };
+    text(&Document { context: &context, tls_material, storage })
+}
+
+fn text(document: &Document<'_>) -> Result<String, Failure> {
+    serde_json::to_string(document).map_err(|error| Failure::new(error.to_string()))
 }

@@ -5,8 +5,9 @@ use std::io::Write as _;
 use super::{DEFAULT, Store};
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text};
-use crate::format::{Field, Listing, Row, Style, ellipsis};
+use crate::format::{Field, Listing, Row, Style, ellipsis, natural};
 use crate::session::Session;
+use crate::template::Value;
 use crate::tree::Spec;
 
 pub(crate) const SPEC: Spec =
@@ -35,6 +36,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         false => name.to_owned(),
     };
     let row = |name: &str, description: &str, host: &str| Row {
+        typed: vec![("Current", Value::Bool(name == current))],
         texts: vec![
             (name == current).to_string(),
             ellipsis(description, 60),
@@ -49,10 +51,14 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     } else {
         format!("unix://{}", crate::session::DEFAULT_SOCKET)
     };
-    let mut rows = vec![row(DEFAULT, "Current DOCKER_HOST based configuration", &host)];
+    let mut contexts =
+        vec![(DEFAULT.to_owned(), row(DEFAULT, "Current DOCKER_HOST based configuration", &host))];
     for context in Store::new(session).list()? {
-        rows.push(row(&context.name, &context.metadata.description, context.docker_host()));
+        let row = row(&context.name, &context.metadata.description, context.docker_host());
+        contexts.push((context.name, row));
     }
+    contexts.sort_by(|(one, _), (other, _)| natural(one, other));
+    let rows: Vec<Row> = contexts.into_iter().map(|(_, row)| row).collect();
     let table = ["Name", "Description", "DockerEndpoint", "Error"];
     Listing { fields: FIELDS, table: &table, quiet: "Name" }.print(&style, &rows)?;
     if let Some(variable) = super::overriding_variable() {

@@ -8,11 +8,14 @@
 //! The context `default` is not stored: it is what flags and environment say.
 
 pub(crate) mod create;
+pub(crate) mod export;
+pub(crate) mod import;
 pub(crate) mod inspect;
 pub(crate) mod ls;
 pub(crate) mod rm;
 pub(crate) mod show;
 pub(crate) mod switch;
+pub(crate) mod update;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -27,6 +30,8 @@ use crate::failure::{Failure, doing};
 use crate::session::Session;
 
 pub(crate) const DEFAULT: &str = "default";
+/// The files of an endpoint's certificates.
+const CERTIFICATES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
 
 /// `meta.json`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -157,16 +162,36 @@ impl Store {
         Ok(())
     }
 
-    pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
-        for directory in [self.meta(name), self.tls(name)] {
-            match fs::remove_dir_all(&directory) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(doing("could not remove", directory.display())(error));
-                }
-                _ => {}
+    /// The certificates of a context by their file names.
+    fn certificates(&self, name: &str) -> Result<Vec<(&'static str, Vec<u8>)>, Failure> {
+        let mut found = Vec::new();
+        for file in CERTIFICATES {
+            let path = self.tls(name).join("docker").join(file);
+            match fs::read(&path) {
+                Ok(bytes) => found.push((file, bytes)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(doing("open", path.display())(error)),
             }
         }
-        Ok(())
+        Ok(found)
+    }
+
+    fn forget_certificates(&self, name: &str) -> Result<(), Failure> {
+        remove_directory(&self.tls(name))
+    }
+
+    pub(crate) fn remove(&self, name: &str) -> Result<(), Failure> {
+        remove_directory(&self.meta(name))?;
+        remove_directory(&self.tls(name))
+    }
+}
+
+fn remove_directory(directory: &Path) -> Result<(), Failure> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(doing("could not remove", directory.display())(error))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -32,8 +32,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         if name == current && !force {
             return Err(Failure::new(format!("context {name:?} is in use, set -f flag to force remove")));
         }
-        if !force {
-            store.load(name)?;
+        if !force && !store.exists(name) {
+            return Err(Failure::new(format!("context {name:?} does not exist")));
         }
         if name == current {
             let mut config = session.config()?.clone();

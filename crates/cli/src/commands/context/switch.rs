@@ -12,7 +12,7 @@ pub(crate) const SPEC: Spec = Spec::new(
     &["context use"],
     &["CONTEXT"],
     "Make a context the current one",
-    Count::Exactly(1),
+    Count::Plain(1),
     Vec::new,
     run,
 )
@@ -30,7 +30,9 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     config.save()?;
     writeln!(std::io::stdout(), "{name}")?;
     writeln!(std::io::stderr(), "Current context is now \"{name}\"")?;
-    if let Some(variable) = super::overriding_variable() {
+    if name != DEFAULT
+        && let Some(variable) = super::overriding_variable()
+    {
         writeln!(
             std::io::stderr(),
             "Warning: {variable} environment variable overrides the active context. To use {name:?}, either set the global --context flag, or unset {variable} environment variable."

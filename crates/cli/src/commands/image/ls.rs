@@ -38,7 +38,7 @@ fn flags() -> Vec<clap::Arg> {
     ]
 }
 
-const FIELDS: &[Field] = &[
+pub(crate) const FIELDS: &[Field] = &[
     ("Containers", "CONTAINERS"),
     ("CreatedAt", "CREATED AT"),
     ("CreatedSince", "CREATED"),
@@ -49,7 +49,11 @@ const FIELDS: &[Field] = &[
     ("Size", "SIZE"),
     ("Tag", "TAG"),
     ("UniqueSize", "UNIQUE SIZE"),
+    ("VirtualSize", "SIZE"),
 ];
+
+const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
+const RAW_WITH_DIGEST: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if parsed.on("tree") {
@@ -63,7 +67,11 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let format = parsed.text("format");
     let configured =
         if format.is_empty() && !quiet { session.config()?.text("imagesFormat") } else { String::new() };
-    let style = Style::choose(format, &configured, quiet);
+    let style = Style::choose(format, &configured, quiet).or_raw(match (quiet, parsed.on("digests")) {
+        (true, _) => "image_id: {{.ID}}",
+        (_, true) => RAW_WITH_DIGEST,
+        _ => RAW,
+    });
     let filters = if filters.is_empty() { String::new() } else { filters.to_json() };
     let query = Query::new().set_if("all", parsed.on("all")).set_filled("filters", &filters);
     let images = session.client()?.list_images(&query)?;
@@ -120,9 +128,16 @@ pub(crate) fn rows(image: &Summary, whole: bool, digests: bool, quiet: bool) -> 
     rows
 }
 
+/// The row of an image's first name, where it counts once.
+pub(crate) fn first_row(image: &Summary, whole: bool) -> Row {
+    let name = image.repo_tags.iter().flatten().find(|name| *name != "<none>:<none>");
+    let (repository, tag) = name.map_or(("<none>", "<none>"), |name| reference::split_tag(name));
+    row(image, whole, repository.to_owned(), tag.to_owned(), String::new())
+}
+
 fn row(image: &Summary, whole: bool, repository: String, tag: String, digest: String) -> Row {
     let optional =
-        |number: i64| if number < 0 { "N/A".to_owned() } else { units::decimal_size(number as f64) };
+        |number: i64| if number < 0 { "N/A".to_owned() } else { units::decimal_size_long(number as f64) };
     let unique = if image.shared_size < 0 { -1 } else { image.size - image.shared_size };
     let texts = vec![
         if image.containers < 0 { "N/A".to_owned() } else { image.containers.to_string() },
@@ -135,6 +150,7 @@ fn row(image: &Summary, whole: bool, repository: String, tag: String, digest: St
         units::decimal_size(image.size as f64),
         tag,
         optional(unique),
+        units::decimal_size_long(image.size as f64),
     ];
     Row { texts, labels: image.labels.clone().unwrap_or_default(), ..Row::default() }
 }

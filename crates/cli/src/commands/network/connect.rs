@@ -3,10 +3,10 @@
 use api::network::{ConnectRequest, EndpointIpam, EndpointSettings};
 
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Count, Parsed, integer, list, typed};
+use crate::flags::{Count, Parsed, integer, list, text};
 use crate::session::Session;
 use crate::tree::{Names, Spec};
-use crate::values::{env, network};
+use crate::values::env;
 
 pub(crate) const SPEC: Spec = Spec::new(
     &["network connect"],
@@ -16,7 +16,7 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Networks);
+.names(Names::NetworkAndContainer);
 
 fn flags() -> Vec<clap::Arg> {
     vec![
@@ -27,8 +27,8 @@ fn flags() -> Vec<clap::Arg> {
             "int",
             "The network with the highest number provides the default gateway",
         ),
-        typed("ip", "string", network::parse_ip, "IPv4 address (for example \"172.30.100.104\")"),
-        typed("ip6", "string", network::parse_ip, "IPv6 address (for example \"2001:db8::33\")"),
+        text("ip", "string", "IPv4 address (for example \"172.30.100.104\")"),
+        text("ip6", "string", "IPv6 address (for example \"2001:db8::33\")"),
         list("link", "list", "Container to know by a name"),
         list("link-local-ip", "strings", "Link-local address"),
     ]
@@ -40,8 +40,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     };
     let some = |list: Vec<String>| (!list.is_empty()).then_some(list);
     let options = parsed.comma_list("driver-opt");
-    if let Some(option) = options.iter().find(|option| !option.contains('=')) {
-        return Err(Failure::new(format!("invalid key/value pair format in driver options: {option:?}")));
+    if options.iter().any(|option| !option.contains('=')) {
+        return Err(Failure::new("invalid key/value pair format in driver options"));
     }
     let endpoint = EndpointSettings {
         ipam_config: Some(EndpointIpam {

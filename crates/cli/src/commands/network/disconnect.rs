@@ -15,7 +15,7 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Networks);
+.names(Names::NetworkAndContainer);
 
 fn flags() -> Vec<clap::Arg> {
     vec![switch("force", "Disconnect it even if something goes wrong").short('f')]

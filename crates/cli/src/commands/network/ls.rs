@@ -2,7 +2,7 @@
 
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text, typed};
-use crate::format::{Field, Listing, Row, Style, label_list, shown_id};
+use crate::format::{Field, Listing, Row, Style, label_list, natural, shown_id};
 use crate::session::Session;
 use crate::tree::Spec;
 use crate::values::filter;
@@ -45,9 +45,12 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let format = parsed.text("format");
     let configured =
         if format.is_empty() && !quiet { session.config()?.text("networksFormat") } else { String::new() };
-    let style = Style::choose(format, &configured, quiet);
+    let style = Style::choose(format, &configured, quiet).or_raw(match quiet {
+        true => "network_id: {{.ID}}",
+        false => "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n",
+    });
     let mut networks = session.client()?.list_networks(&filter::to_query(&parsed.list("filter"))?)?;
-    networks.sort_by(|one, other| one.name.cmp(&other.name));
+    networks.sort_by(|one, other| natural(&one.name, &other.name));
     let whole = parsed.on("no-trunc");
     let rows: Vec<Row> = networks
         .into_iter()

@@ -3,15 +3,16 @@
 use std::io::Write as _;
 
 use api::container::Status;
-use api::system::DiskUsage;
+use api::system::{BuildCache, DiskUsage};
 
 use crate::commands::container::ls as containers;
 use crate::commands::image::ls as images;
 use crate::commands::volume::ls as volumes;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text};
-use crate::format::{Field, Listing, Row, Style, align, ellipsis, short_id};
+use crate::format::{Field, Listing, Row, Style, align, ellipsis, escaped, short_id};
 use crate::session::Session;
+use crate::template::{Labels, Prepared, Value};
 use crate::tree::Spec;
 use crate::units;
 
@@ -40,12 +41,16 @@ const LISTING: Listing<'static> = Listing {
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let style = Style::choose(parsed.text("format"), "", false);
-    if parsed.on("verbose") && style != Style::Table {
-        return Err(Failure::new("unsupported flags --verbose and --format: the two do not work together"));
-    }
     let usage = session.client()?.disk_usage()?;
     if parsed.on("verbose") {
-        std::io::stdout().write_all(verbose(&usage).as_bytes())?;
+        let text = match &style {
+            Style::Table | Style::Quiet => verbose(&usage),
+            Style::Json => escaped(&everything(&usage).to_json()),
+            Style::Template(text) | Style::TableTemplate(text) => {
+                Prepared::parse(text)?.render(&everything(&usage))?
+            }
+        };
+        std::io::stdout().write_all(text.as_bytes())?;
         return Ok(0);
     }
     let rows: Vec<Row> = summary(&usage).iter().map(Line::row).collect();
@@ -144,6 +149,60 @@ fn summary(usage: &DiskUsage) -> [Line; 4] {
     ]
 }
 
+/// Everything that lies there, for templates and as JSON.
+fn everything(usage: &DiskUsage) -> Value {
+    let all = |fields: &'static [Field], rows: Vec<Row>| {
+        let listing = Listing { fields, table: &[], quiet: "" };
+        Value::list(rows.iter().map(|row| listing.value(row)))
+    };
+    let images = usage.images.iter().flatten().map(|image| images::first_row(image, true)).collect();
+    let containers = usage.containers.iter().flatten().map(|container| containers::row(container, true));
+    let volumes = usage.volumes.iter().flatten().map(volumes::row);
+    let cache = usage.build_cache.iter().flatten().map(cache_row);
+    let members = [
+        ("Images", all(images::FIELDS, images)),
+        ("Containers", all(containers::FIELDS, containers.collect())),
+        ("Volumes", all(volumes::FIELDS, volumes.collect())),
+        ("BuildCache", all(CACHE_FIELDS, cache.collect())),
+    ];
+    Value::object(members.map(|(name, value)| (name.to_owned(), value)), Labels::None)
+}
+
+const CACHE_FIELDS: &[Field] = &[
+    ("CacheType", "CACHE TYPE"),
+    ("CreatedAt", "CREATED AT"),
+    ("CreatedSince", "CREATED"),
+    ("Description", "DESCRIPTION"),
+    ("ID", "CACHE ID"),
+    ("InUse", "IN USE"),
+    ("LastUsedAt", "LAST USED AT"),
+    ("LastUsedSince", "LAST USED"),
+    ("Parent", "PARENT"),
+    ("Shared", "SHARED"),
+    ("Size", "SIZE"),
+    ("UsageCount", "USAGE"),
+];
+
+fn cache_row(entry: &BuildCache) -> Row {
+    let time = |time: Option<&str>| time.and_then(units::parse_time);
+    let (created, used) = (time(Some(&entry.created_at)), time(entry.last_used_at.as_deref()));
+    let texts = vec![
+        entry.kind.clone(),
+        created.map(units::local_time).unwrap_or_default(),
+        created.map(units::ago).unwrap_or_default(),
+        entry.description.clone(),
+        ellipsis(short_id(&entry.id), 12),
+        entry.in_use.to_string(),
+        used.map(units::local_time).unwrap_or_default(),
+        used.map(units::ago).unwrap_or_default(),
+        entry.parents.join(", "),
+        entry.shared.to_string(),
+        units::decimal_size(entry.size as f64),
+        entry.usage_count.to_string(),
+    ];
+    Row { texts, ..Row::default() }
+}
+
 fn verbose(usage: &DiskUsage) -> String {
     let mut text = String::from("Images space usage:\n\n");
     let header = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -160,9 +219,7 @@ fn verbose(usage: &DiskUsage) -> String {
         "CONTAINERS",
     ])];
     for image in usage.images.iter().flatten() {
-        lines.extend(
-            images::rows(image, false, false, false).iter().map(|row| pick(row, &[5, 8, 4, 2, 7, 6, 9, 0])),
-        );
+        lines.push(pick(&images::first_row(image, false), &[5, 8, 4, 2, 7, 6, 9, 0]));
     }
     text.push_str(&align(&lines));
     text.push_str("\nContainers space usage:\n\n");
@@ -192,18 +249,7 @@ fn verbose(usage: &DiskUsage) -> String {
     text.push_str(&format!("\nBuild cache usage: {}\n\n", units::decimal_size(total as f64)));
     let mut lines =
         vec![header(&["CACHE ID", "CACHE TYPE", "SIZE", "CREATED", "LAST USED", "USAGE", "SHARED"])];
-    let since = |time: Option<&str>| time.and_then(units::parse_time).map(units::ago).unwrap_or_default();
-    for entry in cache {
-        lines.push(vec![
-            ellipsis(short_id(&entry.id), 12),
-            entry.kind.clone(),
-            units::decimal_size(entry.size as f64),
-            since(Some(&entry.created_at)),
-            since(entry.last_used_at.as_deref()),
-            entry.usage_count.to_string(),
-            entry.shared.to_string(),
-        ]);
-    }
+    lines.extend(cache.iter().map(|entry| pick(&cache_row(entry), &[4, 0, 10, 2, 7, 11, 9])));
     text.push_str(&align(&lines));
     text
 }

@@ -87,7 +87,8 @@ fn server(info: &Info) -> String {
     let mut line = |depth: usize, name: &str, value: &dyn std::fmt::Display| {
         let value = value.to_string();
         if !value.is_empty() {
-            let _ = writeln!(text, "{:depth$}{name}: {value}", "");
+            let space = if value.starts_with('\n') { "" } else { " " };
+            let _ = writeln!(text, "{:depth$}{name}:{space}{value}", "");
         }
     };
     line(1, "Containers", &info.containers);

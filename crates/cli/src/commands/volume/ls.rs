@@ -2,9 +2,9 @@
 
 use api::volume::Volume;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text, typed};
-use crate::format::{Field, Listing, Row, Style, label_list};
+use crate::format::{Field, Listing, Row, Style, label_list, natural};
 use crate::session::Session;
 use crate::tree::Spec;
 use crate::units;
@@ -43,20 +43,25 @@ pub(crate) const FIELDS: &[Field] = &[
 ];
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
-    if parsed.on("cluster") {
-        return Err(Failure::new(
-            "unsupported flag --cluster: there are no volumes of a swarm in this engine",
-        ));
-    }
     let quiet = parsed.on("quiet");
     let format = parsed.text("format");
     let configured =
         if format.is_empty() && !quiet { session.config()?.text("volumesFormat") } else { String::new() };
-    let style = Style::choose(format, &configured, quiet);
+    let style = Style::choose(format, &configured, quiet).or_raw(if quiet {
+        "name: {{.Name}}"
+    } else {
+        "name: {{.Name}}\ndriver: {{.Driver}}\n"
+    });
     let mut volumes = session.client()?.list_volumes(&filter::to_query(&parsed.list("filter"))?)?.volumes;
-    volumes.sort_by(|one, other| one.name.cmp(&other.name));
-    let rows: Vec<Row> = volumes.iter().map(row).collect();
-    Listing { fields: FIELDS, table: &["Driver", "Name"], quiet: "Name" }.print(&style, &rows)
+    volumes.sort_by(|one, other| natural(&one.name, &other.name));
+    // Volumes of a swarm are a subset of them, and this engine has none.
+    let cluster = parsed.on("cluster");
+    let rows: Vec<Row> = volumes.iter().filter(|_| !cluster).map(row).collect();
+    let table: &[&str] = match cluster {
+        true => &["Name", "Group", "Driver", "Availability", "Status"],
+        false => &["Driver", "Name"],
+    };
+    Listing { fields: FIELDS, table, quiet: "Name" }.print(&style, &rows)
 }
 
 pub(crate) fn row(volume: &Volume) -> Row {
@@ -71,7 +76,7 @@ pub(crate) fn row(volume: &Volume) -> Row {
         volume.mountpoint.clone(),
         volume.name.clone(),
         volume.scope.clone(),
-        volume.usage_data.as_ref().map_or_else(not, |usage| units::decimal_size(usage.size as f64)),
+        volume.usage_data.as_ref().map_or_else(not, |usage| units::decimal_size_long(usage.size as f64)),
         not(),
     ];
     Row { texts, labels, ..Row::default() }

@@ -1,0 +1,125 @@
+//! `context import`: what `context export` wrote becomes a context, under a name of its own.
+//!
+//! The archive is foreign: it is read through bounds, and nothing in it but the three certificates
+//! has a say in where something is written.
+
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+
+use super::{CERTIFICATES, Context, Store, check_name};
+use crate::failure::{Failure, Outcome, doing};
+use crate::flags::{Count, Parsed};
+use crate::session::Session;
+use crate::tree::Spec;
+
+pub(crate) const SPEC: Spec = Spec::new(
+    &["context import"],
+    &["CONTEXT FILE|-"],
+    "Read a context from a tar archive",
+    Count::Exactly(2),
+    Vec::new,
+    run,
+);
+
+/// Metadata and three certificates are far smaller.
+const LIMIT: u64 = 10 * 1024 * 1024;
+const ZIP: &[u8] = b"PK\x03\x04";
+
+fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    let [name, source] = parsed.arguments() else {
+        return Err(Failure::new("a name and a file are required"));
+    };
+    check_name(name)?;
+    let store = Store::new(session);
+    if store.exists(name) {
+        return Err(Failure::new(format!("context {name:?} already exists")));
+    }
+    let archive = read(source)?;
+    let (mut context, certificates) = unpack(&archive)?;
+    context.name.clone_from(name);
+    store.save(&context, &certificates)?;
+    writeln!(io::stdout(), "{name}")?;
+    writeln!(io::stderr(), "Successfully imported context \"{name}\"")?;
+    Ok(0)
+}
+
+fn read(source: &str) -> Result<Vec<u8>, Failure> {
+    let mut bytes = Vec::new();
+    match source {
+        "-" => io::stdin().lock().take(LIMIT).read_to_end(&mut bytes)?,
+        path => File::open(path)
+            .and_then(|file| file.take(LIMIT).read_to_end(&mut bytes))
+            .map_err(doing("open", path))?,
+    };
+    if bytes.len() as u64 == LIMIT {
+        return Err(Failure::new(format!("invalid context: it is longer than {LIMIT} bytes")));
+    }
+    Ok(bytes)
+}
+
+type Unpacked = (Context, Vec<(&'static str, Vec<u8>)>);
+
+fn unpack(archive: &[u8]) -> Result<Unpacked, Failure> {
+    if archive.starts_with(ZIP) {
+        return Err(Failure::new(
+            "unsupported archive: contexts are read from tar archives, this is a zip archive",
+        ));
+    }
+    let wrong = |why: String| Failure::new(format!("invalid context: {why}"));
+    let mut context = None;
+    let mut certificates = Vec::new();
+    for entry in tar::Archive::new(archive).entries()? {
+        let mut entry = entry.map_err(|error| wrong(error.to_string()))?;
+        if entry.header().entry_type() == tar::EntryType::Directory {
+            continue;
+        }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).map_err(|error| wrong(error.to_string()))?;
+        if name == "meta.json" {
+            let read = serde_json::from_slice::<Context>(&bytes);
+            context = Some(read.map_err(|error| wrong(format!("meta.json: {error}")))?);
+            continue;
+        }
+        let file = name.strip_prefix("tls/docker/");
+        match CERTIFICATES.iter().find(|certificate| file == Some(**certificate)) {
+            Some(certificate) => certificates.push((*certificate, bytes)),
+            None => return Err(wrong(format!("{name:?} is no part of one"))),
+        }
+    }
+    Ok((context.ok_or_else(|| wrong("no metadata found".to_owned()))?, certificates))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archive(entries: &[(&str, &str)]) -> Vec<u8> {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (name, text) in entries {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(text.len() as u64);
+            builder.append_data(&mut header, name, text.as_bytes()).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    #[test]
+    fn an_archive_is_taken_apart() {
+        let meta =
+            r#"{"Name":"old","Metadata":{"Description":"d"},"Endpoints":{"docker":{"Host":"tcp://x:1"}}}"#;
+        let (context, certificates) =
+            unpack(&archive(&[("meta.json", meta), ("tls/docker/ca.pem", "c")])).unwrap();
+        assert_eq!(context.docker_host(), "tcp://x:1");
+        assert_eq!(certificates, [("ca.pem", b"c".to_vec())]);
+    }
+
+    #[test]
+    fn what_is_no_context_is_refused() {
+        let told = |bytes: &[u8]| unpack(bytes).err().map(|failure| failure.message).unwrap_or_default();
+        assert_eq!(told(&archive(&[])), "invalid context: no metadata found");
+        assert!(told(&archive(&[("meta.json", "{}"), ("tls/docker/x", "")])).contains("is no part"));
+        assert!(told(&archive(&[("meta.json", "{")])).contains("meta.json: "));
+        assert!(told(b"PK\x03\x04rest").contains("zip"));
+    }
+}
