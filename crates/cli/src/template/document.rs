@@ -101,9 +101,7 @@ pub(crate) fn read(raw: &str) -> Result<Value, Failure> {
 enum Role {
     Object,
     /// The value of a member that holds a map.
-    Map {
-        texts: bool,
-    },
+    Map,
 }
 
 fn role(name: &str, value: &Value) -> Role {
@@ -113,8 +111,7 @@ fn role(name: &str, value: &Value) -> Role {
         |object: &Struct| name == "Config" && (object.get("Image").or(object.get("Cmd"))).is_some();
     match value {
         Value::Struct(object) if configuration(object) => Role::Object,
-        _ if TEXT_MAPS.contains(&name) => Role::Map { texts: true },
-        _ if MAPS.contains(&name) => Role::Map { texts: false },
+        _ if TEXT_MAPS.contains(&name) || MAPS.contains(&name) => Role::Map,
         _ => Role::Object,
     }
 }
@@ -124,10 +121,7 @@ fn shape(value: Value, role: Role) -> Value {
         (Value::List(values), _) => {
             Value::list(values.iter().cloned().map(|value| shape(value, Role::Object)))
         }
-        (Value::Struct(object), Role::Map { texts }) => {
-            if object.members.is_empty() {
-                return Value::Null(Kind::Map { texts });
-            }
+        (Value::Struct(object), Role::Map) => {
             let members = object.members.iter().map(|member| {
                 let value = match &member.value {
                     // A port that is exposed and bound to nothing.

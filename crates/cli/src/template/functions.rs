@@ -189,7 +189,7 @@ fn index(arguments: &[Value]) -> Result<Value, String> {
             (Value::Map(members), Value::Text(key)) => members
                 .get(&**key)
                 .cloned()
-                .unwrap_or_else(|| members.values().next().map_or(Value::Absent, zero)),
+                .unwrap_or_else(|| members.values().next().map_or_else(|| Value::text(""), zero)),
             (Value::Null(Kind::Map { texts: true }), Value::Text(_)) => Value::text(""),
             (Value::Null(Kind::Map { .. }), Value::Text(_)) => Value::Null(Kind::Pointer),
             (Value::Struct(object), Value::Text(key)) => object.get(key).cloned().unwrap_or(Value::Absent),

@@ -62,6 +62,8 @@ fn what_the_engine_leaves_out_can_be_asked_for() {
 
 #[test]
 fn json_keeps_the_order_of_the_engine() {
+    let empty = r#"{"Labels":{},"Options":null}"#;
+    assert_eq!(rendered("{{json .Labels}} {{json .Options}} {{index .Labels \"x\"}}.", empty), "{} null .");
     assert_eq!(shown("{{json .State}}"), r#"{"Running":true,"ExitCode":137,"Health":null}"#);
     assert_eq!(shown("x{{ json .Config.Env }}"), r#"x["A=1","B=2"]"#);
 }

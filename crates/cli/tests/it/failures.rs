@@ -68,6 +68,11 @@ fn the_older_of_two_versions_is_spoken() {
                 format!("HTTP/1.1 200 OK\r\nApi-Version: {version}\r\nContent-Length: 0\r\n\r\n")
                     .into_bytes(),
             ),
+            // The client presumes that the engine is as new as itself, until it is told otherwise.
+            _ if request.version == "1.51" && version != "1.99" => refuse(
+                400,
+                &format!("client version 1.51 is too new. Maximum supported API version is {version}"),
+            ),
             _ => json("[]"),
         });
         let output = engine.run(&["ps", "-q"]);

@@ -142,7 +142,7 @@ fn row(image: &Summary, whole: bool, repository: String, tag: String, digest: St
     let texts = vec![
         if image.containers < 0 { "N/A".to_owned() } else { image.containers.to_string() },
         units::local_time(image.created),
-        if image.created <= 0 { "N/A".to_owned() } else { units::ago(image.created) },
+        units::ago(image.created),
         digest,
         shown_id(&image.id, whole),
         repository,
