@@ -20,6 +20,7 @@ mod mistakes;
 mod networks;
 mod options;
 mod registry;
+mod same_client;
 mod sdk;
 mod soak;
 mod streams;
