@@ -195,7 +195,9 @@ impl Cgroup {
 
     /// Removes it where it is not one of these directories.
     pub fn remove_except(&self, kept: &[PathBuf]) -> Result<()> {
-        self.directories().filter(|directory| !kept.contains(directory)).try_for_each(|made| remove_tree(made))
+        self.directories()
+            .filter(|directory| !kept.contains(directory))
+            .try_for_each(|made| remove_tree(made))
     }
 
     /// Removes it and all below it, in all trees. What is gone already is fine. Ends only when nothing is left,

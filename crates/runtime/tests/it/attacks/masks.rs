@@ -23,7 +23,7 @@ fn cve_2025_31133_masks_do_not_come_from_the_image() {
     symlink("/proc/sys/kernel/core_pattern", bundle.rootfs().join("dev/null")).unwrap();
     let message = bundle.refused();
     // A link where the device belongs is an error; nothing was mounted from it.
-    assert!(message.contains("/dev/null") && message.contains("EEXIST"), "{message}");
+    assert!(message.contains("/dev/null") && message.contains("Symlink"), "{message}");
 }
 
 /// Another container exchanges `/dev/null` for the link while this one is created.
