@@ -141,10 +141,10 @@ fn map(members: usize, out: &mut Vec<u8>) {
 }
 
 fn integer(value: i64, out: &mut Vec<u8>) {
-    match u32::try_from(value) {
+    match i32::try_from(value) {
         Ok(small @ 0..128) => out.push(small as u8),
         Ok(value) => {
-            out.push(0xce);
+            out.push(0xd2);
             out.extend_from_slice(&value.to_be_bytes());
         }
         Err(_) => {
