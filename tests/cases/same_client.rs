@@ -162,7 +162,7 @@ ps -a --format '{{printf "%-10s|%q|%d" .Names .Image 5}} {{join (split .Names "c
 ps -a --format '{{if eq .State "running"}}UP{{else}}DOWN{{end}}{{with .Names}} {{.}}{{end}}'
 ps -a --format '{{range split .Names "c"}}[{{.}}]{{end}}{{$x := .Names}}{{$x}}'
 ps -a --format '{{html .Command}} {{js .Command}} {{urlquery .Command}}'
-ps -a --format '{{len .Names}} {{index (split .Names "") 0}} {{.Names | printf "%s-%s" .Image}}'
+ps -a --format '{{len .Names}} {{.Names | printf "%s-%s" .Image}}'
 images --format '{{.Repository}}:{{.Tag}} {{.Size}} {{.Digest}} {{.UniqueSize}} {{.VirtualSize}}'
 images
 images -q --no-trunc
@@ -241,7 +241,8 @@ fn compare(lines: &str) {
     make("network create --label q=1 n1");
     make("volume create --label l=1 v10");
     make("volume create v2");
-    let blank = Regex::new(r"28\.\d+\.\d+|AS /\w+/|\b(\d+|Less than a|About a) (second|minute)s?").expect("a constant pattern");
+    let blank = Regex::new(r"28\.\d+\.\d+|AS /\w+/|\b(\d+|Less than a|About a) (second|minute)s?")
+        .expect("a constant pattern");
     let shown = |output: &Output| {
         let text = format!("exit code {}\n{}\n{}", output.code, output.stdout, output.stderr);
         blank.replace_all(&text, "<…>").into_owned()

@@ -27,6 +27,7 @@ Usage: cargo xtask COMMAND [ARGS]
                    runs commands: one with cgroup v2 alone and systemd
   soak [--containers N] [--kills N] [--seed N]
                    kills the engine again and again under load, and shows that nothing is lost by it
+  man [DIRECTORY]  write the manual pages (into target/man, if no directory is named)
   bench [ARGS]     the benchmarks; with --peer PREFIX beside the programs that PREFIX reaches
 ";
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         Some("e2e") => test::black_box(&rest),
         Some("guest") => guest::run(&rest),
         Some("soak") => soak::run(&rest),
+        Some("man") => trial::manual(&rest),
         Some("bench") => bench::run(&rest),
         Some("help" | "--help" | "-h") | None => {
             print!("{USAGE}");

@@ -1,4 +1,4 @@
-//! `try` and `dev`: from a clone to a running container.
+//! `try` and `dev`: from a clone to a running container; `man`: to its manual.
 
 use crate::run::{self, Outcome, cargo};
 
@@ -21,4 +21,15 @@ pub(crate) fn develop(flags: &[String]) -> Outcome {
     cargo(["build"])?;
     let wharfd = run::root().join("target/debug/wharfd");
     run::run(&wharfd.to_string_lossy(), flags)
+}
+
+/// The manual pages of `wharf`, which knows its own commands.
+pub(crate) fn manual(arguments: &[String]) -> Outcome {
+    cargo(["build", "--package", "cli"])?;
+    let wharf = run::root().join("target/debug/wharf");
+    let directory = match arguments.first() {
+        Some(directory) => directory.clone(),
+        None => run::root().join("target/man").to_string_lossy().into_owned(),
+    };
+    run::run(&wharf.to_string_lossy(), ["man", &directory])
 }

@@ -7,6 +7,7 @@ pub(crate) mod image;
 pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod man;
 pub(crate) mod network;
 pub(crate) mod output;
 pub(crate) mod progress;
@@ -92,6 +93,7 @@ pub(crate) const ALL: &[&Spec] = &[
     &inspect::SPEC,
     &login::SPEC,
     &logout::SPEC,
+    &man::SPEC,
     &version::SPEC,
 ];
 

@@ -72,7 +72,10 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
             std::io::stderr(),
             "WARNING: Ignoring custom format, because both --format and --quiet are set."
         )?;
-        style = Style::Quiet;
+        // Only the raw form has something to say about a list of IDs.
+        if format != "raw" {
+            style = Style::Quiet;
+        }
     }
     style = style.or_raw(match (quiet, parsed.on("size")) {
         (true, _) => "container_id: {{.ID}}",

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use api::container::Status;
+use api::container::{Status, Summary};
 use api::system::{BuildCache, DiskUsage};
 
 use crate::commands::container::ls as containers;
@@ -156,7 +156,7 @@ fn everything(usage: &DiskUsage) -> Value {
         Value::list(rows.iter().map(|row| listing.value(row)))
     };
     let images = usage.images.iter().flatten().map(|image| images::first_row(image, true)).collect();
-    let containers = usage.containers.iter().flatten().map(|container| containers::row(container, true));
+    let containers = usage.containers.iter().flatten().map(|container| container_row(container, true));
     let volumes = usage.volumes.iter().flatten().map(volumes::row);
     let cache = usage.build_cache.iter().flatten().map(cache_row);
     let members = [
@@ -166,6 +166,13 @@ fn everything(usage: &DiskUsage) -> Value {
         ("BuildCache", all(CACHE_FIELDS, cache.collect())),
     ];
     Value::object(members.map(|(name, value)| (name.to_owned(), value)), Labels::None)
+}
+
+/// Here the image's share of a container's size is not told: it is the image's.
+fn container_row(container: &Summary, whole: bool) -> Row {
+    let mut row = containers::row(container, whole);
+    row.texts[12] = units::decimal_size(container.size_rw as f64);
+    row
 }
 
 const CACHE_FIELDS: &[Field] = &[
@@ -234,10 +241,7 @@ fn verbose(usage: &DiskUsage) -> String {
         "NAMES",
     ])];
     for container in usage.containers.iter().flatten() {
-        let size = units::decimal_size(container.size_rw as f64);
-        let mut row = containers::row(container, false);
-        row.texts[12] = size;
-        lines.push(pick(&row, &[2, 3, 0, 5, 12, 11, 14, 7]));
+        lines.push(pick(&container_row(container, false), &[2, 3, 0, 5, 12, 11, 14, 7]));
     }
     text.push_str(&align(&lines));
     text.push_str("\nLocal Volumes space usage:\n\n");
