@@ -146,11 +146,8 @@ impl Created {
     /// [`Container::delete`] of a record, or removed here when this was the only handle.
     pub fn start(self) -> Result<Container> {
         let Created { container, channel, .. } = self;
-        match start_over(&channel) {
-            Ok(()) => {
-                container.run_poststart()?;
-                Ok(container)
-            }
+        match start_over(&channel).and_then(|()| container.run_poststart()) {
+            Ok(()) => Ok(container),
             Err(error) => {
                 abort(container);
                 Err(error)

@@ -98,6 +98,7 @@ fn each_has_the_environment_of_where_it_runs() {
         let output = bundle.command(&["run", &bundle.id]).env("OURS", "1").output().unwrap();
         let told = String::from_utf8(output.stderr).unwrap();
         assert!(told.contains(expected), "{place}: {told}");
+        assert!(!bundle.cgroup_exists(), "{place}: its cgroup is left");
     }
 }
 
