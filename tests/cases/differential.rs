@@ -74,6 +74,11 @@ fn descriptions() {
 }
 
 #[test]
+fn options() {
+    compare(include_str!("differential/options.sh"));
+}
+
+#[test]
 fn networks() {
     compare(include_str!("differential/networks.sh"));
 }

@@ -12,6 +12,18 @@ const FILE: &str = r#"{
   "containerEdits": {"env": ["SENSOR=vendor"]}
 }"#;
 
+const GPUS: &str = "---
+cdiVersion: 0.5.0
+kind: nvidia.com/gpu
+devices:
+- name: all
+  containerEdits:
+    mounts:
+    - hostPath: HERE/driver
+      containerPath: /driver
+      options: [ro, bind]
+";
+
 /// An engine that knows one vendor's devices, and another kind for `--gpus`.
 fn world() -> World {
     let directory = std::env::temp_dir().join(format!("wharf-test-cdi-{}", std::process::id()));
@@ -19,7 +31,8 @@ fn world() -> World {
     std::fs::write(directory.join("driver"), "the driver\n").unwrap();
     let text = FILE.replace("HERE", directory.to_str().unwrap());
     std::fs::write(directory.join("sensor.json"), &text).unwrap();
-    std::fs::write(directory.join("gpu.json"), text.replace("vendor.com/sensor", "nvidia.com/gpu")).unwrap();
+    let text = GPUS.replace("HERE", directory.to_str().unwrap());
+    std::fs::write(directory.join("gpu.yaml"), text).unwrap();
     let flags = vec!["--cdi-spec-dir".to_owned(), directory.to_string_lossy().into_owned()];
     let world = World::empty(Settings { flags, ..Settings::default() });
     world.load(&busybox_image(IMAGE));

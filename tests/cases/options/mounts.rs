@@ -100,3 +100,21 @@ fn links_are_told_in_the_environment() {
         .code(125)
         .says("could not get container for nobody: No such container: nobody");
 }
+
+#[test]
+fn a_volume_on_etc_leaves_the_names_of_the_container() {
+    let world = World::start();
+    let output = world.docker(&[
+        "run",
+        "--rm",
+        "--hostname",
+        "ship",
+        "--mount",
+        "type=volume,dst=/etc,volume-nocopy",
+        IMAGE,
+        "sh",
+        "-c",
+        "cat /etc/hostname; ls /etc",
+    ]);
+    assert_eq!(output.ok(), "ship\nhostname\nhosts\nresolv.conf");
+}

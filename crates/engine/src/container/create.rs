@@ -97,7 +97,7 @@ fn describe(
     validate::host(&config, &host)?;
     validate::cgroup_parent(&host, settings.cgroup.driver)?;
     warnings.extend(validate::resources(&mut host.resources, machine, false)?);
-    let endpoints = defaults::endpoints(&host, networking_config);
+    let endpoints = defaults::endpoints(&config, &host, networking_config)?;
     validate::endpoints(&host, &endpoints)?;
 
     let id = ContainerId::random();

@@ -233,20 +233,29 @@ pub(super) fn hostname(config: &mut Config, host: &HostConfig, short_id: &str, o
     }
 }
 
-/// The networks asked for, by name; the one of the network mode is among them.
+/// The networks asked for, by name; the one of the network mode is among them, with the container's MAC address.
 pub(super) fn endpoints(
+    config: &Config,
     host: &HostConfig,
     asked: Option<api::container::NetworkingConfig>,
-) -> BTreeMap<String, api::network::EndpointSettings> {
+) -> Result<BTreeMap<String, api::network::EndpointSettings>> {
     let mut endpoints = BTreeMap::new();
     for (name, settings) in asked.map(|asked| asked.endpoints_config).unwrap_or_default() {
         let name = if name == "default" { host.network_mode.clone() } else { name };
         endpoints.insert(name, settings.unwrap_or_default());
     }
     if spec::other(&host.network_mode).is_none() {
-        endpoints.entry(host.network_mode.clone()).or_default();
+        let main = endpoints.entry(host.network_mode.clone()).or_default();
+        if !config.mac_address.is_empty() {
+            if !["", config.mac_address.as_str()].contains(&main.mac_address.as_str()) {
+                return Err(Error::invalid(
+                    "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
+                ));
+            }
+            main.mac_address.clone_from(&config.mac_address);
+        }
     }
-    endpoints
+    Ok(endpoints)
 }
 
 #[cfg(test)]
@@ -354,8 +363,12 @@ mod tests {
     #[test]
     fn the_network_mode_is_an_endpoint() {
         let bridge = HostConfig { network_mode: "bridge".into(), ..HostConfig::default() };
-        assert!(endpoints(&bridge, None).contains_key("bridge"));
+        let endpoints = |host: &HostConfig| super::endpoints(&Config::default(), host, None).unwrap();
+        assert!(endpoints(&bridge).contains_key("bridge"));
         let shared = HostConfig { network_mode: "container:web".into(), ..HostConfig::default() };
-        assert!(endpoints(&shared, None).is_empty());
+        assert!(endpoints(&shared).is_empty());
+        let config = Config { mac_address: "02:00:00:00:00:01".into(), ..Config::default() };
+        let with_mac = super::endpoints(&config, &bridge, None).unwrap();
+        assert_eq!(with_mac["bridge"].mac_address, config.mac_address);
     }
 }

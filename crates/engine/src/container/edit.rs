@@ -266,7 +266,27 @@ fn merge(have: &mut Resources, wanted: &Resources) -> Result<()> {
     if wanted.pids_limit.is_some() {
         have.pids_limit = wanted.pids_limit;
     }
+    merge_further(have, wanted);
     Ok(())
+}
+
+/// What Docker's command line has no flags for, but newer versions of its API.
+fn merge_further(have: &mut Resources, wanted: &Resources) {
+    for (field, value) in [
+        (&mut have.blkio_device_read_bps, &wanted.blkio_device_read_bps),
+        (&mut have.blkio_device_write_bps, &wanted.blkio_device_write_bps),
+        (&mut have.blkio_device_read_iops, &wanted.blkio_device_read_iops),
+        (&mut have.blkio_device_write_iops, &wanted.blkio_device_write_iops),
+    ] {
+        if value.as_ref().is_some_and(|all| !all.is_empty()) {
+            field.clone_from(value);
+        }
+    }
+    if wanted.blkio_weight_device.as_ref().is_some_and(|all| !all.is_empty()) {
+        have.blkio_weight_device.clone_from(&wanted.blkio_weight_device);
+    }
+    have.memory_swappiness = wanted.memory_swappiness.or(have.memory_swappiness);
+    have.oom_kill_disable = wanted.oom_kill_disable.or(have.oom_kill_disable);
 }
 
 impl Owner {

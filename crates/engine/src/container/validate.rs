@@ -125,6 +125,9 @@ fn unsupported(host: &HostConfig) -> Result<()> {
     if !["", "runc", "io.containerd.runc.v2", "wharf-runtime"].contains(&host.runtime.as_str()) {
         return refuse(format!("unknown or invalid runtime name: {}", host.runtime));
     }
+    if let Some(unknown) = host.storage_opt.keys().find(|key| *key != "size") {
+        return refuse(format!("Unknown option {unknown}"));
+    }
     if !host.storage_opt.is_empty() {
         return refuse(
             "--storage-opt is not supported: the storage of this engine has no quota for containers",
@@ -145,8 +148,13 @@ fn unsupported(host: &HostConfig) -> Result<()> {
     if !host.cgroup.is_empty() {
         return refuse(format!("invalid cgroup: {:?} is not supported", host.cgroup));
     }
-    if host.resources.kernel_memory != 0 || host.resources.kernel_memory_tcp != 0 {
-        return refuse("kernel memory limits are not supported: the kernel has removed them");
+    for (said, what) in [
+        (host.resources.io_maximum_bandwidth, "QoS maximum bandwidth"),
+        (host.resources.io_maximum_iops, "QoS maximum IOPs"),
+    ] {
+        if said != 0 {
+            return refuse(format!("invalid option: {what} configuration is not supported on linux"));
+        }
     }
     Ok(())
 }

@@ -4,12 +4,12 @@
 //! The files are read when a container starts that asks for such a device, never before: they are few, and what they
 //! say may have changed. A file of a later directory hides the devices of the same name in an earlier one; two files of
 //! one directory that name the same device make it unresolvable. Files that make no sense are passed over with a
-//! warning, so that one vendor's mistake does not hide another's devices. Files are JSON; see `docs/missing.md` for
-//! YAML.
+//! warning, so that one vendor's mistake does not hide another's devices. Files are JSON or plain YAML; see [`yaml`].
 //!
 //! `--gpus` is a request for devices, too: of `nvidia.com/gpu` or `amd.com/gpu`, whichever is there.
 
 mod edits;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -174,19 +174,26 @@ fn files(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else { return Vec::new() };
     let paths = entries.flatten().map(|entry| entry.path());
     let mut all: Vec<PathBuf> =
-        paths.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+        paths.filter(|path| ["json", "yaml"].iter().any(|known| is_a(path, known))).collect();
     all.sort();
     all.truncate(MAX_FILES);
     all
 }
 
+fn is_a(path: &Path, extension: &str) -> bool {
+    path.extension().is_some_and(|own| own == extension)
+}
+
 fn parse(path: &Path) -> Result<File, String> {
+    let told = |error: serde_json::Error| error.to_string();
     let size = fs::metadata(path).map_err(|error| error.to_string())?.len();
     if size > MAX_FILE {
         return Err(format!("it is larger than {MAX_FILE} bytes"));
     }
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let file: File = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+    let value =
+        if is_a(path, "yaml") { yaml::parse(&text) } else { serde_json::from_str(&text).map_err(told) };
+    let file: File = serde_json::from_value(value?).map_err(told)?;
     let (vendor, class) = file.kind.split_once('/').ok_or("its kind is not vendor/class")?;
     if !is_word(vendor, "-_.") || !is_word(class, "-_.") {
         return Err(format!("invalid kind {:?}", file.kind));
@@ -260,6 +267,10 @@ mod tests {
         scratch.write("etc/a.json", "vendor.com/net", &["one", "two"]);
         scratch.write("run/b.json", "vendor.com/net", &["two"]);
         fs::write(scratch.0.join("etc/broken.json"), "{").unwrap();
+        let third =
+            "kind: vendor.com/net\ndevices:\n- name: three\n  containerEdits:\n    env: [DEVICE=three]\n";
+        fs::write(scratch.0.join("etc/c.yaml"), third).unwrap();
+        assert_eq!(scratch.find(&[cdi(&["vendor.com/net=three"])]).unwrap(), ["DEVICE=three"]);
         assert_eq!(
             scratch.find(&[cdi(&["vendor.com/net=one", "vendor.com/net=two"])]).unwrap(),
             ["FILE=etc/a.json", "DEVICE=etc/a.json:one", "FILE=run/b.json", "DEVICE=run/b.json:two"]

@@ -42,7 +42,7 @@ pub(super) fn hidden(host: &HostConfig) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (paths(&host.masked_paths, DEFAULT_MASKED), paths(&host.readonly_paths, DEFAULT_READONLY))
 }
 
-/// Every mount in order: the kernel's, the engine's files, then the container's own, outer before inner.
+/// Every mount in order: the kernel's, the container's own, outer before inner, then the engine's files.
 pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
     let record = input.record;
     let mut own = input.bound.mounts.clone();
@@ -67,9 +67,10 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
     }
     let mut files = engine_files(input);
     files.retain(|mount| !overridden(mount));
-    mounts.append(&mut files);
     own.sort_by_key(|mount| mount.destination.components().count());
     mounts.append(&mut own);
+    // Behind the container's own: a volume on `/etc` must not take its names away.
+    mounts.append(&mut files);
     if wants_init(record, input.config) {
         mounts.push(init(input));
     }

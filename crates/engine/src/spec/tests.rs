@@ -171,7 +171,11 @@ fn own_mounts_replace_and_stand_outer_before_inner() {
     let spec = generated(&record, &bound);
     let all = places(&spec);
     assert_eq!(all.iter().filter(|place| **place == "/etc/hosts").count(), 1);
-    assert_eq!(&all[all.len() - 5..], ["/data", "/run", "/etc/hosts", "/proc/x", "/data/deep/er"]);
+    // The engine's own files stand behind all of them.
+    assert_eq!(
+        &all[all.len() - 7..],
+        ["/data", "/run", "/etc/hosts", "/proc/x", "/data/deep/er", "/etc/resolv.conf", "/etc/hostname"]
+    );
     let hostname = spec.mounts.iter().find(|mount| mount.destination.as_path() == "/etc/hostname").unwrap();
     assert!(hostname.options.contains(&"ro".to_owned()));
     assert!(spec.root.unwrap().readonly);

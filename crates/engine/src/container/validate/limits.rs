@@ -13,6 +13,11 @@ const LEAST_MEMORY: i64 = 6 << 20;
 /// Checks limits and takes out what is discarded; the warnings that say so.
 pub(crate) fn resources(wanted: &mut Resources, host: &Host, update: bool) -> Result<Vec<String>> {
     let mut warnings = Vec::new();
+    if wanted.kernel_memory != 0 || wanted.kernel_memory_tcp != 0 {
+        // Kernels have removed both; who still sends them is told.
+        warnings.push("Your kernel does not support kernel memory limit. Limitation discarded.".into());
+        (wanted.kernel_memory, wanted.kernel_memory_tcp) = (0, 0);
+    }
     memory(wanted, host, update, &mut warnings)?;
     processor(wanted, host, &mut warnings)?;
     block_io(wanted, host, &mut warnings)?;
@@ -272,6 +277,8 @@ mod tests {
     fn what_the_kernel_lacks_is_discarded_with_a_warning() {
         let warnings = checked(|wanted| wanted.pids_limit = Some(5)).unwrap();
         assert!(warnings[0].ends_with("PIDs limit discarded."));
+        let warnings = checked(|wanted| wanted.kernel_memory = 1 << 30).unwrap();
+        assert!(warnings[0].starts_with("Your kernel does not support kernel memory"));
         let device = api::container::WeightDevice { path: "/dev/null".into(), weight: 100 };
         let warnings = checked(|wanted| wanted.blkio_weight_device = Some(vec![device])).unwrap();
         assert!(warnings[0].ends_with("Weight-device discarded."));
