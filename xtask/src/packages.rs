@@ -16,6 +16,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("bsdutils", "/usr/bin/script"),
     ("curl", "/usr/bin/curl"),
     ("python3-venv", "/usr/share/doc/python3-venv"),
+    ("nodejs", "/usr/bin/node"), // Docker's SDKs, as programs use them
+    ("npm", "/usr/bin/npm"),
+    ("openssl", "/usr/bin/openssl"), // certificates of clients
     ("gcc", "/usr/bin/cc"), // SQLite, zstd and ring are C
 ];
 

@@ -1,0 +1,99 @@
+"""What test suites do by Testcontainers for Python, against the engine at DOCKER_HOST.
+
+To be run where the engine's published ports are. The image `busybox` must be there. The reaper that Testcontainers
+starts from an image of its own is played here: it finds what a session left by the session's label.
+"""
+
+import os
+import urllib.error
+import urllib.request
+
+os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
+
+import docker  # noqa: E402
+from testcontainers.core.container import DockerContainer  # noqa: E402
+from testcontainers.core.labels import LABEL_SESSION_ID, SESSION_ID  # noqa: E402
+from testcontainers.core.network import Network  # noqa: E402
+from testcontainers.core.wait_strategies import LogMessageWaitStrategy  # noqa: E402
+
+IMAGE = "busybox"
+SERVE = ["sh", "-c", "mkdir /w; echo $GREETING > /w/index.html; echo serving; exec httpd -f -p 8080 -h /w"]
+
+
+def server():
+    made = DockerContainer(IMAGE).with_command(SERVE).with_env("GREETING", "hello").with_exposed_ports(8080)
+    return made.waiting_for(LogMessageWaitStrategy("serving"))
+
+
+def fetch(container):
+    address = f"http://{container.get_container_host_ip()}:{container.get_exposed_port(8080)}/"
+    with urllib.request.urlopen(address, timeout=20) as answer:
+        return answer.read()
+
+
+def a_service_is_reached_by_its_mapped_port():
+    with server() as service:
+        for _ in range(20):
+            try:
+                assert fetch(service) == b"hello\n"
+                break
+            except urllib.error.URLError:
+                continue
+        else:
+            raise AssertionError("the service was never reached")
+        assert b"serving" in service.get_logs()[0]
+        code, output = service.exec(["cat", "/w/index.html"])
+        assert (code, output) == (0, b"hello\n")
+
+
+def services_find_each_other_by_name():
+    with Network() as network:
+        with server().with_network(network).with_network_aliases("api") as service:
+            client = DockerContainer(IMAGE).with_command(["sleep", "1000"]).with_network(network)
+            with client:
+                wrapped = service.get_wrapped_container()
+                wrapped.reload()
+                address = wrapped.attrs["NetworkSettings"]["Networks"][network.name]["IPAddress"]
+                code, output = client.exec(["nslookup", "api"])
+                assert code == 0 and f"Address: {address}".encode() in output, output
+                fetch_inside = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} 8080"
+                answer = client.exec(["sh", "-c", fetch_inside]).output
+                assert answer.endswith(b"hello\n"), answer
+
+
+def files_are_mounted():
+    path = os.path.join(os.environ["SDK_DIRECTORY"], "greeting")
+    with open(path, "w") as file:
+        file.write("from outside\n")
+    reader = DockerContainer(IMAGE).with_command(["sleep", "1000"])
+    with reader.with_volume_mapping(path, "/greeting", "ro") as container:
+        assert container.exec(["cat", "/greeting"]) == (0, b"from outside\n")
+
+
+def a_reaper_finds_what_a_session_left():
+    client = docker.from_env()
+    mark = {"label": f"{LABEL_SESSION_ID}={SESSION_ID}"}
+    left = DockerContainer(IMAGE).with_command(["sleep", "1000"]).start()
+    network = client.networks.create("left", labels={LABEL_SESSION_ID: SESSION_ID})
+    volume = client.volumes.create("left", labels={LABEL_SESSION_ID: SESSION_ID})
+    found = client.containers.list(all=True, filters=mark)
+    assert [container.id for container in found] == [left.get_wrapped_container().id]
+    for container in found:
+        container.remove(force=True, v=True)
+    assert client.networks.prune(filters=mark)["NetworksDeleted"] == [network.name]
+    assert client.volumes.prune(filters={**mark, "all": True})["VolumesDeleted"] == [volume.name]
+    assert client.containers.list(all=True, filters=mark) == []
+
+
+CHECKS = [
+    a_service_is_reached_by_its_mapped_port,
+    services_find_each_other_by_name,
+    files_are_mounted,
+    a_reaper_finds_what_a_session_left,
+]
+
+if __name__ == "__main__":
+    for check in CHECKS:
+        print(check.__name__, flush=True)
+        check()
+    print(f"{len(CHECKS)} checks passed")
