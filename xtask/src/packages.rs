@@ -12,6 +12,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("nftables", "/usr/sbin/nft"),      // to read our rules with somebody else's eyes
     ("procps", "/bin/ps"),
     ("socat", "/usr/bin/socat"), // terminals and sockets
+    ("uidmap", "/usr/bin/newuidmap"), // subordinate ids, for containers without root
     ("util-linux", "/usr/bin/nsenter"),
     ("bsdutils", "/usr/bin/script"),
     ("curl", "/usr/bin/curl"),

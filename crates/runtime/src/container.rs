@@ -63,8 +63,8 @@ impl Container {
             confinement: plan.confinement,
             annotations: plan.annotations,
             hooks: plan.hooks,
-            _mounts: Some(namespace::open_of(pid, namespace::MOUNT).step(|| "mount namespace")?),
-            root: Some(procfs::root_of(pid).step(|| "container root")?),
+            _mounts: if_ours(namespace::open_of(pid, namespace::MOUNT)).step(|| "mount namespace")?,
+            root: if_ours(procfs::root_of(pid)).step(|| "container root")?,
         })
     }
 
@@ -186,10 +186,12 @@ impl Container {
     }
 
     pub fn pause(&self) -> Result<()> {
+        self.needs_cgroup("cannot toggle freezer")?;
         self.cgroup.freeze().step(|| "unable to freeze")
     }
 
     pub fn resume(&self) -> Result<()> {
+        self.needs_cgroup("cannot toggle freezer")?;
         self.cgroup.thaw().step(|| "unable to thaw")
     }
 
@@ -197,8 +199,16 @@ impl Container {
         self.cgroup.is_frozen().unwrap_or(false)
     }
 
+    fn needs_cgroup(&self, what: &str) -> Result<()> {
+        if self.cgroup.is_nowhere() {
+            return Err(Error::other(format_args!("{what}: cgroups not configured for container")));
+        }
+        Ok(())
+    }
+
     /// New limits. What is absent stays as it is.
     pub fn update(&self, new: &Resources) -> Result<()> {
+        self.needs_cgroup("cannot set limits")?;
         if let Some(unit) = &self.unit {
             systemd::update(unit, new)?;
         }
@@ -212,6 +222,7 @@ impl Container {
 
     /// All processes, as the host counts them.
     pub fn processes(&self) -> Result<Vec<Pid>> {
+        self.needs_cgroup("unable to get all container pids")?;
         self.cgroup.pids().step(|| "unable to list processes")
     }
 
@@ -225,6 +236,14 @@ impl Container {
 
     pub(crate) fn remove_cgroup(&self) -> Result<()> {
         remove_cgroup(&self.cgroup, self.unit.as_deref())
+    }
+}
+
+/// An ordinary user may not look into a process that waits to be started.
+fn if_ours(opened: linux::Result<OwnedFd>) -> linux::Result<Option<OwnedFd>> {
+    match opened {
+        Err(error) if error.is(Errno::ACCESS) && linux::credentials::user() != 0 => Ok(None),
+        other => other.map(Some),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::inside::rootfs::{self, Source};
 use crate::place::Placed;
 use crate::plan::{Listener, Plan};
 use crate::program::Program;
-use crate::{CgroupDriver, Error, Kind, Result, Size, Trace, error::Step, hooks, place};
+use crate::{CgroupDriver, Error, Kind, Result, Size, Trace, error::Step, hooks, idmap, place};
 
 /// A container to make.
 #[derive(Debug)]
@@ -252,7 +252,9 @@ fn prepare<'a>(
         }
         Rootfs::Mount(mount) => Source::Mount(mount),
     };
-    let by_us = plan.namespaces.has_user() || plan.mounts.iter().any(|mount| mount.id_maps.is_some());
+    // An ordinary user has more rights in the container's namespaces than here.
+    let by_us = (plan.namespaces.has_user() && linux::credentials::user() == 0)
+        || plan.mounts.iter().any(|mount| mount.id_maps.is_some());
     let directory = match &source {
         Source::Directory(path) => Some(path.as_path()),
         Source::Mount(_) => None,
@@ -313,8 +315,7 @@ fn guide(
         set_oom_score(pid, score)?;
     }
     if plan.namespaces.is_new(namespace::USER) {
-        namespace::set_id_maps(pid, &plan.namespaces.users, &plan.namespaces.groups)
-            .step(|| "id mappings")?;
+        idmap::write(pid, &plan.namespaces.users, &plan.namespaces.groups)?;
         channel.go()?;
     }
     let state = State {

@@ -18,6 +18,7 @@ mod error;
 mod exec;
 pub mod features;
 mod hooks;
+mod idmap;
 mod inside;
 mod launch;
 mod options;

@@ -242,6 +242,22 @@ pub fn sealed_program(file: &std::path::Path) -> Result<OwnedFd> {
     Ok(tree)
 }
 
+/// A copy of the running program in memory that nobody can write to. `None` where it runs from one already.
+fn sealed_copy(file: &std::path::Path) -> Result<Option<OwnedFd>> {
+    if file.to_string_lossy().starts_with("/memfd:") {
+        return Ok(None);
+    }
+    let copy = crate::fd::memory_file("program")?;
+    let mut program = std::fs::File::open(file)
+        .map_err(|error| Error::from_io("open", format_args!("{file:?}"), &error))?;
+    let mut writer = std::fs::File::from(copy);
+    std::io::copy(&mut program, &mut writer)
+        .map_err(|error| Error::from_io("copy", format_args!("{file:?}"), &error))?;
+    let copy = OwnedFd::from(writer);
+    crate::fd::seal(&copy)?;
+    Ok(Some(copy))
+}
+
 /// Makes sure that `/proc/self/exe` cannot be written through: executes this program again from a sealed handle
 /// unless it runs from one already. Call it first thing in `main`, before any thread.
 pub fn seal_myself() -> Result<()> {
@@ -268,9 +284,15 @@ pub fn seal_myself() -> Result<()> {
         line.push(value);
         line
     }));
-    let sealed = sealed_program(
-        &std::fs::read_link(own).map_err(|e| Error::from_io("readlink", "/proc/self/exe", &e))?,
-    )?;
+    let path = std::fs::read_link(own).map_err(|e| Error::from_io("readlink", "/proc/self/exe", &e))?;
+    let sealed = match sealed_program(&path) {
+        // Mounts are not ours to make. A user's containers can write to no more than the user, who may own the file.
+        Err(error) if error.is(Errno::PERM) => match sealed_copy(&path)? {
+            Some(copy) => copy,
+            None => return Ok(()),
+        },
+        other => other?,
+    };
     Err(execute_open(sealed.as_fd(), &args, &env))
 }
 

@@ -173,12 +173,7 @@ fn make_claimed(
 /// State file, terminal, pid file: in that order, so that whoever sees the last finds the first.
 fn announce(context: &Context, arguments: &Arguments, created: &Created, rootfs: PathBuf) -> Result<()> {
     let container: &Container = created.container();
-    context.store.save(&Saved {
-        record: container.record(),
-        created: log::now(),
-        rootfs,
-        owner: "root".to_owned(),
-    })?;
+    context.store.save(&Saved { record: container.record(), created: log::now(), rootfs, owner: owner() })?;
     if let (Some(path), Some(terminal)) = (arguments.path("console-socket"), created.terminal()) {
         console::send(path, "/dev/ptmx", terminal)?;
     }
@@ -186,6 +181,19 @@ fn announce(context: &Context, arguments: &Arguments, created: &Created, rootfs:
         console::send(path, "pidfd", created.pidfd())?;
     }
     write_pid_file(arguments.get("pid-file"), created.pid())
+}
+
+/// Who makes the container: a name, or a number where there is none.
+fn owner() -> String {
+    let user = linux::credentials::user();
+    if user == 0 {
+        return "root".to_owned();
+    }
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let fields = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    let number = user.to_string();
+    let own = fields.into_iter().find(|fields| fields.get(2) == Some(&number.as_str()));
+    own.map_or(format!("#{number}"), |fields| fields[0].to_owned())
 }
 
 /// Appears whole: readers poll for it.

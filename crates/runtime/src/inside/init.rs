@@ -83,6 +83,9 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
         Source::Mount(_) => None,
     };
     enter_namespaces(&init)?;
+    // By now, if it could not be before: an ordinary user could not have written the maps. Nothing of the container
+    // has been executed yet.
+    process::set_dumpable(false).step(|| "set dumpable")?;
     let mut sources = init.sources;
     let tree = Tree::attach(plan, init.source, &mut sources)?;
     tree.furnish(plan, sources.unwrap_or_default(), rootfs.as_deref())?;
@@ -133,7 +136,10 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
 
 /// A clean process: no descriptors but those needed, no signals of the caller's, nobody looking in.
 fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> {
-    process::set_dumpable(false).step(|| "set dumpable")?;
+    let maps_are_users = init.plan.namespaces.is_new(namespace::USER) && credentials::user() != 0;
+    if !maps_are_users {
+        process::set_dumpable(false).step(|| "set dumpable")?;
+    }
     signal::reset_all().step(|| "signals")?;
     process::set_umask(0o022);
     let mut keep: Vec<BorrowedFd<'_>> = vec![channel.as_fd()];

@@ -16,4 +16,5 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod process;
+mod rootless;
 mod seccomp;

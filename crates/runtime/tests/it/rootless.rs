@@ -1,0 +1,154 @@
+//! By an ordinary user, with and without ids of his own to give away, and inside another container.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use crate::bundle::{Bundle, Outcome, wait_until};
+
+/// Nobody has this id on a machine of ours.
+const USER: u32 = 54321;
+
+/// A bundle that belongs to an ordinary user, with the configuration that `spec --rootless` writes.
+fn of_user(args: &[&str]) -> Bundle {
+    let mut bundle = Bundle::new(&["true"]);
+    own(&bundle.directory);
+    assert_eq!(as_user(&bundle, "", &["spec", "--rootless"]).status, 0);
+    let text = std::fs::read_to_string(bundle.directory.join("config.json")).unwrap();
+    bundle.config = serde_json::from_str::<Value>(&text).unwrap();
+    bundle.config["process"]["terminal"] = json!(false);
+    bundle.config["process"]["args"] = json!(args);
+    bundle
+}
+
+fn own(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(USER), Some(USER)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        std::fs::read_dir(path).unwrap().for_each(|entry| own(&entry.unwrap().path()));
+    }
+}
+
+/// The runtime as that user, in a mount namespace in which this script has run.
+fn command(bundle: &Bundle, script: &str, words: &[&str]) -> Command {
+    let runtime = bundle.command(words);
+    let mut command = Command::new("unshare");
+    let ids = format!("--reuid {USER} --regid {USER} --clear-groups --inh-caps=-all");
+    command.args(["--mount", "sh", "-ec", &format!("{script}\nexec setpriv {ids} \"$@\""), "sh"]);
+    command.arg(runtime.get_program()).args(runtime.get_args());
+    command.stdin(Stdio::null()).current_dir(&bundle.directory);
+    command
+}
+
+fn as_user(bundle: &Bundle, script: &str, words: &[&str]) -> Outcome {
+    Outcome::of(command(bundle, script, words).output().unwrap())
+}
+
+fn run(bundle: &Bundle, script: &str) -> Outcome {
+    bundle.write_config();
+    as_user(bundle, script, &["run", &bundle.id])
+}
+
+#[test]
+fn an_ordinary_user_without_cgroups() {
+    let bundle = of_user(&["sleep", "1000"]);
+    bundle.write_config();
+    let mut create = command(&bundle, "", &["run", "--detach", &bundle.id]);
+    assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let inside =
+        as_user(&bundle, "", &["exec", &bundle.id, "sh", "-c", "id -u; tr -s ' ' </proc/self/uid_map"]);
+    assert_eq!((inside.status, inside.stdout), (0, format!("0\n 0 {USER} 1\n")), "{}", inside.stderr);
+    let list = as_user(&bundle, "", &["list"]).stdout;
+    assert!(list.contains("running") && list.trim_end().ends_with(&format!("#{USER}")), "{list}");
+    for words in
+        [vec!["pause", &bundle.id], vec!["ps", &bundle.id], vec!["update", "--pids-limit", "5", &bundle.id]]
+    {
+        let refused = as_user(&bundle, "", &words);
+        assert!(
+            refused.stderr.contains("cgroups not configured for container"),
+            "{words:?}: {}",
+            refused.stderr
+        );
+    }
+    assert_eq!(as_user(&bundle, "", &["kill", &bundle.id, "KILL"]).status, 0);
+    wait_until(|| as_user(&bundle, "", &["state", &bundle.id]).stdout.contains("stopped"));
+    assert_eq!(as_user(&bundle, "", &["delete", &bundle.id]).status, 0);
+}
+
+#[test]
+fn a_place_or_a_limit_that_is_not_the_users_to_have_is_refused() {
+    let mut bundle = of_user(&["true"]);
+    bundle.config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id));
+    let refused = run(&bundle, "");
+    assert_eq!(refused.status, 1);
+    let expected = "unable to apply cgroup configuration: ";
+    assert!(
+        refused.stderr.contains(expected) && refused.stderr.contains("permission denied"),
+        "{}",
+        refused.stderr
+    );
+    let mut bundle = of_user(&["true"]);
+    bundle.config["linux"]["resources"] = json!({ "pids": { "limit": 5 } });
+    let refused = run(&bundle, "");
+    let expected = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+    assert!(refused.stderr.contains(expected), "{}", refused.stderr);
+}
+
+#[test]
+fn ids_that_the_user_was_given() {
+    let mut bundle = of_user(&["sh", "-c", "tr -s ' ' </proc/self/uid_map; id -u; id -G"]);
+    let own = json!({ "containerID": 0, "hostID": USER, "size": 1 });
+    let given = json!({ "containerID": 1, "hostID": 700_000, "size": 1000 });
+    bundle.config["linux"]["uidMappings"] = json!([own, given]);
+    bundle.config["linux"]["gidMappings"] = json!([own, given]);
+    bundle.config["process"]["user"] = json!({ "uid": 7, "gid": 8, "additionalGids": [9] });
+    let directory = bundle.directory.display();
+    let script = format!(
+        "printf 'wharfit:x:{USER}:{USER}::/:/bin/sh\\n' >{directory}/passwd
+         printf 'wharfit:700000:1000\\n' >{directory}/sub
+         mount --bind {directory}/passwd /etc/passwd
+         mount --bind {directory}/sub /etc/subuid
+         mount --bind {directory}/sub /etc/subgid"
+    );
+    let outcome = run(&bundle, &script);
+    let expected = format!(" 0 {USER} 1\n 1 700000 1000\n7\n8 9\n");
+    assert_eq!((outcome.status, outcome.stdout), (0, expected), "{}", outcome.stderr);
+    let refused = run(&bundle, &format!("{script}; : >{directory}/sub"));
+    assert_eq!(refused.status, 1);
+    assert!(refused.stderr.contains("newuidmap: "), "{}", refused.stderr);
+}
+
+#[test]
+fn inside_another_container() {
+    let inner = Bundle::shell("echo inner; tail -n 1 /proc/self/cgroup; hostname");
+    inner.write_config();
+    let mut outer = Bundle::new(&["true"]);
+    let directory = inner.directory.to_str().unwrap();
+    let runtime = Path::new(env!("CARGO_BIN_EXE_wharf-runtime"));
+    // The runtime is linked to the host's libraries.
+    std::fs::create_dir(outer.rootfs().join("usr")).unwrap();
+    for name in ["lib", "lib64"] {
+        std::os::unix::fs::symlink(Path::new("usr").join(name), outer.rootfs().join(name)).unwrap();
+    }
+    outer.mount("/usr", "bind", "/usr", &["rbind", "ro"]);
+    outer.mount("/runtime", "bind", runtime.to_str().unwrap(), &["bind"]);
+    outer.mount(directory, "bind", directory, &["rbind"]);
+    outer.mount("/sys/fs/cgroup", "cgroup", "cgroup", &["rw"]);
+    let held = linux::credentials::held().unwrap().permitted;
+    let names = (0..64).filter(|number| held.has(*number)).filter_map(linux::credentials::capability_name);
+    let all: Vec<String> = names.collect();
+    outer.config["process"]["capabilities"] = json!({ "bounding": all, "effective": all, "permitted": all });
+    outer.config["linux"]["resources"] = json!({ "devices": [{ "allow": true, "access": "rwm" }] });
+    outer.config["process"]["args"] = json!([
+        "/bin/sh",
+        "-c",
+        format!("cd {directory} && exec /runtime --root {directory}/state run {}", inner.id)
+    ]);
+    let outcome = outer.run();
+    assert_eq!(outcome.status, 0, "{}{}", outcome.stdout, outcome.stderr);
+    assert!(
+        outcome.stdout.starts_with("inner\n") && outcome.stdout.ends_with("inside\n"),
+        "{}",
+        outcome.stdout
+    );
+}
