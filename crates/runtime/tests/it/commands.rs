@@ -198,3 +198,21 @@ fn a_configuration_to_start_from() {
         assert_eq!((has("user"), has("network")), (rootless, !rootless));
     }
 }
+
+#[test]
+fn the_page_about_the_runtime_names_files_and_tests_that_exist() {
+    let crate_root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = std::fs::read_to_string(crate_root.join("../../docs/runtime.md")).unwrap();
+    let mut seen = 0;
+    for word in page.split('`').skip(1).step_by(2) {
+        if let Some((module, test)) = word.split_once("::").filter(|(module, _)| *module != "linux") {
+            let file = crate_root.join(format!("tests/it/{module}.rs"));
+            let text = std::fs::read_to_string(&file).unwrap_or_else(|error| panic!("{word}: {error}"));
+            assert!(text.contains(&format!("fn {test}(")), "{word}");
+            seen += 1;
+        } else if word.ends_with(".rs") {
+            assert!(crate_root.join("src").join(word).exists(), "{word}");
+        }
+    }
+    assert!(seen > 30, "the table is found: {seen}");
+}
