@@ -22,6 +22,7 @@ mod tree;
 mod units;
 mod usage;
 mod values;
+mod zone;
 
 use std::io::Write as _;
 use std::process::ExitCode;

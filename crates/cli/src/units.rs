@@ -73,7 +73,7 @@ pub(crate) fn ago(unix: i64) -> String {
 /// Go's default form of a local time: `2006-01-02 15:04:05 -0700 MST`.
 pub(crate) fn local_time(unix: i64) -> String {
     let Ok(timestamp) = jiff::Timestamp::from_second(unix) else { return String::new() };
-    timestamp.to_zoned(jiff::tz::TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
+    timestamp.to_zoned(crate::zone::local()).strftime("%Y-%m-%d %H:%M:%S %z %Z").to_string()
 }
 
 /// A time as the engine writes it, in Unix seconds.
@@ -198,7 +198,7 @@ pub(crate) fn parse_moment(text: &str) -> Result<String, String> {
         return Ok(show_moment(timestamp.as_nanosecond()));
     }
     let civil: jiff::civil::DateTime = padded.parse().map_err(|_| bad())?;
-    let zoned = civil.to_zoned(jiff::tz::TimeZone::system()).map_err(|_| bad())?;
+    let zoned = civil.to_zoned(crate::zone::local()).map_err(|_| bad())?;
     Ok(show_moment(zoned.timestamp().as_nanosecond()))
 }
 

@@ -91,6 +91,12 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         .set_filled("filters", &filter::to_query(&parsed.list("filter"))?);
     let containers = session.client()?.list_containers(&query)?;
     let whole = parsed.on("no-trunc");
+    if style == Style::Quiet {
+        let ids: String =
+            containers.iter().map(|container| format!("{}\n", shown_id(&container.id, whole))).collect();
+        std::io::stdout().write_all(ids.as_bytes())?;
+        return Ok(0);
+    }
     let rows: Vec<Row> = containers.iter().map(|container| row(container, whole)).collect();
     let table = if parsed.on("size") { TABLE } else { &TABLE[..TABLE.len() - 1] };
     Listing { fields: FIELDS, table, quiet: "ID" }.print(&style, &rows)

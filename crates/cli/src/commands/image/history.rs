@@ -67,7 +67,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
 fn iso_time(unix: i64) -> String {
     let Ok(timestamp) = jiff::Timestamp::from_second(unix) else { return String::new() };
     timestamp
-        .to_zoned(jiff::tz::TimeZone::system())
+        .to_zoned(crate::zone::local())
         .strftime("%Y-%m-%dT%H:%M:%S%:z")
         .to_string()
         .replace("+00:00", "Z")

@@ -109,7 +109,7 @@ fn line(event: &Message) -> String {
 
 fn local(nanoseconds: i128) -> String {
     let Ok(timestamp) = jiff::Timestamp::from_nanosecond(nanoseconds) else { return String::new() };
-    let zoned = timestamp.to_zoned(jiff::tz::TimeZone::system());
+    let zoned = timestamp.to_zoned(crate::zone::local());
     let zone = zoned.strftime("%:z").to_string();
     let zone = if zone == "+00:00" { "Z".to_owned() } else { zone };
     format!("{}{zone}", zoned.strftime("%Y-%m-%dT%H:%M:%S.%9f"))
