@@ -93,13 +93,13 @@ impl Format {
 /// Writes records of one format.
 pub enum Encoder {
     Json(json::Encoder),
-    Local,
+    Local(local::Encoder),
 }
 
 impl Encoder {
     pub fn new(log: &Log) -> Encoder {
         match Format::of(log.driver) {
-            Some(Format::Local) => Encoder::Local,
+            Some(Format::Local) => Encoder::Local(local::Encoder::default()),
             _ => Encoder::Json(json::Encoder::new(&log.attributes)),
         }
     }
@@ -107,14 +107,14 @@ impl Encoder {
     pub fn format(&self) -> Format {
         match self {
             Encoder::Json(_) => Format::Json,
-            Encoder::Local => Format::Local,
+            Encoder::Local(_) => Format::Local,
         }
     }
 
     pub fn encode(&mut self, stream: Stream, piece: &Piece<'_>, out: &mut Vec<u8>) {
         match self {
             Encoder::Json(encoder) => encoder.encode(stream, piece, out),
-            Encoder::Local => local::encode(stream, piece, out),
+            Encoder::Local(encoder) => encoder.encode(stream, piece, out),
         }
     }
 }
@@ -127,7 +127,8 @@ mod tests {
     fn records_are_told_apart() {
         let mut bytes = Vec::new();
         for text in [&b"one"[..], b"", b"three"] {
-            local::encode(Stream::Stdout, &Piece { text, time: 1, part: None }, &mut bytes);
+            let piece = Piece { text, time: 1, part: None };
+            local::Encoder::default().encode(Stream::Stdout, &piece, &mut bytes);
         }
         let texts: Vec<_> = Format::Local
             .records(&bytes)

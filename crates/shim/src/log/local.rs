@@ -27,23 +27,43 @@ const FIXED64: u64 = 1;
 const BYTES: u64 = 2;
 const FIXED32: u64 = 5;
 
-pub fn encode(stream: Stream, piece: &Piece<'_>, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.extend_from_slice(&[0; LENGTH]);
-    bytes_field(1, stream.name().as_bytes(), out);
-    number_field(2, piece.time.cast_unsigned(), out);
-    bytes_field(3, piece.text, out);
-    if let Some(part) = piece.part {
-        number_field(4, 1, out);
-        let mut inner = Vec::with_capacity(80);
-        number_field(1, u64::from(part.last), &mut inner);
-        bytes_field(2, part.id_text().as_bytes(), &mut inner);
-        number_field(3, u64::from(part.ordinal), &mut inner);
-        bytes_field(5, &inner, out);
+/// Writes records. All lines of one read begin the same (source and time), so that is made once for them.
+#[derive(Default)]
+pub struct Encoder {
+    beginning: Vec<u8>,
+    beginning_of: Option<(Stream, i64)>,
+}
+
+impl Encoder {
+    pub fn encode(&mut self, stream: Stream, piece: &Piece<'_>, out: &mut Vec<u8>) {
+        if self.beginning_of != Some((stream, piece.time)) {
+            self.beginning.clear();
+            bytes_field(1, stream.name().as_bytes(), &mut self.beginning);
+            number_field(2, piece.time.cast_unsigned(), &mut self.beginning);
+            self.beginning_of = Some((stream, piece.time));
+        }
+        // Room for both lengths and the line's key: one check instead of one for each part.
+        out.reserve(self.beginning.len() + piece.text.len() + 32);
+        let start = out.len();
+        out.extend_from_slice(&[0; LENGTH]);
+        out.extend_from_slice(&self.beginning);
+        bytes_field(3, piece.text, out);
+        if let Some(part) = piece.part {
+            encode_part(part, out);
+        }
+        let length = u32::try_from(out.len() - start - LENGTH).unwrap_or(u32::MAX).to_be_bytes();
+        out[start..start + LENGTH].copy_from_slice(&length);
+        out.extend_from_slice(&length);
     }
-    let length = u32::try_from(out.len() - start - LENGTH).unwrap_or(u32::MAX).to_be_bytes();
-    out[start..start + LENGTH].copy_from_slice(&length);
-    out.extend_from_slice(&length);
+}
+
+fn encode_part(part: Part, out: &mut Vec<u8>) {
+    let mut inner = Vec::with_capacity(80);
+    number_field(1, u64::from(part.last), &mut inner);
+    bytes_field(2, part.id_text().as_bytes(), &mut inner);
+    number_field(3, u64::from(part.ordinal), &mut inner);
+    number_field(4, 1, out);
+    bytes_field(5, &inner, out);
 }
 
 /// Reads one record, lengths included. `None`: damaged.
@@ -181,7 +201,7 @@ mod tests {
     fn writes_dockers_bytes() {
         let time = decode(DOCKERS).unwrap().time;
         let mut out = Vec::new();
-        encode(Stream::Stdout, &Piece { text: b"hi", time, part: None }, &mut out);
+        Encoder::default().encode(Stream::Stdout, &Piece { text: b"hi", time, part: None }, &mut out);
         assert_eq!(out, DOCKERS);
     }
 
@@ -190,7 +210,7 @@ mod tests {
         let part = |last| Some(Part { id: [0xab; 32], ordinal: 3, last });
         for (part, newline) in [(None, true), (part(false), false), (part(true), true)] {
             let mut out = Vec::new();
-            encode(Stream::Stderr, &Piece { text: b"\xff raw", time: -5, part }, &mut out);
+            Encoder::default().encode(Stream::Stderr, &Piece { text: b"\xff raw", time: -5, part }, &mut out);
             let record = decode(&out).unwrap();
             assert_eq!((&*record.text, record.newline), (&b"\xff raw"[..], newline));
             assert_eq!((record.stream, record.time), (Stream::Stderr, -5));
