@@ -238,11 +238,10 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
                 FailureKind::NotExecutable => (ErrorKind::InvalidParameter, 126),
                 _ => (ErrorKind::System, 128),
             };
-            let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
             let message = format!(
                 "{words}: failed to create shim task: OCI runtime create failed: runc create failed: \
-                 unable to start container process: {}{causes}",
-                failure.message
+                 unable to start container process: {}",
+                told(&failure)
             );
             Stopped { code, error: Error::new(kind, message) }
         }
@@ -268,8 +267,15 @@ pub(super) fn refusal(failure: protocol::Failure) -> Error {
         }
         FailureKind::Logging | FailureKind::Other => ErrorKind::System,
     };
+    Error::new(kind, told(&failure))
+}
+
+/// The message with its causes. To the runtime's word on a directory Docker adds what a shell would have said.
+fn told(failure: &protocol::Failure) -> String {
     let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
-    Error::new(kind, failure.message + &causes)
+    let directory = failure.kind == FailureKind::NotExecutable && failure.message.ends_with("is a directory");
+    let addition = if directory { ": permission denied" } else { "" };
+    format!("{}{causes}{addition}", failure.message)
 }
 
 fn make_runtime(engine: &Engine, id: &str) -> Result<()> {
