@@ -62,8 +62,11 @@ pub struct Capabilities {
 
 /// Highest capability of the running kernel.
 pub fn last_capability() -> u32 {
-    let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
-    text.trim().parse().unwrap_or(NAMES.len() as u32 - 1).min(63)
+    static LAST: std::sync::OnceLock<u32> = std::sync::OnceLock::new();
+    *LAST.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/kernel/cap_last_cap").unwrap_or_default();
+        text.trim().parse().unwrap_or(NAMES.len() as u32 - 1).min(63)
+    })
 }
 
 /// What the calling thread holds.

@@ -280,6 +280,7 @@ fn prepare<'a>(
         doors,
         gate,
         pivot: launch.pivot,
+        mapped_by_user: plan.namespaces.is_new(namespace::USER) && linux::credentials::user() != 0,
         new_keyring: launch.keyring,
         die_with_parent: launch.die_with_parent,
     })

@@ -33,6 +33,8 @@ pub(crate) struct Init<'a> {
     pub(crate) doors: &'a Doors,
     pub(crate) gate: Gate,
     pub(crate) pivot: bool,
+    /// An ordinary user writes the maps of our user namespace, for which he must own our files in procfs.
+    pub(crate) mapped_by_user: bool,
     pub(crate) new_keyring: bool,
     pub(crate) die_with_parent: bool,
 }
@@ -83,9 +85,10 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
         Source::Mount(_) => None,
     };
     enter_namespaces(&init)?;
-    // By now, if it could not be before: an ordinary user could not have written the maps. Nothing of the container
-    // has been executed yet.
-    process::set_dumpable(false).step(|| "set dumpable")?;
+    if init.mapped_by_user {
+        // Before, the user could not have written the maps. Nothing of the container has been executed yet.
+        process::set_dumpable(false).step(|| "set dumpable")?;
+    }
     let mut sources = init.sources;
     let tree = Tree::attach(plan, init.source, &mut sources)?;
     tree.furnish(plan, sources.unwrap_or_default(), rootfs.as_deref())?;
@@ -136,8 +139,7 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
 
 /// A clean process: no descriptors but those needed, no signals of the caller's, nobody looking in.
 fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> {
-    let maps_are_users = init.plan.namespaces.is_new(namespace::USER) && credentials::user() != 0;
-    if !maps_are_users {
+    if !init.mapped_by_user {
         process::set_dumpable(false).step(|| "set dumpable")?;
     }
     signal::reset_all().step(|| "signals")?;
