@@ -52,9 +52,9 @@ impl fmt::Display for Error {
             Error::Connect { host, .. } => {
                 write!(f, "Cannot connect to the Docker daemon at {host}. Is the docker daemon running?")
             }
-            Error::Denied { host, source } => write!(
+            Error::Denied { host, .. } => write!(
                 f,
-                "permission denied while trying to connect to the Docker daemon socket at {host}: {source}"
+                "permission denied while trying to connect to the Docker daemon socket at {host}: connect: permission denied"
             ),
             Error::Api { message, .. } => write!(f, "Error response from daemon: {message}"),
             Error::Io { doing, source } => write!(f, "{doing}: {source}"),
@@ -65,7 +65,7 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Error::Connect { source, .. } => Some(source),
+            Error::Connect { source, .. } | Error::Denied { source, .. } => Some(source),
             _ => None,
         }
     }
