@@ -251,9 +251,8 @@ pub fn set_attributes(mount: impl AsFd, attributes: &Attributes<'_>, recursive: 
 /// The attributes that the mount behind a handle has, but for [`NOSYMFOLLOW`].
 pub fn attributes(mount: impl AsFd) -> Result<u64> {
     use rustix::fs::StatVfsMountFlags as Flags;
-    let flags = rustix::fs::fstatvfs(&mount)
-        .context("fstatvfs", || format!("{:?}", crate::path::of(&mount)))?
-        .f_flag;
+    let flags =
+        rustix::fs::fstatvfs(&mount).context("fstatvfs", || format!("{:?}", crate::path::of(&mount)))?.f_flag;
     let table = [
         (Flags::RDONLY, RDONLY),
         (Flags::NOSUID, NOSUID),

@@ -140,8 +140,7 @@ pub fn set_affinity(cpus: &[usize]) -> Result<()> {
 pub fn reset_affinity() {
     let mask = [u8::MAX; 128];
     // SAFETY: a buffer to read of the size that is passed; the kernel takes from it what the machine has.
-    let _bound_for_good =
-        unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) };
+    let _bound_for_good = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, mask.len(), mask.as_ptr()) };
 }
 
 /// Where the memory of a process comes from (set_mempolicy(2)).
@@ -157,9 +156,9 @@ pub fn set_memory_policy(policy: &MemoryPolicy) -> Result<()> {
     const WORD: usize = u64::BITS as usize;
     let mut mask = [0u64; 1024 / WORD];
     for node in &policy.nodes {
-        let word = mask.get_mut(node / WORD).ok_or_else(|| {
-            Error::new("set_mempolicy", format_args!("node {node}"), Errno::INVAL)
-        })?;
+        let word = mask
+            .get_mut(node / WORD)
+            .ok_or_else(|| Error::new("set_mempolicy", format_args!("node {node}"), Errno::INVAL))?;
         *word |= 1 << (node % WORD);
     }
     let (mask, bits) = match policy.nodes.is_empty() {
