@@ -20,6 +20,7 @@ mod logs;
 mod mistakes;
 mod networks;
 mod options;
+mod points;
 mod registry;
 mod same_client;
 mod sdk;

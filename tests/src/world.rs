@@ -119,7 +119,8 @@ impl World {
             .arg(self.config_file())
             .arg("-H")
             .arg(self.address())
-            .args(&self.settings.flags);
+            .args(&self.settings.flags)
+            .env("WHARF_FAULTS", self.faults());
         command
     }
 
@@ -233,6 +234,25 @@ impl World {
 
     pub fn address(&self) -> String {
         format!("unix://{}", self.socket().display())
+    }
+
+    /// Tells the engine where to break: `crash 3`, `eio 3`, `enospc 3` at the third fault point from now on, `off`.
+    pub fn arm(&self, fault: &str) {
+        let _ = fs::remove_file(self.faults().with_extension("log"));
+        // In one piece: it reads at any moment.
+        let draft = self.faults().with_extension("next");
+        fs::write(&draft, fault).expect("the world's directory is writable");
+        fs::rename(draft, self.faults()).expect("the world's directory is writable");
+    }
+
+    /// The fault points that were passed since.
+    pub fn passed(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.faults().with_extension("log")).unwrap_or_default();
+        log.lines().map(str::to_owned).collect()
+    }
+
+    fn faults(&self) -> PathBuf {
+        self.directory.join("faults")
     }
 
     fn engine_log(&self) -> PathBuf {

@@ -195,6 +195,7 @@ impl Inner {
     fn write(&mut self, line: &Line) -> std::io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
+        store::fault::point("write an event").map_err(std::io::Error::other)?;
         self.file.write_all(&bytes)?;
         self.lines += 1;
         Ok(())

@@ -140,6 +140,7 @@ impl Volumes {
             self.records.write(|transaction| transaction.put(&name, &stored))?;
             self.known.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Arc::new(stored));
         }
+        store::fault::point("make a volume's directory")?;
         self.make_directory(&name)?;
         Ok(Volume { driver: LOCAL.into(), mountpoint: self.paths.volume_data(&name), created, name })
     }
@@ -234,6 +235,7 @@ impl Volumes {
             }
             _ => {}
         }
+        store::fault::passed("a volume is out of sight");
         let forgotten = self.records.write(|transaction| transaction.remove::<Stored>(name));
         if let Err(error) = forgotten {
             // It exists as before, and so must its files. Failing here leaves what `sweep` sets right.

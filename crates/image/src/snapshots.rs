@@ -16,6 +16,7 @@ use linux::entry;
 use linux::path::Root;
 use oci::digest::Digest;
 use serde::{Deserialize, Serialize};
+use store::fault;
 use store::records::{Record, Records, Transaction};
 
 use crate::layers::{Scratch, children, delete_tree, make_directory, make_private_directory};
@@ -138,8 +139,10 @@ impl Snapshots {
     /// Takes a snapshot out of sight; `None` when there is none. Nothing may be mounted on it any more.
     pub fn remove(&self, id: &str) -> Result<Option<Gone>, Error> {
         check_id(id)?;
+        fault::point("take a snapshot out of sight")?;
         let gone = Scratch::set_aside(&self.inner.paths.snapshot(id), &self.inner.paths.snapshots_gone())?
             .map(|files| Gone { _files: files });
+        fault::passed("a snapshot is out of sight");
         self.known().remove(id);
         Ok(gone)
     }

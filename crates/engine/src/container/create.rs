@@ -3,6 +3,7 @@
 
 use api::container::{CreateRequest, CreateResponse};
 use oci::platform::Platform;
+use store::fault;
 use store::records::Durability;
 
 use super::owner::Owner;
@@ -53,10 +54,14 @@ fn create(
 
     let mut made = Made { engine, id: record.id.clone(), volumes: Vec::new(), done: false };
     engine.images().snapshots().create(record.id.as_str(), &diff_ids)?;
+    fault::point("create: the root is made")?;
     files::make_directory(&engine.paths().container(record.id.as_str()))?;
+    fault::point("create: the directory is made")?;
     record.mounts = made.mounts(planned)?;
     bind::fill(engine, &record, &made.volumes)?;
+    fault::point("create: the volumes are made")?;
     reserve(engine, &mut record, bare, &made.volumes)?;
+    fault::passed("create: done");
     made.done = true;
     Ok((record, warnings))
 }

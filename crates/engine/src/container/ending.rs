@@ -66,6 +66,7 @@ impl Owner {
             self.ending = Some(Ending { again: Instant::now() + AGAIN, ..ending });
             return Err(error);
         }
+        store::fault::passed("end: stored");
         if !ending.auto_remove {
             self.release(ending.live, false).await;
         }

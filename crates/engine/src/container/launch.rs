@@ -83,6 +83,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     let incarnation = identity::random();
     let root = rootfs::prepare(engine, record)?;
     make_runtime(engine, record.id.as_str())?;
+    fault("start: the runtime directory is made")?;
     // It comes to life while the rest is made.
     let shim = shim::Spawned::new(
         &engine.config().shim,
@@ -90,6 +91,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
         &engine.paths().runtime(record.id.as_str()),
     )
     .map_err(|error| start_failure(error.into()))?;
+    fault("start: the shim lives")?;
     // Before the network is: what it is linked to must run.
     spec::linked_environment(engine, record)?;
     let bound = bind::bind(engine, record)?;
@@ -98,8 +100,10 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
         .networks
         .join(record)
         .map_err(|error| error.within("failed to set up container networking"))?;
+    fault("start: the network is joined")?;
     engine.network_events(record, "connect");
     files::write(engine, record, &joined)?;
+    fault("start: the files are written")?;
     let spec = spec::for_container(engine, record, &root, &bound)?;
 
     let health = health::for_shim(&record.config)?;
@@ -123,6 +127,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     let launched = launched.inspect_err(|_| held.waiters = waiters);
     let shim::Launched { handle, pid, started_at, shim_pid, pidfd } = launched.map_err(start_failure)?;
     super::reap::when_dead(shim_pid, pidfd);
+    store::fault::passed("start: launched");
     let live = Live { shim: Arc::new(handle), pid };
     if let Err(error) = stored {
         // A container that nobody would remember must not run.
@@ -141,6 +146,10 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     }
     let events = subscribe(&live, 0)?;
     Ok(Connected { live, events })
+}
+
+fn fault(name: &'static str) -> Result<()> {
+    Ok(store::fault::point(name)?)
 }
 
 /// Listens to a shim from the event behind `after` on.
@@ -302,6 +311,7 @@ pub(super) fn leave(engine: &Engine, record: &mut Record) {
     if let Err(error) = engine.shared().networks.leave(record) {
         tracing::warn!(container = %record.id, %error, "cannot give back all of a network endpoint");
     }
+    store::fault::passed("end: the network is left");
     if let Err(error) = bind::release(engine, record) {
         tracing::warn!(container = %record.id, %error, "cannot release all volumes");
     }

@@ -14,6 +14,7 @@ use super::{launch, rootfs};
 use crate::Engine;
 use crate::error::{Error, Result};
 use shim::protocol::Request;
+use store::fault;
 use store::records::Durability;
 
 #[derive(Debug, Clone, Copy, Default)]
@@ -53,6 +54,7 @@ impl Owner {
             self.publish();
             return Err(error.within(format!("cannot remove container \"/{}\"", self.record.name)));
         }
+        fault::passed("remove: forgotten");
         self.removed = true;
         self.engine.shared().containers.remove(&self.record.id);
         self.release(live, true).await;
@@ -131,6 +133,7 @@ pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
 /// wait for a removal that has not come yet are handed back.
 pub(super) fn release(engine: &Engine, id: &str, live: Option<&Live>, removed: bool) -> Vec<OwnedFd> {
     let released = live.map(|live| live.request(&Request::Release { removed }, &[]));
+    fault::passed("release: the shim may go");
     launch::remove_runtime(engine, id);
     match released {
         Some(Ok((_, waiting))) => waiting,

@@ -26,6 +26,7 @@ use linux::{Errno, disk, entry};
 use oci::digest::Digest;
 use oci::image::chain_ids;
 use serde::{Deserialize, Serialize};
+use store::fault;
 use store::records::{Record, Records, Transaction};
 
 use crate::archive::{Extract, Limits, Ownership, Reader, Replace, extract_into};
@@ -302,8 +303,12 @@ impl Layers {
         if let Some(parent) = to.parent() {
             make_private_directory(parent)?;
         }
+        fault::point("place a layer")?;
         match std::fs::rename(work.path(), &to) {
-            Ok(()) => Ok(()),
+            Ok(()) => {
+                fault::passed("a layer is placed");
+                Ok(())
+            }
             // Somebody was quicker, or a transaction failed after this point: the same content either way, and verified.
             Err(e) if matches!(e.raw_os_error(), Some(n) if n == Errno::NOTEMPTY.raw_os_error() || n == Errno::EXIST.raw_os_error()) => {
                 Ok(())

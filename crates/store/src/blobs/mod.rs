@@ -25,7 +25,7 @@ use std::time::{Duration, SystemTime};
 
 use oci::digest::{Algorithm, Digest};
 
-use crate::{Error, Kind};
+use crate::{Error, Kind, fault};
 pub use ingest::{Fresh, Ingest};
 
 /// Largest document. The distribution specification asks for at least 4 MiB; nobody has been seen with more than a few hundred KiB.
@@ -184,7 +184,9 @@ impl Blobs {
         let to = self.path(digest);
         file.set_permissions(fs::Permissions::from_mode(0o444)).map_err(|e| Error::io("fchmod", from, e))?;
         file.sync_data().map_err(|e| Error::io("fdatasync", from, e))?;
+        fault::point("publish a blob")?;
         fs::rename(from, &to).map_err(|e| Error::io("rename", &to, e))?;
+        fault::passed("a blob is published");
         let directory = self.root.join(digest.algorithm().as_str());
         File::open(&directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("fsync", &directory, e))
     }

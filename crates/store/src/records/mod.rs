@@ -35,7 +35,7 @@ use rusqlite::config::DbConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::{Error, Kind};
+use crate::{Error, Kind, fault};
 use room::Room;
 pub use transaction::{Reader, Taken, Transaction};
 
@@ -221,14 +221,15 @@ impl Writer {
 
     fn commit(&mut self) {
         let Some(batch) = self.batch.take() else { return };
-        let result = self.connection.execute_batch("COMMIT").map_err(|e| {
+        let commit = || self.connection.execute_batch("COMMIT").map_err(|e| Error::sql("commit records", e));
+        let result = fault::point("commit").and_then(|()| commit()).map_err(|error| {
             // A failed commit may leave the transaction open; nothing of it may leak into the next batch.
             if !self.connection.is_autocommit() {
                 let _ = self.connection.execute_batch("ROLLBACK");
             }
-            let error = Error::sql("commit records", e);
             (error.kind(), error.to_string())
         });
+        fault::passed("behind a commit");
         if let Ok(pages) = pages(&self.connection) {
             self.room.refill(pages);
         }
@@ -251,6 +252,7 @@ impl<'a> Turn<'a> {
         let Writer { connection, room, .. } = &mut **writer;
         let savepoint = connection.savepoint().map_err(|e| Error::sql("savepoint", e))?;
         let value = f(&Transaction::new(&savepoint))?;
+        fault::point("write records")?;
         // Here it fails alone; at the commit all others would fail with it.
         room.admit(pages(&savepoint)?)?;
         savepoint.commit().map_err(|e| Error::sql("release savepoint", e))?;

@@ -1,0 +1,156 @@
+//! A walk through the engine's fault points: at each of them it is killed once, and once it fails with EIO or ENOSPC.
+//! What was acknowledged stands, what was not is there as a whole or not at all, and nothing of it leaks.
+//!
+//! Points lie on both sides of every commit, directory, process and file of a container's life; see `store::fault`.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use blackbox::{IMAGE, Output, World, eventually};
+
+/// What is asked of the engine while it breaks, in a world that has been prepared for it.
+struct Step {
+    prepare: &'static [&'static str],
+    ask: &'static str,
+    /// What has to be true if the answer was yes.
+    acknowledged: fn(&World) -> bool,
+}
+
+const RUN: &str = "run -d --name it -p 8080:80 -v /inside busybox sleep 1000";
+const CREATE: &str = "create --name it -p 8080:80 -v /inside busybox sleep 1000";
+
+/// More points than any step has: a walk that does not end is a failure.
+const LIMIT: u32 = 200;
+
+fn ask(world: &World, line: &str) -> Output {
+    world.wharf(&line.split(' ').collect::<Vec<_>>())
+}
+
+fn state(world: &World) -> String {
+    ask(world, "ps -a --filter name=it --format {{.State}}").ok()
+}
+
+/// Breaks this step at its every point. `fault` says how.
+fn walk(world: &mut World, step: &Step, fault: impl Fn(u32) -> &'static str) {
+    for count in 1..LIMIT {
+        for line in step.prepare {
+            ask(world, line).ok();
+        }
+        let how = format!("{} {count}", fault(count));
+        world.arm(&how);
+        let answer = ask(world, step.ask);
+        // Something may still be done behind the answer.
+        let patience = Instant::now() + Duration::from_millis(300);
+        while world.passed().len() < count as usize && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let points = world.passed();
+        let met = points.len() >= count as usize;
+        world.arm("off");
+        let place = format!("{:?} with {how}, at {:?}", step.ask, points.get(count as usize - 1));
+        if !met {
+            answer.code(0);
+        } else {
+            world.kill_engine();
+            world.start_engine();
+            if answer.code == 0 {
+                assert!((step.acknowledged)(world), "not so after a yes: {place}\n{}", ask(world, "ps -a"));
+            }
+        }
+        nothing_is_half_there(world, &place);
+        let known = ask(world, "ps -a --filter name=it --format {{.Names}}").ok();
+        for name in known.lines() {
+            // One that is thrown away may go at any moment.
+            let removed = ask(world, &format!("rm -fv {name}"));
+            assert!(removed.code == 0 || removed.stderr.contains("No such container"), "{place}: {removed}");
+        }
+        ask(world, "rmi -f made:1");
+        eventually("the volumes to go with their containers", || {
+            ask(world, "volume ls -q").ok().is_empty().then_some(())
+        });
+        nothing_is_half_there(world, &place);
+        if !met {
+            assert!(count > 3, "{:?} passes no fault points: is this a debug build?", step.ask);
+            return;
+        }
+    }
+    panic!("{:?} passes {LIMIT} points and more", step.ask);
+}
+
+/// Each file, shim and name is some container's, and the other way round.
+fn nothing_is_half_there(world: &World, place: &str) {
+    let ids = |path: std::path::PathBuf| -> BTreeSet<String> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        names.filter(|name| name.len() == 64).collect()
+    };
+    let listed =
+        |line: &str| -> BTreeSet<String> { ask(world, line).ok().lines().map(str::to_owned).collect() };
+    eventually(&format!("as many files as containers: {place}"), || {
+        let (all, running) = (listed("ps -aq --no-trunc"), listed("ps -q --no-trunc"));
+        (ids(world.data_root().join("containers")) == all
+            && ids(world.data_root().join("snapshots")) == all
+            && ids(world.exec_root().join("containers")) == running)
+            .then_some(())
+    });
+}
+
+fn walks(steps: &[Step]) {
+    let mut world = World::start();
+    for step in steps {
+        walk(&mut world, step, |_| "crash");
+        walk(&mut world, step, |count| if count % 2 == 0 { "eio" } else { "enospc" });
+    }
+}
+
+#[test]
+fn at_every_point_of_create_and_start() {
+    walks(&[
+        Step { prepare: &[], ask: CREATE, acknowledged: |world| state(world) == "created" },
+        Step { prepare: &[CREATE], ask: "start it", acknowledged: |world| state(world) == "running" },
+    ]);
+}
+
+#[test]
+fn at_every_point_of_run() {
+    walks(&[
+        Step { prepare: &[], ask: RUN, acknowledged: |world| state(world) == "running" },
+        Step {
+            prepare: &[],
+            ask: "run --rm --name it -v /inside busybox true",
+            acknowledged: |world| {
+                eventually("the end of what is thrown away", || state(world).is_empty().then_some(true))
+            },
+        },
+    ]);
+}
+
+#[test]
+fn at_every_point_of_stop_and_restart() {
+    walks(&[
+        Step {
+            prepare: &[RUN],
+            ask: "stop -t 0 it",
+            acknowledged: |world| state(world) == "exited" && world.inspect("it")["State"]["ExitCode"] == 137,
+        },
+        Step { prepare: &[RUN], ask: "restart -t 0 it", acknowledged: |world| state(world) == "running" },
+    ]);
+}
+
+#[test]
+fn at_every_point_of_removal() {
+    walks(&[
+        Step { prepare: &[RUN], ask: "rm -fv it", acknowledged: |world| state(world).is_empty() },
+        Step { prepare: &[CREATE], ask: "container prune -f", acknowledged: |world| state(world).is_empty() },
+    ]);
+}
+
+#[test]
+fn at_every_point_of_commit() {
+    walks(&[Step {
+        prepare: &["run --name it busybox touch /changed"],
+        ask: "commit it made:1",
+        acknowledged: |world| ask(world, "run --rm made:1 ls /changed").ok() == "/changed",
+    }]);
+    assert_eq!(IMAGE, "busybox");
+}
