@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use blackbox::{IMAGE, Output, World, eventually};
+use blackbox::{Output, Session, World};
 
 /// What is asked of the engine while it breaks, in a world that has been prepared for it.
 struct Step {
@@ -38,10 +38,16 @@ fn walk(world: &mut World, step: &Step, fault: impl Fn(u32) -> &'static str) {
         }
         let how = format!("{} {count}", fault(count));
         world.arm(&how);
-        let answer = ask(world, step.ask);
+        let (client, died) = begin(world, step.ask);
+        if died {
+            // A client may wait for what only the next engine can do.
+            world.kill_engine();
+            world.start_engine();
+        }
+        let answer = client.finish();
         // Something may still be done behind the answer.
         let patience = Instant::now() + Duration::from_millis(300);
-        while world.passed().len() < count as usize && Instant::now() < patience {
+        while !died && world.passed().len() < count as usize && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(10));
         }
         let points = world.passed();
@@ -51,8 +57,10 @@ fn walk(world: &mut World, step: &Step, fault: impl Fn(u32) -> &'static str) {
         if !met {
             answer.code(0);
         } else {
-            world.kill_engine();
-            world.start_engine();
+            if !died {
+                world.kill_engine();
+                world.start_engine();
+            }
             if answer.code == 0 {
                 assert!((step.acknowledged)(world), "not so after a yes: {place}\n{}", ask(world, "ps -a"));
             }
@@ -65,9 +73,8 @@ fn walk(world: &mut World, step: &Step, fault: impl Fn(u32) -> &'static str) {
             assert!(removed.code == 0 || removed.stderr.contains("No such container"), "{place}: {removed}");
         }
         ask(world, "rmi -f made:1");
-        eventually("the volumes to go with their containers", || {
-            ask(world, "volume ls -q").ok().is_empty().then_some(())
-        });
+        let volumes = soon(|| Some(ask(world, "volume ls -q").ok()).filter(String::is_empty));
+        assert!(volumes.is_some(), "volumes did not go with their containers: {place}");
         nothing_is_half_there(world, &place);
         if !met {
             assert!(count > 3, "{:?} passes no fault points: is this a debug build?", step.ask);
@@ -75,6 +82,19 @@ fn walk(world: &mut World, step: &Step, fault: impl Fn(u32) -> &'static str) {
         }
     }
     panic!("{:?} passes {LIMIT} points and more", step.ask);
+}
+
+/// Lets a client ask, and waits until it has its answer or the engine has died of the question.
+fn begin(world: &mut World, line: &str) -> (Session, bool) {
+    let mut client = world.session(&line.split(' ').collect::<Vec<_>>());
+    while !client.has_ended() {
+        if world.engine_has_ended() {
+            return (client, true);
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let died = world.engine_has_ended();
+    (client, died)
 }
 
 /// Each file, shim and name is some container's, and the other way round.
@@ -86,13 +106,26 @@ fn nothing_is_half_there(world: &World, place: &str) {
     };
     let listed =
         |line: &str| -> BTreeSet<String> { ask(world, line).ok().lines().map(str::to_owned).collect() };
-    eventually(&format!("as many files as containers: {place}"), || {
+    let same = soon(|| {
         let (all, running) = (listed("ps -aq --no-trunc"), listed("ps -q --no-trunc"));
         (ids(world.data_root().join("containers")) == all
             && ids(world.data_root().join("snapshots")) == all
             && ids(world.exec_root().join("containers")) == running)
             .then_some(())
     });
+    assert!(same.is_some(), "not as many files as containers: {place}\n{}", ask(world, "ps -a"));
+}
+
+/// Asks again for a while.
+fn soon<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
+    let patience = Instant::now() + Duration::from_secs(20);
+    loop {
+        let answer = ask();
+        if answer.is_some() || Instant::now() > patience {
+            return answer;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 fn walks(steps: &[Step]) {
@@ -118,9 +151,7 @@ fn at_every_point_of_run() {
         Step {
             prepare: &[],
             ask: "run --rm --name it -v /inside busybox true",
-            acknowledged: |world| {
-                eventually("the end of what is thrown away", || state(world).is_empty().then_some(true))
-            },
+            acknowledged: |world| soon(|| state(world).is_empty().then_some(true)).is_some(),
         },
     ]);
 }
@@ -141,7 +172,11 @@ fn at_every_point_of_stop_and_restart() {
 fn at_every_point_of_removal() {
     walks(&[
         Step { prepare: &[RUN], ask: "rm -fv it", acknowledged: |world| state(world).is_empty() },
-        Step { prepare: &[CREATE], ask: "container prune -f", acknowledged: |world| state(world).is_empty() },
+        Step {
+            prepare: &["create --name it busybox"],
+            ask: "container prune -f",
+            acknowledged: |world| state(world).is_empty(),
+        },
     ]);
 }
 
@@ -152,5 +187,4 @@ fn at_every_point_of_commit() {
         ask: "commit it made:1",
         acknowledged: |world| ask(world, "run --rm made:1 ls /changed").ok() == "/changed",
     }]);
-    assert_eq!(IMAGE, "busybox");
 }

@@ -77,6 +77,11 @@ impl Session {
         self.child.as_ref().expect("the session is not finished").id()
     }
 
+    /// Whether the program has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)))
+    }
+
     /// Writes to the program's standard input.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let stdin =

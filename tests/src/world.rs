@@ -138,6 +138,11 @@ impl World {
         eventually("the engine to end", || engine.try_wait().expect("the engine is our child"));
     }
 
+    /// Whether the engine has ended by itself.
+    pub fn engine_has_ended(&mut self) -> bool {
+        self.engine.as_mut().is_some_and(|engine| !matches!(engine.try_wait(), Ok(None)))
+    }
+
     /// Process id of the engine.
     pub fn engine_pid(&self) -> u32 {
         self.engine.as_ref().expect("the engine runs").id()

@@ -34,6 +34,10 @@ const HISTORY: usize = 1024;
 /// The file is rewritten when it holds this many times the history; at about 500 bytes a line it stays below 2 MiB.
 const SURPLUS: usize = 4;
 
+/// Nanoseconds between two events that come in the wrong order, beyond which the clock was set back in between. Far longer
+/// than any event is on its way, but for those of a shim whose engine was away, which are told in their own order.
+const SET_BACK: i64 = 60 * 1_000_000_000;
+
 /// How far a listener may fall behind before it loses events.
 const BACKLOG: usize = 1024;
 
@@ -68,7 +72,7 @@ struct Inner {
     lines: usize,
     /// Something could not be written: the file lacks lines, or ends within one.
     behind: bool,
-    /// Time of the newest event: a clock that jumps back must not reorder them.
+    /// Time of the newest event: two in one moment keep their order.
     newest: i64,
 }
 
@@ -142,7 +146,7 @@ impl Bus {
             0 => clock::nanoseconds(&clock::format(Timestamp::now())),
             time => time,
         };
-        inner.newest = time.max(inner.newest + 1);
+        inner.newest = in_order(time, inner.newest);
         let actor = Actor { id: id.to_owned(), attributes };
         let message = Arc::new(Message::new(kind, action, actor, inner.newest));
         inner.remember(&message, origin);
@@ -226,6 +230,13 @@ impl Inner {
         self.lines = self.history.len();
         Ok(())
     }
+}
+
+/// The time of an event that follows one of the time `newest`. Shims and the engine look at the clock before they speak, so
+/// one may come late; then its time is moved. A clock that has been set back is followed: nobody who asks for the last
+/// five minutes would find events that go on in the future that it came from.
+fn in_order(time: i64, newest: i64) -> i64 {
+    if newest.saturating_sub(time) > SET_BACK { time } else { time.max(newest.saturating_add(1)) }
 }
 
 fn append(path: &Path) -> std::io::Result<File> {

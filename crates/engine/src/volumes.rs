@@ -13,6 +13,7 @@
 //! something is mounted while a container uses it; see [`local`].
 
 mod local;
+mod passing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::DirBuilderExt;
@@ -25,7 +26,6 @@ use api::filters::Filters;
 use api::volume::{CreateRequest, List, PruneReport, Usage};
 use linux::path::Root;
 use serde::{Deserialize, Serialize};
-use store::records::Transaction;
 
 use crate::container::{MountKind, Record, check_volume_name};
 use crate::error::{Error, ErrorKind, Result};
@@ -60,7 +60,7 @@ struct Stored {
     labels: BTreeMap<String, String>,
     #[serde(default)]
     options: BTreeMap<String, String>,
-    /// The container that it was made for, until that exists.
+    /// The container that alone it is for, before that exists and when it is gone; see [`passing`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     made_for: Option<ContainerId>,
 }
@@ -143,26 +143,6 @@ impl Volumes {
         store::fault::point("make a volume's directory")?;
         self.make_directory(&name)?;
         Ok(Volume { driver: LOCAL.into(), mountpoint: self.paths.volume_data(&name), created, name })
-    }
-
-    /// The container that these were made for comes to exist with this transaction: they are here to stay.
-    pub(crate) fn confirm(
-        &self,
-        transaction: &Transaction<'_>,
-        names: &[String],
-    ) -> Result<(), store::Error> {
-        for name in names {
-            if let Some(stored) = self.get(name) {
-                transaction.put(name, &Stored { made_for: None, ..(*stored).clone() })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Made for containers that never came to exist. Asked when an engine opens: later, they may yet.
-    pub(crate) fn unconfirmed(&self) -> Vec<String> {
-        let made_for_none = |(name, stored): (String, Arc<Stored>)| stored.made_for.is_some().then_some(name);
-        self.list().into_iter().filter_map(made_for_none).collect()
     }
 
     /// The volume's files, mounted if it has options that ask for a mount. Counted until [`Volumes::release`].
@@ -421,7 +401,8 @@ impl Engine {
     /// Removes an anonymous volume with its last container, unless another container (by its record) has it.
     pub(crate) fn volume_discard(&self, name: &str) -> Result<()> {
         match self.remove_volume(name) {
-            Err(error) if matches!(error.kind(), ErrorKind::Conflict | ErrorKind::NotFound) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::Conflict => self.shared().volumes.keep(name),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }

@@ -131,13 +131,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     let live = Live { shim: Arc::new(handle), pid };
     if let Err(error) = stored {
         // A container that nobody would remember must not run.
-        let kill = protocol::Request::Signal { signal: 9, final_stop: true };
-        let killed = live
-            .request(&kill, &[])
-            .and_then(|_| live.request(&protocol::Request::Release { removed: false }, &[]));
-        if let Err(error) = killed {
-            tracing::error!(container = %record.id, %error, "cannot undo a start");
-        }
+        super::restore::dismiss(&live, shim_pid);
         return Err(error.into());
     }
     if let Some(run) = record.state.run_mut() {

@@ -48,7 +48,7 @@ impl Owner {
         let before = std::mem::replace(&mut self.record.state, State::Removing { ended });
         self.publish();
         let record = self.record.clone();
-        let forgotten = self.engine.blocking(move |engine| forget(engine, &record)).await;
+        let forgotten = self.engine.blocking(move |engine| forget(engine, &record, volumes)).await;
         if let Err(error) = forgotten {
             self.record.state = before;
             self.publish();
@@ -81,10 +81,14 @@ impl Owner {
     }
 }
 
-/// The record, the name and everything else that promises the container, in one commit.
-fn forget(engine: &Engine, record: &Record) -> Result<()> {
+/// The record, the name and everything else that promises the container, in one commit. Volumes that go with it are
+/// marked in the same one.
+fn forget(engine: &Engine, record: &Record, volumes: bool) -> Result<()> {
     engine.records().write_as(durability(record), |transaction| {
         transaction.remove::<Record>(record.id.as_str())?;
+        if volumes {
+            engine.shared().volumes.doom(transaction, anonymous(record), &record.id)?;
+        }
         engine.images().snapshots().forget(transaction, record.id.as_str())?;
         transaction.release_all(NAMES, record.id.as_str())
     })?;
@@ -98,14 +102,19 @@ pub(super) fn durability(record: &Record) -> Durability {
 }
 
 fn remove_anonymous(engine: &Engine, record: &Record) {
-    for mount in &record.mounts {
-        if let MountKind::Volume { name, anonymous: true, .. } = &mount.kind {
-            // Another container may have it by `--volumes-from`: then it stays, as Docker leaves it.
-            if let Err(error) = engine.volume_discard(name) {
-                tracing::warn!(volume = name, %error, "cannot remove an anonymous volume");
-            }
+    for name in anonymous(record) {
+        // Another container may have it by `--volumes-from`: then it stays, as Docker leaves it.
+        if let Err(error) = engine.volume_discard(name) {
+            tracing::warn!(volume = name, %error, "cannot remove an anonymous volume");
         }
     }
+}
+
+fn anonymous(record: &Record) -> impl Iterator<Item = &str> {
+    record.mounts.iter().filter_map(|mount| match &mount.kind {
+        MountKind::Volume { name, anonymous: true, .. } => Some(name.as_str()),
+        _ => None,
+    })
 }
 
 /// Files and directories of a container that no longer exists. Reports everything that could not be removed.

@@ -372,7 +372,7 @@ fn discard(engine: &Engine, id: &str) {
 }
 
 /// Ends a container and its shim, which goes only when the end is final.
-fn dismiss(live: &Live, shim: i32) {
+pub(super) fn dismiss(live: &Live, shim: i32) {
     let kill = Request::Signal { signal: linux::signal::SIGKILL, final_stop: true };
     let deadline = Instant::now() + DYING;
     while Instant::now() < deadline {
@@ -384,7 +384,7 @@ fn dismiss(live: &Live, shim: i32) {
         std::thread::sleep(PAUSE);
     }
     if let Err(error) = linux::process::kill(shim, linux::signal::SIGKILL) {
-        tracing::warn!(shim, %error, "cannot end a shim that belongs to no container");
+        tracing::warn!(shim, %error, "cannot end a shim whose container nobody remembers");
     }
 }
 

@@ -4,6 +4,7 @@ mod disposable;
 mod images;
 mod life;
 mod networks;
+mod old_shim;
 mod streams;
 mod volumes;
 mod world;
