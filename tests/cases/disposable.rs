@@ -296,6 +296,55 @@ fn a_killed_shims_policy_is_applied() {
 }
 
 #[test]
+fn a_clock_that_was_set_back_confuses_nobody() {
+    let mut world = World::start();
+    let script = "while true; do echo tick; sleep 0.1; done";
+    world.wharf(&["run", "-d", "--name", "future", IMAGE, "sh", "-c", script]).ok();
+    world.wharf(&["run", "--name", "gone", IMAGE, "sh", "-c", "exit 3"]).code(3);
+    let (before, id) = (pid(&world, "future"), world.inspect("future")["Id"].as_str().unwrap().to_owned());
+    world.kill_engine();
+    // All that was written so far is from sixty years ahead.
+    let history = std::fs::read_to_string(world.data_root().join("events.jsonl")).unwrap();
+    change_records(&world, "UPDATE record SET body=replace(body, '\"20', '\"80') WHERE kind='container'");
+    let ahead = |path: std::path::PathBuf| {
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::write(&path, text.replace("\"20", "\"80")).unwrap();
+    };
+    ahead(world.exec_root().join("containers").join(&id).join("journal"));
+    ahead(world.data_root().join("containers").join(&id).join(format!("{id}-json.log")));
+    std::fs::write(world.data_root().join("events.jsonl"), in_the_future(&history)).unwrap();
+    world.start_engine();
+    assert_eq!(pid(&world, "future"), before);
+    assert_eq!(world.inspect("gone")["State"]["ExitCode"], 3);
+    let listed = world.wharf(&["ps", "-a", "--format", "{{.Names}}: {{.Status}}"]).ok();
+    assert_eq!(listed, "gone: Exited (3) Less than a second ago\nfuture: Up Less than a second");
+    world.wharf(&["stop", "-t", "0", "future"]).ok();
+    let told = world.wharf(&["events", "--since", "1m", "--until", "0s", "--format", "{{.Action}}"]).ok();
+    assert!(told.lines().any(|action| action == "die"), "what happened after the jump is found: {told}");
+    // What the log has of the future and of now is all there.
+    let lines = world.wharf(&["logs", "future"]).ok();
+    assert!(lines.lines().count() > 2 && lines.lines().all(|line| line == "tick"), "{lines}");
+    world.wharf(&["start", "future"]).ok();
+    world.wharf(&["restart", "-t", "0", "gone"]).ok();
+    world.until_status("gone", "exited");
+    assert_eq!(world.inspect("gone")["State"]["ExitCode"], 3);
+}
+
+/// The event history with all its times sixty years later.
+fn in_the_future(history: &str) -> String {
+    let later = |line: &str| {
+        let mut line: serde_json::Value = serde_json::from_str(line).unwrap();
+        if let Some(message) = line.get_mut("message") {
+            for (key, unit) in [("time", 1), ("timeNano", 1_000_000_000)] {
+                message[key] = (message[key].as_i64().unwrap() + 60 * 365 * 86_400 * unit).into();
+            }
+        }
+        line.to_string() + "\n"
+    };
+    history.lines().map(later).collect()
+}
+
+#[test]
 fn records_of_a_newer_engine_are_refused_not_guessed() {
     let mut world = World::start();
     world.wharf(&["run", "--name", "kept", IMAGE, "sh", "-c", "exit 9"]).code(9);

@@ -169,6 +169,38 @@ fn in_the_middle_of_exec() {
 }
 
 #[test]
+fn in_the_middle_of_load_and_commit() {
+    let (mut world, mut delays) = (World::start(), Delays(6));
+    let large: Vec<u8> =
+        (0..4_000_000_u64).map(|n| (n.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u8).collect();
+    let archive = busybox().layer(|builder| blackbox::file(builder, "large", &large, 0o644)).build("loaded");
+    std::fs::write(world.directory().join("loaded.tar"), archive).unwrap();
+    world.wharf(&["run", "--name", "source", IMAGE, "sh", "-c", "yes | head -c 1000000 > /made"]).ok();
+    let whole = |world: &World, image: &str, file: &str, size: &str| {
+        if !world.wharf(&["images", "-q", image]).ok().is_empty() {
+            assert_eq!(world.wharf(&["run", "--rm", image, "wc", "-c", file]).ok(), format!("{size} {file}"));
+            world.wharf(&["rmi", image]).ok();
+        }
+    };
+    for _ in 0..8 {
+        interrupt(
+            &mut world,
+            delays.next(250),
+            &[words("load -q -i loaded.tar"), words("commit source made")],
+        );
+        // What is listed is whole.
+        whole(&world, "loaded", "/large", "4000000");
+        whole(&world, "made", "/made", "1000000");
+        assert_eq!(world.inspect("source")["State"]["Status"], "exited");
+    }
+    world.wharf(&["load", "-q", "-i", "loaded.tar"]).ok();
+    world.wharf(&["commit", "source", "made"]).ok();
+    for (image, file, size) in [("loaded", "/large", "4000000"), ("made", "/made", "1000000")] {
+        whole(&world, image, file, size);
+    }
+}
+
+#[test]
 fn in_the_middle_of_a_pull() {
     let (mut world, mut delays) = (World::start(), Delays(5));
     let _registry = Registry::start(&world);

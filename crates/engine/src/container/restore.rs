@@ -25,6 +25,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use shim::protocol::{Event, Exit, Happening, Phase, Reply as Answer, Request, Snapshot};
+use tokio::task::JoinSet;
 
 use super::owner::{Command, Connected, Live, Owner};
 use super::record::Record;
@@ -37,6 +38,9 @@ use crate::identity::ContainerId;
 /// How long a shim that does not answer any more may take to be gone.
 const DYING: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// Containers that are looked at together. Each takes a thread for a moment.
+const AT_ONCE: usize = 8;
 
 /// What was found of a container's shim.
 pub(super) struct Observed {
@@ -205,10 +209,7 @@ impl Engine {
             })
             .await?;
         let known: HashSet<String> = records.iter().map(|(id, _)| id.clone()).collect();
-        let mut handles = Vec::new();
-        for (_, record) in records {
-            handles.push(self.restore_container(record).await?);
-        }
+        let handles = self.restore_all(records.into_iter().map(|(_, record)| record)).await?;
         self.blocking(move |engine| {
             let running: Vec<_> = engine
                 .shared()
@@ -226,6 +227,27 @@ impl Engine {
         // Starting may take long, and clients may ask meanwhile.
         tokio::spawn(async move { engine.start_by_policy(handles).await });
         Ok(())
+    }
+
+    /// Several at a time: most of each is waiting for a shim, and one that is dying may take its time.
+    async fn restore_all(&self, mut records: impl Iterator<Item = Record>) -> Result<Vec<Handle>> {
+        let mut restoring = JoinSet::new();
+        let mut handles = Vec::new();
+        loop {
+            while restoring.len() < AT_ONCE
+                && let Some(record) = records.next()
+            {
+                let engine = self.clone();
+                restoring.spawn(async move { engine.restore_container(record).await });
+            }
+            match restoring.join_next().await {
+                Some(Ok(handle)) => handles.push(handle?),
+                Some(Err(error)) => return Err(Error::failed("the engine failed inside", error)),
+                None => break,
+            }
+        }
+        handles.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(handles)
     }
 
     async fn restore_container(&self, mut record: Record) -> Result<Handle> {

@@ -3,6 +3,7 @@
 //! working; the recording is not to be changed.
 
 use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command};
@@ -52,7 +53,9 @@ fn receive(mut socket: &UnixStream) -> Option<String> {
 /// Plays the shim in a runtime directory until it is released. What it was asked goes to `heard`.
 fn play(runtime: &Path, pid: u32, end: mpsc::Receiver<()>, heard: mpsc::Sender<String>) {
     std::fs::create_dir_all(runtime).unwrap();
-    let listener = UnixListener::bind(runtime.join("shim.sock")).unwrap();
+    // The path is longer than a socket's address.
+    let directory = std::fs::File::open(runtime).unwrap();
+    let listener = UnixListener::bind(format!("/proc/self/fd/{}/shim.sock", directory.as_raw_fd())).unwrap();
     let with_pid = move |text: &str| text.replace("PID", &pid.to_string());
     // For the one that subscribes; the first connection only asks for the state.
     let end = Arc::new(Mutex::new(Some(end)));
