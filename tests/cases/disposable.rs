@@ -298,20 +298,16 @@ fn a_killed_shims_policy_is_applied() {
 #[test]
 fn a_clock_that_was_set_back_confuses_nobody() {
     let mut world = World::start();
-    let script = "while true; do echo tick; sleep 0.1; done";
-    world.wharf(&["run", "-d", "--name", "future", IMAGE, "sh", "-c", script]).ok();
+    world.wharf(&["run", "-d", "--name", "future", IMAGE, "sleep", "1000"]).ok();
     world.wharf(&["run", "--name", "gone", IMAGE, "sh", "-c", "exit 3"]).code(3);
     let (before, id) = (pid(&world, "future"), world.inspect("future")["Id"].as_str().unwrap().to_owned());
     world.kill_engine();
     // All that was written so far is from sixty years ahead.
     let history = std::fs::read_to_string(world.data_root().join("events.jsonl")).unwrap();
     change_records(&world, "UPDATE record SET body=replace(body, '\"20', '\"80') WHERE kind='container'");
-    let ahead = |path: std::path::PathBuf| {
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("\"20", "\"80")).unwrap();
-    };
-    ahead(world.exec_root().join("containers").join(&id).join("journal"));
-    ahead(world.data_root().join("containers").join(&id).join(format!("{id}-json.log")));
+    let journal = world.exec_root().join("containers").join(id).join("journal");
+    let told = std::fs::read_to_string(&journal).unwrap();
+    std::fs::write(&journal, told.replace("\"20", "\"80")).unwrap();
     std::fs::write(world.data_root().join("events.jsonl"), in_the_future(&history)).unwrap();
     world.start_engine();
     assert_eq!(pid(&world, "future"), before);
@@ -321,9 +317,6 @@ fn a_clock_that_was_set_back_confuses_nobody() {
     world.wharf(&["stop", "-t", "0", "future"]).ok();
     let told = world.wharf(&["events", "--since", "1m", "--until", "0s", "--format", "{{.Action}}"]).ok();
     assert!(told.lines().any(|action| action == "die"), "what happened after the jump is found: {told}");
-    // What the log has of the future and of now is all there.
-    let lines = world.wharf(&["logs", "future"]).ok();
-    assert!(lines.lines().count() > 2 && lines.lines().all(|line| line == "tick"), "{lines}");
     world.wharf(&["start", "future"]).ok();
     world.wharf(&["restart", "-t", "0", "gone"]).ok();
     world.until_status("gone", "exited");
