@@ -16,7 +16,6 @@
 //! which needs the engine's word. Between two runs the network namespace, the port sockets, the names and
 //! the root mount stay; they go with the final end. Nothing here needs the engine.
 
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use linux::poll::Interest;
@@ -197,9 +196,6 @@ impl Supervisor {
             true => self.alarms.set(Alarm::TakeApart, RELEASE_EXPECTED),
             false => self.take_apart(),
         }
-        // Somebody has removed the runtime directory, where we are: no engine will ever find us to read the end.
-        let lost = std::fs::metadata(".").is_ok_and(|here| here.nlink() == 0);
-        self.released |= lost && self.connections.is_empty();
     }
 
     /// Takes apart what the run left: cgroup and namespaces. What cannot be removed is reported nowhere but by

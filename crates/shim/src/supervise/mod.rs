@@ -37,6 +37,7 @@ mod waiter;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -161,7 +162,19 @@ impl Supervisor {
     /// Released, and nobody is owed a byte. A client that never reads keeps us here, as it would keep Docker.
     fn is_done(&self) -> bool {
         let clients = self.clients.len() + self.viewers.len();
-        self.released && clients == 0 && self.replies_are_sent() && self.collector_is_through()
+        (self.released || self.is_abandoned())
+            && clients == 0
+            && self.replies_are_sent()
+            && self.collector_is_through()
+    }
+
+    /// The container has ended, and somebody has removed the runtime directory, where we are: no engine will ever find us
+    /// to read the end. One that is connected has it still.
+    fn is_abandoned(&self) -> bool {
+        self.final_code().is_some()
+            && self.container.is_none()
+            && self.connections.is_empty()
+            && std::fs::metadata(".").is_ok_and(|here| here.nlink() == 0)
     }
 
     fn next_id(&mut self) -> Id {
