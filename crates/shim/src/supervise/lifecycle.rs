@@ -167,7 +167,7 @@ impl Supervisor {
             monitor.suspend();
         }
         self.end_follow();
-        match self.restarts.decide(code, ran, self.stopping) {
+        match self.restarts.decide(code, ran, self.stopping || Self::is_lost()) {
             Some(delay) => {
                 self.alarms.set(Alarm::Restart, delay);
                 self.stage = Stage::Restarting { exit: exit.clone() };

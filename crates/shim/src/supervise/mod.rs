@@ -168,13 +168,18 @@ impl Supervisor {
             && self.collector_is_through()
     }
 
-    /// The container has ended, and somebody has removed the runtime directory, where we are: no engine will ever find us
-    /// to read the end. One that is connected has it still.
+    /// Nobody will ever read the end. An engine that is connected still may.
     fn is_abandoned(&self) -> bool {
         self.final_code().is_some()
             && self.container.is_none()
             && self.connections.is_empty()
-            && std::fs::metadata(".").is_ok_and(|here| here.nlink() == 0)
+            && Self::is_lost()
+    }
+
+    /// Somebody has removed the runtime directory, where we are: no engine will find us, and the container may be started
+    /// anew beside us.
+    fn is_lost() -> bool {
+        std::fs::metadata(".").is_ok_and(|here| here.nlink() == 0)
     }
 
     fn next_id(&mut self) -> Id {
