@@ -177,7 +177,9 @@ impl Endpoint {
 #[serde(rename_all = "snake_case")]
 pub enum Collector {
     /// Fields that all records have in common.
-    Journald { fields: BTreeMap<String, String> },
+    Journald {
+        fields: BTreeMap<String, String>,
+    },
     Syslog(Syslog),
     Gelf(Gelf),
     Fluentd(Fluentd),

@@ -11,8 +11,8 @@ use linux::poll::Interest;
 use super::Supervisor;
 use super::outbox::Outbox;
 use super::reactor::{Id, Source, Watch};
-use crate::log::{Format, Output};
 use crate::log::query::Progress;
+use crate::log::{Format, Output};
 use crate::protocol::{Failure, FailureKind, LogQuery};
 
 /// Bytes under way to one viewer.
@@ -45,8 +45,8 @@ impl Supervisor {
         let rotations = self.log.as_ref().map_or(0, |log| log.rotations());
         let multiplexed = query.multiplexed;
         let following = query.follow && self.is_running();
-        let output =
-            Output::open(&self.launch.log.path, format, query, rotations).map_err(|error| super::other(&error))?;
+        let output = Output::open(&self.launch.log.path, format, query, rotations)
+            .map_err(|error| super::other(&error))?;
         linux::fd::set_nonblocking(&socket, true).map_err(|error| super::other(&error))?;
         let id = self.next_id();
         let mut outbox = Outbox::default();
