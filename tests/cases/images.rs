@@ -130,3 +130,67 @@ fn history_commit_export_and_import() {
         client.run(&["rmi", "committed", "imported"]).code(0);
     }
 }
+
+#[test]
+fn the_wrong_platform_is_refused() {
+    let world = World::start();
+    let file = world.directory().join("saved.tar");
+    world.wharf(&["save", "-o", file.to_str().unwrap(), IMAGE]).ok();
+    let own = world.wharf(&["image", "inspect", "-f", "{{.Os}}/{{.Architecture}}", IMAGE]).ok();
+    let found =
+        format!("was found but its platform ({own}) does not match the specified platform (linux/s390x)");
+    for client in world.clients() {
+        let other = world.directory().join("other.tar");
+        let other = other.to_str().unwrap();
+        client
+            .run(&["save", "--platform", "linux/s390x", "-o", other, IMAGE])
+            .code(1)
+            .says("no suitable export target found for platform linux/s390x");
+        client.run(&["save", "--platform", &own, "-o", other, IMAGE]).code(0);
+        client.run(&["history", "--platform", "linux/s390x", IMAGE]).code(1).says(&found);
+        client.run(&["history", "-q", "--platform", &own, IMAGE]).code(0);
+        client.run(&["image", "inspect", "--platform", "linux/s390x", IMAGE]).code(1).says(&found);
+        client
+            .run(&["load", "--platform", "linux/s390x", "-i", file.to_str().unwrap()])
+            .code(1)
+            .says("linux/s390x");
+        let loaded = client.run(&["load", "--platform", &own, "-i", file.to_str().unwrap()]).ok();
+        assert_eq!(loaded, "Loaded image: busybox:latest");
+        client.run(&["tag", IMAGE, "localhost:1/x"]).code(0);
+        client.run(&["push", "--platform", "linux/s390x", "localhost:1/x"]).code(1).says("linux/s390x");
+    }
+}
+
+#[test]
+fn archives_come_packed_in_every_way() {
+    let world = World::start();
+    let run = |script: &str| {
+        let output = std::process::Command::new("sh")
+            .args(["-ec", script])
+            .current_dir(world.directory())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{script}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    world.wharf(&["save", "-o", world.directory().join("saved.tar").to_str().unwrap(), IMAGE]).ok();
+    world.wharf(&["create", "--name", "source", IMAGE]).ok();
+    world.wharf(&["export", "-o", world.directory().join("root.tar").to_str().unwrap(), "source"]).ok();
+    run(
+        "for file in saved root; do for way in gzip bzip2 xz; do $way -c $file.tar > $file.tar.$way; done; done",
+    );
+    for way in ["gzip", "bzip2", "xz"] {
+        let path = |name: &str| world.directory().join(format!("{name}.tar.{way}")).display().to_string();
+        for client in world.clients() {
+            assert_eq!(
+                client.run(&["load", "-i", &path("saved")]).ok(),
+                "Loaded image: busybox:latest",
+                "{way}"
+            );
+            client.run(&["import", &path("root"), way]).code(0);
+            let page = client.run(&["run", "--rm", way, "cat", "/www/index.html"]).ok();
+            assert_eq!(page, "hello from inside", "{way}");
+            // Whatever it came in, it can go out again.
+            client.run(&["save", "-o", &path("again"), way]).code(0);
+        }
+    }
+}

@@ -19,6 +19,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("python3-venv", "/usr/share/doc/python3-venv"),
     ("nodejs", "/usr/bin/node"), // Docker's SDKs, as programs use them
     ("npm", "/usr/bin/npm"),
+    ("bzip2", "/bin/bzip2"), // archives of other tools
+    ("xz-utils", "/usr/bin/xz"),
     ("openssl", "/usr/bin/openssl"), // certificates of clients
     ("gcc", "/usr/bin/cc"), // SQLite, zstd and ring are C
 ];

@@ -44,6 +44,8 @@ pub struct PushRequest {
     pub name: String,
     /// Empty, with a name that has none, pushes all tags.
     pub tag: String,
+    /// What the image must run on.
+    pub platform: Option<ApiPlatform>,
     pub auth: Auth,
 }
 
@@ -83,6 +85,9 @@ impl Engine {
     /// Sends an image, or all images of a name.
     pub async fn image_push(&self, request: PushRequest, lines: mpsc::Sender<Message>) -> Result<()> {
         let reference = with_tag(&request.name, &request.tag)?;
+        if request.platform.is_some() {
+            self.image_for(&reference.familiar(), request.platform)?;
+        }
         let credentials = credentials(&request.auth);
         let pulls = self.pulls()?;
         telling(lines, |sink| async move {
@@ -208,6 +213,12 @@ fn credentials(auth: &Auth) -> Credentials {
         }
         None => Credentials::Anonymous,
     }
+}
+
+/// The platform that a request names, as it is compared with those of images.
+pub(crate) fn wanted_platform(platform: ApiPlatform) -> Platform {
+    let ApiPlatform { architecture, os, os_version, os_features, variant } = platform;
+    Platform { architecture, os, os_version, os_features, variant }
 }
 
 fn api_platform(platform: Platform) -> ApiPlatform {

@@ -14,6 +14,7 @@ use oci::reference::Reference;
 use store::blobs::Fresh;
 
 use crate::archive::{Writer, archive_layer};
+use crate::compression::{Compression, Decoder, peek};
 use crate::images::now;
 use crate::{Arrival, Error, Images, Kind, Unpacked};
 
@@ -94,6 +95,12 @@ impl Images {
     /// Makes an image of an archive of a whole root file system.
     pub fn import(&self, archive: impl Read + Send, import: Import) -> Result<Digest, Error> {
         let mut lease = self.leases().hold([]);
+        // What no registry would take as a layer is kept as it is inside.
+        let (compression, whole) = peek(archive)?;
+        let archive: Box<dyn Read + Send + '_> = match compression {
+            Compression::Bzip2 | Compression::Xz => Box::new(Decoder::new(whole)?),
+            Compression::None | Compression::Gzip | Compression::Zstd => Box::new(whole),
+        };
         let mut tee = Tee { source: archive, sink: self.blobs().create()? };
         let unpacked = self.layers().unpack(None, &mut tee)?;
         lease.add(unpacked.diff_id().clone());

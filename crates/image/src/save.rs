@@ -112,17 +112,16 @@ impl Images {
                 .filter(|(_, tag)| tag.as_ref().is_some_and(|t| t.name() == repository))
                 .collect();
             if !tags.is_empty() {
+                tags.iter().try_for_each(|(image, _)| suits(image, platform))?;
                 return Ok(tags);
             }
         }
-        let image = match platform {
-            Some(platform) => self.resolve_for(text, platform)?,
-            // In the words of the request, without a tag that it does not have.
-            None => self.resolve(text).map_err(|error| match error.kind() {
-                Kind::NotFound => Error::no_such_image(text),
-                _ => error,
-            })?,
-        };
+        // In the words of the request, without a tag that it does not have.
+        let image = self.resolve(text).map_err(|error| match error.kind() {
+            Kind::NotFound => Error::no_such_image(text),
+            _ => error,
+        })?;
+        suits(&image, platform)?;
         // An ID can be read as a name, `sha256` with a tag; it is one when the image has it.
         let tag = name.filter(|n| self.names_of(&image.id).tags.contains(n));
         Ok(vec![(image, tag)])
@@ -257,4 +256,15 @@ fn file(path: &str, size: u64, time: i64) -> Entry {
 
 fn directory<W: Write>(writer: &mut Writer<W>, path: &str) -> Result<(), Error> {
     writer.add(&Entry { content: Content::Directory, mode: 0o755, ..file(path, 0, 0) })
+}
+
+/// Each image here is for one platform: another one cannot be had of it.
+fn suits(image: &Image, platform: Option<&Platform>) -> Result<(), Error> {
+    match platform {
+        Some(wanted) if !wanted.accepts(&image.config.platform()) => {
+            let message = format!("no suitable export target found for platform {wanted}");
+            Err(Error::new(Kind::NotFound, message))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,6 +1,7 @@
 //! What is told about one image: inspect and history.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use api::container::{DriverData, HealthConfig, Nothing};
 use api::image::{Config, History, Inspect, Metadata, RootFs};
@@ -9,12 +10,13 @@ use oci::reference::Reference;
 
 use super::list::signed;
 use crate::error::Result;
+use crate::pulls::wanted_platform;
 use crate::{Engine, clock};
 
 impl Engine {
     /// `GET /images/{name}/json`
-    pub async fn image_inspect(&self, name: &str) -> Result<Inspect> {
-        let image = self.images().resolve(name)?;
+    pub async fn image_inspect(&self, name: &str, platform: Option<api::image::Platform>) -> Result<Inspect> {
+        let image = self.image_for(name, platform)?;
         let names = self.images().names_of(&image.id);
         let lowers = self.images().layers().lowers(image.diff_ids())?;
         let config = &image.config;
@@ -55,8 +57,12 @@ impl Engine {
     }
 
     /// `GET /images/{name}/history`
-    pub async fn image_history(&self, name: &str) -> Result<Vec<History>> {
-        let image = self.images().resolve(name)?;
+    pub async fn image_history(
+        &self,
+        name: &str,
+        platform: Option<api::image::Platform>,
+    ) -> Result<Vec<History>> {
+        let image = self.image_for(name, platform)?;
         let lines = self.images().history(&image).into_iter();
         Ok(lines
             .map(|line| History {
@@ -69,6 +75,20 @@ impl Engine {
                     .filter(|t: &Vec<_>| !t.is_empty()),
             })
             .collect())
+    }
+}
+
+impl Engine {
+    /// The image of a name, which must run on the platform if one is asked for.
+    pub(crate) fn image_for(
+        &self,
+        name: &str,
+        platform: Option<api::image::Platform>,
+    ) -> Result<Arc<image::Image>> {
+        Ok(match platform.map(wanted_platform) {
+            Some(platform) => self.images().resolve_for(name, &platform)?,
+            None => self.images().resolve(name)?,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::optional_name;
 use crate::error::{Error, Result};
-use crate::pulls::telling;
+use crate::pulls::{telling, wanted_platform};
 use crate::{Engine, instructions};
 
 /// Bytes gathered before they go into a pipe: headers are small, and each write wakes the reader.
@@ -37,8 +37,10 @@ impl Engine {
         &self,
         archive: Box<dyn Read + Send>,
         quiet: bool,
+        platform: Option<api::image::Platform>,
         lines: mpsc::Sender<Message>,
     ) -> Result<()> {
+        let platform = platform.map(wanted_platform);
         telling(lines, |sink| {
             self.blocking(move |engine| {
                 let filtered = |progress: Progress| {
@@ -46,7 +48,7 @@ impl Engine {
                         sink(progress);
                     }
                 };
-                for loaded in engine.images().load(archive, None, &filtered)? {
+                for loaded in engine.images().load(archive, platform.as_ref(), &filtered)? {
                     engine.told("load", &loaded.id, loaded.id.as_str());
                 }
                 Ok(())
@@ -56,13 +58,19 @@ impl Engine {
     }
 
     /// `GET /images/get`: all of `names` in one archive.
-    pub async fn image_save(&self, names: Vec<String>, out: OwnedFd) -> Result<()> {
+    pub async fn image_save(
+        &self,
+        names: Vec<String>,
+        platform: Option<api::image::Platform>,
+        out: OwnedFd,
+    ) -> Result<()> {
+        let platform = platform.map(wanted_platform);
         if names.is_empty() {
             return Err(Error::invalid("no image names were given"));
         }
         self.blocking(move |engine| {
             let mut out = BufWriter::with_capacity(BUFFER, File::from(out));
-            let saved = engine.images().save(&names, None, &mut out)?;
+            let saved = engine.images().save(&names, platform.as_ref(), &mut out)?;
             out.flush().map_err(|error| Error::failed("cannot write the archive", error))?;
             for id in saved {
                 engine.told("save", &id, id.as_str());

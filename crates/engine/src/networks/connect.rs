@@ -225,7 +225,7 @@ pub(super) fn sysctls(text: &str, interface: &str) -> Result<Vec<(String, String
         let (key, value) = setting.split_once('=')?;
         let mut parts: Vec<&str> = key.trim().split('.').collect();
         let proper = matches!(parts[..], ["net", "ipv4" | "ipv6" | "mpls", _, _, _])
-            && parts.iter().position(|part| is_place(part)) == Some(3)
+            && parts.iter().position(is_place) == Some(3)
             && parts.iter().all(|part| !part.is_empty() && !part.contains('/'));
         parts.get_mut(3).filter(|_| proper).map(|place| *place = interface)?;
         Some((parts.join("/"), value.trim().to_owned()))

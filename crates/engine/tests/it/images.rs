@@ -49,7 +49,7 @@ async fn saved(engine: &Engine, names: &[&str]) -> Vec<u8> {
         reader.read_to_end(&mut archive).unwrap();
         archive
     });
-    engine.image_save(names, writer.into()).await.unwrap();
+    engine.image_save(names, None, writer.into()).await.unwrap();
     archive.await.unwrap()
 }
 
@@ -68,16 +68,16 @@ async fn images_are_listed_inspected_and_named() {
     let refused = engine.image_list(false, false, filters(&[("color", "red")])).await.unwrap_err();
     assert_eq!((refused.kind(), refused.message()), (ErrorKind::InvalidParameter, "invalid filter 'color'"));
 
-    let shown = engine.image_inspect("app:1").await.unwrap();
+    let shown = engine.image_inspect("app:1", None).await.unwrap();
     assert_eq!(shown.repo_tags, ["app:1", "other/app:latest", IMAGE], "in the order of their full names");
     assert_eq!((shown.os.as_str(), shown.root_fs.layers.len()), ("linux", 1));
     assert!(
         shown.size > 100_000 && shown.created.ends_with('Z') && shown.metadata.last_tag_time > shown.created
     );
     assert_eq!(shown.config.cmd, Some(vec!["sh".to_owned()]));
-    let history = engine.image_history("app:1").await.unwrap();
+    let history = engine.image_history("app:1", None).await.unwrap();
     assert_eq!((history.len(), &history[0].id), (1, &shown.id));
-    let missing = engine.image_inspect("nothing").await.unwrap_err();
+    let missing = engine.image_inspect("nothing", None).await.unwrap_err();
     assert_eq!((missing.kind(), missing.message()), (ErrorKind::NotFound, "No such image: nothing:latest"));
     world.end().await;
 }
@@ -109,23 +109,23 @@ async fn what_is_saved_can_be_loaded_again() {
     let world = World::new().await;
     let engine = world.engine();
     engine.image_tag(IMAGE, "app", "1").await.unwrap();
-    let id = engine.image_inspect("app:1").await.unwrap().id;
+    let id = engine.image_inspect("app:1", None).await.unwrap().id;
     let archive = saved(&engine, &["app:1", IMAGE]).await;
     engine.image_remove(&id, true, true).await.unwrap();
-    assert_eq!(engine.image_inspect("app:1").await.unwrap_err().kind(), ErrorKind::NotFound);
+    assert_eq!(engine.image_inspect("app:1", None).await.unwrap_err().kind(), ErrorKind::NotFound);
 
     let upload = Box::new(std::io::Cursor::new(archive));
-    let (result, lines) = told(|sender| engine.image_load(upload, true, sender)).await;
+    let (result, lines) = told(|sender| engine.image_load(upload, true, None, sender)).await;
     result.unwrap();
     let streams: Vec<String> = lines.into_iter().map(|line| line.stream).collect();
     assert_eq!(streams, ["Loaded image: app:1\n".to_owned(), format!("Loaded image: {IMAGE}\n")]);
-    assert_eq!(engine.image_inspect("app:1").await.unwrap().id, id);
+    assert_eq!(engine.image_inspect("app:1", None).await.unwrap().id, id);
     let container = world.run("again", "cat /data/given", |_| {}).await;
     assert_eq!(world.wait(&container).await, 0);
     assert_eq!(world.logs(&container, false).await, "from the image\n");
 
     let upload = Box::new(&b"<html>this is no archive at all</html>"[..]);
-    let (result, lines) = told(|sender| engine.image_load(upload, false, sender)).await;
+    let (result, lines) = told(|sender| engine.image_load(upload, false, None, sender)).await;
     assert_eq!((result.unwrap_err().kind(), lines.len()), (ErrorKind::InvalidParameter, 0));
     world.end().await;
 }
@@ -146,7 +146,7 @@ async fn an_import_takes_changes() {
     let upload = Box::new(std::io::Cursor::new(archive.finish().unwrap()));
     let (result, lines) = told(|sender| engine.image_import(request.clone(), upload, sender)).await;
     result.unwrap();
-    let shown = engine.image_inspect("imported:1").await.unwrap();
+    let shown = engine.image_inspect("imported:1", None).await.unwrap();
     assert_eq!(lines.last().unwrap().status, shown.id);
     assert_eq!((shown.config.env, shown.config.cmd), (Some(vec!["A=b".into()]), Some(vec!["/x".into()])));
     assert_eq!(shown.comment, "Imported from -");
@@ -174,7 +174,7 @@ async fn a_commit_is_an_image_that_runs() {
         ..CommitOptions::default()
     };
     let made = engine.container_commit(&id, options).await.unwrap().id;
-    let shown = engine.image_inspect("made").await.unwrap();
+    let shown = engine.image_inspect("made", None).await.unwrap();
     assert_eq!((&shown.id, shown.comment.as_str(), shown.root_fs.layers.len()), (&made, "by hand", 2));
     assert_eq!(tags(&engine, &[("label", "a=b")]).await, ["made:latest"]);
     let copy = world

@@ -179,10 +179,15 @@ impl Images {
     fn layer_type(&self, layer: &Digest) -> Result<&'static str, Error> {
         let mut start = Vec::new();
         self.blobs().reader(layer)?.take(8).read_to_end(&mut start)?;
-        Ok(match Compression::detect(&start)? {
+        Ok(match Compression::detect(&start) {
             Compression::None => media_type::OCI_LAYER,
             Compression::Gzip => media_type::OCI_LAYER_GZIP,
             Compression::Zstd => media_type::OCI_LAYER_ZSTD,
+            other @ (Compression::Bzip2 | Compression::Xz) => {
+                let message =
+                    format!("layer {layer} is compressed with {other:?}, for which there is no media type");
+                return Err(Error::new(Kind::Invalid, message));
+            }
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Images, one piece at a time; what streams is in `transfers`.
 
+use api::image::Platform;
+
 use crate::call::Call;
 use crate::reply::{Answer, Failure, Reply};
 use crate::transform;
@@ -7,7 +9,7 @@ use crate::transform;
 pub(crate) async fn list(call: Call) -> Answer {
     let mut filters = call.filters()?;
     let legacy = call.query.text("filter");
-    if call.before(25) && !legacy.is_empty() {
+    if call.before(41) && !legacy.is_empty() {
         filters.add("reference", legacy);
     }
     let shared_size = call.query.flag("shared-size") && !call.before(42);
@@ -19,7 +21,7 @@ pub(crate) async fn list(call: Call) -> Answer {
 }
 
 pub(crate) async fn inspect(call: Call) -> Answer {
-    let inspect = call.engine.image_inspect(&call.name).await?;
+    let inspect = call.engine.image_inspect(&call.name, platform(&call, 49)?).await?;
     if call.before(50) {
         Reply::json(&transform::image(inspect, call.version)?)
     } else {
@@ -27,8 +29,23 @@ pub(crate) async fn inspect(call: Call) -> Answer {
     }
 }
 
+/// The platform of a query, as JSON, which clients may name since API version `1.since`.
+pub(crate) fn platform(call: &Call, since: u16) -> Result<Option<Platform>, Failure> {
+    let mut named = call.query.all("platform").filter(|text| !text.is_empty() && !call.before(since));
+    let Some(text) = named.next() else { return Ok(None) };
+    if named.next().is_some() {
+        return Err(Failure::invalid("multiple platform parameters are not supported"));
+    }
+    let platform: Platform = serde_json::from_str(text)
+        .map_err(|error| Failure::invalid(format!("failed to parse platform: {error}")))?;
+    if platform.os.is_empty() || platform.architecture.is_empty() {
+        return Err(Failure::invalid("both OS and Architecture must be provided"));
+    }
+    Ok(Some(platform))
+}
+
 pub(crate) async fn history(call: Call) -> Answer {
-    Reply::json(&call.engine.image_history(&call.name).await?)
+    Reply::json(&call.engine.image_history(&call.name, platform(&call, 48)?).await?)
 }
 
 pub(crate) async fn tag(call: Call) -> Answer {

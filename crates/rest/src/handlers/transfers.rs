@@ -4,6 +4,7 @@ use api::progress::Message;
 use engine::{ImportRequest, PullRequest, PushRequest};
 use tokio::sync::mpsc;
 
+use super::images::platform;
 use crate::body::Body;
 use crate::call::Call;
 use crate::reply::{Answer, Failure, JSON, Reply};
@@ -80,6 +81,7 @@ pub(crate) async fn create(call: Call) -> Answer {
 
 pub(crate) async fn push(call: Call) -> Answer {
     let request = PushRequest {
+        platform: platform(&call, 46)?,
         name: call.name.clone(),
         tag: call.query.text("tag").to_owned(),
         auth: call.registry_auth(),
@@ -90,9 +92,10 @@ pub(crate) async fn push(call: Call) -> Answer {
 
 pub(crate) async fn load(call: Call) -> Answer {
     let quiet = call.query.flag("quiet");
+    let platform = platform(&call, 48)?;
     let engine = call.engine.clone();
     let upload = Box::new(call.into_upload());
-    told(move |sender| async move { engine.image_load(upload, quiet, sender).await }).await
+    told(move |sender| async move { engine.image_load(upload, quiet, platform, sender).await }).await
 }
 
 pub(crate) async fn save(call: Call) -> Answer {
@@ -106,8 +109,10 @@ pub(crate) async fn save_one(call: Call) -> Answer {
 }
 
 async fn saved(call: Call, names: Vec<String>) -> Answer {
+    let platform = platform(&call, 48)?;
     let engine = call.engine;
     let body =
-        Body::written(move |writer| async move { Ok(engine.image_save(names, writer).await?) }).await?;
+        Body::written(move |writer| async move { Ok(engine.image_save(names, platform, writer).await?) })
+            .await?;
     Ok(Reply::stream("application/x-tar", body))
 }

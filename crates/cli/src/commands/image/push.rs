@@ -51,7 +51,11 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         (false, tag) => tag,
     };
     let auth = credentials::for_image(session.config()?, name)?;
-    let messages = session.client()?.push(repository, tag, &platform(parsed), &auth)?;
+    let platform = match platform(parsed) {
+        none if none.is_empty() => none,
+        text => super::save::platform_json(&text)?,
+    };
+    let messages = session.client()?.push(repository, tag, &platform, &auth)?;
     if parsed.on("quiet") {
         progress::swallow(messages)?;
         let full = if tag.is_empty() { repository.to_owned() } else { format!("{repository}:{tag}") };
