@@ -98,3 +98,35 @@ fn add_up(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn files_count_once_and_sums_are_good_for_a_while() {
+        let scratch = Scratch(std::env::temp_dir().join(format!("wharf-sizes-{}", std::process::id())));
+        let tree = &scratch.0;
+        std::fs::create_dir_all(tree.join("inner")).unwrap();
+        std::fs::write(tree.join("inner/file"), [0; 1000]).unwrap();
+        std::fs::hard_link(tree.join("inner/file"), tree.join("same")).unwrap();
+        std::fs::write(tree.join("other"), [0; 10]).unwrap();
+        let sizes = Sizes::default();
+        assert_eq!(sizes.of(tree).unwrap(), 1010);
+
+        let remember = |until| *sizes.tree(tree).lock().unwrap() = Some(Sum { bytes: 7, until });
+        remember(Instant::now() + STALE);
+        assert_eq!(sizes.of(tree).unwrap(), 7, "it is not walked again");
+        remember(Instant::now());
+        assert_eq!(sizes.of(tree).unwrap(), 1010);
+        assert!(sizes.of(&tree.join("absent")).is_err());
+    }
+}

@@ -275,7 +275,8 @@ impl Engine {
     pub async fn volume_create(&self, request: CreateRequest) -> Result<api::volume::Volume> {
         if request.cluster_volume_spec.is_some() {
             return Err(Error::unavailable(
-                "This node is not a swarm manager. Cluster volumes are not supported by this engine",
+                "This node is not a swarm manager. Use \"docker swarm init\" or \"docker swarm join\" to connect this node \
+                 to swarm and try again.",
             ));
         }
         self.blocking(move |engine| {
@@ -439,6 +440,9 @@ impl Engine {
 }
 
 fn unknown(name: &str) -> Error {
+    if name.is_empty() {
+        return Error::not_found("get: no such volume");
+    }
     Error::not_found(format!("get {name}: no such volume"))
 }
 

@@ -175,8 +175,11 @@ impl Inner {
                 }
                 Phase::Held => return 0,
                 Phase::Head => match framing(ready) {
-                    Some(phase) => self.phase = phase,
+                    Some(Phase::Open) => self.phase = Phase::Open,
                     None => return 0,
+                    Some(phase) if encode_target(&mut self.ahead, self.at) == 0 => self.phase = phase,
+                    // The head is longer now.
+                    Some(_) => {}
                 },
             }
         }
@@ -281,6 +284,21 @@ fn framing(bytes: &[u8]) -> Option<Phase> {
     Some(Phase::Known { left: length.saturating_add(head as u64) })
 }
 
+/// Writes characters of the request line as hyper wants them that Go takes as they are: people who speak to the socket
+/// by curl say `filters={"status":["running"]}`. Gives how many were changed.
+fn encode_target(bytes: &mut Vec<u8>, start: usize) -> usize {
+    let line = bytes[start..].iter().position(|byte| *byte == b'\n').unwrap_or(0);
+    let mut changed = 0;
+    for at in (start..start + line).rev() {
+        if matches!(bytes[at], b'"' | b'<' | b'>' | b'`') {
+            let encoded = format!("%{:02X}", bytes[at]);
+            bytes.splice(at..=at, encoded.into_bytes());
+            changed += 1;
+        }
+    }
+    changed
+}
+
 /// hyper's end of a [`Seat`].
 pub(crate) struct Io(Arc<Seat>);
 
@@ -368,6 +386,14 @@ mod tests {
             assert!(matches!(framing(text.as_bytes()), Some(Phase::Open)), "{text:?}");
         }
         assert!(matches!(framing(&vec![b'a'; HEAD_LIMIT]), Some(Phase::Open)));
+    }
+
+    #[test]
+    fn targets_may_be_written_as_people_type_them() {
+        let mut bytes = b"beforeGET /x?filters={\"a\":[\"b\"]} HTTP/1.1\r\nX: \"y\"\r\n\r\n".to_vec();
+        assert_eq!(encode_target(&mut bytes, 6), 4);
+        let text = String::from_utf8(bytes).unwrap();
+        assert_eq!(text, "beforeGET /x?filters={%22a%22:[%22b%22]} HTTP/1.1\r\nX: \"y\"\r\n\r\n");
     }
 
     /// A server that gives bodies back, and on `/take` hands the socket to code that writes it back raw.

@@ -177,9 +177,6 @@ pub(super) fn host(wanted: &mut HostConfig, defaults: &config::Container, host: 
     } else if resources.oom_kill_disable == Some(false) {
         resources.oom_kill_disable = None;
     }
-    wanted.dns.get_or_insert_default();
-    wanted.dns_options.get_or_insert_default();
-    wanted.dns_search.get_or_insert_default();
     paths(wanted);
     if wanted.init.is_none() && defaults.init {
         wanted.init = Some(true);
@@ -346,7 +343,7 @@ mod tests {
         assert_eq!(wanted.shm_size, 64 << 20);
         assert_eq!(wanted.log_config.kind, "json-file");
         assert!(wanted.masked_paths.unwrap().contains(&"/proc/kcore".to_owned()));
-        assert_eq!(wanted.dns, Some(Vec::new()));
+        assert_eq!(wanted.dns, None, "what nobody said is null");
     }
 
     #[test]

@@ -30,9 +30,14 @@ pub struct RemoveOptions {
 impl Engine {
     pub async fn container_remove(&self, wanted: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
-            return Err(Error::invalid(
-                "removing a link is not supported: legacy links have no names of their own",
-            ));
+            // A link is named by its owner and its alias.
+            return match self.container(wanted) {
+                Ok(_) => Err(Error::system("Conflict, cannot remove the default link name of the container")),
+                Err(error) if !wanted.trim_start_matches('/').contains('/') => Err(error),
+                Err(_) => Err(Error::not_implemented(
+                    "removing a link is not supported: legacy links have no names of their own",
+                )),
+            };
         }
         let container = self.container(wanted)?;
         let RemoveOptions { force, volumes, .. } = options;

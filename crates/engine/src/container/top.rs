@@ -196,7 +196,7 @@ fn columns(arguments: &str) -> Result<Vec<Column>> {
         chosen.extend(FULL);
     }
     if !chosen.contains(&Pid) {
-        return Err(Error::invalid("Couldn't find PID field in ps output"));
+        return Err(Error::system("Couldn't find PID field in ps output"));
     }
     Ok(chosen)
 }
