@@ -57,6 +57,11 @@ pub(crate) async fn remove(call: Call) -> Answer {
     if call.name.trim().is_empty() {
         return Err(Failure::invalid("image name cannot be blank"));
     }
+    if !call.before(50) && call.query.all("platforms").any(|platform| !platform.is_empty()) {
+        return Err(Failure::not_implemented(
+            "removing one platform of an image is not supported: it has no other",
+        ));
+    }
     let (force, prune) = (call.query.flag("force"), !call.query.flag("noprune"));
     Reply::json(&call.engine.image_remove(&call.name, force, prune).await?)
 }
