@@ -23,6 +23,10 @@ use crate::{clock, container, events, exec, host, identity, images, networks, vo
 const INHERITANCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// How often, and how long after each other, an engine without containers tries to remove its own cgroup when it ends.
+const CGROUP_ATTEMPTS: u32 = 20;
+const CGROUP_PAUSE: Duration = Duration::from_millis(10);
+
 impl Engine {
     /// Opens the data root, takes over what runs, removes what belongs to nobody, and applies restart policies.
     pub async fn open(config: Config) -> Result<Engine> {
@@ -35,8 +39,17 @@ impl Engine {
 
     /// Lets go of every container. They run on: what they need is in their shims, and the next engine finds them.
     pub async fn shutdown(&self) {
-        for container in self.shared().containers.handles() {
+        let containers = self.shared().containers.handles();
+        for container in &containers {
             container.leave().await;
+        }
+        // The shims of the last containers may still be taking theirs away.
+        let attempts = if containers.is_empty() { CGROUP_ATTEMPTS } else { 1 };
+        for attempt in 1..=attempts {
+            if container::remove_cgroup_parent(self) || attempt == attempts {
+                break;
+            }
+            tokio::time::sleep(CGROUP_PAUSE).await;
         }
     }
 

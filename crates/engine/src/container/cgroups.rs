@@ -60,6 +60,19 @@ pub(super) fn sweep(engine: &Engine) -> Result<()> {
     Ok(())
 }
 
+/// Removes the engine's own parent if nothing lives below it any more. The next container makes it anew. Gives whether it
+/// is gone.
+pub(crate) fn remove_parent(engine: &Engine) -> bool {
+    let Some(parent) = spec::own_cgroup_parent(&engine.config()) else { return true };
+    let Ok(layout) = Layout::detect() else { return true };
+    let Ok(cgroup) = Cgroup::at(&layout, &Path::new("/").join(parent)) else { return true };
+    for (_, directory) in cgroup.paths() {
+        // Not a tree: what has a container below it is refused by the kernel, and stays.
+        let _ = std::fs::remove_dir(directory);
+    }
+    !cgroup.exists()
+}
+
 fn clear(layout: &Layout, path: &Path) -> Result<()> {
     let failed = |error| Error::failed(format!("cannot remove the cgroup {}", path.display()), error);
     let cgroup = Cgroup::at(layout, path).map_err(failed)?;

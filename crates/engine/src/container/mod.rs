@@ -50,6 +50,7 @@ pub use archive::{ArchiveStat, PutOptions};
 pub use attach::AttachOptions;
 pub(crate) use attach::detach_keys;
 pub(crate) use bind::Bound;
+pub(crate) use cgroups::remove_parent as remove_cgroup_parent;
 pub use commit::CommitOptions;
 pub(crate) use files::write as write_files;
 pub(crate) use life::admit_exec;
