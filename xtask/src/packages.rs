@@ -11,7 +11,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("iproute2", "/usr/sbin/ip"),       // the outside world of a test host
     ("nftables", "/usr/sbin/nft"),      // to read our rules with somebody else's eyes
     ("procps", "/bin/ps"),
-    ("socat", "/usr/bin/socat"), // terminals and sockets
+    ("socat", "/usr/bin/socat"),      // terminals and sockets
     ("uidmap", "/usr/bin/newuidmap"), // subordinate ids, for containers without root
     ("util-linux", "/usr/bin/nsenter"),
     ("bsdutils", "/usr/bin/script"),
@@ -22,7 +22,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("bzip2", "/bin/bzip2"), // archives of other tools
     ("xz-utils", "/usr/bin/xz"),
     ("openssl", "/usr/bin/openssl"), // certificates of clients
-    ("gcc", "/usr/bin/cc"), // SQLite, zstd and ring are C
+    ("gcc", "/usr/bin/cc"),          // SQLite, zstd and ring are C
 ];
 
 /// Installs what is missing; does nothing, and needs no network, where all is there.
