@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use ipnet::IpNet;
 use network::{
-    Attached, Bridge, BridgeRules, Endpoint, Entry, Host, HostNames, Namespace, Options, Published, Transport,
-    address, namespace::within,
+    Attached, Bridge, BridgeRules, Endpoint, Entry, Host, HostNames, Namespace, Options, Published,
+    Transport, address, namespace::within,
 };
 
 /// The host's address on its uplink, and that of the machine outside.
