@@ -56,7 +56,9 @@ fn serve(connection: &mut UnixStream, asked: &mut Vec<String>) {
             "HTTP/1.1 {status}\r\nApi-Version: 1.43\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
-        connection.write_all((head + body).as_bytes()).unwrap();
+        if connection.write_all((head + body).as_bytes()).is_err() {
+            return;
+        }
     }
 }
 
@@ -68,7 +70,7 @@ fn request(connection: &mut UnixStream) -> Option<String> {
     let mut length = 0;
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
+        reader.read_line(&mut line).ok()?;
         if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
             length = value.trim().parse().unwrap();
         }
@@ -76,7 +78,7 @@ fn request(connection: &mut UnixStream) -> Option<String> {
             break;
         }
     }
-    std::io::Read::read_exact(&mut reader, &mut vec![0; length]).unwrap();
+    std::io::Read::read_exact(&mut reader, &mut vec![0; length]).ok()?;
     Some(first.trim().trim_end_matches(" HTTP/1.1").to_owned())
 }
 
