@@ -325,9 +325,7 @@ fn what_a_crash_left_is_swept() {
     }
     // Without an image a layer is swept as well; a snapshot keeps it.
     world.images.snapshots().create("c1", std::slice::from_ref(&kept)).unwrap();
-    let records = store::records::Records::open(&store::paths::database(&world.scratch.0)).unwrap();
-    records.write(|t| world.images.snapshots().record(t, "c1")).unwrap();
-    drop(records);
+    world.records.write(|t| world.images.snapshots().record(t, "c1")).unwrap();
     let world = world.reopen();
     world.assert_clean();
     assert!(!layers.join("sha256/0000").exists() && !layers.join("chains/1111").exists());

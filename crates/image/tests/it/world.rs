@@ -33,20 +33,26 @@ impl Drop for Scratch {
 
 pub(crate) struct World {
     pub(crate) images: Images,
+    pub(crate) records: Records,
     pub(crate) scratch: Scratch,
 }
 
 impl World {
     pub(crate) fn new(name: &str) -> World {
-        let scratch = Scratch::new(name);
-        World { images: open(&scratch.0), scratch }
+        World::open(Scratch::new(name))
     }
 
     /// What an engine finds that starts after this one was killed.
     pub(crate) fn reopen(self) -> World {
-        let World { images, scratch } = self;
-        drop(images);
-        World { images: open(&scratch.0), scratch }
+        let World { images, records, scratch } = self;
+        // The database is one engine's at a time.
+        drop((images, records));
+        World::open(scratch)
+    }
+
+    fn open(scratch: Scratch) -> World {
+        let records = Records::open(&store::paths::database(&scratch.0)).unwrap();
+        World { images: Images::open(&scratch.0, &records).unwrap(), records, scratch }
     }
 
     /// Unpacks and publishes a layer; returns its diff ID.
@@ -87,11 +93,6 @@ impl World {
             assert!(left.is_empty(), "{directory}: {left:?}");
         }
     }
-}
-
-fn open(data_root: &Path) -> Images {
-    let records = Records::open(&store::paths::database(data_root)).unwrap();
-    Images::open(data_root, &records).unwrap()
 }
 
 pub(crate) fn quiet(_: Progress) {}

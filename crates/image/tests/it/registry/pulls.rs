@@ -205,7 +205,7 @@ async fn an_abandoned_pull_is_continued_by_the_next_engine() {
         () = async { while std::fs::metadata(&partial).map_or(0, |m| m.len()) < 50_000 { tokio::task::yield_now().await } } => {}
     }
     assert!(world.images.list().is_empty());
-    let world = world.restart();
+    let world = world.restart().await;
     world.pull(&name).await.unwrap();
     let log = fake.log();
     let ranges: Vec<&str> = log.iter().filter_map(|request| request.header("range")).collect();

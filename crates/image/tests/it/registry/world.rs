@@ -65,9 +65,14 @@ impl World {
     }
 
     /// The same data root in an engine that was started again.
-    pub(crate) fn restart(self) -> Self {
+    pub(crate) async fn restart(self) -> Self {
         let Self { images, pulls, directory, .. } = self;
         drop((images, pulls));
+        // What an abandoned pull had begun ends by itself, and only then lets go of the database.
+        let path = store::paths::database(&directory.0);
+        while Records::open(&path).is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         Self::open(directory, options())
     }
 
