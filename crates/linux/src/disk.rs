@@ -2,8 +2,10 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use crate::Result;
+use rustix::fs::IFlags;
+
 use crate::error::{Context, check};
+use crate::{Errno, Result};
 
 /// Room on a file system, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,21 @@ pub fn magic(handle: impl AsFd) -> Result<i64> {
 /// Everything written to the file system that holds `file` is on the disk afterwards.
 pub fn sync_file_system(file: impl AsFd) -> Result<()> {
     rustix::fs::syncfs(file).context("syncfs", || "")
+}
+
+/// Asks the file system to place what is made in this directory apart from each other, as trees that have nothing in common
+/// (`FS_TOPDIR_FL`, ext2 to ext4; chattr(1) `+T`). Others know no such thing, and that is no error.
+pub fn place_apart(directory: impl AsFd) -> Result<()> {
+    let flags = match rustix::fs::ioctl_getflags(&directory) {
+        Ok(flags) if flags.contains(IFlags::TOPDIR) => return Ok(()),
+        Ok(flags) => flags,
+        Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL) => return Ok(()),
+        Err(error) => return Err(error).context("ioctl", || "FS_IOC_GETFLAGS"),
+    };
+    match rustix::fs::ioctl_setflags(&directory, flags | IFlags::TOPDIR) {
+        Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL) => Ok(()),
+        done => done.context("ioctl", || "FS_IOC_SETFLAGS, FS_TOPDIR_FL"),
+    }
 }
 
 /// A project id for a directory, inherited by what is made below it: what quotas count by (ext4, xfs).
@@ -60,6 +77,23 @@ pub fn set_project(directory: impl AsFd, project: u32) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn trees_are_placed_apart_where_the_file_system_can() {
+        let path = std::env::temp_dir().join(format!("linux-apart-{}", std::process::id()));
+        std::fs::create_dir(&path).unwrap();
+        let directory = std::fs::File::open(&path).unwrap();
+        // Once more changes nothing.
+        place_apart(&directory).unwrap();
+        place_apart(&directory).unwrap();
+        const EXT4: i64 = 0xef53;
+        if magic(&directory).unwrap() == EXT4 {
+            assert!(rustix::fs::ioctl_getflags(&directory).unwrap().contains(IFlags::TOPDIR));
+        }
+        std::fs::remove_dir(&path).unwrap();
+        // procfs has no such flags.
+        place_apart(std::fs::File::open("/proc/self").unwrap()).unwrap();
+    }
 
     #[test]
     fn there_is_room_somewhere() {
