@@ -94,7 +94,6 @@ const ENVIRONMENT: &[(&str, &str)] = &[
     ("DOCKER_DEFAULT_PLATFORM", "Platform of images, for commands that take one"),
     ("DOCKER_AUTH_CONFIG", "Credentials for registries, as JSON"),
     ("DOCKER_CUSTOM_HEADERS", "Headers to send with each request"),
-    ("NO_COLOR", "Show no colours"),
 ];
 
 fn of_group(program: &str, group: &tree::Group) -> String {
