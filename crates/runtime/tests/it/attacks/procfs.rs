@@ -94,19 +94,15 @@ fn cve_2023_27561_a_proc_exchanged_for_a_link_meanwhile() {
     symlink("/fake", bundle.rootfs().join("link")).unwrap();
     bundle.write_config();
     let swapper = Swapper::start(bundle.rootfs().join("proc"), bundle.rootfs().join("link"));
-    let (mut ran, mut refused) = (0, 0);
     for _ in 0..ROUNDS * 2 {
         let outcome = bundle.tell("run");
         if outcome.status == 0 {
             assert_eq!(outcome.stdout, "ran\n", "procfs is where the link led");
-            ran += 1;
         } else {
             assert!(outcome.stderr.contains("ordinary directory"), "{}", outcome.stderr);
-            refused += 1;
         }
     }
     drop(swapper);
-    assert_eq!(ran + refused, ROUNDS * 2);
 }
 
 /// The runtime's own writes are redirected: where it looks for a sysctl there is a link to a file that does harm.
