@@ -277,6 +277,20 @@ impl Socket {
         Ok(Socket { fd, sequence: 0, buffer: vec![0; RECEIVE_BUFFER] })
     }
 
+    /// The same in another network namespace, which no thread but one that ends here enters.
+    pub fn open_in(family: Family, namespace: BorrowedFd<'_>) -> Result<Socket, Error> {
+        std::thread::scope(|scope| {
+            let open = || {
+                crate::namespace::enter(namespace, crate::namespace::NETWORK)?;
+                Socket::open(family)
+            };
+            let thread = std::thread::Builder::new().spawn_scoped(scope, open);
+            let thread =
+                thread.map_err(|error| Error::from_io("clone3", "a thread for a namespace", &error))?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
     /// Send messages together; the kernel performs each in turn. The first that fails is the error, the others are
     /// done nevertheless (only nftables has transactions, see [`Socket::transaction`]).
     pub fn request(&mut self, mut messages: Vec<Message>) -> Result<(), Error> {

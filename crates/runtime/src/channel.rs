@@ -4,8 +4,8 @@
 //!   runtime                                   container's side
 //!      │ clone3, writes id maps                  │ waits for Go if it has a user namespace
 //!      │ ── Go ─────────────────────────────────▶│ namespaces, mounts
-//!      │ ◀──────────────────────────── Prepared ─│ only if there are hooks to be run
-//!      │ hooks                                   │
+//!      │ ◀──────────────────────────── Prepared ─│ only if there are hooks or network devices
+//!      │ network devices, hooks                  │
 //!      │ ── Go ─────────────────────────────────▶│ pivot, devices, limits, labels
 //!      │ ◀── Ready (+ terminal, + listener) ─────│ waits at the gate
 //!      │ limits that need our rights             ╎

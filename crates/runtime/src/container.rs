@@ -12,6 +12,7 @@ use crate::channel::Channel;
 use crate::hooks::Environment;
 use crate::place::Placed;
 use crate::plan::{Confinement, Plan};
+use crate::rdt::Group;
 use crate::record::Record;
 use crate::{
     Error, Kind, Result,
@@ -33,6 +34,8 @@ pub struct Container {
     pub(crate) cgroup: Cgroup,
     /// The unit that holds the cgroup, where systemd does.
     pub(crate) unit: Option<String>,
+    /// Its place in the tree of resource classes, if it has one.
+    pub(crate) group: Option<Group>,
     pub(crate) namespaces: u64,
     pub(crate) confinement: Confinement,
     pub(crate) annotations: std::collections::BTreeMap<String, String>,
@@ -59,6 +62,7 @@ impl Container {
             pidfd,
             cgroup: placed.cgroup.clone(),
             unit: placed.unit.clone(),
+            group: placed.group.clone(),
             namespaces: plan.namespaces.all(),
             confinement: plan.confinement,
             annotations: plan.annotations,
@@ -88,6 +92,7 @@ impl Container {
             pidfd,
             cgroup: record.cgroup(),
             unit: record.unit.clone(),
+            group: record.group.clone(),
             namespaces: plan.namespaces.all(),
             confinement: plan.confinement,
             annotations: plan.annotations,
@@ -220,6 +225,16 @@ impl Container {
         self.cgroup.set_devices(&rules).step(|| "unable to apply device rules")
     }
 
+    /// New amounts of cache and memory bandwidth: lines of `schemata`.
+    pub fn update_class(&self, lines: &[String]) -> Result<()> {
+        match &self.group {
+            Some(group) => group.write_schemata(lines),
+            None => {
+                Err(Error::invalid("the container has no class of resources: its config has no intelRdt"))
+            }
+        }
+    }
+
     /// All processes, as the host counts them.
     pub fn processes(&self) -> Result<Vec<Pid>> {
         self.needs_cgroup("unable to get all container pids")?;
@@ -235,7 +250,7 @@ impl Container {
     }
 
     pub(crate) fn remove_cgroup(&self) -> Result<()> {
-        remove_cgroup(&self.cgroup, self.unit.as_deref())
+        remove_cgroup(&self.cgroup, self.unit.as_deref(), self.group.as_ref())
     }
 }
 
@@ -247,19 +262,20 @@ fn if_ours(opened: linux::Result<OwnedFd>) -> linux::Result<Option<OwnedFd>> {
     }
 }
 
-/// Kills what is in a cgroup and removes it, its unit included. What is gone already is fine.
-pub(crate) fn remove_cgroup(cgroup: &Cgroup, unit: Option<&str>) -> Result<()> {
+/// Kills what is in a cgroup and removes it, its unit and its class included. What is gone already is fine.
+pub(crate) fn remove_cgroup(cgroup: &Cgroup, unit: Option<&str>, group: Option<&Group>) -> Result<()> {
     let mut failed = Ok(());
     if cgroup.exists() {
         failed = cgroup.kill().step(|| "unable to kill processes");
         let removed = cgroup.remove().step(|| "unable to remove cgroup");
         failed = failed.and(removed);
     }
-    match unit {
-        Some(unit) => {
-            let stopped = systemd::stop(unit);
-            failed.and(stopped)
-        }
+    if let Some(unit) = unit {
+        let stopped = systemd::stop(unit);
+        failed = failed.and(stopped);
+    }
+    match group {
+        Some(group) => failed.and(group.remove()),
         None => failed,
     }
 }

@@ -149,12 +149,17 @@ fn check_labels(process: &Process) -> Result<()> {
     if !process.apparmor_profile.is_empty() && !apparmor() {
         return Err(Error::invalid("apparmor: config provided but apparmor not supported"));
     }
-    if !process.selinux_label.is_empty() && !std::path::Path::new("/sys/fs/selinux/enforce").exists() {
+    if !process.selinux_label.is_empty() && !has_selinux() {
         return Err(Error::invalid(
             "selinux label is specified in config, but selinux is disabled or not supported",
         ));
     }
     Ok(())
+}
+
+/// Looked for on the host.
+pub(crate) fn has_selinux() -> bool {
+    std::path::Path::new("/sys/fs/selinux/enforce").exists()
 }
 
 /// Names that the kernel does not know, each once.

@@ -114,7 +114,8 @@ impl Container {
         let (ours, theirs) = Channel::pair()?;
         let waits = (!program.limits.is_empty() && !program.sets_own_limits)
             || program.oom_score.is_some()
-            || self.confinement.seccomp_listener.is_some();
+            || self.confinement.seccomp_listener.is_some()
+            || self.group.is_some();
         let join = Join {
             target: self.pidfd(),
             namespaces: self.namespaces,
@@ -183,6 +184,9 @@ impl Container {
                 Report::Ready(descriptors) => {
                     if let Some(score) = program.oom_score {
                         launch::set_oom_score(pid, score)?;
+                    }
+                    if let Some(group) = &self.group {
+                        group.add(pid)?;
                     }
                     let mut state = self.state(Status::Running);
                     state.pid = Some(pid);

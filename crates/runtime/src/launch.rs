@@ -22,7 +22,7 @@ use crate::inside::rootfs::{self, Source};
 use crate::place::Placed;
 use crate::plan::{Listener, Plan};
 use crate::program::Program;
-use crate::{CgroupDriver, Error, Kind, Result, Size, Trace, error::Step, hooks, idmap, place};
+use crate::{CgroupDriver, Error, Kind, Result, Size, Trace, error::Step, hooks, idmap, interfaces, place};
 
 /// A container to make.
 #[derive(Debug)]
@@ -191,10 +191,14 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
     program.terminal_given = matches!(launch.stdio, Stdio::Terminal { .. });
     program.sets_own_limits = program.identity.user != 0 && !plan.namespaces.has_user();
     let trace = launch.trace;
-    let placed =
+    let mut placed =
         place::create(launch.spec, launch.id, launch.cgroup_driver, launch.rootless).map_err(prefix)?;
     trace.step(format_args!("cgroup: {:?}", placed.cgroup.paths()));
-    match create_in(launch, plan, &program, &placed) {
+    let created = match placed.enter_class(plan.resource_class.as_ref(), launch.id) {
+        Ok(()) => create_in(launch, plan, &program, &placed),
+        Err(error) => Err(error),
+    };
+    match created {
         Ok(created) => Ok(created),
         Err(error) => {
             placed.undo();
@@ -220,7 +224,8 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed)
     };
     drop((init, theirs));
     trace.step(format_args!("child process in init(): {pid}"));
-    let guided = guide(&id, &bundle, &plan, program, &ours, pid);
+    let classed = placed.group.as_ref().map_or(Ok(()), |group| group.add(pid));
+    let guided = classed.and_then(|()| guide(&id, &bundle, &plan, program, &ours, pid));
     let made = guided.and_then(|terminal| {
         let own = linux::fd::duplicate(&pidfd).step(|| "pidfd")?;
         Ok((terminal, Container::new(id, bundle, pid, own, placed, plan)?))
@@ -331,6 +336,10 @@ fn guide(
         match channel.report()? {
             Report::Prepared => {
                 let in_init = Error::met_in_container;
+                if !plan.devices_of_network.is_empty() {
+                    let inside = namespace::open_of(pid, namespace::NETWORK).step(|| "network devices")?;
+                    interfaces::move_in(&plan.devices_of_network, inside.as_fd())?;
+                }
                 hooks::run("prestart", &plan.hooks.prestart, &state, Environment::Inherited)
                     .map_err(in_init)?;
                 hooks::run("createRuntime", &plan.hooks.create_runtime, &state, Environment::Inherited)

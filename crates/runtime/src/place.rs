@@ -7,6 +7,7 @@ use linux::cgroup::{Cgroup, Layout};
 use oci::runtime::{Resources, Spec};
 
 use crate::error::{Step, plain};
+use crate::rdt::{self, Class, Group};
 use crate::systemd::{self, Anchor, Scope};
 use crate::{Error, Kind, Result, resources};
 
@@ -28,9 +29,24 @@ pub(crate) struct Placed {
     pub(crate) unit: Option<String>,
     /// Until the container is in.
     pub(crate) anchor: Option<Anchor>,
+    /// Where it is in the tree of resource classes, if it has one.
+    pub(crate) group: Option<Group>,
 }
 
 impl Placed {
+    fn new(cgroup: Cgroup) -> Placed {
+        Placed { cgroup, unit: None, anchor: None, group: None }
+    }
+
+    /// Makes the class, for the container's first process to be added.
+    pub(crate) fn enter_class(&mut self, class: Option<&Class>, id: &str) -> Result<()> {
+        let Some(class) = class else { return Ok(()) };
+        let group = class.group(&rdt::root()?, id);
+        class.establish(&group)?;
+        self.group = Some(group);
+        Ok(())
+    }
+
     /// Nothing of a failed start is left.
     pub(crate) fn undo(mut self) {
         self.anchor = None;
@@ -39,6 +55,9 @@ impl Placed {
         let _leftover = self.cgroup.remove();
         if let Some(unit) = &self.unit {
             let _gone_already = systemd::stop(unit);
+        }
+        if let Some(group) = &self.group {
+            let _leftover = group.remove();
         }
     }
 }
@@ -68,14 +87,14 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
             if !found.is_empty() {
                 check_unused(&cgroup)?;
             }
-            return limit_rootless(&cgroup, limits).map(|()| Placed { cgroup, unit: None, anchor: None });
+            return limit_rootless(&cgroup, limits).map(|()| Placed::new(cgroup));
         }
         Err(error) => return Err(Error::other(format_args!("{STEP}: {error}: {}", plain(&error)))),
         Ok(found) => found,
     };
     let checked = if found.is_empty() { Ok(()) } else { check_unused(&cgroup) };
     match checked.and_then(|()| limit(&cgroup, limits)) {
-        Ok(()) => Ok(Placed { cgroup, unit: None, anchor: None }),
+        Ok(()) => Ok(Placed::new(cgroup)),
         Err(error) => {
             // The first failure is the one to tell.
             let _leftover = cgroup.remove_except(&found);
@@ -125,7 +144,8 @@ fn create_scope(layout: &Layout, scope: &Scope, id: &str, limits: &Resources) ->
     }
     let anchor = systemd::start(scope, &format!("container {id}"), limits)?;
     let cgroup = Cgroup::at(layout, &scope.path()).step(|| "scope")?;
-    let placed = Placed { cgroup, unit: Some(scope.unit.clone()), anchor: Some(anchor) };
+    let unit = Some(scope.unit.clone());
+    let placed = Placed { unit, anchor: Some(anchor), ..Placed::new(cgroup) };
     let checked = if placed.cgroup.exists() {
         limit(&placed.cgroup, limits)
     } else {

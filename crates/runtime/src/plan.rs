@@ -14,9 +14,11 @@ use oci::runtime::{
     NamespaceKind, PersonalityDomain, Seccomp, Spec, TimeOffset,
 };
 
+use crate::interfaces::{self, Move};
 use crate::options::{self, Options};
+use crate::rdt::{self, Class};
 use crate::seccomp::{self, Compiled};
-use crate::{Error, Result, error::Step};
+use crate::{Error, Result, credentials, error::Step};
 
 /// Everything a container is made from.
 #[derive(Debug)]
@@ -33,6 +35,10 @@ pub(crate) struct Plan {
     pub(crate) sysctls: Vec<(String, String)>,
     pub(crate) masked: Vec<PathBuf>,
     pub(crate) read_only: Vec<PathBuf>,
+    pub(crate) devices_of_network: Vec<Move>,
+    pub(crate) resource_class: Option<Class>,
+    /// SELinux label of the file systems that are made for the container.
+    pub(crate) label: Option<String>,
     pub(crate) hooks: Hooks,
     pub(crate) annotations: BTreeMap<String, String>,
     pub(crate) confinement: Confinement,
@@ -138,24 +144,18 @@ impl Plan {
     pub(crate) fn new(spec: &Spec, network: Option<BorrowedFd<'_>>) -> Result<Plan> {
         let nothing = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
-        refuse(linux)?;
         let namespaces = namespaces(linux, network)?;
         let mounts =
             spec.mounts.iter().map(|mount| self::mount(mount, &namespaces)).collect::<Result<Vec<_>>>()?;
         let fills_dev = !mounts.iter().any(|mount| {
             clean(&mount.destination) == Path::new("dev") && matches!(mount.kind, MountKind::Bind { .. })
         });
-        if !spec.hostname.is_empty()
-            && !namespaces.is_new(namespace::UTS)
-            && !joins(&namespaces, namespace::UTS)
-        {
-            return Err(Error::invalid("unable to set hostname without a private UTS namespace"));
-        }
-        if !spec.domainname.is_empty()
-            && !namespaces.is_new(namespace::UTS)
-            && !joins(&namespaces, namespace::UTS)
-        {
-            return Err(Error::invalid("unable to set domainname without a private UTS namespace"));
+        let own_names = namespaces.is_new(namespace::UTS) || joins(&namespaces, namespace::UTS);
+        for (what, name) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
+            if !name.is_empty() && !own_names {
+                let message = format_args!("unable to set {what} without a private UTS namespace");
+                return Err(Error::invalid(message));
+            }
         }
         let masks = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
         if masks && !namespaces.is_new(namespace::MOUNT) {
@@ -170,6 +170,9 @@ impl Plan {
             devices: devices(linux)?,
             fills_dev,
             sysctls: sysctls(linux, &namespaces)?,
+            devices_of_network: interfaces::plan(&linux.net_devices, &namespaces)?,
+            resource_class: linux.intel_rdt.as_ref().map(rdt::plan).transpose()?,
+            label: label(linux)?,
             masked: linux.masked_paths.clone(),
             read_only: linux.readonly_paths.clone(),
             hooks: spec.hooks.clone().unwrap_or_default(),
@@ -219,18 +222,6 @@ impl Plan {
         plan.confinement.seccomp_listener = filter.as_ref().and_then(listener);
         plan.confinement.uncompiled = filter;
         Ok(plan)
-    }
-}
-
-fn refuse(linux: &Linux) -> Result<()> {
-    let fields = [
-        (linux.intel_rdt.is_some(), "linux.intelRdt"),
-        (!linux.net_devices.is_empty(), "linux.netDevices"),
-        (!linux.mount_label.is_empty(), "linux.mountLabel"),
-    ];
-    match fields.iter().find(|(used, _)| *used) {
-        Some((_, field)) => Err(Error::invalid(format_args!("{field} is not supported"))),
-        None => Ok(()),
     }
 }
 
@@ -396,6 +387,19 @@ fn root_propagation(word: &str) -> Result<Option<(linux::mount::Propagation, boo
         Some(found) => Ok(Some(found)),
         None => Err(Error::invalid(format_args!("rootfsPropagation={word} is not supported"))),
     }
+}
+
+/// A label for mounts where no module knows labels would be an unknown option of each file system.
+fn label(linux: &Linux) -> Result<Option<String>> {
+    if linux.mount_label.is_empty() {
+        return Ok(None);
+    }
+    if !credentials::has_selinux() {
+        return Err(Error::invalid(
+            "linux.mountLabel is specified in config, but selinux is disabled or not supported",
+        ));
+    }
+    Ok(Some(linux.mount_label.clone()))
 }
 
 fn devices(linux: &Linux) -> Result<Vec<Device>> {
@@ -565,7 +569,8 @@ mod tests {
             format!(r#"{{"ociVersion":"1.0.0","linux":{{"namespaces":[{{"type":"mount"}}],{linux}}}}}"#)
         };
         let cases = [
-            (r#""intelRdt":{"closID":"x"}"#, "linux.intelRdt is not supported"),
+            (r#""intelRdt":{"closID":"../x"}"#, "invalid intelRdt.closID"),
+            (r#""netDevices":{"eth0":{}}"#, "unable to move network devices without a NET namespace"),
             (r#""sysctl":{"kernel.panic":"1"}"#, "is not in a separate kernel namespace"),
             (r#""sysctl":{"net.ipv4.ip_forward":"1"}"#, "no network namespace of its own"),
             (r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}]"#, "user namespace isn't enabled"),

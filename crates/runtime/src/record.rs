@@ -10,6 +10,7 @@ use linux::{procfs, signal};
 use serde::{Deserialize, Serialize};
 
 use crate::container::{self, Container};
+use crate::rdt::Group;
 use crate::{Result, error::Step};
 
 /// Records of a later kind are refused rather than guessed at.
@@ -28,6 +29,9 @@ pub struct Record {
     /// The unit that holds the cgroup, where systemd does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
+    /// Its place in the tree of resource classes, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<Group>,
 }
 
 impl Record {
@@ -40,6 +44,7 @@ impl Record {
             start_time: container.start_time,
             cgroup: container.cgroup.paths(),
             unit: container.unit.clone(),
+            group: container.group.clone(),
         }
     }
 
@@ -69,6 +74,6 @@ impl Record {
                 process::send_signal(pidfd.as_fd(), signal::SIGKILL).step(|| "container process")?;
             }
         }
-        container::remove_cgroup(&self.cgroup(), self.unit.as_deref())
+        container::remove_cgroup(&self.cgroup(), self.unit.as_deref(), self.group.as_ref())
     }
 }

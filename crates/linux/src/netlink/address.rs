@@ -56,6 +56,24 @@ pub fn list(socket: &mut Socket) -> Result<Vec<Address>, Error> {
     Ok(addresses)
 }
 
+/// The addresses of an interface that somebody gave to it, and that are good beyond its link: neither those that the
+/// kernel made up nor those that were leased for a time.
+pub fn list_lasting(socket: &mut Socket, index: u32) -> Result<Vec<Address>, Error> {
+    let message = Message::new(GETADDR, Mode::Plain, &[0; 8], format!("RTM_GETADDR({index})"));
+    let mut addresses = Vec::new();
+    socket.dump(&message, |payload| addresses.extend(parse(payload).filter(|_| lasts(payload))))?;
+    addresses.retain(|address| address.index == index);
+    Ok(addresses)
+}
+
+fn lasts(payload: &[u8]) -> bool {
+    const PERMANENT: u32 = 0x80;
+    const SCOPE_UNIVERSE: u8 = 0;
+    let Some([_, _, flags, scope]) = payload.first_chunk() else { return false };
+    let flags = Attributes(&payload[8..]).u32(IFA_FLAGS).unwrap_or(u32::from(*flags));
+    *scope == SCOPE_UNIVERSE && flags & PERMANENT != 0
+}
+
 /// `struct ifaddrmsg`.
 fn header(index: u32, address: IpAddr, prefix: u8) -> [u8; 8] {
     let mut header = [0; 8];

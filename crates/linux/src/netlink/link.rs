@@ -148,6 +148,15 @@ pub fn set_mtu(index: u32, mtu: u32) -> Message {
     Message::new(NEWLINK, Mode::Plain, &header, format!("RTM_NEWLINK({index} mtu {mtu})")).u32(IFLA_MTU, mtu)
 }
 
+/// Moves an interface into another namespace, where it is down and has no addresses. A `%d` in its name there is a
+/// number that the kernel finds.
+pub fn move_to(index: u32, name: &str, namespace: BorrowedFd<'_>) -> Message {
+    let header = header_unchanged(AF_UNSPEC, index);
+    Message::new(NEWLINK, Mode::Plain, &header, format!("RTM_NEWLINK({index} to a namespace, as {name})"))
+        .u32(IFLA_NET_NS_FD, namespace.as_raw_fd().cast_unsigned())
+        .text(IFLA_IFNAME, name)
+}
+
 pub fn delete(name: &str) -> Message {
     Message::new(DELLINK, Mode::Plain, &header_unchanged(AF_UNSPEC, 0), format!("RTM_DELLINK({name})"))
         .text(IFLA_IFNAME, name)

@@ -30,11 +30,6 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 pub(super) fn update(context: &Context, arguments: &Arguments) -> Result<u8> {
-    if let Some(name) =
-        ["l3-cache-schema", "mem-bw-schema"].iter().find(|name| arguments.path(name).is_some())
-    {
-        return Err(Error::invalid(format_args!("--{name}: Intel RDT is not supported")));
-    }
     let found = context.store.find(arguments.id()?)?;
     if found.status == Status::Stopped {
         return Err(Error::new(Kind::WrongState, "container not running"));
@@ -43,6 +38,14 @@ pub(super) fn update(context: &Context, arguments: &Arguments) -> Result<u8> {
         Some(path) => read(path)?,
         None => from_options(arguments)?,
     };
+    let schemata: Vec<String> = ["l3-cache-schema", "mem-bw-schema"]
+        .iter()
+        .filter_map(|name| arguments.path(name))
+        .map(str::to_owned)
+        .collect();
+    if !schemata.is_empty() {
+        found.container.update_class(&schemata)?;
+    }
     found.container.update(&resources)?;
     Ok(0)
 }

@@ -231,7 +231,8 @@ fn run_hooks(
     id: &str,
     bundle: &Path,
 ) -> std::result::Result<(), Stop> {
-    if !plan.hooks.prestart.is_empty() || !plan.hooks.create_runtime.is_empty() {
+    let awaited = [&plan.hooks.prestart, &plan.hooks.create_runtime].iter().any(|hooks| !hooks.is_empty());
+    if awaited || !plan.devices_of_network.is_empty() {
         channel.prepared()?;
         if !channel.wait_for_go()? {
             return Err(Stop::Abandoned);

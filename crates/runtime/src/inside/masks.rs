@@ -12,6 +12,7 @@ use linux::entry::{self, Kind};
 use linux::mount::{self, Attributes};
 use linux::path::Root;
 
+use super::mounts;
 use crate::{Error, Result, error::Step};
 
 pub(crate) fn make_read_only(root: &Root, paths: &[PathBuf]) -> Result<()> {
@@ -26,7 +27,7 @@ pub(crate) fn make_read_only(root: &Root, paths: &[PathBuf]) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn mask(root: &Root, paths: &[PathBuf], null: BorrowedFd<'_>) -> Result<()> {
+pub(crate) fn mask(root: &Root, paths: &[PathBuf], null: BorrowedFd<'_>, label: Option<&str>) -> Result<()> {
     let found = entry::metadata_of(null).step(|| "host's /dev/null")?;
     if found.kind != Kind::Character || found.device != (1, 3) {
         return Err(Error::other("host's /dev/null is not the null device"));
@@ -39,7 +40,7 @@ pub(crate) fn mask(root: &Root, paths: &[PathBuf], null: BorrowedFd<'_>) -> Resu
         let cover = match &empty {
             _ if !directory => mount::clone_handle(null, false).step(step)?,
             Some(empty) => mount::clone_handle(empty, false).step(step)?,
-            None => empty_directory().step(step)?,
+            None => empty_directory(label).step(step)?,
         };
         mount::attach(&cover, &place).step(step)?;
         if directory && empty.is_none() {
@@ -50,9 +51,9 @@ pub(crate) fn mask(root: &Root, paths: &[PathBuf], null: BorrowedFd<'_>) -> Resu
     Ok(())
 }
 
-fn empty_directory() -> linux::Result<OwnedFd> {
+fn empty_directory(label: Option<&str>) -> linux::Result<OwnedFd> {
     let attributes = mount::RDONLY | mount::NOSUID | mount::NODEV | mount::NOEXEC;
-    mount::new_fs("tmpfs", Some("tmpfs"), &["nr_blocks=1", "nr_inodes=1"], attributes)
+    mounts::new_tmpfs(&["nr_blocks=1", "nr_inodes=1"], attributes, label)
 }
 
 fn find(root: &Root, path: &std::path::Path) -> Result<Option<OwnedFd>> {

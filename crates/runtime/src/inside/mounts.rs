@@ -31,6 +31,9 @@ const HARMLESS_IN_PROC: &[&str] = &[
     "proc/uptime",
 ];
 
+/// File systems whose files have labels by the module's own policy, whatever the container's are.
+const LABELS_ITSELF: [&str; 2] = ["proc", "sysfs"];
+
 /// How errors about a mount begin.
 pub(crate) fn describe(mount: &Mount) -> String {
     let source = match &mount.kind {
@@ -147,7 +150,7 @@ pub(crate) fn perform(
             apply(&target, &mount.options)
         }
         MountKind::Cgroup => cgroups(root, plan, mount),
-        MountKind::FileSystem(kind) => file_system(root, mount, kind),
+        MountKind::FileSystem(kind) => file_system(root, plan.label.as_deref(), mount, kind),
     }
 }
 
@@ -205,7 +208,7 @@ fn guard_proc(target: &OwnedFd, is_procfs: bool, destination: &Path) -> Result<(
     )))
 }
 
-fn file_system(root: &Root, mount: &Mount, kind: &str) -> Result<()> {
+fn file_system(root: &Root, label: Option<&str>, mount: &Mount, kind: &str) -> Result<()> {
     // A tmpfs on a directory that was there looks like it; one on a directory that we make is everybody's.
     let asks_mode = kind == "tmpfs" && !mount.options.data.iter().any(|option| option.starts_with("mode="));
     let inherits_mode = asks_mode && root.resolve(&mount.destination).is_ok();
@@ -233,15 +236,23 @@ fn file_system(root: &Root, mount: &Mount, kind: &str) -> Result<()> {
         let mode = linux::entry::metadata_of(&target).step(|| "mount target")?.mode;
         fs.option("mode", format!("{mode:o}")).step(|| "file system")?;
     }
-    attach_new(mount, fs, &target, kind)
+    let by_file = kind == "mqueue";
+    if let Some(label) = label.filter(|_| !by_file && !LABELS_ITSELF.contains(&kind)) {
+        fs.option("context", label).step(|| "linux.mountLabel")?;
+    }
+    attach_new(mount, fs, &target, kind, label.filter(|_| by_file))
 }
 
-fn attach_new(mount: &Mount, fs: NewFs, target: &OwnedFd, kind: &str) -> Result<()> {
+fn attach_new(mount: &Mount, fs: NewFs, target: &OwnedFd, kind: &str, label: Option<&str>) -> Result<()> {
     let copies = mount.options.copy_up && kind == "tmpfs";
     // While something is to be put in, it cannot be read-only yet.
     let filled = copies || is_dev(mount);
     let attributes = mount.options.fresh() & if filled { !mount::RDONLY } else { u64::MAX };
     let made = fs.mount(attributes).step(|| "file system")?;
+    if let Some(label) = label {
+        linux::xattr::set(&made, "security.selinux".as_ref(), label.as_bytes())
+            .step(|| "linux.mountLabel")?;
+    }
     if copies {
         copy_up::copy(target.as_fd(), made.as_fd()).step(|| "tmpcopyup")?;
         if mount.options.is_read_only() {
@@ -254,6 +265,13 @@ fn attach_new(mount: &Mount, fs: NewFs, target: &OwnedFd, kind: &str) -> Result<
         mount::set_attributes(&made, &attributes, *recursive).step(|| "mount propagation")?;
     }
     mount::attach(&made, target).step(|| "file system")
+}
+
+/// A tmpfs of the runtime's own, with the label of the container's file systems.
+pub(crate) fn new_tmpfs(options: &[&str], attributes: u64, label: Option<&str>) -> linux::Result<OwnedFd> {
+    let context = label.map(|label| format!("context={label}"));
+    let options: Vec<&str> = options.iter().copied().chain(context.as_deref()).collect();
+    mount::new_fs("tmpfs", Some("tmpfs"), &options, attributes)
 }
 
 fn is_dev(mount: &Mount) -> bool {
@@ -282,7 +300,7 @@ fn cgroups(root: &Root, plan: &Plan, mount: &Mount) -> Result<()> {
         return unified(&layout, mount, &target);
     }
     // The hierarchies are read-only where they shall be; the directory that they stand in stays writable, as with runc.
-    let base = mount::new_fs("tmpfs", Some("tmpfs"), &["mode=755"], mount.options.fresh() & !mount::RDONLY)
+    let base = new_tmpfs(&["mode=755"], mount.options.fresh() & !mount::RDONLY, plan.label.as_deref())
         .step(|| "cgroup directory")?;
     // It must be attached to take mounts itself.
     mount::attach(&base, &target).step(|| "cgroup directory")?;

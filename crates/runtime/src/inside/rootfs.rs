@@ -161,7 +161,7 @@ impl Tree {
     /// What must hold for the container and was in the way until now.
     pub(crate) fn protect(&self, plan: &Plan) -> Result<()> {
         masks::make_read_only(&self.root, &plan.read_only)?;
-        masks::mask(&self.root, &plan.masked, self.null.as_fd())?;
+        masks::mask(&self.root, &plan.masked, self.null.as_fd(), plan.label.as_deref())?;
         mounts::seal_dev(&self.root, plan)?;
         if plan.root_read_only {
             let read_only = Attributes { set: mount::RDONLY, ..Attributes::default() };

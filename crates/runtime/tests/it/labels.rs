@@ -69,3 +69,17 @@ fn what_the_image_says_of_modules_does_not_count() {
     assert!(message.contains("apparmor"), "{message}");
     assert!(has_apparmor() || message.contains("not supported"), "{message}");
 }
+
+/// runc hands the label on to the kernel, which then refuses the first tmpfs: here the field is named.
+#[test]
+fn a_label_of_mounts_that_cannot_be_applied_is_an_error() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["linux"]["mountLabel"] = json!("no:such:label:s0");
+    let message = bundle.refused();
+    let expected = if has_selinux() {
+        "no:such:label:s0"
+    } else {
+        "linux.mountLabel is specified in config, but selinux is disabled or not supported"
+    };
+    assert!(message.contains(expected), "{message}");
+}
