@@ -443,6 +443,9 @@ fn enable_controllers(directory: &Path) -> Result<()> {
         return Ok(());
     }
     for ancestor in ancestors {
+        if has_inhabitants(ancestor) {
+            return Ok(());
+        }
         let control = ancestor.join("cgroup.subtree_control");
         let all: Vec<String> = wanted.split_whitespace().map(|name| format!("+{name}")).collect();
         if write(&control, &all.join(" ")).is_err() {
@@ -453,6 +456,13 @@ fn enable_controllers(directory: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether processes are in there: then it cannot pass controllers on. A few the kernel would let it, and make it the
+/// root of a tree of threads, below which no process can be put any more. The tree's very root has no type, and may.
+fn has_inhabitants(directory: &Path) -> bool {
+    directory.join("cgroup.type").exists()
+        && read(&directory.join("cgroup.procs")).map_or(true, |pids| !pids.is_empty())
 }
 
 fn remove_tree(directory: &Path) -> Result<()> {

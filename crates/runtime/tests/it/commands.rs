@@ -38,7 +38,7 @@ fn statuses_of_errors() {
         (&["kill", id, "NOPE"], 1, "unknown signal \\\"NOPE\\\""),
         (&["kill", id, "99"], 1, "unable to signal init: invalid argument"),
         (&["spec", "--bundle", "/none"], 1, "chdir /none: no such file or directory"),
-        (&["update", "--l3-cache-schema", "x", id], 1, "Intel RDT is not supported"),
+        (&["update", "--l3-cache-schema", "x", id], 1, "its config has no intelRdt"),
         (&["checkpoint", id], 1, "not supported"),
     ];
     for (words, status, message) in cases {

@@ -147,7 +147,7 @@ fn a_container_with_the_hosts_processes_is_killed_whole() {
     wait_until(|| bundle.log().ends_with('\n'));
     let other: i32 = bundle.log().trim().parse().unwrap();
     assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
-    wait_until(|| linux::procfs::stat(other).is_err() || linux::procfs::stat(other).unwrap().state == 'Z');
+    wait_until(|| linux::procfs::stat(other).map_or(true, |stat| stat.state == 'Z'));
 }
 
 fn set_mode(path: &std::path::Path, mode: u32) {
