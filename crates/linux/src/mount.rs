@@ -3,7 +3,7 @@
 //! A mount is made detached, in no namespace and at no path, given its attributes there, and only then attached,
 //! onto a handle rather than a path. So nobody sees it half made, and nobody who swaps a directory for a link
 //! decides where it goes. All of it exists since Linux 5.12; overlay with one layer per call (`lowerdir+`) since
-//! 6.5, for which [`overlay`] has a fallback.
+//! 6.5, for which [`overlay`] has a fallback ([`overlay_in_one`]).
 
 use std::ffi::CString;
 use std::fmt::Write as _;
@@ -159,22 +159,61 @@ fn overlay_layer_by_layer(layers: &Overlay<'_>) -> Result<OwnedFd> {
     finish_overlay(fs, layers)
 }
 
-/// For kernels without `lowerdir+`.
+/// For kernels without `lowerdir+`. One value of fsconfig(2) ends at 255 bytes, some fourteen layers; the page of options
+/// that mount(2) takes holds two hundred.
 pub fn overlay_in_one(layers: &Overlay<'_>) -> Result<OwnedFd> {
+    let (text, _handles) = joined(layers.lowers)?;
+    if text.len() > 255 {
+        return overlay_in_a_page(layers);
+    }
     let fs = NewFs::open("overlay")?;
     fs.option("source", "overlay")?;
-    let mut handles = Vec::with_capacity(layers.lowers.len());
+    fs.option("lowerdir", &text)?;
+    finish_overlay(fs, layers)
+}
+
+/// Short names without anything to escape, good for as long as the handles.
+fn joined(directories: &[PathBuf]) -> Result<(String, Vec<OwnedFd>)> {
+    let mut handles = Vec::with_capacity(directories.len());
     let mut text = String::new();
-    for lower in layers.lowers {
+    for directory in directories {
         let handle =
-            rustix::fs::open(lower, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
-                .context("open", || format!("{lower:?}, O_PATH"))?;
+            rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+                .context("open", || format!("{directory:?}, O_PATH"))?;
         let separator = if text.is_empty() { "" } else { ":" };
         let _ = write!(text, "{separator}/proc/self/fd/{}", handle.as_raw_fd());
         handles.push(handle);
     }
-    fs.option("lowerdir", &text)?;
-    finish_overlay(fs, layers)
+    Ok((text, handles))
+}
+
+/// mount(2) knows no detached mounts: a thread mounts in a namespace of its own, and a copy comes out of it. The layers
+/// are opened in there, too: overlay takes none of other namespaces.
+fn overlay_in_a_page(layers: &Overlay<'_>) -> Result<OwnedFd> {
+    let mount = || {
+        crate::namespace::unshare(libc::CLONE_NEWNS as u64)?;
+        set_propagation(Path::new("/"), Propagation::Private, true)?;
+        let (lowers, _handles) = joined(layers.lowers)?;
+        let mut options = format!("lowerdir={lowers}");
+        let mut others = Vec::new();
+        if let Some((upper, work)) = layers.upper {
+            for (key, path) in [("upperdir", upper), ("workdir", work)] {
+                let (name, handle) = joined(&[path.to_owned()])?;
+                let _ = write!(options, ",{key}={name}");
+                others.push(handle);
+            }
+        }
+        let volatile = (layers.volatile && layers.upper.is_some()).then_some("volatile");
+        for option in layers.extra.iter().copied().chain(volatile) {
+            let _ = write!(options, ",{option}");
+        }
+        let place = layers.lowers.first().map_or(Path::new("/"), PathBuf::as_path);
+        classic(Path::new("overlay"), place, "overlay", 0, &options)?;
+        clone_tree(None, place, false)
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(mount).join().expect("a thread that only makes calls does not panic")
+    })
 }
 
 fn finish_overlay(fs: NewFs, layers: &Overlay<'_>) -> Result<OwnedFd> {
@@ -465,5 +504,36 @@ mod tests {
     #[test]
     fn overlay_takes_layers_in_one_string() {
         check_overlay("old", overlay_in_one);
+    }
+
+    #[test]
+    fn overlay_takes_more_layers_than_a_string_holds() {
+        // As many as Docker's own limit, so that an image that runs there runs on every kernel.
+        let base = overlay_base("many");
+        let mut lowers = vec![base.join("one")];
+        for number in 0..126 {
+            let lower = base.join(format!("between-{number}"));
+            std::fs::create_dir(&lower).unwrap();
+            std::fs::write(lower.join(format!("file-{number}")), "").unwrap();
+            lowers.push(lower);
+        }
+        lowers.push(base.join("two"));
+        for (name, make) in [("new", overlay as fn(&Overlay<'_>) -> Result<OwnedFd>), ("old", overlay_in_one)]
+        {
+            let (upper, work) = (base.join(format!("upper-{name}")), base.join(format!("work-{name}")));
+            std::fs::create_dir(&upper).unwrap();
+            std::fs::create_dir(&work).unwrap();
+            let layers =
+                Overlay { lowers: &lowers, upper: Some((&upper, &work)), volatile: true, extra: &[] };
+            let root = Root::from_directory(make(&layers).unwrap());
+            for file in ["below", "file-0", "file-125"] {
+                root.open_at(Path::new(file), OFlags::RDONLY, 0).unwrap();
+            }
+            root.make_file(Path::new("made"), 0o644).unwrap();
+            assert!(upper.join("made").exists());
+        }
+        let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!after.contains(&base.display().to_string()), "a mount of it is left:\n{after}");
+        std::fs::remove_dir_all(&base).unwrap();
     }
 }
