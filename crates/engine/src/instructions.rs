@@ -2,7 +2,7 @@
 
 use oci::image::{Config, Empty, Healthcheck};
 
-use crate::container::duration;
+use crate::duration;
 use crate::error::{Error, Result};
 
 /// Applies lines such as `CMD ["sh"]` and `ENV A=1 B=2`, in order.
@@ -162,10 +162,10 @@ fn health(rest: &str) -> Result<Healthcheck> {
         let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
         let invalid = || Error::invalid(format!("invalid HEALTHCHECK flag --{flag}"));
         match name {
-            "interval" => check.interval = duration(value).ok_or_else(invalid)?,
-            "timeout" => check.timeout = duration(value).ok_or_else(invalid)?,
-            "start-period" => check.start_period = duration(value).ok_or_else(invalid)?,
-            "start-interval" => check.start_interval = duration(value).ok_or_else(invalid)?,
+            "interval" => check.interval = duration::nanoseconds(value).ok_or_else(invalid)?,
+            "timeout" => check.timeout = duration::nanoseconds(value).ok_or_else(invalid)?,
+            "start-period" => check.start_period = duration::nanoseconds(value).ok_or_else(invalid)?,
+            "start-interval" => check.start_interval = duration::nanoseconds(value).ok_or_else(invalid)?,
             "retries" => check.retries = value.parse().map_err(|_| invalid())?,
             _ => return Err(invalid()),
         }

@@ -24,6 +24,7 @@
 mod clock;
 mod config;
 mod container;
+mod duration;
 mod error;
 mod events;
 mod exec;

@@ -508,11 +508,14 @@ fn delete_quietly(socket: &mut Socket, name: &str) -> Result<()> {
     }
 }
 
-/// Routes to 127/8 for the translation of 127.0.0.1; no IPv6 where there is none, and no routers to be learned.
+/// Routes to 127/8 for the translation of 127.0.0.1; no IPv6 where there is none, and no routers to be learned. The
+/// link-local address, by which the bridge asks for neighbours, is not looked for twice: that takes a second or two, in
+/// which what comes from outside would find no container.
 fn configure_bridge(bridge: &Bridge) -> linux::Result<()> {
     let name = &bridge.rules.name;
     namespace::set(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
     namespace::set_if_there(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+    namespace::set_if_there(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
     let disabled = if has_ipv6(bridge) { "0" } else { "1" };
     namespace::set_if_there(&format!("net/ipv6/conf/{name}/disable_ipv6"), disabled)
 }

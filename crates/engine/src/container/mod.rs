@@ -59,7 +59,7 @@ pub use logs::validate as validate_logging;
 pub(crate) use logs::{bytes, drivers as log_drivers};
 pub(crate) use mounts::{check_volume_name, clean};
 pub(crate) use owner::{Command, ExecStarted, Live};
-pub(crate) use prune::{duration, until};
+pub(crate) use prune::until;
 #[cfg(test)]
 pub(crate) use record::tests::record as test_record;
 pub(crate) use record::{MountKind, Record};

@@ -9,7 +9,7 @@ use super::owner::Command;
 use super::state::State;
 use super::{list, rootfs};
 use crate::error::{Error, ErrorKind, Result};
-use crate::{Engine, clock};
+use crate::{Engine, clock, duration};
 
 impl Engine {
     pub async fn container_prune(&self, filters: Filters) -> Result<PruneReport> {
@@ -76,7 +76,7 @@ pub(crate) fn until(filters: &Filters) -> Result<Option<i64>> {
     if let Some((seconds, fraction)) = unix(text) {
         return Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(fraction)));
     }
-    if let Some(length) = duration(text) {
+    if let Some(length) = duration::nanoseconds(text) {
         return Ok(Some(clock::nanoseconds(&clock::now()).saturating_sub(length)));
     }
     let time = clock::parse(text)
@@ -109,43 +109,9 @@ fn unix(text: &str) -> Option<(i64, i64)> {
     Some((seconds.parse().ok()?, nanoseconds))
 }
 
-/// Go's durations: `1h30m`, `10s`, `1.5h`, in nanoseconds.
-pub(crate) fn duration(text: &str) -> Option<i64> {
-    let mut rest = text;
-    let mut total = 0f64;
-    while !rest.is_empty() {
-        let digits = rest.find(|character: char| !character.is_ascii_digit() && character != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let end =
-            rest.find(|character: char| character.is_ascii_digit() || character == '.').unwrap_or(rest.len());
-        let unit = match &rest[..end] {
-            "ns" => 1.0,
-            "us" | "µs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            _ => return None,
-        };
-        total += number * unit;
-        rest = &rest[end..];
-    }
-    (!text.is_empty() && total < 9e18).then_some(total as i64)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_gos() {
-        assert_eq!(duration("1h30m"), Some(5_400_000_000_000));
-        assert_eq!(duration("1.5s"), Some(1_500_000_000));
-        assert_eq!(duration("10"), None);
-        assert_eq!(duration(""), None);
-        assert_eq!(duration("h"), None);
-    }
 
     #[test]
     fn until_has_many_forms() {

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use crate::log::compress::Compression;
 use crate::log::format::{Encoder, Format, Head};
 use crate::log::index::{self, IndexWriter};
+use crate::log::loss::{Loss, Losses};
 use crate::log::record::Stream;
 use crate::log::splitter::Piece;
 use crate::{paths, protocol};
@@ -26,15 +27,6 @@ const BATCH: usize = 64 << 10;
 
 /// What may lie on disk for a segment of some age.
 const NAMES: [fn(&Path, u32) -> PathBuf; 3] = [paths::log_segment, paths::log_index, paths::log_compressed];
-
-/// Records that never reached the disk.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loss {
-    pub records: u64,
-    pub bytes: u64,
-    /// Why, for the newest of them.
-    pub error: String,
-}
 
 pub struct Writer {
     path: PathBuf,
@@ -50,8 +42,7 @@ pub struct Writer {
     batch_newest: i64,
     rotations: u64,
     compression: Option<Compression>,
-    loss: Loss,
-    reported: u64,
+    losses: Losses,
 }
 
 impl Writer {
@@ -78,8 +69,7 @@ impl Writer {
             batch_newest: i64::MIN,
             rotations: 0,
             compression: None,
-            loss: Loss::default(),
-            reported: 0,
+            losses: Losses::default(),
         })
     }
 
@@ -116,17 +106,14 @@ impl Writer {
         self.rotations
     }
 
+    /// Everything that was lost so far.
     pub fn loss(&self) -> &Loss {
-        &self.loss
+        self.losses.total()
     }
 
     /// The loss, if it has grown since this was last asked.
     pub fn take_loss(&mut self) -> Option<Loss> {
-        if self.loss.records == self.reported {
-            return None;
-        }
-        self.reported = self.loss.records;
-        Some(self.loss.clone())
+        self.losses.take()
     }
 
     /// Whether a rotated file waits to be compressed; [`Writer::compress_step`] wants to be called when idle.
@@ -166,9 +153,8 @@ impl Writer {
     }
 
     fn lose(&mut self, records: &[u8], error: &io::Error) {
-        self.loss.records += self.encoder.format().records(records).count() as u64;
-        self.loss.bytes += records.len() as u64;
-        self.loss.error = error.to_string();
+        self.losses.add(self.encoder.format().records(records).count() as u64, records.len());
+        self.losses.blame(error.to_string());
     }
 
     /// `log` becomes `log.1`, `log.1` becomes `log.2`, …; the oldest goes. With one file allowed, it starts

@@ -3,12 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use shim::health::go_duration;
 use shim::protocol::{Collector, Endpoint, Fluentd};
 
 use super::Told;
 use super::address::{Url, endpoints, no_tls};
-use super::options::{Options, Read, Units, boolean, duration, millis, shown, size, text, unsigned};
+use super::options::{Options, Read, Units, boolean, millis, size, text, unsigned};
 use super::subject::{DEFAULT_TAG, Subject};
+use crate::duration;
 
 pub(super) const OPTIONS: &[&str] = &[
     "env",
@@ -63,7 +65,7 @@ fn terms(options: &Options) -> Read<Fluentd> {
     let switch = |key: &str| text(options, key).map_or(Ok(false), boolean);
     Ok(Fluentd {
         buffer_limit: buffer_limit.map_or(Ok(BUFFER_LIMIT), |text| size(text, Units::Binary))?,
-        retry_wait: millis(retry_wait.map_or(Ok(RETRY_WAIT), duration)?),
+        retry_wait: millis(retry_wait.map_or(Ok(RETRY_WAIT), duration::parse)?),
         max_retries: match max_retries {
             Some(text) => u32::try_from(unsigned(text)?).unwrap_or(u32::MAX),
             None => MAX_RETRIES,
@@ -80,9 +82,9 @@ fn terms(options: &Options) -> Read<Fluentd> {
 fn reconnect_interval(options: &Options) -> Read<u64> {
     const KEY: &str = "fluentd-async-reconnect-interval";
     let Some(given) = text(options, KEY) else { return Ok(0) };
-    let interval = duration(given).map_err(|error| format!("invalid value for {KEY}: {error}"))?;
+    let interval = duration::parse(given).map_err(|error| format!("invalid value for {KEY}: {error}"))?;
     if !interval.is_zero() && !RECONNECT.contains(&interval) {
-        let shown = shown(interval);
+        let shown = go_duration(interval);
         return Err(format!("invalid value for {KEY}: value ({shown:?}) must be between 100ms and 10s"));
     }
     Ok(millis(interval))
@@ -92,7 +94,7 @@ fn write_timeout(options: &Options) -> Read<u64> {
     const KEY: &str = "fluentd-write-timeout";
     let Some(given) = text(options, KEY) else { return Ok(0) };
     let invalid = |error| format!("invalid value for {KEY}: value must be a duration: {error}");
-    duration(given).map(millis).map_err(invalid)
+    duration::parse(given).map(millis).map_err(invalid)
 }
 
 fn address(options: &Options) -> Read<Address> {

@@ -81,62 +81,8 @@ pub(super) fn size(text: &str, units: Units) -> Read<u64> {
     Ok((number * base.powi(unit)) as u64)
 }
 
-/// Go's `time.ParseDuration`, without a sign.
-pub(super) fn duration(text: &str) -> Read<Duration> {
-    let invalid = || format!("time: invalid duration {text:?}");
-    if text == "0" {
-        return Ok(Duration::ZERO);
-    }
-    let mut rest = text;
-    let mut nanos = 0f64;
-    while !rest.is_empty() {
-        let digits =
-            rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
-        let number: f64 = rest[..digits].parse().map_err(|_| invalid())?;
-        rest = &rest[digits..];
-        let letters =
-            rest.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(rest.len());
-        let unit = match &rest[..letters] {
-            "" => return Err(format!("time: missing unit in duration {text:?}")),
-            "ns" => 1.0,
-            "us" | "µs" | "μs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            other => return Err(format!("time: unknown unit {other:?} in duration {text:?}")),
-        };
-        nanos += number * unit;
-        rest = &rest[letters..];
-    }
-    match text.is_empty() || nanos > i64::MAX as f64 {
-        true => Err(invalid()),
-        false => Ok(Duration::from_nanos(nanos as u64)),
-    }
-}
-
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// How Go prints a duration.
-pub(super) fn shown(duration: Duration) -> String {
-    let trimmed = |value: f64, unit: &str| format!("{value}{unit}");
-    let seconds = duration.as_secs();
-    match duration.as_nanos() {
-        0 => "0s".into(),
-        nanos @ 1..1_000 => format!("{nanos}ns"),
-        nanos @ 1_000..1_000_000 => trimmed(nanos as f64 / 1e3, "µs"),
-        nanos @ 1_000_000..1_000_000_000 => trimmed(nanos as f64 / 1e6, "ms"),
-        _ => {
-            let rest = trimmed((seconds % 60) as f64 + f64::from(duration.subsec_nanos()) / 1e9, "s");
-            match (seconds / 3600, seconds / 60 % 60) {
-                (0, 0) => rest,
-                (0, minutes) => format!("{minutes}m{rest}"),
-                (hours, minutes) => format!("{hours}h{minutes}m{rest}"),
-            }
-        }
-    }
 }
 
 #[cfg(test)]
@@ -155,19 +101,6 @@ mod tests {
         assert_eq!(size("1x", Units::Decimal), Err("invalid suffix: 'x'".into()));
         assert_eq!(size("1mm", Units::Decimal), Err("invalid suffix: 'mm'".into()));
         assert!(size("1.2.3m", Units::Decimal).unwrap_err().contains("ParseFloat"));
-    }
-
-    #[test]
-    fn durations_are_those_of_go() {
-        assert_eq!(duration("1m30s"), Ok(Duration::from_secs(90)));
-        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1500)));
-        assert_eq!(duration("0"), Ok(Duration::ZERO));
-        assert_eq!(duration("zz"), Err("time: invalid duration \"zz\"".into()));
-        assert_eq!(duration("5"), Err("time: missing unit in duration \"5\"".into()));
-        assert_eq!(duration("5q"), Err("time: unknown unit \"q\" in duration \"5q\"".into()));
-        for text in ["1ms", "1.5s", "1m30s", "2h0m1s", "250µs"] {
-            assert_eq!(shown(duration(text).unwrap()), text);
-        }
     }
 
     #[test]

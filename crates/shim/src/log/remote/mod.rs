@@ -34,8 +34,9 @@ use linux::Errno;
 use linux::poll::Interest;
 
 use crate::clock;
+use crate::log::loss::{Loss, Losses};
 use crate::log::splitter::Part;
-use crate::log::{Loss, Piece, Stream};
+use crate::log::{Piece, Stream};
 use crate::protocol::{self, Collector};
 use link::{Connected, Link};
 
@@ -62,8 +63,7 @@ pub struct Remote {
     awaiting: bool,
     /// Attempts that failed since something was last sent.
     failures: u32,
-    loss: Loss,
-    reported: u64,
+    losses: Losses,
 }
 
 /// A record that was not sent yet.
@@ -128,8 +128,7 @@ impl Remote {
             frames: Frames::default(),
             awaiting: false,
             failures: 0,
-            loss: Loss::default(),
-            reported: 0,
+            losses: Losses::default(),
         })
     }
 
@@ -174,17 +173,14 @@ impl Remote {
         self.frames = Frames::default();
     }
 
+    /// Everything that was lost so far.
     pub fn loss(&self) -> &Loss {
-        &self.loss
+        self.losses.total()
     }
 
     /// The loss, if it has grown since this was last asked.
     pub fn take_loss(&mut self) -> Option<Loss> {
-        if self.loss.records == self.reported {
-            return None;
-        }
-        self.reported = self.loss.records;
-        Some(self.loss.clone())
+        self.losses.take()
     }
 
     /// The connection to watch and what for; its number changes with every new one.
@@ -345,7 +341,7 @@ impl Remote {
         self.failures = self.failures.saturating_add(1);
         self.awaiting = false;
         self.frames = Frames::default();
-        self.loss.error = error;
+        self.losses.blame(error);
         // A connection that broke is made anew at once; one that cannot be made, or breaks before it took anything, waits.
         let delay = match self.link.connected().is_some() && self.failures == 1 {
             true => Duration::ZERO,
@@ -355,10 +351,10 @@ impl Remote {
     }
 
     fn lose(&mut self, bytes: usize) {
-        self.loss.records += 1;
-        self.loss.bytes += bytes as u64;
+        self.losses.add(1, bytes);
         if self.failures == 0 {
-            self.loss.error = format!("the collector is too slow for a buffer of {} bytes", self.terms.limit);
+            let limit = self.terms.limit;
+            self.losses.blame(format!("the collector is too slow for a buffer of {limit} bytes"));
         }
     }
 }

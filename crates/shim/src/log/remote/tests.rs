@@ -37,7 +37,7 @@ fn append(remote: &mut Remote, text: &str) {
 fn drive(remote: &mut Remote, mut done: impl FnMut(&mut Remote) -> bool) {
     let started = Instant::now();
     while !done(remote) {
-        assert!(started.elapsed() < Duration::from_secs(20), "the remote is stuck: {}", remote.loss.error);
+        assert!(started.elapsed() < Duration::from_secs(20), "the remote is stuck: {}", remote.loss().error);
         remote.pump();
         let poll = Poll::new().unwrap();
         let mut events = Vec::new();
@@ -172,7 +172,7 @@ fn a_lossy_queue_never_waits_and_counts_what_it_dropped() {
     let (listener, endpoint) = listen();
     let mut remote = open(&syslog(endpoint, Some(50_000)));
     let (mut peer, _) = listener.accept().unwrap();
-    let count = flood(&mut remote, |remote| remote.loss.records >= 100);
+    let count = flood(&mut remote, |remote| remote.loss().records >= 100);
     assert!(!remote.is_full());
     let lost = remote.take_loss().unwrap();
     assert!(lost.error.contains("too slow for a buffer of 50000 bytes"), "{}", lost.error);
@@ -187,10 +187,10 @@ fn a_dead_collector_stops_the_container_for_so_many_attempts_only() {
     let told = Fluentd { max_retries: 3, retry_wait: 1, ..Fluentd::default() };
     let mut remote = open(&fluentd(endpoint, told));
     drop((listener.accept().unwrap(), listener));
-    flood(&mut remote, |remote| remote.is_full() || remote.loss.records > 0);
+    flood(&mut remote, |remote| remote.is_full() || remote.loss().records > 0);
     drive(&mut remote, |remote| remote.failures > 3);
     assert!(!remote.is_full(), "it waits for a collector that has gone for good");
-    let (held, before) = (remote.held, remote.loss.records);
+    let (held, before) = (remote.held, remote.loss().records);
     append(&mut remote, &"dropped".repeat(200));
     assert_eq!(remote.held, held);
     let lost = remote.take_loss().unwrap();
@@ -214,7 +214,7 @@ fn fluentds_background_connection_waits_for_the_collector() {
     for text in ["one", "two", "three"] {
         append(&mut remote, text);
     }
-    assert_eq!(remote.loss.records, 1, "the buffer has room for two");
+    assert_eq!(remote.loss().records, 1, "the buffer has room for two");
     drive(&mut remote, |remote| remote.failures > 1);
     let listener = TcpListener::bind(address).unwrap();
     drive(&mut remote, |remote| remote.is_empty());
