@@ -6,10 +6,10 @@ use std::process::{Child, Command, Stdio};
 use blackbox::{IMAGE, Output, Session, Settings, World, busybox_image, eventually};
 
 /// Keys and certificates of an authority, a server at 127.0.0.1, and a client; gone when dropped.
-struct Certificates(PathBuf);
+pub(crate) struct Certificates(pub(crate) PathBuf);
 
 impl Certificates {
-    fn new(name: &str) -> Certificates {
+    pub(crate) fn new(name: &str) -> Certificates {
         let directory = std::env::temp_dir().join(format!("wharf-test-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&directory).expect("the temporary directory is writable");
         let certificates = Certificates(directory);
@@ -23,7 +23,7 @@ impl Certificates {
             "basicConstraints=critical,CA:FALSE",
             "-addext",
         ];
-        certificates.make("server", &[&signed[..], &["subjectAltName=IP:127.0.0.1"]].concat());
+        certificates.make("server", &[&signed[..], &["subjectAltName=IP:127.0.0.1,IP:10.99.99.1"]].concat());
         certificates.make("client", &[&signed[..], &["extendedKeyUsage=clientAuth"]].concat());
         certificates
     }

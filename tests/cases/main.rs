@@ -21,6 +21,7 @@ mod mistakes;
 mod networks;
 mod options;
 mod points;
+mod registries;
 mod registry;
 mod same_client;
 mod sdk;

@@ -99,7 +99,8 @@ impl World {
         Session::start(command).finish()
     }
 
-    fn engine_on_our_roots(&self) -> Command {
+    /// The command line of `wharfd` on this world's roots, in its network.
+    pub fn engine_on_our_roots(&self) -> Command {
         if !self.config_file().exists() {
             fs::write(self.config_file(), "{}").expect("the world's directory is writable");
         }
@@ -121,6 +122,19 @@ impl World {
             .arg(self.address())
             .args(&self.settings.flags)
             .env("WHARF_FAULTS", self.faults());
+        command
+    }
+
+    /// The same with other words in front of `wharfd`, and more behind.
+    pub fn engine_under(&self, wrapper: &[&str], more: &[&str]) -> Command {
+        let plain = self.engine_on_our_roots();
+        let words: Vec<_> = plain.get_args().collect();
+        let at = words
+            .iter()
+            .position(|word| Path::new(word).file_name().is_some_and(|name| name == "wharfd"))
+            .expect("it runs wharfd");
+        let mut command = Command::new(plain.get_program());
+        command.args(&words[..at]).args(wrapper).args(&words[at..]).args(more);
         command
     }
 
@@ -231,6 +245,11 @@ impl World {
 
     pub fn config_file(&self) -> PathBuf {
         self.directory.join("daemon.json")
+    }
+
+    /// Writes the configuration file; the engine reads it when it starts and when it is told to.
+    pub fn config(&self, text: &str) {
+        fs::write(self.config_file(), text).expect("the world's directory is writable");
     }
 
     pub fn socket(&self) -> PathBuf {

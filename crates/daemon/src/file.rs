@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use crate::flags::{Kind, OPTIONS, Values, fits, go};
+use crate::flags::{Kind, OPTIONS, Values, fits, go, shown};
 
 /// A configuration of hundreds of mirrors stays far below.
 const SIZE_LIMIT: u64 = 1 << 20;
@@ -66,7 +66,7 @@ fn parse(text: &str, flags: &Values) -> Result<Values, String> {
             continue;
         }
         if let Some(flag) = flags.get(key) {
-            twice.push(format!("{key}: (from flag: {}, from file: {})", go(flag), go(&value)));
+            twice.push(format!("{key}: (from flag: {}, from file: {})", shown(kind, key, flag), go(&value)));
         }
         values.insert(key, value);
     }

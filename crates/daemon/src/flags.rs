@@ -13,9 +13,10 @@ use serde_json::Value;
 
 mod table;
 mod value;
+pub(crate) mod word;
 
 pub(crate) use table::OPTIONS;
-pub(crate) use value::{fits, go, size};
+pub(crate) use value::{fits, go, shown, size};
 
 /// One option.
 pub(crate) struct Opt {
@@ -150,6 +151,7 @@ fn store(
     let invalid =
         |error: String| format!("invalid argument {said:?} for {:?} flag: {error}", option.display());
     let value = value::parse(option.kind, &said).map_err(invalid)?;
+    word::check(option.id(), &said).map_err(invalid)?;
     match (values.get_mut(option.id()), value) {
         (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
         (Some(Value::Object(map)), Value::Object(more)) => merge(map, more),
@@ -239,6 +241,28 @@ mod tests {
             error("--default-shm-size x"),
             r#"invalid argument "x" for "--default-shm-size" flag: invalid size: 'x'"#
         );
+        for (text, reason) in [
+            ("--label x", "bad attribute format: x"),
+            ("--host foo://", "invalid bind address (foo://): unsupported proto 'foo'"),
+            (
+                "--registry-mirror x",
+                "invalid mirror: no scheme specified for \"x\": must use either 'https://' or 'http://'",
+            ),
+            (
+                "--default-ulimit nofile=5:2",
+                "ulimit soft limit must be less than or equal to hard limit: 5 > 2",
+            ),
+            ("--dns x", "invalid string being converted to IP address: x"),
+            ("--host-gateway-ip x", "ParseAddr(\"x\"): unable to parse IP"),
+            ("--ip x", "failed to parse IP: \"x\""),
+            (
+                "--default-network-opt x=y",
+                "invalid value \"x=y\" for map option, should be root-key=key=value",
+            ),
+            ("--default-address-pool x", "invalid field 'x' must be a key=value pair"),
+        ] {
+            assert!(error(text).ends_with(&format!(" flag: {reason}")), "{}", error(text));
+        }
         assert_eq!(error("extra"), "\"wharfd\" accepts no arguments.");
     }
 

@@ -27,7 +27,10 @@ impl Host {
             Some(("fd", "" | "*")) => Ok(Host::Inherited(None)),
             Some(("fd", number)) => match number.parse() {
                 Ok(number) if number >= 3 => Ok(Host::Inherited(Some(number))),
-                _ => Err(wrong("a descriptor is a number from 3 on")),
+                Ok(_) => Err(wrong("systemd passes descriptors from 3 on")),
+                Err(_) => {
+                    Err(wrong(&format!("failed to parse systemd fd address: should be a number: {number}")))
+                }
             },
             Some((scheme, _)) => Err(wrong(&format!("unsupported proto '{scheme}'"))),
             // As dockerd: a bare address is TCP.

@@ -68,6 +68,14 @@ impl Listeners {
         Ok(listeners)
     }
 
+    /// The first Unix socket that has a path, whoever made it.
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        self.bound.iter().find_map(|bound| match bound {
+            Bound::Unix(listener) => Some(listener.local_addr().ok()?.as_pathname()?.to_owned()),
+            Bound::Tcp(_) => None,
+        })
+    }
+
     /// Takes away the paths that were made.
     pub(crate) fn remove(&self) {
         for path in &self.made {
@@ -83,7 +91,7 @@ impl Listeners {
 fn unix(path: &Path, group: Option<&str>) -> Result<UnixListener, String> {
     let failed =
         |error: io::Error| format!("failed to load listeners: listen unix {}: {error}", path.display());
-    let group = gid(group)?;
+    let group = gid(path, group)?;
     let deadline = Instant::now() + INHERITANCE;
     let answer = loop {
         match UnixStream::connect(path) {
@@ -111,16 +119,28 @@ fn unix(path: &Path, group: Option<&str>) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
-/// The group that was named, which must exist, or one of the usual ones if there is one.
-fn gid(named: Option<&str>) -> Result<Option<u32>, String> {
+/// The group that was named, which must exist, or one of the usual ones; where there is none, root's, with a warning.
+fn gid(path: &Path, named: Option<&str>) -> Result<Option<u32>, String> {
     let groups = std::fs::read_to_string("/etc/group").unwrap_or_default();
+    let gid = choose_group(&groups, named)?;
+    if gid.is_none() && named.is_none() {
+        tracing::warn!(
+            "could not change group of {} to {}: no such group; it is root's alone",
+            path.display(),
+            GROUPS.join(" or ")
+        );
+    }
+    Ok(gid)
+}
+
+fn choose_group(groups: &str, named: Option<&str>) -> Result<Option<u32>, String> {
     match named {
         Some("") => Ok(None),
-        Some(name) => match find_group(&groups, name).or_else(|| name.parse().ok()) {
+        Some(name) => match find_group(groups, name).or_else(|| name.parse().ok()) {
             Some(gid) => Ok(Some(gid)),
             None => Err(format!("failed to load listeners: group {name} not found")),
         },
-        None => Ok(GROUPS.iter().find_map(|name| find_group(&groups, name))),
+        None => Ok(GROUPS.iter().find_map(|name| find_group(groups, name))),
     }
 }
 
@@ -152,7 +172,9 @@ fn activated(which: Option<i32>) -> Result<Vec<Bound>, String> {
     match which {
         None => take(FIRST..end),
         Some(one) if one < end => take(one..one + 1),
-        Some(one) => Err(format!("failed to load listeners: failed to find systemd socket {one}")),
+        Some(_) => {
+            Err("failed to load listeners: too few socket activated files passed in by systemd".to_owned())
+        }
     }
 }
 
@@ -230,6 +252,16 @@ mod tests {
         let groups = "root:x:0:\ndocker:x:998:me\nwharf:x:997:\n";
         assert_eq!(find_group(groups, "docker"), Some(998));
         assert_eq!(find_group(groups, "dock"), None);
+        let chosen = |groups: &str, named| choose_group(groups, named);
+        assert_eq!(chosen(groups, None), Ok(Some(998)));
+        assert_eq!(chosen("root:x:0:\nwharf:x:997:\n", None), Ok(Some(997)));
+        assert_eq!(chosen("root:x:0:\n", None), Ok(None));
+        assert_eq!(chosen(groups, Some("")), Ok(None));
+        assert_eq!(chosen(groups, Some("12")), Ok(Some(12)));
+        assert_eq!(
+            chosen(groups, Some("nope")).unwrap_err(),
+            "failed to load listeners: group nope not found"
+        );
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod listeners;
 mod log;
 mod notify;
 mod pidfile;
+mod reload;
 mod settings;
 mod tls;
 
@@ -31,7 +32,6 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::flags::Values;
-use crate::host::Host;
 use crate::listeners::{Bound, Listeners};
 use crate::settings::{Settings, Tls, asks_for};
 
@@ -121,16 +121,12 @@ async fn serve(
     level: log::Level,
     signals: Signals,
 ) -> Result<(), String> {
-    let engine = Engine::open(settings.engine.clone())
+    let engine = notify::while_starting(Engine::open(settings.engine.clone()))
         .await
         .map_err(|error| format!("failed to start daemon: {error}"))?;
-    let socket = settings.hosts.iter().find_map(|host| match host {
-        Host::Unix(path) => Some(path.as_path()),
-        _ => None,
-    });
     if let Some(path) = &settings.docker_socket {
-        let socket = socket.ok_or("--docker-socket needs a unix:// host to point to")?;
-        listeners::link(path, socket)?;
+        let socket = listeners.path().ok_or("--docker-socket needs a Unix socket to point to")?;
+        listeners::link(path, &socket)?;
     }
     let bound = std::mem::take(&mut listeners.bound).into_iter().map(|bound| match (bound, &tls) {
         (Bound::Unix(listener), _) => Listener::Unix(listener),
@@ -143,7 +139,8 @@ async fn serve(
         tracing::info!(?host, "API listen");
     }
     notify::ready();
-    signals.obey(flags, &engine, &level, stop).await;
+    let reload = reload::Reload::new(flags, &settings, &engine, &level);
+    signals.obey(&reload, stop).await;
     notify::stopping();
     tracing::info!("the engine ends; containers go on");
     match server.await {
@@ -175,10 +172,10 @@ impl Signals {
     }
 
     /// Reloads as often as asked; returns when the engine is to end.
-    async fn obey(mut self, flags: &Values, engine: &Engine, level: &log::Level, stop: watch::Sender<bool>) {
+    async fn obey(mut self, reload: &reload::Reload<'_>, stop: watch::Sender<bool>) {
         loop {
             tokio::select! {
-                _ = self.hangup.recv() => reload(flags, engine, level),
+                _ = self.hangup.recv() => reload.run(),
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
             }
@@ -200,21 +197,4 @@ impl Signals {
             _ = self.interrupt.recv() => {}
         }
     }
-}
-
-/// All or nothing: a file with an error changes nothing.
-fn reload(flags: &Values, engine: &Engine, level: &log::Level) {
-    notify::reloading();
-    let result = match settings::load(flags) {
-        Ok(settings) => {
-            let log = settings.log.level;
-            engine.reload(settings.engine).map_err(|error| error.to_string()).map(|()| level.set(log))
-        }
-        Err(error) => Err(error),
-    };
-    match result {
-        Ok(()) => tracing::info!("the configuration was read again"),
-        Err(error) => tracing::error!(%error, "the configuration stays as it was"),
-    }
-    notify::ready();
 }

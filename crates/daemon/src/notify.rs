@@ -4,6 +4,23 @@
 
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// How often systemd is told that a start goes on, and for how much longer it should wait each time: an engine that
+/// takes over thousands of containers, or replays records on a slow disk, is late but not stuck.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(10);
+const EXTENSION: Duration = Duration::from_secs(30);
+
+/// Runs a start, and asks for more time while it lasts.
+pub(crate) async fn while_starting<F: Future>(start: F) -> F::Output {
+    let mut start = std::pin::pin!(start);
+    loop {
+        match tokio::time::timeout(SIGN_OF_LIFE, &mut start).await {
+            Ok(output) => return output,
+            Err(_) => send(&format!("EXTEND_TIMEOUT_USEC={}", EXTENSION.as_micros())),
+        }
+    }
+}
 
 pub(crate) fn ready() {
     send("READY=1");

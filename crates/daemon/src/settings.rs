@@ -8,7 +8,7 @@ use engine::{AddressPool, CgroupDriver, Config, Ulimit};
 use serde_json::Value;
 
 use crate::file;
-use crate::flags::{OPTIONS, Values, go, size};
+use crate::flags::{OPTIONS, Values, go, size, word};
 use crate::host::Host;
 
 const CONFIG_FILE: &str = "/etc/wharf/daemon.json";
@@ -29,6 +29,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Tls,
     /// Another path by which clients may find the socket.
     pub(crate) docker_socket: Option<PathBuf>,
+    /// All of the above as it was said, for a reload to compare.
+    pub(crate) said: Values,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -95,6 +97,7 @@ fn settle(values: &Values) -> Result<Settings, String> {
         log: log(&said)?,
         tls,
         docker_socket: said.text("docker-socket").map(PathBuf::from),
+        said: values.clone(),
     })
 }
 
@@ -178,13 +181,11 @@ fn cgroup_driver(said: &Said<'_>, parent: Option<&str>) -> Result<CgroupDriver, 
 fn labels(said: &Said<'_>) -> Result<Vec<String>, String> {
     let mut labels: Vec<String> = Vec::new();
     for label in said.list("labels") {
-        let Some((name, value)) = label.split_once('=') else {
-            return Err(format!("bad attribute format: {label}"));
-        };
+        let (name, value) = word::label(label)?;
         let earlier = labels.iter().find_map(|other| other.strip_prefix(name)?.strip_prefix('='));
         match earlier {
             Some(earlier) if earlier != value => {
-                return Err(format!("conflict labels for {name}={earlier} and {name}={value}"));
+                return Err(format!("conflict labels for {name}={value} and {name}={earlier}"));
             }
             Some(_) => {}
             None => labels.push(label.to_owned()),
@@ -310,19 +311,13 @@ fn pool(pool: &Value) -> Result<AddressPool, String> {
 
 fn registry(said: &Said<'_>, config: &mut engine::RegistryConfig) -> Result<(), String> {
     for mirror in said.list("registry-mirrors") {
-        let scheme = mirror.split_once("://").map(|(scheme, _)| scheme);
-        let must = "must use either 'https://' or 'http://'";
-        match scheme {
-            Some("http" | "https") => config.mirrors.push(mirror.trim_end_matches('/').to_owned()),
-            Some(scheme) => {
-                return Err(format!("invalid mirror: unsupported scheme {scheme:?} in {mirror:?}: {must}"));
-            }
-            None => return Err(format!("invalid mirror: no scheme specified for {mirror:?}: {must}")),
-        }
+        engine::check_mirror(mirror).map_err(|error| error.to_string())?;
+        config.mirrors.push(mirror.to_owned());
     }
     for registry in said.list("insecure-registries") {
         // Docker has taken URLs here for years, with a warning.
         let host = registry.trim_start_matches("http://").trim_start_matches("https://");
+        engine::check_insecure_registry(host).map_err(|error| error.to_string())?;
         config.insecure.push(host.to_owned());
     }
     let count = |key: &str, what: &str, least: i64, default: usize| match said.number(key) {
@@ -459,16 +454,22 @@ mod tests {
     #[test]
     fn errors_are_dockerds() {
         let error = |text: &str| settings(text).unwrap_err();
+        let error_of_file = |key: &'static str, text: &str| {
+            settle(&Values::from([(key, serde_json::json!([text]))])).unwrap_err()
+        };
         assert_eq!(error("--log-level x"), "invalid logging level: x");
         assert_eq!(error("--log-format x"), "invalid log format: x");
-        assert_eq!(error("--label x"), "bad attribute format: x");
-        assert_eq!(error("--label a=1 --label a=2"), "conflict labels for a=1 and a=2");
-        assert_eq!(error("-H foo://x"), "invalid bind address (foo://x): unsupported proto 'foo'");
+        assert_eq!(error_of_file("labels", "x"), "bad attribute format: x");
+        assert_eq!(error("--label a=1 --label a=2"), "conflict labels for a=2 and a=1");
+        assert_eq!(
+            error_of_file("hosts", "foo://x"),
+            "invalid bind address (foo://x): unsupported proto 'foo'"
+        );
         assert_eq!(error("--exec-opt x=y"), "invalid exec-opt (x=y): unknown option: 'x'");
         assert_eq!(error("--max-concurrent-downloads=-1"), "invalid max concurrent downloads: -1");
         assert_eq!(error("--mtu=-1"), "invalid default MTU: -1");
         assert_eq!(
-            error("--registry-mirror foo"),
+            error_of_file("registry-mirrors", "foo"),
             "invalid mirror: no scheme specified for \"foo\": must use either 'https://' or 'http://'"
         );
         assert_eq!(

@@ -42,6 +42,7 @@ mod ticket;
 mod images;
 mod networks;
 mod pulls;
+mod search;
 mod volumes;
 
 use std::sync::{Arc, PoisonError, RwLock};
@@ -58,7 +59,8 @@ pub use exec::StartOptions as ExecStartOptions;
 pub use identity::{ContainerId, ExecId};
 pub use images::ImportRequest;
 pub use paths::Paths;
-pub use pulls::{PullRequest, PushRequest};
+pub use pulls::{PullRequest, PushRequest, check_insecure_registry, check_mirror};
+pub use search::SearchRequest;
 pub use shim::protocol::{CgroupDriver, LogQuery};
 pub use ticket::{Client, Ticket};
 

@@ -22,7 +22,7 @@ use oci::platform::Platform;
 use oci::reference::Reference;
 use tokio::sync::mpsc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::{Engine, RegistryConfig};
 
 /// Messages that wait for a slow client before positions are dropped. The others are few: some ten per layer.
@@ -80,6 +80,7 @@ impl Engine {
             Ok(())
         })
         .await
+        .map_err(refused)
     }
 
     /// Sends an image, or all images of a name.
@@ -126,7 +127,7 @@ impl Engine {
     }
 
     /// What pulls and pushes share, made anew when the configuration of registries has changed.
-    fn pulls(&self) -> Result<Pulls> {
+    pub(crate) fn pulls(&self) -> Result<Pulls> {
         let config = self.config();
         let mut current =
             self.shared().images.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -155,6 +156,16 @@ impl Engine {
     }
 }
 
+/// Whether a mirror's URL is one; the error is dockerd's.
+pub fn check_mirror(text: &str) -> Result<()> {
+    parse_mirror(text).map(drop).map_err(|error| Error::invalid(error.to_string()))
+}
+
+/// Whether an entry of `insecure-registries` is a registry or a network.
+pub fn check_insecure_registry(text: &str) -> Result<()> {
+    Insecure::parse([text]).map(drop).map_err(|error| Error::invalid(error.to_string()))
+}
+
 fn options(config: &RegistryConfig) -> Result<Options> {
     let invalid = |error: image::registry::Error| Error::invalid(error.to_string());
     let mirrors = config.mirrors.iter().map(|mirror| parse_mirror(mirror).map_err(invalid));
@@ -177,6 +188,16 @@ fn limits(config: &RegistryConfig) -> Limits {
     }
 }
 
+/// A pull that a registry refuses, by Docker's statuses: what is denied may just as well not exist, and missing
+/// credentials are no 401, which would be about the client's own and make it ask for them.
+fn refused(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Unauthorized => Error::system(error.to_string()),
+        ErrorKind::Forbidden => Error::not_found(error.to_string()),
+        _ => error,
+    }
+}
+
 fn invalid_reference(error: oci::reference::InvalidReference) -> Error {
     Error::invalid(error.to_string())
 }
@@ -193,7 +214,7 @@ fn with_tag(name: &str, tag: &str) -> Result<Reference> {
     }
 }
 
-fn credentials(auth: &Auth) -> Credentials {
+pub(crate) fn credentials(auth: &Auth) -> Credentials {
     if !auth.registrytoken.is_empty() {
         return Credentials::RegistryToken(auth.registrytoken.clone());
     }

@@ -23,6 +23,9 @@ use crate::{clock, container, events, exec, host, identity, images, networks, vo
 const INHERITANCE: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(5);
 
+/// Docker's default. Nothing waits for it here: containers outlive the engine.
+const SHUTDOWN_TIMEOUT: &str = "15";
+
 /// How often, and how long after each other, an engine without containers tries to remove its own cgroup when it ends.
 const CGROUP_ATTEMPTS: u32 = 20;
 const CGROUP_PAUSE: Duration = Duration::from_millis(10);
@@ -56,14 +59,16 @@ impl Engine {
     /// Replaces the settings that may change while the engine runs. The roots, cgroups and networks stay.
     pub fn reload(&self, config: Config) -> Result<()> {
         let before = self.config();
-        if config.data_root != before.data_root || config.exec_root != before.exec_root {
-            return Err(Error::invalid(
-                "the data root and the exec root cannot change while the engine runs",
-            ));
-        }
-        let next = Config { cgroup: before.cgroup.clone(), network: before.network.clone(), ..config };
+        let next = Config {
+            data_root: before.data_root.clone(),
+            exec_root: before.exec_root.clone(),
+            cgroup: before.cgroup.clone(),
+            network: before.network.clone(),
+            ..config
+        };
+        let mut attributes = reloaded(&next);
+        attributes.insert("name".to_owned(), self.shared().host.hostname.clone());
         *self.shared.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(next);
-        let attributes = BTreeMap::from([("name".to_owned(), self.shared().host.hostname.clone())]);
         self.events_bus().publish(api::event::kind::DAEMON, "reload", &self.shared().id, attributes);
         Ok(())
     }
@@ -163,6 +168,37 @@ fn prepare(config: Config) -> Result<Engine> {
         _lock: lock,
     };
     Ok(Engine { shared: Arc::new(shared) })
+}
+
+/// What Docker's event of a reload tells: the settings that its engine reloads, as it prints them.
+fn reloaded(config: &Config) -> BTreeMap<String, String> {
+    let list = |list: &[String]| serde_json::json!(list).to_string();
+    let Config { container, registry, .. } = config;
+    let cgroupns_mode = match &container.cgroupns_mode {
+        Some(mode) => mode,
+        None if linux::cgroup::Layout::detect().is_ok_and(|layout| layout.is_unified()) => "private",
+        None => "host",
+    };
+    BTreeMap::from(
+        [
+            ("debug", config.debug.to_string()),
+            ("default-cgroupns-mode", cgroupns_mode.to_owned()),
+            ("default-ipc-mode", container.ipc_mode.clone()),
+            ("default-runtime", container.default_runtime.clone()),
+            ("default-shm-size", container.shm_size.to_string()),
+            ("features", "map[]".to_owned()),
+            ("insecure-registries", list(&registry.insecure)),
+            ("labels", list(&config.labels)),
+            ("live-restore", "true".to_owned()),
+            ("max-concurrent-downloads", registry.concurrent_downloads.to_string()),
+            ("max-concurrent-uploads", registry.concurrent_uploads.to_string()),
+            ("max-download-attempts", registry.download_attempts.to_string()),
+            ("registry-mirrors", list(&registry.mirrors)),
+            ("runtimes", String::new()),
+            ("shutdown-timeout", SHUTDOWN_TIMEOUT.to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    )
 }
 
 fn make_root(path: &Path) -> Result<()> {
@@ -365,10 +401,11 @@ fn plugins() -> Plugins {
 }
 
 fn registries(config: &Config) -> Registries {
-    let mirrors = config.registry.mirrors.clone();
+    let normal = |mirror: &String| format!("{}/", mirror.trim_end_matches('/'));
+    let mirrors: Vec<String> = config.registry.mirrors.iter().map(normal).collect();
     let hub = Registry { mirrors: mirrors.clone(), name: "docker.io".into(), official: true, secure: true };
     let mut indexes = BTreeMap::from([("docker.io".to_owned(), hub)]);
-    let mut networks = vec!["::1/128".to_owned(), "127.0.0.0/8".to_owned()];
+    let mut networks = Vec::new();
     for insecure in &config.registry.insecure {
         if insecure.contains('/') {
             networks.push(insecure.clone());
@@ -376,6 +413,7 @@ fn registries(config: &Config) -> Registries {
             indexes.insert(insecure.clone(), Registry { name: insecure.clone(), ..Registry::default() });
         }
     }
+    networks.extend(["::1/128", "127.0.0.0/8"].map(str::to_owned));
     Registries {
         index_configs: indexes,
         insecure_registry_cidrs: networks,

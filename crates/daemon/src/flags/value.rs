@@ -20,8 +20,9 @@ pub(super) fn parse(kind: Kind, text: &str) -> Result<Value, String> {
         }
         Kind::Maps => {
             let (outer, inner) = text.split_once('=').unwrap_or((text, ""));
-            let (name, value) =
-                inner.split_once('=').ok_or_else(|| format!("invalid key value pair format: {inner}"))?;
+            let (name, value) = inner.split_once('=').ok_or_else(|| {
+                format!("invalid value {text:?} for map option, should be root-key=key=value")
+            })?;
             Ok(json!({ outer: { name: value } }))
         }
         Kind::Size => size(text).map(|size| json!(size)).ok_or_else(|| format!("invalid size: '{text}'")),
@@ -104,6 +105,59 @@ pub(crate) fn go(value: &Value) -> String {
     }
 }
 
+/// As dockerd shows what a flag said: by what its type prints, not as the file would have it.
+pub(crate) fn shown(kind: Kind, key: &str, value: &Value) -> String {
+    let number = |value: &Value, key: &str| value.get(key).and_then(Value::as_i64).unwrap_or_default();
+    match (kind, value) {
+        (Kind::Size, Value::Number(bytes)) => binary(bytes.as_f64().unwrap_or_default()),
+        (Kind::Limits, Value::Object(limits)) => {
+            let limits = limits
+                .iter()
+                .map(|(name, limit)| format!("{name}={}:{}", number(limit, "Soft"), number(limit, "Hard")));
+            format!("[{}]", limits.collect::<Vec<_>>().join(" "))
+        }
+        (Kind::Pools, Value::Array(pools)) => {
+            let pools = pools.iter().map(|pool| {
+                let base = pool.get("base").and_then(Value::as_str).unwrap_or_default();
+                format!("{base} {}", number(pool, "size"))
+            });
+            pools.collect::<Vec<_>>().join(",")
+        }
+        (_, Value::String(url)) if matches!(key, "http-proxy" | "https-proxy") => match url.split_once("://")
+        {
+            Some((scheme, rest)) => match rest.rsplit_once('@') {
+                Some((_, host)) => format!("{scheme}://xxxxx:xxxxx@{host}"),
+                None => url.clone(),
+            },
+            None => url.clone(),
+        },
+        _ => go(value),
+    }
+}
+
+/// `16MiB`, `1.5GiB`.
+fn binary(mut bytes: f64) -> String {
+    let mut units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"].iter();
+    let mut unit = units.next();
+    while bytes >= 1024.0 && units.len() > 0 {
+        bytes /= 1024.0;
+        unit = units.next();
+    }
+    // Four significant digits, without zeros at the end: Go's %.4g.
+    let digits = match bytes {
+        bytes if bytes >= 1000.0 => 0,
+        bytes if bytes >= 100.0 => 1,
+        bytes if bytes >= 10.0 => 2,
+        _ => 3,
+    };
+    let number = format!("{bytes:.digits$}");
+    let number = match number.contains('.') {
+        true => number.trim_end_matches('0').trim_end_matches('.'),
+        false => &number,
+    };
+    format!("{number}{}", unit.unwrap_or(&""))
+}
+
 fn boolean(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
@@ -141,11 +195,8 @@ fn pool(text: &str) -> Result<Value, String> {
                     size.parse().map_err(|_| format!("invalid size value: {size:?} (must be integer)"))?;
                 pool.insert("size".to_owned(), json!(size))
             }
-            _ => {
-                return Err(format!(
-                    "invalid field '{part}' must be a key=value pair with the keys base and size"
-                ));
-            }
+            Some(_) => return Err(format!("invalid field '{part}' must be base or size")),
+            None => return Err(format!("invalid field '{part}' must be a key=value pair")),
         };
     }
     Ok(json!([pool]))
@@ -168,6 +219,19 @@ mod tests {
     fn gos_print() {
         assert_eq!(go(&json!(["a", "b"])), "[a b]");
         assert_eq!(go(&json!({"a": true, "b": 1})), "map[a:true b:1]");
+    }
+
+    #[test]
+    fn what_flags_said_is_shown_as_dockerd_shows_it() {
+        assert_eq!(shown(Kind::Size, "default-shm-size", &json!(16 << 20)), "16MiB");
+        assert_eq!(binary(1.5 * 1024.0 * 1024.0 * 1024.0), "1.5GiB");
+        assert_eq!((binary(512.0), binary(1000.0 * 1024.0)), ("512B".to_owned(), "1000KiB".to_owned()));
+        let limits = parse(Kind::Limits, "nofile=2").unwrap();
+        assert_eq!(shown(Kind::Limits, "default-ulimits", &limits), "[nofile=2:2]");
+        let pools = parse(Kind::Pools, "base=11.0.0.0/8,size=24").unwrap();
+        assert_eq!(shown(Kind::Pools, "default-address-pools", &pools), "11.0.0.0/8 24");
+        let proxy = shown(Kind::Text, "http-proxy", &json!("http://me:secret@proxy:1"));
+        assert_eq!(proxy, "http://xxxxx:xxxxx@proxy:1");
     }
 
     #[test]

@@ -100,16 +100,22 @@ fn host_of(domain: &str) -> &str {
 /// A mirror's URL as the administrator wrote it.
 pub fn parse_mirror(text: &str) -> Result<Url, Error> {
     let invalid = |why: &str| Error::new(Kind::Invalid, format!("invalid mirror: {why}"));
+    let must = "must use either 'https://' or 'http://'";
+    if !text.contains("://") {
+        return Err(invalid(&format!("no scheme specified for {text:?}: {must}")));
+    }
     let mut url =
         Url::parse(text).map_err(|error| invalid(&format!("{text:?} is not a valid URI: {error}")))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(invalid(&format!("unsupported scheme {:?} in {text:?}", url.scheme())));
+        return Err(invalid(&format!("unsupported scheme {:?} in {text:?}: {must}", url.scheme())));
     }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid(&format!("query or fragment at end of the URI {text:?}")));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("username/password not allowed in URI"));
+        let host = text.rsplit_once('@').map_or("", |(_, host)| host);
+        let masked = format!("{}://{}:xxxxx@{host}", url.scheme(), url.username());
+        return Err(invalid(&format!("username/password not allowed in URI {masked:?}")));
     }
     if !url.path().ends_with('/') {
         let path = format!("{}/", url.path());
@@ -192,7 +198,7 @@ mod tests {
         assert!(Insecure::parse(["x/y"]).is_err());
         assert_eq!(
             parse_mirror("https://u:p@m/").map_err(message).unwrap_err(),
-            "invalid mirror: username/password not allowed in URI"
+            "invalid mirror: username/password not allowed in URI \"https://u:xxxxx@m/\""
         );
         assert!(parse_mirror("ftp://m/").is_err());
         assert!(parse_mirror("m.example").is_err());

@@ -82,7 +82,10 @@ fn tls_reason(error: &rustls::Error) -> (Kind, String) {
             (Kind::Invalid, "http: server gave HTTP response to HTTPS client".to_owned())
         }
         rustls::Error::InvalidCertificate(reason) => match reason {
-            CertificateError::UnknownIssuer => untrusted("certificate signed by unknown authority"),
+            // A bad signature is one that an authority of the same name, but with another key, has not made.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                untrusted("certificate signed by unknown authority")
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 untrusted("certificate has expired or is not yet valid")
             }
@@ -90,8 +93,11 @@ fn tls_reason(error: &rustls::Error) -> (Kind, String) {
                 untrusted("certificate has expired or is not yet valid")
             }
             CertificateError::NotValidForNameContext { expected, presented } => {
-                // Such as `DnsName("host")`.
-                let bare = |name: &String| name.split('"').nth(1).unwrap_or(name).to_owned();
+                // Such as `DnsName("host")` and `IpAddress(127.0.0.1)`.
+                let bare = |name: &String| {
+                    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+                    inner.unwrap_or(name).trim_matches('"').to_owned()
+                };
                 let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
                 let expected = expected.to_str();
                 untrusted(&format!("certificate is valid for {names}, not {expected}"))

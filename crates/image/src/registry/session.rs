@@ -219,11 +219,10 @@ impl Session {
             && complete
             && length != descriptor.size
         {
-            let message = format!(
-                "blob {} has {length} bytes at the registry, but {} in the manifest",
-                descriptor.digest, descriptor.size
-            );
-            return Err(Error::new(Kind::Mismatch, message));
+            let error = mismatch(descriptor);
+            let sizes =
+                format!("it has {length} bytes at the registry, but {} in the manifest", descriptor.size);
+            return Err(Error::new(Kind::Mismatch, format!("{error}: {sizes}")));
         }
         Ok(Download { response, stall: self.stall(), skip })
     }

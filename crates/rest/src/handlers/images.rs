@@ -70,8 +70,22 @@ pub(crate) async fn prune(call: Call) -> Answer {
     Reply::json(&call.engine.image_prune(call.filters()?).await?)
 }
 
-pub(crate) async fn search(_: Call) -> Answer {
-    Err(Failure::not_implemented("this engine does not search registries"))
+pub(crate) async fn search(call: Call) -> Answer {
+    let invalid = |reason: &str| Failure::invalid(format!("invalid limit specified: {reason}"));
+    let text = call.query.text("limit");
+    let limit = match text.parse::<i64>() {
+        _ if text.is_empty() => 0,
+        Ok(limit) if limit < 0 => return Err(invalid("it is negative")),
+        Ok(limit) => limit,
+        Err(_) => return Err(invalid(&format!("strconv.Atoi: parsing {text:?}: invalid syntax"))),
+    };
+    let request = engine::SearchRequest {
+        term: call.query.text("term").to_owned(),
+        limit,
+        filters: call.filters()?,
+        auth: call.registry_auth(),
+    };
+    Reply::json(&call.engine.image_search(request).await?)
 }
 
 pub(crate) async fn distribution(call: Call) -> Answer {
