@@ -229,10 +229,13 @@ impl ExecStarted {
 /// What a shell would say of an exec that did not start.
 fn code_of(error: &Error) -> i32 {
     let text = error.to_string();
-    if text.contains("executable file not found") || text.contains("no such file or directory") {
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    if says(&["executable file not found", "no such file or directory", "not a directory"]) {
         127
-    } else {
+    } else if says(&["permission denied", "is a directory"]) {
         126
+    } else {
+        128
     }
 }
 

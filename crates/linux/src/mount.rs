@@ -74,6 +74,16 @@ impl NewFs {
         Ok(NewFs { context, kind: kind.to_owned() })
     }
 
+    /// One that another process has opened: what a file system is of (a PID namespace, a network namespace) was
+    /// settled there.
+    pub fn opened(kind: &str, context: OwnedFd) -> NewFs {
+        NewFs { context, kind: kind.to_owned() }
+    }
+
+    pub fn into_descriptor(self) -> OwnedFd {
+        self.context
+    }
+
     pub fn option(&self, key: &str, value: impl AsRef<std::ffi::OsStr>) -> Result<()> {
         let value = value.as_ref();
         rustix::mount::fsconfig_set_string(&self.context, key, value)

@@ -21,9 +21,13 @@ pub struct Procfs {
 impl Procfs {
     /// A private mount. Needs `CAP_SYS_ADMIN` over the PID namespace.
     pub fn new() -> Result<Procfs> {
-        Ok(Procfs {
-            root: mount::new_fs("proc", Some("proc"), &[], mount::NOSUID | mount::NODEV | mount::NOEXEC)?,
-        })
+        Procfs::of(mount::NewFs::open("proc")?)
+    }
+
+    /// The same of one that was opened in another PID namespace.
+    pub fn of(opened: mount::NewFs) -> Result<Procfs> {
+        opened.option("source", "proc")?;
+        Ok(Procfs { root: opened.mount(mount::NOSUID | mount::NODEV | mount::NOEXEC)? })
     }
 
     /// A private mount with processes and nothing else: no sysctls, no keys of the kernel. Before Linux 5.8, a whole one.

@@ -94,6 +94,14 @@ pub fn restore(terminal: impl AsFd, modes: &Modes) -> Result<()> {
     rustix::termios::tcsetattr(terminal, when, &modes.0).context("ioctl", || "TCSETS")
 }
 
+/// Ends of lines pass as they are written: without this a terminal makes two characters of each.
+pub fn keep_line_ends(terminal: impl AsFd) -> Result<()> {
+    let mut modes = rustix::termios::tcgetattr(&terminal).context("ioctl", || "TCGETS")?;
+    modes.output_modes.remove(rustix::termios::OutputModes::ONLCR);
+    let when = rustix::termios::OptionalActions::Now;
+    rustix::termios::tcsetattr(terminal, when, &modes).context("ioctl", || "TCSETS")
+}
+
 pub fn is_terminal(fd: impl AsFd) -> bool {
     rustix::termios::isatty(fd)
 }

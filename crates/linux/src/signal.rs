@@ -138,6 +138,24 @@ pub fn ignore(signal: i32) -> Result<()> {
     Ok(())
 }
 
+/// Ends this process on these signals, where it is the first of a PID namespace too: that one gets no signal it has no
+/// handler for. Executing a program puts them back.
+pub fn end_on(signals: &[i32]) -> Result<()> {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit may be called in a handler.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    for signal in signals {
+        // SAFETY: the handler only ends the process.
+        if unsafe { libc::signal(*signal, end as extern "C" fn(libc::c_int) as libc::sighandler_t) }
+            == libc::SIG_ERR
+        {
+            return Err(Error::last("signal", format_args!("{signal}")));
+        }
+    }
+    Ok(())
+}
+
 fn set_of(signals: &[i32]) -> libc::sigset_t {
     let mut set = MaybeUninit::uninit();
     // SAFETY: sigemptyset initialises the set; sigaddset refuses bad numbers without touching memory.

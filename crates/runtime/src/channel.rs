@@ -4,6 +4,8 @@
 //!   runtime                                   container's side
 //!      │ clone3, writes id maps                  │ waits for Go if it has a user namespace
 //!      │ ── Go ─────────────────────────────────▶│ namespaces, mounts
+//!      │ ◀────────── Maps (+ a mount's source) ──│ only for id maps that it has no rights for
+//!      │ ── Go ─────────────────────────────────▶│
 //!      │ ◀──────────────────────────── Prepared ─│ only if there are hooks or network devices
 //!      │ network devices, hooks                  │
 //!      │ ── Go ─────────────────────────────────▶│ pivot, devices, limits, labels
@@ -13,12 +15,21 @@
 //!      │ ◀──────────────── Failed at any time ───│
 //! ```
 //!
+//! Where the container joins the PID namespace of others, one process builds it out of their sight, and another one is
+//! born among them when that is done, before `Ready`:
+//!
+//! ```text
+//!      │ ◀── Born (its id) ──────────────────────│ ends
+//!      │ ── Go ──────────────────────────▶ the new one goes on
+//! ```
+//!
 //! Messages are packets of a `SOCK_SEQPACKET` pair: a letter, then for `Failed` the error as JSON. The end of the
 //! channel without a message means the other side is gone.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use linux::fd;
+use linux::process::Pid;
 
 use crate::error::{Kind, Step};
 use crate::{Error, Result};
@@ -36,6 +47,10 @@ pub(crate) struct Channel {
 pub(crate) enum Report {
     Prepared,
     Ready(Vec<OwnedFd>),
+    /// A copy of this mount's source, in the order of the configuration, which needs rights of ours to be id-mapped.
+    Maps(usize, OwnedFd),
+    /// The container's process is another one from here on.
+    Born(Pid),
     Failed(Error),
     /// The program was executed, or the process died; its exit status tells which.
     Closed,
@@ -61,6 +76,16 @@ impl Channel {
 
     pub(crate) fn ready(&self, descriptors: &[BorrowedFd<'_>]) -> Result<()> {
         fd::send(&self.socket, b"R", descriptors).map(drop).step(|| "channel")
+    }
+
+    /// Has the runtime map the ids of a mount's source, and waits for it.
+    pub(crate) fn map_ids(&self, index: usize, tree: &OwnedFd) -> Result<bool> {
+        fd::send(&self.socket, format!("M{index}").as_bytes(), &[tree.as_fd()]).step(|| "channel")?;
+        self.wait_for_go()
+    }
+
+    pub(crate) fn born(&self, pid: Pid) -> Result<()> {
+        fd::send(&self.socket, format!("B{pid}").as_bytes(), &[]).map(drop).step(|| "channel")
     }
 
     /// Tells why; there is nobody else to tell if that fails too.
@@ -95,12 +120,24 @@ impl Channel {
             None => Ok(Report::Closed),
             Some((b'P', _)) => Ok(Report::Prepared),
             Some((b'R', _)) => Ok(Report::Ready(descriptors)),
+            Some((b'M', index)) => match (number(index), descriptors.pop()) {
+                (Some(index), Some(tree)) => Ok(Report::Maps(index, tree)),
+                _ => Err(Error::other("channel: a mount without a source")),
+            },
+            Some((b'B', pid)) => match number(pid) {
+                Some(pid) => Ok(Report::Born(pid)),
+                None => Err(Error::other("channel: a process without an id")),
+            },
             Some((b'F', json)) => Ok(Report::Failed(
                 serde_json::from_slice(json).unwrap_or_else(|_| Error::new(Kind::Other, "unknown error")),
             )),
             Some((letter, _)) => Err(Error::other(format_args!("channel: unexpected message {letter:#x}"))),
         }
     }
+}
+
+fn number<T: std::str::FromStr>(digits: &[u8]) -> Option<T> {
+    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 impl AsFd for Channel {

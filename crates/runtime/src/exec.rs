@@ -105,7 +105,12 @@ impl Container {
         let doors = match cgroup.doors() {
             Ok(doors) => doors,
             Err(error) if !execution.cgroups.is_empty() => {
-                let message = format_args!("error adding pid to cgroups: {error}: {}", plain(&error));
+                let missing = cgroup.paths().into_iter().map(|(_, path)| path).find(|path| !path.exists());
+                let what = match missing {
+                    Some(path) => format!("open {}", path.join("cgroup.procs").display()),
+                    None => error.to_string(),
+                };
+                let message = format_args!("error adding pid to cgroups: {what}: {}", plain(&error));
                 return Err(Error::other(message));
             }
             Err(error) => return Err(error).step(|| "unable to join cgroup"),
@@ -119,6 +124,7 @@ impl Container {
         let join = Join {
             target: self.pidfd(),
             namespaces: self.namespaces,
+            root: self.root().filter(|_| self.namespaces & namespace::MOUNT == 0),
             program,
             confinement: &confinement,
             streams: execution.stdio.wanted(),
@@ -198,7 +204,7 @@ impl Container {
                 }
                 Report::Failed(error) => return Err(error),
                 Report::Closed => return Ok(terminal),
-                Report::Prepared => {
+                Report::Prepared | Report::Maps(..) | Report::Born(_) => {
                     return Err(Error::other("channel: unexpected message of a later process"));
                 }
             }

@@ -84,14 +84,34 @@ fn run_one(hook: &Hook, state: &State, environment: Environment<'_>) -> Result<(
         exit => {
             let how = match exit {
                 Exit::Code(code) => format!("exit status {code}"),
-                Exit::Signal(signal::SIGKILL) => "signal: killed".to_owned(),
-                Exit::Signal(signal::SIGTERM) => "signal: terminated".to_owned(),
-                Exit::Signal(number) => format!("signal: {}", signal::name(number).unwrap_or_default()),
+                Exit::Signal(number) => format!("signal: {}", word_of(number)),
             };
             let (stdout, stderr) = (quote(output)?, quote(errors)?);
             Err(Error::other(format_args!("{how}, stdout: {stdout}, stderr: {stderr}")))
         }
     }
+}
+
+/// What people call a signal.
+fn word_of(number: i32) -> String {
+    let word = match number {
+        1 => "hangup",
+        2 => "interrupt",
+        3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
+        6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
+        9 => "killed",
+        11 => "segmentation fault",
+        13 => "broken pipe",
+        14 => "alarm clock",
+        15 => "terminated",
+        31 => "bad system call",
+        _ => return signal::name(number).unwrap_or_else(|| number.to_string()),
+    };
+    word.to_owned()
 }
 
 fn quote(file: OwnedFd) -> Result<String> {

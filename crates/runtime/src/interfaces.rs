@@ -14,7 +14,7 @@ use linux::netlink::{Family, Socket, address, link};
 use linux::{Errno, namespace};
 use oci::runtime::NetDevice;
 
-use crate::plan::Namespaces;
+use crate::namespaces::Namespaces;
 use crate::{Error, Result, error::Step};
 
 /// One byte less than the kernel's `IFNAMSIZ`, which counts a zero.

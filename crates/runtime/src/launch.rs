@@ -19,6 +19,8 @@ use crate::container::Container;
 use crate::hooks::Environment;
 use crate::inside::init::{self, Gate, Init, Wanted};
 use crate::inside::rootfs::{self, Source};
+use crate::inside::{mounts, opener};
+use crate::namespaces::Mounts;
 use crate::place::Placed;
 use crate::plan::{Listener, Plan};
 use crate::program::Program;
@@ -85,6 +87,8 @@ pub enum Stdio {
     /// A terminal of the container's own; its master is handed out.
     Terminal {
         size: Option<Size>,
+        /// What the program writes passes as it is: without, a terminal makes two characters of the end of a line.
+        keeps_line_ends: bool,
     },
     Descriptors {
         stdin: OwnedFd,
@@ -96,7 +100,7 @@ pub enum Stdio {
 impl Stdio {
     pub(crate) fn wanted(self) -> Wanted {
         match self {
-            Stdio::Terminal { size } => Wanted::Terminal(size),
+            Stdio::Terminal { size, keeps_line_ends } => Wanted::Terminal { size, keeps_line_ends },
             Stdio::Descriptors { stdin, stdout, stderr } => Wanted::Descriptors([stdin, stdout, stderr]),
         }
     }
@@ -172,7 +176,7 @@ pub(crate) fn start_over(channel: &Channel) -> Result<()> {
     match channel.report()? {
         Report::Closed => Ok(()),
         Report::Failed(error) => Err(error),
-        Report::Prepared | Report::Ready(_) => Err(Error::other("channel: unexpected message at the start")),
+        _ => Err(Error::other("channel: unexpected message at the start")),
     }
 }
 
@@ -213,30 +217,49 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed)
     let (id, bundle, trace) = (launch.id.to_owned(), launch.bundle.to_owned(), launch.trace);
     let (ours, theirs) = Channel::pair()?;
     let init = prepare(launch, &plan, program, &doors)?;
+    if let Some(filter) = &plan.confinement.seccomp {
+        trace.step(format_args!("seccomp filter flags: {}", filter.flags.bits()));
+    }
     trace.step(format_args!("nsexec started"));
     trace.step(format_args!("=> nsexec container setup"));
-    let (pid, pidfd) = match clone(&plan, &doors)? {
+    let mut first = match clone(&plan, &doors)? {
         Cloned::Copy => {
             drop(ours);
             init::run(init, theirs)
         }
-        Cloned::Caller { pid, pidfd } => (pid, pidfd),
+        Cloned::Caller { pid, pidfd } => First { pid, pidfd },
     };
     drop((init, theirs));
-    trace.step(format_args!("child process in init(): {pid}"));
-    let classed = placed.group.as_ref().map_or(Ok(()), |group| group.add(pid));
-    let guided = classed.and_then(|()| guide(&id, &bundle, &plan, program, &ours, pid));
+    trace.step(format_args!("child process in init(): {}", first.pid));
+    let classed = placed.group.as_ref().map_or(Ok(()), |group| group.add(first.pid));
+    let guided = classed.and_then(|()| guide(&id, &bundle, &plan, program, &ours, &mut first));
     let made = guided.and_then(|terminal| {
-        let own = linux::fd::duplicate(&pidfd).step(|| "pidfd")?;
-        Ok((terminal, Container::new(id, bundle, pid, own, placed, plan)?))
+        let own = linux::fd::duplicate(&first.pidfd).step(|| "pidfd")?;
+        Ok((terminal, Container::new(id, bundle, first.pid, own, placed, plan)?))
     });
-    trace.step(format_args!("init: {}", if made.is_ok() { "about to wait for its start" } else { "failed" }));
+    let end = if made.is_ok() { "closing the pipe to signal completion" } else { "failed" };
+    trace.step(format_args!("init: {end}"));
     match made {
         Ok((terminal, container)) => Ok(Created { container, channel: ours, terminal }),
         Err(error) => {
-            kill_and_reap(pid, pidfd.as_fd());
+            kill_and_reap(first.pid, first.pidfd.as_fd());
             Err(blame_memory(error, cgroup))
         }
+    }
+}
+
+/// The process that is the container's first, or builds it for that one.
+struct First {
+    pid: Pid,
+    pidfd: OwnedFd,
+}
+
+impl First {
+    /// What was built is another one's now. Both are our children.
+    fn succeeded_by(&mut self, pid: Pid) -> Result<()> {
+        let pidfd = process::open_pidfd(pid).step(|| "container process")?;
+        let builder = std::mem::replace(self, First { pid, pidfd });
+        process::wait(builder.pid).map(drop).step(|| "container process")
     }
 }
 
@@ -246,7 +269,10 @@ fn prepare<'a>(
     program: &'a Program,
     doors: &'a Doors,
 ) -> Result<Init<'a>> {
+    let mounts = plan.namespaces.mounts();
     let source = match launch.rootfs {
+        // Found when the namespace is entered.
+        Rootfs::Directory(path) if mounts == Mounts::Joined => Source::Directory(launch.bundle.join(path)),
         Rootfs::Directory(path) => {
             let whole = launch.bundle.join(path);
             let found = std::fs::canonicalize(&whole).step(|| format!("rootfs {whole:?}"))?;
@@ -258,7 +284,7 @@ fn prepare<'a>(
         Rootfs::Mount(mount) => Source::Mount(mount),
     };
     // An ordinary user has more rights in the container's namespaces than here.
-    let by_us = (plan.namespaces.has_user() && linux::credentials::user() == 0)
+    let by_us = (plan.namespaces.has_user() && linux::credentials::user() == 0 && mounts != Mounts::Joined)
         || plan.mounts.iter().any(|mount| mount.id_maps.is_some());
     let directory = match &source {
         Source::Directory(path) => Some(path.as_path()),
@@ -273,6 +299,13 @@ fn prepare<'a>(
         Start::ByHandle => Gate::Channel,
         Start::BySocket(path) => Gate::Listener(linux::socket::listen_packets(path).step(|| "start socket")?),
     };
+    let procfs = match plan.namespaces.entered_late() {
+        Some(inside) => {
+            let count = plan.mounts.iter().filter(|mount| init::is_procfs(&mount.kind)).count() + 1;
+            opener::open(&plan.namespaces, inside, count)?
+        }
+        None => Vec::new(),
+    };
     Ok(Init {
         id: launch.id,
         bundle: launch.bundle,
@@ -286,6 +319,7 @@ fn prepare<'a>(
         gate,
         pivot: launch.pivot,
         mapped_by_user: plan.namespaces.is_new(namespace::USER) && linux::credentials::user() != 0,
+        procfs,
         new_keyring: launch.keyring,
         die_with_parent: launch.die_with_parent,
     })
@@ -295,15 +329,21 @@ fn clone(plan: &Plan, doors: &Doors) -> Result<Cloned> {
     let namespaces = &plan.namespaces;
     // These two only after the process has reached its cgroup, and with offsets set.
     let late = namespace::CGROUP | namespace::TIME;
-    let join_user = |_: BorrowedFd<'_>| match &namespaces.joined_user {
-        Some(user) => namespace::enter(user, namespace::USER),
-        None => Ok(()),
+    let join = |_: BorrowedFd<'_>| {
+        namespaces.enter_with_our_rights()?;
+        match &namespaces.joined_user {
+            Some(user) => namespace::enter(user, namespace::USER),
+            None => Ok(()),
+        }
     };
+    let joins = namespaces.joined_user.is_some()
+        || (namespaces.is_new(namespace::USER) && !namespaces.joined.is_empty());
+    let at_once = namespaces.joined_pid.as_ref().filter(|_| namespaces.entered_late().is_none());
     let request = Clone {
         namespaces: namespaces.new & !late,
         cgroup: doors.birthplace(),
-        pid_namespace: namespaces.joined_pid.as_ref().map(AsFd::as_fd),
-        before: namespaces.joined_user.is_some().then_some(&join_user),
+        pid_namespace: at_once.map(AsFd::as_fd),
+        before: joins.then_some(&join),
     };
     request.start().step(|| "unable to clone")
 }
@@ -315,8 +355,9 @@ fn guide(
     plan: &Plan,
     program: &Program,
     channel: &Channel,
-    pid: Pid,
+    first: &mut First,
 ) -> Result<Option<OwnedFd>> {
+    let pid = first.pid;
     if let Some(score) = program.oom_score {
         set_oom_score(pid, score)?;
     }
@@ -324,7 +365,7 @@ fn guide(
         idmap::write(pid, &plan.namespaces.users, &plan.namespaces.groups)?;
         channel.go()?;
     }
-    let state = State {
+    let mut state = State {
         oci_version: oci::runtime::VERSION.to_owned(),
         id: id.to_owned(),
         status: Status::Creating,
@@ -346,8 +387,21 @@ fn guide(
                     .map_err(in_init)?;
                 channel.go()?;
             }
+            Report::Maps(index, tree) => {
+                let mount = plan.mounts.get(index).ok_or_else(|| Error::other("channel: no such mount"))?;
+                mounts::map_ids(&tree, plan, mount)
+                    .step(|| mounts::describe(mount))
+                    .map_err(Error::met_in_container)?;
+                channel.go()?;
+            }
+            Report::Born(pid) => {
+                first.succeeded_by(pid)?;
+                state.pid = Some(pid);
+                channel.go()?;
+            }
             Report::Ready(descriptors) => {
-                return settle(program, plan.confinement.seccomp_listener.as_ref(), descriptors, pid, &state);
+                let listener = plan.confinement.seccomp_listener.as_ref();
+                return settle(program, listener, descriptors, first.pid, &state);
             }
             Report::Failed(error) => return Err(error),
             Report::Closed => {
@@ -385,8 +439,9 @@ fn hand_over(listener: &Listener, descriptor: &OwnedFd, state: &State) -> Result
         "metadata": listener.metadata,
         "state": state,
     });
-    let socket =
-        std::os::unix::net::UnixStream::connect(&listener.path).step(|| format!("{:?}", listener.path))?;
+    let socket = std::os::unix::net::UnixStream::connect(&listener.path).step(|| {
+        format!("failed to connect with seccomp agent specified in the seccomp profile: {:?}", listener.path)
+    })?;
     linux::fd::send_all(&socket, message.to_string().as_bytes(), &[descriptor.as_fd()]).step(|| "send")
 }
 

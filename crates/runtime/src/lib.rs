@@ -22,6 +22,7 @@ mod idmap;
 mod inside;
 mod interfaces;
 mod launch;
+mod namespaces;
 mod options;
 mod place;
 mod plan;

@@ -5,20 +5,21 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use linux::namespace::{self, IdRange};
 use oci::runtime::{
-    Device, DeviceKind, Hooks, IdMapping, Linux, MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode, Namespace,
-    NamespaceKind, PersonalityDomain, Seccomp, Spec, TimeOffset,
+    Device, DeviceKind, Hooks, Linux, MemoryPolicy, MemoryPolicyFlag, MemoryPolicyMode, NamespaceKind,
+    PersonalityDomain, Seccomp, Spec,
 };
 
 use crate::interfaces::{self, Move};
+use crate::namespaces::{Mounts, Namespaces, first_id, flag, ranges};
 use crate::options::{self, Options};
 use crate::rdt::{self, Class};
 use crate::seccomp::{self, Compiled};
-use crate::{Error, Result, credentials, error::Step};
+use crate::{Error, Result, credentials};
 
 /// Everything a container is made from.
 #[derive(Debug)]
@@ -77,39 +78,6 @@ pub(crate) struct Listener {
     pub(crate) metadata: String,
 }
 
-#[derive(Debug, Default)]
-pub(crate) struct Namespaces {
-    /// `CLONE_NEW…` flags of those made new, the user namespace included.
-    pub(crate) new: u64,
-    /// Those joined, but for user and PID: the flag and the namespace.
-    pub(crate) joined: Vec<(u64, OwnedFd)>,
-    pub(crate) joined_user: Option<OwnedFd>,
-    pub(crate) joined_pid: Option<OwnedFd>,
-    pub(crate) users: Vec<IdRange>,
-    pub(crate) groups: Vec<IdRange>,
-    /// Lines for `timens_offsets`.
-    pub(crate) time_offsets: String,
-}
-
-impl Namespaces {
-    pub(crate) fn is_new(&self, flag: u64) -> bool {
-        self.new & flag != 0
-    }
-
-    /// Whether ids and rights inside differ from the host's.
-    pub(crate) fn has_user(&self) -> bool {
-        self.is_new(namespace::USER) || self.joined_user.is_some()
-    }
-
-    /// Those that differ from the caller's: what a later process of the container joins.
-    pub(crate) fn all(&self) -> u64 {
-        let joined = self.joined.iter().fold(0, |flags, (flag, _)| flags | flag);
-        let user = if self.joined_user.is_some() { namespace::USER } else { 0 };
-        let pid = if self.joined_pid.is_some() { namespace::PID } else { 0 };
-        self.new | joined | user | pid
-    }
-}
-
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) destination: PathBuf,
@@ -144,13 +112,13 @@ impl Plan {
     pub(crate) fn new(spec: &Spec, network: Option<BorrowedFd<'_>>) -> Result<Plan> {
         let nothing = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
-        let namespaces = namespaces(linux, network)?;
+        let namespaces = Namespaces::new(linux, network)?;
         let mounts =
             spec.mounts.iter().map(|mount| self::mount(mount, &namespaces)).collect::<Result<Vec<_>>>()?;
         let fills_dev = !mounts.iter().any(|mount| {
             clean(&mount.destination) == Path::new("dev") && matches!(mount.kind, MountKind::Bind { .. })
         });
-        let own_names = namespaces.is_new(namespace::UTS) || joins(&namespaces, namespace::UTS);
+        let own_names = namespaces.is_new(namespace::UTS) || namespaces.joins(namespace::UTS);
         for (what, name) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
             if !name.is_empty() && !own_names {
                 let message = format_args!("unable to set {what} without a private UTS namespace");
@@ -158,7 +126,7 @@ impl Plan {
             }
         }
         let masks = !linux.masked_paths.is_empty() || !linux.readonly_paths.is_empty();
-        if masks && !namespaces.is_new(namespace::MOUNT) {
+        if masks && namespaces.mounts() == Mounts::Host {
             return Err(Error::invalid("unable to restrict sys entries without a private MNT namespace"));
         }
         Ok(Plan {
@@ -225,108 +193,6 @@ impl Plan {
     }
 }
 
-fn flag(kind: NamespaceKind) -> u64 {
-    match kind {
-        NamespaceKind::Mount => namespace::MOUNT,
-        NamespaceKind::Pid => namespace::PID,
-        NamespaceKind::Network => namespace::NETWORK,
-        NamespaceKind::Uts => namespace::UTS,
-        NamespaceKind::Ipc => namespace::IPC,
-        NamespaceKind::User => namespace::USER,
-        NamespaceKind::Cgroup => namespace::CGROUP,
-        NamespaceKind::Time => namespace::TIME,
-    }
-}
-
-fn namespaces(linux: &Linux, network: Option<BorrowedFd<'_>>) -> Result<Namespaces> {
-    let mut namespaces = Namespaces::default();
-    let mut seen = 0;
-    for namespace in &linux.namespaces {
-        let flag = flag(namespace.kind);
-        if seen & flag != 0 {
-            return Err(Error::invalid(format_args!(
-                "malformed spec file: duplicated ns {:?}",
-                namespace.kind
-            )));
-        }
-        seen |= flag;
-        if flag != namespace::NETWORK || network.is_none() {
-            add(&mut namespaces, flag, namespace)?;
-        }
-    }
-    if let Some(network) = network {
-        let own = linux::fd::duplicate(network).step(|| "network namespace")?;
-        namespaces.joined.push((namespace::NETWORK, own));
-    }
-    if !namespaces.is_new(namespace::MOUNT) {
-        return Err(Error::invalid("a new mount namespace is required"));
-    }
-    namespaces.users = ranges(&linux.uid_mappings);
-    namespaces.groups = ranges(&linux.gid_mappings);
-    let mapped = !namespaces.users.is_empty() || !namespaces.groups.is_empty();
-    if mapped && !namespaces.has_user() {
-        return Err(Error::invalid(
-            "user namespace mappings specified, but user namespace isn't enabled in the config",
-        ));
-    }
-    if namespaces.is_new(namespace::USER) && (namespaces.users.is_empty() || namespaces.groups.is_empty()) {
-        return Err(Error::invalid("user namespaces enabled, but no user or group mappings found"));
-    }
-    if let Some(offsets) = &linux.time_offsets {
-        if !namespaces.is_new(namespace::TIME) {
-            return Err(Error::invalid(
-                "time namespace offsets specified, but time namespace isn't enabled in the config",
-            ));
-        }
-        let line = |clock: &str, offset: Option<TimeOffset>| {
-            offset.map(|offset| format!("{clock} {} {}\n", offset.secs, offset.nanosecs)).unwrap_or_default()
-        };
-        namespaces.time_offsets = line("monotonic", offsets.monotonic) + &line("boottime", offsets.boottime);
-    }
-    Ok(namespaces)
-}
-
-fn add(namespaces: &mut Namespaces, flag: u64, namespace: &Namespace) -> Result<()> {
-    let Some(path) = namespace.path.as_ref().filter(|path| !path.as_os_str().is_empty()) else {
-        namespaces.new |= flag;
-        return Ok(());
-    };
-    let opened = namespace::open(path).step(|| format!("lstat namespace path {path:?}"))?;
-    let kind = namespace::kind(&opened).step(|| format!("namespace {path:?}"))?;
-    if kind != flag {
-        let (is, expected) = (namespace::name(kind), namespace::name(flag));
-        return Err(Error::invalid(format_args!("namespace {path:?} is of type {is}, not {expected}")));
-    }
-    match flag {
-        namespace::USER => {
-            // Joining the one we are in is refused by the kernel, and means nothing.
-            let own = namespace::open(Path::new("/proc/self/ns/user")).step(|| "own user namespace")?;
-            if !namespace::same(&own, &opened).step(|| "user namespace")? {
-                namespaces.joined_user = Some(opened);
-            }
-        }
-        namespace::PID => namespaces.joined_pid = Some(opened),
-        namespace::MOUNT => {
-            return Err(Error::invalid("joining a mount namespace by its path is not supported"));
-        }
-        _ => namespaces.joined.push((flag, opened)),
-    }
-    Ok(())
-}
-
-fn joins(namespaces: &Namespaces, flag: u64) -> bool {
-    namespaces.joined.iter().any(|(joined, _)| *joined == flag)
-}
-
-pub(crate) fn ranges(mappings: &[IdMapping]) -> Vec<IdRange> {
-    let range = |mapping: &IdMapping| IdRange {
-        inside: mapping.container_id,
-        outside: mapping.host_id,
-        count: mapping.size,
-    };
-    mappings.iter().map(range).collect()
-}
-
 fn mount(mount: &oci::runtime::Mount, namespaces: &Namespaces) -> Result<Mount> {
     let options = Options::parse(&mount.options);
     let source = mount.source.clone().unwrap_or_default();
@@ -354,6 +220,11 @@ fn mount(mount: &oci::runtime::Mount, namespaces: &Namespaces) -> Result<Mount> 
     let id_maps = id_maps(mount, &options, namespaces)?;
     if id_maps.is_some() && !matches!(kind, MountKind::Bind { .. }) {
         return Err(Error::invalid(format_args!("mount {destination:?}: only bind mounts can be id-mapped")));
+    }
+    if id_maps.is_some() && namespaces.mounts() == Mounts::Joined {
+        return Err(Error::invalid(format_args!(
+            "mount {destination:?}: in a mount namespace that is joined nothing can be id-mapped"
+        )));
     }
     Ok(Mount { destination, kind, source, options, id_maps })
 }
@@ -425,7 +296,7 @@ fn sysctls(linux: &Linux, namespaces: &Namespaces) -> Result<Vec<(String, String
         "kernel.shm_rmid_forced",
         "kernel.msg_next_id",
     ];
-    let private = |flag| namespaces.is_new(flag) || joins(namespaces, flag);
+    let private = |flag| namespaces.is_new(flag) || namespaces.joins(flag);
     let mut out = Vec::with_capacity(linux.sysctl.len());
     for (key, value) in &linux.sysctl {
         let path = sysctl_path(key);
@@ -527,11 +398,6 @@ fn memory_policy(policy: &MemoryPolicy) -> Result<Option<linux::process::MemoryP
     Ok(Some(linux::process::MemoryPolicy { mode: mode | flags, nodes }))
 }
 
-/// Who acts for a user namespace with this map: its root, or else the lowest id that it has.
-pub(crate) fn first_id(ranges: &[IdRange]) -> u32 {
-    ranges.iter().map(|range| range.inside).min().unwrap_or(0)
-}
-
 /// A path below the root without steps that lead nowhere, for comparing.
 pub(crate) fn clean(path: &Path) -> PathBuf {
     use std::path::Component;
@@ -546,12 +412,6 @@ pub(crate) fn clean(path: &Path) -> PathBuf {
         }
     }
     out
-}
-
-/// A descriptor that later steps need, beside those of the plan itself.
-pub(crate) fn descriptors(namespaces: &Namespaces) -> Vec<BorrowedFd<'_>> {
-    let joined = namespaces.joined.iter().map(|(_, fd)| fd.as_fd());
-    joined.chain(namespaces.joined_user.as_ref().map(AsFd::as_fd)).collect()
 }
 
 #[cfg(test)]
@@ -580,7 +440,11 @@ mod tests {
             let message = refused(&with(linux));
             assert!(message.contains(expected), "{message}");
         }
-        assert!(refused(r#"{"ociVersion":"1.0.0"}"#).contains("a new mount namespace is required"));
+        let hidden = refused(r#"{"ociVersion":"1.0.0","linux":{"maskedPaths":["/proc/kcore"]}}"#);
+        assert!(
+            hidden.contains("unable to restrict sys entries without a private MNT namespace"),
+            "{hidden}"
+        );
     }
 
     #[test]

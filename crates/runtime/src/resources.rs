@@ -38,14 +38,32 @@ pub(crate) fn apply(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
     if let Some(memory) = &resources.memory {
         apply_legacy_memory(cgroup, memory)?;
     }
-    for setting in legacy(resources)? {
-        set_legacy(cgroup, &setting)?;
-    }
+    apply_in_order(&legacy(resources)?, |setting| set_legacy(cgroup, setting))?;
     for (file, value) in &resources.unified {
         // In a hybrid a controller may be here; most are not.
         cgroup.set_unified(file, value).step(|| {
             format!("invalid configuration: cannot use unified on cgroup v1: failed to set {file}")
         })?;
+    }
+    Ok(())
+}
+
+/// A period and the time in it are two files, and what the kernel checks is how they relate: where a period is refused
+/// with the old time, it is set after the new one.
+fn apply_in_order(settings: &[Setting], set: impl Fn(&Setting) -> Result<()>) -> Result<()> {
+    const PAIRS: [(&str, &str); 2] =
+        [("cpu.cfs_period_us", "cpu.cfs_quota_us"), ("cpu.rt_period_us", "cpu.rt_runtime_us")];
+    let mut late: Option<&Setting> = None;
+    for (index, setting) in settings.iter().enumerate() {
+        let time = PAIRS.iter().find(|(period, _)| setting.file == *period).map(|(_, time)| *time);
+        let follows = settings[index + 1..].iter().any(|later| Some(later.file.as_str()) == time);
+        match set(setting) {
+            Err(_) if follows => late = Some(setting),
+            other => other?,
+        }
+        if late.is_some_and(|period| PAIRS.contains(&(period.file.as_str(), setting.file.as_str()))) {
+            late.take().map_or(Ok(()), &set)?;
+        }
     }
     Ok(())
 }
@@ -398,6 +416,33 @@ fn always_allowed() -> impl Iterator<Item = DeviceRule> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_period_is_set_before_or_after_the_time_in_it() {
+        // As in a kernel where the parent has a half of each CPU.
+        let write = |now: &std::cell::Cell<(i64, i64)>, setting: &Setting| {
+            let value: i64 = setting.value.parse().unwrap();
+            let (period, quota) = now.get();
+            let next = if setting.file.contains("period") { (value, quota) } else { (period, value) };
+            if next.1 * 2 > next.0 {
+                return Err(Error::other("too much"));
+            }
+            now.set(next);
+            Ok(())
+        };
+        for (before, after) in [((100_000, 50_000), (10_000, 3_000)), ((10_000, 3_000), (100_000, 50_000))] {
+            let now = std::cell::Cell::new(before);
+            let cpu = Cpu { period: Some(after.0 as u64), quota: Some(after.1), ..Cpu::default() };
+            let mut settings = Vec::new();
+            legacy_cpu(&cpu, &mut settings);
+            apply_in_order(&settings, |setting| write(&now, setting)).unwrap();
+            assert_eq!(now.get(), after);
+        }
+        let now = std::cell::Cell::new((100_000, 50_000));
+        let mut settings = Vec::new();
+        legacy_cpu(&Cpu { period: Some(10_000), ..Cpu::default() }, &mut settings);
+        assert!(apply_in_order(&settings, |setting| write(&now, setting)).is_err());
+    }
 
     fn parse(json: &str) -> Resources {
         serde_json::from_str(json).unwrap()

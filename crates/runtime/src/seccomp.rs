@@ -36,7 +36,7 @@ pub(crate) fn compile(seccomp: &Seccomp) -> Result<Compiled> {
         return Err(Error::invalid("seccomp: SCMP_ACT_NOTIFY is used but listenerPath is not set"));
     }
     let program = filter.compile().map_err(|error| Error::invalid(format_args!("seccomp: {error}")))?;
-    Ok(Compiled { program, flags: flags(&seccomp.flags, notifies)? })
+    Ok(Compiled { program, flags: flags(seccomp.flags.as_deref(), notifies)? })
 }
 
 /// Machines that no kernel of ours answers for: a profile for all the world names them, and no call can come from them.
@@ -70,14 +70,15 @@ fn architectures(names: &[String]) -> Result<Vec<Architecture>> {
     Ok(architectures)
 }
 
-/// The flags that may be named, and of them those that this kernel takes.
+/// The flags that may be named, and of them those that this kernel takes with any filter. One is for filters that ask
+/// somebody, and only for those.
 pub(crate) fn flag_names() -> (Vec<&'static str>, Vec<&'static str>) {
     let nothing = Flags::default();
     let all = [
         ("SECCOMP_FILTER_FLAG_TSYNC", Flags { all_threads: true, ..nothing }),
         ("SECCOMP_FILTER_FLAG_LOG", Flags { log: true, ..nothing }),
         ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", Flags { allow_speculation: true, ..nothing }),
-        ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Flags { listener: true, wait_killable: true, ..nothing }),
+        ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", Flags { wait_killable: true, ..nothing }),
     ];
     let supported = all.iter().filter(|(_, flags)| supports(*flags)).map(|(name, _)| *name).collect();
     (all.iter().map(|(name, _)| *name).collect(), supported)
@@ -132,11 +133,11 @@ fn action(action: SeccompAction, errno: Option<u32>) -> Result<Action> {
     })
 }
 
-/// Without any flags named, the filter leaves speculation alone where the kernel can: its mitigation costs every
+/// Where the configuration has no list of flags, the filter leaves speculation alone where the kernel can: its mitigation costs every
 /// program far more than the filter.
-fn flags(named: &[SeccompFlag], listener: bool) -> Result<Flags> {
+fn flags(named: Option<&[SeccompFlag]>, listener: bool) -> Result<Flags> {
     let mut flags = Flags { listener, ..Flags::default() };
-    for flag in named {
+    for flag in named.unwrap_or_default() {
         match flag {
             // A container's first process has one thread.
             SeccompFlag::Tsync => {}
@@ -148,7 +149,7 @@ fn flags(named: &[SeccompFlag], listener: bool) -> Result<Flags> {
     if flags.wait_killable && !listener {
         return Err(Error::invalid("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs SCMP_ACT_NOTIFY"));
     }
-    if named.is_empty() {
+    if named.is_none() {
         flags.allow_speculation = true;
         flags.allow_speculation = supports(flags);
     }

@@ -127,7 +127,7 @@ impl Profile {
             default_action: self.default_action,
             default_errno_ret: self.default_errno_ret,
             architectures: self.architectures_for(facts.architecture),
-            flags: self.flags.clone().unwrap_or_default(),
+            flags: self.flags.clone(),
             listener_path: self.listener_path.clone(),
             listener_metadata: self.listener_metadata.clone(),
             syscalls: self.syscalls.iter().flatten().filter(holds).map(Rule::plain).collect(),

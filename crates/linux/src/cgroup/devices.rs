@@ -29,9 +29,9 @@ pub struct DeviceAccess {
 impl DeviceAccess {
     pub const ALL: DeviceAccess = DeviceAccess { read: true, write: true, make: true };
 
-    /// From letters of `rwm`.
+    /// From letters of `rwm`. An `a`, which is a word for any kind of device, may be among them and means nothing here.
     pub fn parse(letters: &str) -> Option<DeviceAccess> {
-        let known = letters.chars().all(|letter| "rwm".contains(letter));
+        let known = letters.chars().all(|letter| "rwma".contains(letter));
         let has = |letter| letters.contains(letter);
         known.then(|| DeviceAccess { read: has('r'), write: has('w'), make: has('m') })
     }

@@ -189,7 +189,8 @@ impl Program {
 }
 
 impl Flags {
-    fn bits(self) -> u32 {
+    /// `SECCOMP_FILTER_FLAG_…`
+    pub fn bits(self) -> u32 {
         let pairs = [
             // With a listener the call's result is taken, so failing threads must be told another way.
             (self.all_threads, 1),

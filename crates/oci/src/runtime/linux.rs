@@ -304,8 +304,9 @@ pub struct Seccomp {
     /// `SCMP_ARCH_…`. Text, since a filter may name any machine and only a few of them can matter on this one.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
     pub architectures: Vec<String>,
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
-    pub flags: Vec<SeccompFlag>,
+    /// Without a list the runtime chooses, which an empty one does not let it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flags: Option<Vec<SeccompFlag>>,
     /// A Unix socket that is sent the notify descriptor.
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
     pub listener_path: String,

@@ -150,7 +150,9 @@ fn make_claimed(
     let root = spec.root.as_ref().ok_or_else(|| Error::invalid("root must be specified"))?;
     let rootfs = bundle.join(&root.path);
     let process = spec.process.as_ref();
-    let stdio = stdio(process.is_some_and(|process| process.terminal), process.and_then(console_size))?;
+    let attended = arguments.path("console-socket").is_none();
+    let stdio =
+        stdio(process.is_some_and(|process| process.terminal), process.and_then(console_size), attended)?;
     let mut launch = Launch::new(id, spec, bundle, Rootfs::Directory(rootfs.clone()), stdio);
     launch.cgroup_driver = context.cgroup_driver;
     launch.rootless = context.rootless;
@@ -215,9 +217,10 @@ pub(super) fn console_size(process: &oci::runtime::Process) -> Option<Size> {
 }
 
 /// A terminal, or our own streams.
-pub(super) fn stdio(terminal: bool, size: Option<Size>) -> Result<Stdio> {
+pub(super) fn stdio(terminal: bool, size: Option<Size>, attended: bool) -> Result<Stdio> {
     if terminal {
-        return Ok(Stdio::Terminal { size });
+        // Our own terminal, or whoever reads us, is to see what the program wrote.
+        return Ok(Stdio::Terminal { size, keeps_line_ends: attended });
     }
     let own = |stream: std::os::fd::BorrowedFd<'_>| {
         linux::fd::duplicate_from(stream, 3).map_err(|error| Error::other(error.to_string()))

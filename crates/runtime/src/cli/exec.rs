@@ -53,7 +53,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
     let trace = |step: std::fmt::Arguments<'_>| context.log.debug(step);
     let mut exec = found.container.execute(Execution {
         process: &process,
-        stdio: stdio(process.terminal, console_size(&process))?,
+        stdio: stdio(process.terminal, console_size(&process), !detached)?,
         cgroups: sub_cgroups(arguments.all("cgroup")),
         die_with_parent: false,
         preserved,

@@ -14,7 +14,7 @@ use crate::{Error, Result, error::Step};
 const DEVPTS_SUPER_MAGIC: i64 = 0x1cd1;
 
 /// A new terminal. From the container's devpts if it has one, so that its name there is right; else the host's.
-pub(crate) fn open(root: &Root, size: Option<Size>) -> Result<Terminal> {
+pub(crate) fn open(root: &Root, size: Option<Size>, keeps_line_ends: bool) -> Result<Terminal> {
     let terminal = match devpts(root)? {
         Some(devpts) => pty::open(&devpts),
         None => pty::open_own(),
@@ -22,6 +22,9 @@ pub(crate) fn open(root: &Root, size: Option<Size>) -> Result<Terminal> {
     .step(|| "terminal")?;
     if let Some(size) = size {
         pty::resize(&terminal.slave, size).step(|| "terminal")?;
+    }
+    if keeps_line_ends {
+        pty::keep_line_ends(&terminal.slave).step(|| "terminal")?;
     }
     Ok(terminal)
 }

@@ -30,7 +30,7 @@ pub(crate) enum Streams {
 }
 
 impl Streams {
-    fn each(&self) -> [BorrowedFd<'_>; 3] {
+    pub(crate) fn each(&self) -> [BorrowedFd<'_>; 3] {
         match self {
             Streams::Terminal(terminal) => [terminal.slave.as_fd(); 3],
             Streams::Descriptors(fds) => [fds[0].as_fd(), fds[1].as_fd(), fds[2].as_fd()],

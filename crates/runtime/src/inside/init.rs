@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::cgroup::Doors;
+use linux::mount::NewFs;
 use linux::path::Root;
 use linux::procfs::Procfs;
 use linux::pty::Size;
@@ -12,10 +13,11 @@ use oci::runtime::{State, Status};
 
 use super::console;
 use super::execute::{self, Streams};
-use super::rootfs::{Source, Sources, Tree};
+use super::rootfs::{Prepared, Source, Sources, Tree};
 use crate::channel::Channel;
 use crate::hooks::{self, Environment};
-use crate::plan::{self, Plan};
+use crate::namespaces::{self, Namespaces};
+use crate::plan::{MountKind, Plan};
 use crate::program::Program;
 use crate::{Error, Result, error::Step};
 
@@ -37,11 +39,13 @@ pub(crate) struct Init<'a> {
     pub(crate) mapped_by_user: bool,
     pub(crate) new_keyring: bool,
     pub(crate) die_with_parent: bool,
+    /// Of the PID namespace that is entered late: one for each that the configuration mounts, and one for ourselves.
+    pub(crate) procfs: Vec<OwnedFd>,
 }
 
 /// The streams that the program is to have.
 pub(crate) enum Wanted {
-    Terminal(Option<Size>),
+    Terminal { size: Option<Size>, keeps_line_ends: bool },
     Descriptors([OwnedFd; 3]),
 }
 
@@ -91,16 +95,21 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     }
     let mut sources = init.sources;
     let tree = Tree::attach(plan, init.source, &mut sources)?;
-    tree.furnish(plan, sources.unwrap_or_default(), rootfs.as_deref())?;
+    let mut sources = sources.unwrap_or_default();
+    let own_procfs = hand_out(plan, &mut sources, init.procfs);
+    tree.furnish(plan, sources, rootfs.as_deref(), channel)?;
     let streams = streams(&tree, init.streams)?;
     run_hooks(plan, channel, &tree.root, init.id, init.bundle)?;
     tree.make_directory(&program.directory)?;
-    set_names_and_sysctls(plan)?;
+    set_names_and_sysctls(plan, own_procfs)?;
     tree.protect(plan)?;
     let home = execute::home(&tree.root, program);
-    tree.enter(init.pivot)?;
+    tree.enter(plan.namespaces.mounts(), init.pivot)?;
     tree.propagate(plan)?;
     drop(tree);
+    if let Some(namespace) = plan.namespaces.entered_late() {
+        be_born_in(namespace, &streams, &init.preserved, &init.gate, channel)?;
+    }
 
     let mut keep = vec![channel.as_fd()];
     if let Gate::Listener(listener) = &init.gate {
@@ -122,16 +131,22 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     drop(terminal);
     drop(listener);
     wait_at_gate(init.gate, channel)?;
+    let mut filtered = asks || !program.identity.no_new_privileges;
     if !plan.hooks.start_container.is_empty() {
         let state = state(plan, init.id, init.bundle, Status::Created);
         let env = execute::environment(program, home.as_ref());
+        if !filtered {
+            // What the configuration lets run in the container is under its filter.
+            execute::load_filter(&plan.confinement)?;
+            filtered = true;
+        }
         if let Err(error) =
             hooks::run("startContainer", &plan.hooks.start_container, &state, Environment::Program(&env))
         {
             execute::end_with(&error);
         }
     }
-    if program.identity.no_new_privileges && !asks {
+    if !filtered {
         execute::load_filter(&plan.confinement)?;
     }
     execute::execute(&path, program, home.as_ref())
@@ -145,10 +160,10 @@ fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> 
     signal::reset_all().step(|| "signals")?;
     process::set_umask(0o022);
     let mut keep: Vec<BorrowedFd<'_>> = vec![channel.as_fd()];
-    keep.extend(plan::descriptors(&init.plan.namespaces));
+    keep.extend(namespaces::descriptors(&init.plan.namespaces));
     keep.extend(init.source.descriptor());
     keep.extend(init.sources.iter().flatten().flatten().map(AsFd::as_fd));
-    keep.extend(init.preserved.iter().map(AsFd::as_fd));
+    keep.extend(init.preserved.iter().chain(&init.procfs).map(AsFd::as_fd));
     keep.extend(init.doors.descriptors());
     if let Wanted::Descriptors(fds) = &init.streams {
         keep.extend(fds.iter().map(AsFd::as_fd));
@@ -179,10 +194,7 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
     if namespaces.has_user() {
         become_root_inside(namespaces)?;
     }
-    for (flag, joined) in &namespaces.joined {
-        namespace::enter(joined, *flag)
-            .step(|| format!("unable to join {} namespace", namespace::name(*flag)))?;
-    }
+    namespaces.enter()?;
     if namespaces.is_new(namespace::CGROUP) {
         // Only now: its root is where we are, and we have just moved.
         namespace::unshare(namespace::CGROUP).step(|| "cgroup namespace")?;
@@ -204,20 +216,64 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
 
 /// Ids of the host mean nothing any more; everything that follows is done by the namespace's root, or where nobody is
 /// its root, by the first whom it knows.
-fn become_root_inside(namespaces: &plan::Namespaces) -> Result<()> {
+fn become_root_inside(ids: &Namespaces) -> Result<()> {
     match credentials::set_groups(&[]) {
         Err(error) if error.is(linux::Errno::PERM) => {}
         other => other.step(|| "user namespace groups")?,
     }
-    credentials::set_group(plan::first_id(&namespaces.groups)).step(|| "user namespace root")?;
-    credentials::set_user(plan::first_id(&namespaces.users)).step(|| "user namespace root")
+    credentials::set_group(namespaces::first_id(&ids.groups)).step(|| "user namespace root")?;
+    credentials::set_user(namespaces::first_id(&ids.users)).step(|| "user namespace root")
+}
+
+/// The procfs that were opened for mounts go to those; what remains is for us.
+fn hand_out(plan: &Plan, sources: &mut Sources, mut opened: Vec<OwnedFd>) -> Option<OwnedFd> {
+    let own = opened.pop();
+    for (mount, source) in plan.mounts.iter().zip(sources) {
+        if is_procfs(&mount.kind) {
+            *source = opened.pop().map(Prepared::Opened);
+        }
+    }
+    own
+}
+
+pub(crate) fn is_procfs(kind: &MountKind) -> bool {
+    matches!(kind, MountKind::FileSystem(kind) if kind == "proc")
+}
+
+/// The container is built. From here on it is a process that those of its PID namespace see, so it is a new one: born
+/// among them with the container's root, and with nothing open that they may not have.
+fn be_born_in(
+    namespace: &OwnedFd,
+    streams: &Streams,
+    preserved: &[OwnedFd],
+    gate: &Gate,
+    channel: &Channel,
+) -> std::result::Result<(), Stop> {
+    let mut keep = vec![channel.as_fd(), namespace.as_fd()];
+    keep.extend(streams.each());
+    keep.extend(preserved.iter().map(AsFd::as_fd));
+    if let Streams::Terminal(terminal) = streams {
+        keep.push(terminal.master.as_fd());
+    }
+    if let Gate::Listener(listener) = gate {
+        keep.push(listener.as_fd());
+    }
+    fd::close_all_except(&keep).step(|| "descriptors")?;
+    if let Some(pid) = process::sibling_in(namespace.as_fd()).step(|| "unable to join pid namespace")? {
+        channel.born(pid)?;
+        process::exit_now(0);
+    }
+    if !channel.wait_for_go()? {
+        return Err(Stop::Abandoned);
+    }
+    Ok(process::new_session().step(|| "session")?)
 }
 
 fn streams(tree: &Tree, wanted: Wanted) -> Result<Streams> {
     match wanted {
         Wanted::Descriptors(fds) => Ok(Streams::Descriptors(fds)),
-        Wanted::Terminal(size) => {
-            let terminal = console::open(&tree.root, size)?;
+        Wanted::Terminal { size, keeps_line_ends } => {
+            let terminal = console::open(&tree.root, size, keeps_line_ends)?;
             console::bind(&tree.root, &terminal)?;
             Ok(Streams::Terminal(terminal))
         }
@@ -260,7 +316,7 @@ fn state(plan: &Plan, id: &str, bundle: &Path, status: Status) -> State {
     }
 }
 
-fn set_names_and_sysctls(plan: &Plan) -> Result<()> {
+fn set_names_and_sysctls(plan: &Plan, opened: Option<OwnedFd>) -> Result<()> {
     if !plan.hostname.is_empty() {
         namespace::set_hostname(&plan.hostname).step(|| "hostname")?;
     }
@@ -270,7 +326,11 @@ fn set_names_and_sysctls(plan: &Plan) -> Result<()> {
     if plan.sysctls.is_empty() {
         return Ok(());
     }
-    let procfs = Procfs::new().step(|| "procfs of our own")?;
+    let procfs = match opened {
+        Some(context) => Procfs::of(NewFs::opened("proc", context)),
+        None => Procfs::new(),
+    };
+    let procfs = procfs.step(|| "procfs of our own")?;
     for (path, value) in &plan.sysctls {
         procfs.write(&format!("sys/{path}"), value).step(|| format!("error setting sysctl {path:?}"))?;
     }
@@ -279,6 +339,9 @@ fn set_names_and_sysctls(plan: &Plan) -> Result<()> {
 
 fn wait_at_gate(gate: Gate, channel: &mut Channel) -> std::result::Result<(), Stop> {
     if let Gate::Listener(listener) = gate {
+        // A first process gets no signal that it does not handle; one that waits has to end when it is asked to.
+        signal::end_on(&[signal::SIGHUP, signal::SIGINT, signal::SIGQUIT, signal::SIGTERM])
+            .step(|| "signals")?;
         let caller = linux::socket::accept(&listener).step(|| "start")?;
         // From here on whoever said start hears what goes wrong.
         *channel = Channel::from_socket(caller);

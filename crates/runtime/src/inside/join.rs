@@ -13,7 +13,7 @@ use std::path::Path;
 
 use linux::cgroup::Doors;
 use linux::path::Root;
-use linux::{credentials, fd, namespace, process, signal};
+use linux::{credentials, fd, mount, namespace, process, signal};
 
 use super::console;
 use super::execute::{self, Streams};
@@ -28,6 +28,8 @@ pub(crate) struct Join<'a> {
     pub(crate) target: BorrowedFd<'a>,
     /// Those that differ from ours.
     pub(crate) namespaces: u64,
+    /// The container's root, where it has no mount namespace to find it by.
+    pub(crate) root: Option<BorrowedFd<'a>>,
     pub(crate) program: &'a Program,
     pub(crate) confinement: &'a Confinement,
     pub(crate) streams: Wanted,
@@ -65,7 +67,9 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     let root = Root::open(Path::new("/")).step(|| "container root")?;
     let streams = match join.streams {
         Wanted::Descriptors(fds) => Streams::Descriptors(fds),
-        Wanted::Terminal(size) => Streams::Terminal(console::open(&root, size)?),
+        Wanted::Terminal { size, keeps_line_ends } => {
+            Streams::Terminal(console::open(&root, size, keeps_line_ends)?)
+        }
     };
     let home = execute::home(&root, program);
     drop(root);
@@ -94,6 +98,7 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
 pub(crate) fn enter(join: &Join<'_>, channel: BorrowedFd<'_>, report: BorrowedFd<'_>) -> linux::Result<()> {
     process::set_dumpable(false)?;
     let mut keep: Vec<BorrowedFd<'_>> = vec![channel, report, join.target];
+    keep.extend(join.root);
     keep.extend(join.preserved.iter().map(AsFd::as_fd));
     keep.extend(join.doors.descriptors());
     if let Wanted::Descriptors(fds) = &join.streams {
@@ -102,6 +107,9 @@ pub(crate) fn enter(join: &Join<'_>, channel: BorrowedFd<'_>, report: BorrowedFd
     fd::close_all_except(&keep)?;
     if let Some(cpus) = &join.program.first_cpus {
         process::set_affinity(cpus)?;
+    }
+    if let Some(root) = join.root {
+        mount::enter_root(root)?;
     }
     if join.namespaces == 0 {
         return Ok(());

@@ -12,4 +12,5 @@ pub(crate) mod init;
 pub(crate) mod join;
 pub(crate) mod masks;
 pub(crate) mod mounts;
+pub(crate) mod opener;
 pub(crate) mod rootfs;

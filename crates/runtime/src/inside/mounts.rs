@@ -10,6 +10,7 @@ use linux::{Errno, namespace};
 
 use super::copy_up;
 use super::rootfs::{Prepared, Tree, place};
+use crate::channel::Channel;
 use crate::options::Options;
 use crate::plan::{IdMaps, Mount, MountKind, Plan};
 use crate::{Error, Result, error::Step};
@@ -63,6 +64,16 @@ pub(crate) fn own_maps(mount: &Mount) -> Result<Option<OwnedFd>> {
 
 /// Makes a copy of a source into what the mount is to be.
 fn dress(tree: &OwnedFd, plan: &Plan, mount: &Mount, maps: Option<OwnedFd>) -> Result<()> {
+    set_maps(tree, plan, mount, maps)?;
+    give_attributes(tree, plan, mount)
+}
+
+/// The id maps alone, for a container that may not set them itself.
+pub(crate) fn map_ids(tree: &OwnedFd, plan: &Plan, mount: &Mount) -> Result<()> {
+    set_maps(tree, plan, mount, own_maps(mount)?)
+}
+
+fn set_maps(tree: &OwnedFd, plan: &Plan, mount: &Mount, maps: Option<OwnedFd>) -> Result<()> {
     let joined =
         plan.namespaces.joined_user.as_ref().filter(|_| matches!(mount.id_maps, Some(IdMaps::Joined)));
     if let Some(namespace) = maps.as_ref().or(joined) {
@@ -70,6 +81,10 @@ fn dress(tree: &OwnedFd, plan: &Plan, mount: &Mount, maps: Option<OwnedFd>) -> R
         let whole = mount.options.id_mapped == Some(true);
         mount::set_attributes(tree, &attributes, whole).step(|| "id-mapped mount")?;
     }
+    Ok(())
+}
+
+fn give_attributes(tree: &OwnedFd, plan: &Plan, mount: &Mount) -> Result<()> {
     let (mut set, mut clear) = mount.options.of_bind();
     if plan.namespaces.has_user() && clear != 0 {
         keep_locked(tree, &mount.options, &mut set, &mut clear)?;
@@ -128,17 +143,18 @@ fn set_attributes(tree: impl AsFd, set: u64, clear: u64, recursive: bool) -> Res
 pub(crate) fn perform(
     tree: &Tree,
     plan: &Plan,
-    mount: &Mount,
+    index: usize,
     prepared: Option<Prepared>,
     rootfs: Option<&Path>,
+    runtime: &Channel,
 ) -> Result<()> {
-    let root = &tree.root;
+    let (root, mount) = (&tree.root, &plan.mounts[index]);
     match &mount.kind {
         MountKind::Bind { .. } => {
             let source = match prepared {
                 Some(Prepared::Tree(source)) => source,
-                Some(Prepared::Maps(maps)) => clone_inside(root, plan, mount, rootfs, Some(maps))?,
-                None => clone_inside(root, plan, mount, rootfs, None)?,
+                Some(Prepared::Maps(maps)) => clone_inside(root, plan, index, rootfs, Some(maps), runtime)?,
+                Some(Prepared::Opened(_)) | None => clone_inside(root, plan, index, rootfs, None, runtime)?,
             };
             let directory = path::kind(&source).step(|| "bind source")? == path::Kind::Directory;
             let target = place_of(root, mount, directory)?;
@@ -150,7 +166,7 @@ pub(crate) fn perform(
             apply(&target, &mount.options)
         }
         MountKind::Cgroup => cgroups(root, plan, mount),
-        MountKind::FileSystem(kind) => file_system(root, plan.label.as_deref(), mount, kind),
+        MountKind::FileSystem(kind) => file_system(root, plan.label.as_deref(), mount, kind, prepared),
     }
 }
 
@@ -158,10 +174,12 @@ pub(crate) fn perform(
 fn clone_inside(
     root: &Root,
     plan: &Plan,
-    mount: &Mount,
+    index: usize,
     rootfs: Option<&Path>,
     maps: Option<OwnedFd>,
+    runtime: &Channel,
 ) -> Result<OwnedFd> {
+    let mount = &plan.mounts[index];
     let recursive = mount.kind == MountKind::Bind { recursive: true };
     let inner = match rootfs {
         Some(rootfs) => mount.source.strip_prefix(rootfs).unwrap_or(&mount.source),
@@ -169,7 +187,15 @@ fn clone_inside(
     };
     let source = root.resolve(inner).step(|| "bind source")?;
     let tree = mount::clone_handle(&source, recursive).step(|| "bind source")?;
-    dress(&tree, plan, mount, maps)?;
+    if mount.id_maps.is_none() || !plan.namespaces.has_user() {
+        dress(&tree, plan, mount, maps)?;
+        return Ok(tree);
+    }
+    // In a user namespace nobody has rights over the file system of the root.
+    if !runtime.map_ids(index, &tree)? {
+        return Err(Error::other("id-mapped mount: the runtime is gone"));
+    }
+    give_attributes(&tree, plan, mount)?;
     Ok(tree)
 }
 
@@ -208,13 +234,22 @@ fn guard_proc(target: &OwnedFd, is_procfs: bool, destination: &Path) -> Result<(
     )))
 }
 
-fn file_system(root: &Root, label: Option<&str>, mount: &Mount, kind: &str) -> Result<()> {
+fn file_system(
+    root: &Root,
+    label: Option<&str>,
+    mount: &Mount,
+    kind: &str,
+    prepared: Option<Prepared>,
+) -> Result<()> {
     // A tmpfs on a directory that was there looks like it; one on a directory that we make is everybody's.
     let asks_mode = kind == "tmpfs" && !mount.options.data.iter().any(|option| option.starts_with("mode="));
     let inherits_mode = asks_mode && root.resolve(&mount.destination).is_ok();
     let target = place_of(root, mount, true)?;
     guard_proc(&target, kind == "proc", &mount.destination)?;
-    let fs = NewFs::open(kind).step(|| "file system")?;
+    let fs = match prepared {
+        Some(Prepared::Opened(context)) => NewFs::opened(kind, context),
+        _ => NewFs::open(kind).step(|| "file system")?,
+    };
     if !mount.source.as_os_str().is_empty() {
         fs.option("source", &mount.source).step(|| "file system")?;
     }

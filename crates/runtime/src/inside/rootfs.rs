@@ -19,6 +19,8 @@ use linux::mount::{self, Attributes, Propagation};
 use linux::path::Root;
 
 use super::{devices, masks, mounts};
+use crate::channel::Channel;
+use crate::namespaces::Mounts;
 use crate::plan::{MountKind, Plan};
 use crate::{Error, Result, error::Step};
 
@@ -49,12 +51,14 @@ pub(crate) enum Prepared {
     Tree(OwnedFd),
     /// The maps of one whose source lies in the container's own tree, and is seen when earlier mounts are in place.
     Maps(OwnedFd),
+    /// A new file system that had to be opened elsewhere, see [`super::opener`].
+    Opened(OwnedFd),
 }
 
 impl AsFd for Prepared {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
-            Prepared::Tree(fd) | Prepared::Maps(fd) => fd.as_fd(),
+            Prepared::Tree(fd) | Prepared::Maps(fd) | Prepared::Opened(fd) => fd.as_fd(),
         }
     }
 }
@@ -100,7 +104,10 @@ pub(crate) struct Tree {
 impl Tree {
     /// Attaches the root mount in this mount namespace.
     pub(crate) fn attach(plan: &Plan, source: Source, sources: &mut Option<Sources>) -> Result<Tree> {
-        isolate(plan)?;
+        let mounts = plan.namespaces.mounts();
+        if mounts == Mounts::Own {
+            isolate(plan)?;
+        }
         let directory = match &source {
             Source::Directory(path) => Some(path.clone()),
             Source::Mount(_) => None,
@@ -110,7 +117,19 @@ impl Tree {
         }
         let host = Root::open(Path::new("/")).step(|| "host's root")?;
         let null = host.resolve(Path::new("/dev/null")).step(|| "host's /dev/null")?;
-        let place = place_for_hooks(plan, directory.as_deref())?;
+        let place = match (mounts, directory.as_deref()) {
+            (Mounts::Own, directory) => place_for_hooks(plan, directory)?,
+            (Mounts::Joined, Some(directory)) => {
+                make_holder_private(directory)?;
+                Some(directory)
+            }
+            (Mounts::Host, Some(directory)) => Some(directory),
+            (_, None) => {
+                return Err(Error::invalid(
+                    "a root that is a mount needs a mount namespace of the container's own",
+                ));
+            }
+        };
         let root = match source {
             Source::Mount(mount) => mount,
             Source::Directory(path) => {
@@ -121,13 +140,25 @@ impl Tree {
             }
         };
         mount::attach_at(&root, place.unwrap_or(Path::new("/"))).step(|| "error preparing rootfs")?;
+        if mounts == Mounts::Host {
+            // What is mounted on a shared mount is shared. The host's others have got this one; no more of them.
+            let private = Attributes { propagation: Some(Propagation::Private), ..Attributes::default() };
+            mount::set_attributes(&root, &private, true).step(|| "rootfs")?;
+        }
         Ok(Tree { root: Root::from_directory(root), null })
     }
 
     /// Mounts, devices and links, all before the host's tree is out of sight.
-    pub(crate) fn furnish(&self, plan: &Plan, sources: Sources, rootfs: Option<&Path>) -> Result<()> {
-        for (mount, source) in plan.mounts.iter().zip(sources) {
-            mounts::perform(self, plan, mount, source, rootfs).step(|| mounts::describe(mount))?;
+    pub(crate) fn furnish(
+        &self,
+        plan: &Plan,
+        sources: Sources,
+        rootfs: Option<&Path>,
+        runtime: &Channel,
+    ) -> Result<()> {
+        for (index, source) in sources.into_iter().enumerate() {
+            let mount = &plan.mounts[index];
+            mounts::perform(self, plan, index, source, rootfs, runtime).step(|| mounts::describe(mount))?;
         }
         if plan.fills_dev {
             devices::fill(&self.root, plan)?;
@@ -150,12 +181,17 @@ impl Tree {
     }
 
     /// From here on the tree is all there is.
-    pub(crate) fn enter(&self, pivot: bool) -> Result<()> {
-        if pivot {
-            return mount::pivot_root(&self.root).step(|| "error jailing process inside rootfs");
-        }
-        hide_host_views().step(|| "error jailing process inside rootfs")?;
-        mount::enter_root(&self.root).step(|| "error jailing process inside rootfs")
+    pub(crate) fn enter(&self, mounts: Mounts, pivot: bool) -> Result<()> {
+        let entered = match (mounts, pivot) {
+            (Mounts::Own | Mounts::Joined, true) => mount::pivot_root(&self.root),
+            // The others in the namespace go on seeing what they saw.
+            (Mounts::Joined, false) | (Mounts::Host, _) => mount::enter_root(&self.root),
+            (Mounts::Own, false) => {
+                hide_host_views().step(|| "error jailing process inside rootfs")?;
+                mount::enter_root(&self.root)
+            }
+        };
+        entered.step(|| "error jailing process inside rootfs")
     }
 
     /// What must hold for the container and was in the way until now.
@@ -193,13 +229,19 @@ fn place_for_hooks<'p>(plan: &Plan, directory: Option<&'p Path>) -> Result<Optio
         return Ok(None);
     }
     let Some(directory) = directory else { return Ok(None) };
+    make_holder_private(directory)?;
+    Ok(Some(directory))
+}
+
+/// The mount that a directory lies on tells nobody of what is mounted on it.
+fn make_holder_private(directory: &Path) -> Result<()> {
     let mounts = mount::list().step(|| "rootfs")?;
     let holders =
         mounts.iter().map(|info| info.target.as_path()).filter(|target| directory.starts_with(target));
     if let Some(holder) = holders.max_by_key(|target| target.as_os_str().len()) {
         mount::set_propagation(holder, Propagation::Private, false).step(|| "rootfs")?;
     }
-    Ok(Some(directory))
+    Ok(())
 }
 
 /// Events of the host's mounts come in (or do not, by configuration), ours never go out.

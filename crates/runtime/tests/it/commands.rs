@@ -34,7 +34,7 @@ fn statuses_of_errors() {
         (&["exec", "--preserve-fds", "1", id, "true"], 255, "preserved-fd 0 (of 1) is present"),
         (&["exec", "--cgroup", "..", id, "true"], 255, "bad sub cgroup path: .. is not a sub cgroup path"),
         (&["exec", "--cgroup", "none:/", id, "true"], 255, "unknown controller none"),
-        (&["exec", "--cgroup", "none", id, "true"], 255, "error adding pid to cgroups"),
+        (&["exec", "--cgroup", "none", id, "true"], 255, "/none/cgroup.procs: no such file or directory"),
         (&["kill", id, "NOPE"], 1, "unknown signal \\\"NOPE\\\""),
         (&["kill", id, "99"], 1, "unable to signal init: invalid argument"),
         (&["spec", "--bundle", "/none"], 1, "chdir /none: no such file or directory"),

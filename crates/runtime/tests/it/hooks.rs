@@ -103,6 +103,21 @@ fn each_has_the_environment_of_where_it_runs() {
 }
 
 #[test]
+fn the_last_before_the_program_is_under_its_filter() {
+    for no_new_privileges in [false, true] {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+        bundle.config["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ALLOW",
+            "syscalls": [{ "names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_KILL_PROCESS" }],
+        });
+        bundle.config["hooks"]["startContainer"] = json!([{ "path": "/bin/mkdir", "args": ["mkdir", "/a"] }]);
+        let told = bundle.run().stderr;
+        assert!(told.contains("error running startContainer hook #0: signal: bad system call"), "{told}");
+    }
+}
+
+#[test]
 fn the_containers_tree_is_where_the_configuration_says_until_it_is_entered() {
     let mut bundle = Bundle::shell("cat /from-outside /from-inside");
     let path = bundle.rootfs();

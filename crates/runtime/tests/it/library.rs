@@ -114,7 +114,13 @@ fn a_terminal_is_handed_out() {
     bundle.config["process"]["terminal"] = serde_json::json!(true);
     let spec = spec(&bundle);
     let root = Rootfs::Directory(bundle.rootfs());
-    let launch = Launch::new(&bundle.id, &spec, &bundle.directory, root, Stdio::Terminal { size: None });
+    let launch = Launch::new(
+        &bundle.id,
+        &spec,
+        &bundle.directory,
+        root,
+        Stdio::Terminal { size: None, keeps_line_ends: false },
+    );
     let mut created = runtime::create(launch).unwrap();
     let terminal = created.take_terminal().unwrap();
     let container = created.start().unwrap();

@@ -29,6 +29,15 @@ fn created_started_killed_deleted() {
 }
 
 #[test]
+fn one_that_waits_ends_when_it_is_asked_to() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    assert_eq!(bundle.call(&["kill", &bundle.id, "TERM"]).status, 0);
+    bundle.wait_for_status("stopped");
+    assert!(bundle.tell("start").stderr.contains("cannot start a container that has stopped"));
+}
+
+#[test]
 fn what_a_state_does_not_allow_is_said() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
     bundle.create();

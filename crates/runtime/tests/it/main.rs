@@ -16,6 +16,7 @@ mod library;
 mod lifecycle;
 mod limits;
 mod mounts;
+mod namespaces;
 mod process;
 mod rdt;
 mod rootless;

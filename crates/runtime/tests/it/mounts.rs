@@ -236,6 +236,24 @@ fn an_id_mapped_source_in_the_containers_own_tree() {
 }
 
 #[test]
+fn an_id_mapped_source_in_the_tree_of_a_container_with_other_ids() {
+    let mut bundle = Bundle::shell("stat -c %u:%g /second/file");
+    let source = host_directory(&bundle, "source");
+    bundle.mount("/first", "bind", &source, &["bind"]);
+    let inside = bundle.rootfs().join("first");
+    let own = json!([{ "containerID": 0, "hostID": 0, "size": 100 }]);
+    let map = json!([{ "containerID": 0, "hostID": 70, "size": 10 }]);
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    bundle.config["linux"]["uidMappings"] = own.clone();
+    bundle.config["linux"]["gidMappings"] = own;
+    bundle.config["mounts"].as_array_mut().unwrap().push(json!({
+        "destination": "/second", "type": "bind", "source": inside, "options": ["bind"],
+        "uidMappings": map, "gidMappings": map,
+    }));
+    assert_eq!(bundle.output(), "70:70\n");
+}
+
+#[test]
 fn what_belongs_to_a_file_system_is_not_asked_of_a_bind() {
     for word in ["sync", "lazytime", "iversion"] {
         let mut bundle = Bundle::new(&["true"]);

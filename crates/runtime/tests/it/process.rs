@@ -185,7 +185,7 @@ fn a_foreground_run_relays_its_terminal() {
     child.stdin.as_mut().unwrap().write_all(b"this\n").unwrap();
     let mut output = String::new();
     child.stdout.take().unwrap().read_to_string(&mut output).unwrap();
-    assert!(output.contains("/dev/pts/0\r\n") && output.ends_with("got this\r\n"), "{output:?}");
+    assert!(output.contains("/dev/pts/0\n") && output.ends_with("got this\n"), "{output:?}");
     assert!(child.wait().unwrap().success());
 }
 

@@ -33,7 +33,7 @@ pub(super) fn make(
 ) -> Result<(runtime::Stdio, Ours)> {
     if terminal {
         let size = size.map(|size| runtime::Size { rows: narrow(size.height), columns: narrow(size.width) });
-        return Ok((runtime::Stdio::Terminal { size }, Ours::default()));
+        return Ok((runtime::Stdio::Terminal { size, keeps_line_ends: false }, Ours::default()));
     }
     let mut ours = Ours::default();
     let stdin = match input {

@@ -23,7 +23,13 @@ fn on_a_terminal(script: &str) -> Bundle {
 fn create(bundle: &Bundle) -> Result<(), String> {
     let spec: Spec = serde_json::from_value(bundle.config.clone()).unwrap();
     let root = Rootfs::Directory(bundle.rootfs());
-    let launch = Launch::new(&bundle.id, &spec, &bundle.directory, root, Stdio::Terminal { size: None });
+    let launch = Launch::new(
+        &bundle.id,
+        &spec,
+        &bundle.directory,
+        root,
+        Stdio::Terminal { size: None, keeps_line_ends: false },
+    );
     runtime::create(launch).map(|created| created.abandon()).map_err(|error| error.to_string())
 }
 

@@ -9,11 +9,10 @@ use serde_json::json;
 use super::{ROUNDS, add_capability};
 use crate::bundle::Bundle;
 
-/// Those inside look through `/proc/<pid>` of every process that comes in: for the host's root, its working directory, its
-/// descriptors, and what `..` leads to from there. They have `CAP_SYS_PTRACE`, before which no protection of memory
+/// A container that looks through `/proc/<pid>` of every process that it sees: for the host's root, its working directory,
+/// its descriptors, and what `..` leads to from there. It has `CAP_SYS_PTRACE`, before which no protection of memory
 /// holds; so there must be nothing to see from the first instruction on.
-#[test]
-fn cve_2016_9962_a_process_on_its_way_in_shows_nothing_of_the_host() {
+fn watcher() -> Bundle {
     let mut bundle = Bundle::new(&[]);
     let marker = bundle.directory.join("marker");
     fs::write(&marker, "").unwrap();
@@ -29,10 +28,34 @@ fn cve_2016_9962_a_process_on_its_way_in_shows_nothing_of_the_host() {
     bundle.create();
     bundle.start();
     crate::bundle::wait_until(|| bundle.rootfs().join("ready").exists());
+    bundle
+}
+
+fn found_by(watcher: &Bundle) -> String {
+    fs::read_to_string(watcher.rootfs().join("found")).unwrap_or_default()
+}
+
+#[test]
+fn cve_2016_9962_a_process_on_its_way_in_shows_nothing_of_the_host() {
+    let bundle = watcher();
     for _ in 0..ROUNDS * 2 {
         assert_eq!(bundle.call(&["exec", &bundle.id, "true"]).status, 0);
     }
-    assert_eq!(fs::read_to_string(bundle.rootfs().join("found")).unwrap_or_default(), "");
+    assert_eq!(found_by(&bundle), "");
+}
+
+/// The same for a container that is made in the PID namespace of another.
+#[test]
+fn cve_2016_9962_a_container_that_joins_others_is_built_out_of_their_sight() {
+    let watching = watcher();
+    let mut bundle = Bundle::new(&["true"]);
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    let pid = namespaces.iter_mut().find(|namespace| namespace["type"] == "pid").unwrap();
+    pid["path"] = json!(format!("/proc/{}/ns/pid", watching.pid()));
+    for _ in 0..ROUNDS {
+        bundle.output();
+    }
+    assert_eq!(found_by(&watching), "");
 }
 
 /// The process that waits to be started holds no directory at all, and only root may look at it.
