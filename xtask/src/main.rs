@@ -8,6 +8,7 @@ mod check;
 mod guest;
 mod packages;
 mod run;
+mod simulate;
 mod soak;
 mod test;
 mod trial;
@@ -27,6 +28,9 @@ Usage: cargo xtask COMMAND [ARGS]
                    runs commands: one with cgroup v2 alone and systemd
   soak [--containers N] [--kills N] [--seed N]
                    kills the engine again and again under load, and shows that nothing is lost by it
+  simulate [--seed N] [--for TIME]
+                   cuts the engine off at any point of a simulated world, for a minute or as long as is asked (2h),
+                   and shows the fewest steps that break a promise
   man [DIRECTORY]  write the manual pages (into target/man, if no directory is named)
   bench [ARGS]     the benchmarks; with --peer PREFIX beside the programs that PREFIX reaches
 ";
@@ -43,6 +47,7 @@ fn main() -> ExitCode {
         Some("e2e") => test::black_box(&rest),
         Some("guest") => guest::run(&rest),
         Some("soak") => soak::run(&rest),
+        Some("simulate") => simulate::run(&rest),
         Some("man") => trial::manual(&rest),
         Some("bench") => bench::run(&rest),
         Some("help" | "--help" | "-h") | None => {

@@ -8,7 +8,7 @@ pub(crate) const NEVER: &str = "0001-01-01T00:00:00Z";
 
 /// The wall clock now, as [`format`] writes it.
 pub(crate) fn now() -> String {
-    format(Timestamp::now())
+    format(Timestamp::from_nanosecond(linux::ambient::wall_clock().into()).unwrap_or(Timestamp::UNIX_EPOCH))
 }
 
 /// Go's `RFC3339Nano`: up to nine digits, none when they are all zero.

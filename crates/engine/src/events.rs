@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use api::event::{Actor, Message};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::broadcast;
 
@@ -143,7 +142,7 @@ impl Bus {
             *reached = origin.sequence;
         }
         let time = match clock::nanoseconds(time) {
-            0 => clock::nanoseconds(&clock::format(Timestamp::now())),
+            0 => clock::nanoseconds(&clock::now()),
             time => time,
         };
         inner.newest = in_order(time, inner.newest);
@@ -199,7 +198,7 @@ impl Inner {
     fn write(&mut self, line: &Line) -> std::io::Result<()> {
         let mut bytes = serde_json::to_vec(line)?;
         bytes.push(b'\n');
-        store::fault::point("write an event").map_err(std::io::Error::other)?;
+        linux::fault::io("write an event")?;
         self.file.write_all(&bytes)?;
         self.lines += 1;
         Ok(())
@@ -220,7 +219,9 @@ impl Inner {
             serde_json::to_writer(&mut bytes, &line)?;
             bytes.push(b'\n');
         }
-        let replaced = std::fs::write(&next, &bytes).and_then(|()| std::fs::rename(&next, &self.path));
+        let replaced = linux::fault::io("write the events anew")
+            .and_then(|()| std::fs::write(&next, &bytes))
+            .and_then(|()| std::fs::rename(&next, &self.path));
         if replaced.is_err() {
             // Half of it would keep room from others.
             let _ = std::fs::remove_file(&next);

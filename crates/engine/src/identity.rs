@@ -84,9 +84,7 @@ fn valid(text: &str) -> bool {
 /// 64 hex digits whose first twelve are not all decimal: a short id must never read as a number.
 pub(crate) fn random() -> String {
     loop {
-        let mut bytes = [0u8; 32];
-        getrandom::fill(&mut bytes).expect("the kernel has random bytes once it has booted");
-        let text = hex::encode(bytes);
+        let text = hex::encode(linux::random::bytes::<32>());
         if !text.as_bytes()[..12].iter().all(u8::is_ascii_digit) {
             return text;
         }

@@ -13,7 +13,7 @@
 //! *Decisions* are pure functions over typed state: [`container`]'s state machine, its validation and defaults,
 //! [`spec`]'s runtime specification, [`container::restore`](container)'s choice of what an engine that comes back
 //! does with what it finds. *Effects* are performed by the task that owns the container, through its shim, the
-//! records, the network and the image store.
+//! records, the network and the image store; [`Effects`] is where they leave the engine.
 //!
 //! The engine is disposable: what a running container needs lives in its shim. Shutting the engine down, or killing
 //! it, leaves containers running; the next one takes them over by the same code that a start uses.
@@ -25,6 +25,7 @@ mod clock;
 mod config;
 mod container;
 mod duration;
+mod effects;
 mod error;
 mod events;
 mod exec;
@@ -53,6 +54,7 @@ pub use container::validate_logging;
 pub use container::{
     ArchiveStat, AttachOptions, CommitOptions, Exit, ListOptions, PutOptions, RemoveOptions, WaitOutcome,
 };
+pub use effects::{Effects, HostNetwork, Inside, Kernel, Launched, Shim, Unborn};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{EventQuery, EventStream, Events};
 pub use exec::StartOptions as ExecStartOptions;
@@ -76,6 +78,7 @@ pub struct Engine {
 pub(crate) struct Shared {
     pub(crate) paths: Paths,
     config: RwLock<Arc<Config>>,
+    effects: Arc<dyn Effects>,
     /// What the machine is and can, observed once.
     pub(crate) host: host::Host,
     /// Shown as `ID` by info, kept for the life of the data root.
@@ -127,11 +130,22 @@ impl Engine {
         F: FnOnce(&Engine) -> Result<T> + Send + 'static,
     {
         let engine = self.clone();
-        match tokio::task::spawn_blocking(move || work(&engine)).await {
-            Ok(result) => result,
-            Err(error) => Err(Error::failed("the engine failed inside", error)),
-        }
+        done_by(self.effects(), move || work(&engine)).await
     }
+
+    pub(crate) fn effects(&self) -> &dyn Effects {
+        self.shared.effects.as_ref()
+    }
+}
+
+/// What blocking work comes to. Whoever asked for it may go away; it is done.
+async fn done_by<T: Send + 'static>(
+    effects: &dyn Effects,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let (sender, receiver) = tokio::sync::oneshot::channel();
+    effects.work(Box::new(move || drop(sender.send(work()))));
+    receiver.await.unwrap_or_else(|_| Err(Error::system("the engine failed inside")))
 }
 
 impl From<store::Error> for Error {

@@ -272,9 +272,7 @@ pub(crate) fn name(adjective: u32, surname: u32, attempt: u32) -> String {
 
 /// [`name`] from the kernel's random source.
 pub(crate) fn random(attempt: u32) -> String {
-    let mut bytes = [0u8; 8];
-    getrandom::fill(&mut bytes).expect("the kernel has random bytes once it has booted");
-    let [a, b, c, d, e, f, g, h] = bytes;
+    let [a, b, c, d, e, f, g, h] = linux::random::bytes();
     name(u32::from_ne_bytes([a, b, c, d]), u32::from_ne_bytes([e, f, g, h]), attempt)
 }
 

@@ -29,9 +29,10 @@ use std::os::fd::OwnedFd;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use network::address::Pool;
-use network::{Host, HostNames, Options};
+use network::{HostNames, Options};
 use shim::protocol::{Names, Relay};
 
+use crate::effects::{Effects, HostNetwork};
 use crate::error::{Error, Result};
 use crate::{Config, Paths, Records};
 use record::Network;
@@ -40,7 +41,7 @@ use table::Table;
 
 /// The engine's networks.
 pub(crate) struct Networks {
-    host: Host,
+    host: Box<dyn HostNetwork>,
     records: Records,
     paths: Paths,
     network: crate::NetworkConfig,
@@ -78,7 +79,12 @@ pub(crate) struct Joined {
 impl Networks {
     /// Reads the records and makes sure of the predefined networks. The host is not touched before
     /// [`Networks::restore`].
-    pub(crate) fn open(config: &Config, paths: &Paths, records: &Records) -> Result<Networks> {
+    pub(crate) fn open(
+        config: &Config,
+        paths: &Paths,
+        records: &Records,
+        effects: &dyn Effects,
+    ) -> Result<Networks> {
         let settings = &config.network;
         let options = Options {
             firewall: settings.firewall,
@@ -86,7 +92,8 @@ impl Networks {
             drop_other_forwarding: settings.drop_other_forwarding,
         };
         let names = HostNames::for_runtime_root(paths.exec_root());
-        let host = Host::open(names, options)
+        let host = effects
+            .network(names, options)
             .map_err(|error| Error::failed("cannot use the host's network", error))?;
         let networks = Networks {
             host,

@@ -16,7 +16,7 @@ use api::system::{
 use shim::protocol::CgroupDriver;
 
 use crate::error::{Error, Result};
-use crate::{Config, Engine, ListOptions, Paths, Records, Shared};
+use crate::{Config, Effects, Engine, ListOptions, Paths, Records, Shared};
 use crate::{clock, container, events, exec, host, identity, images, networks, volumes};
 
 /// A shim that an engine was just starting when it was killed shares its lock until it executes its own program.
@@ -33,9 +33,13 @@ const CGROUP_PAUSE: Duration = Duration::from_millis(10);
 impl Engine {
     /// Opens the data root, takes over what runs, removes what belongs to nobody, and applies restart policies.
     pub async fn open(config: Config) -> Result<Engine> {
-        let engine = tokio::task::spawn_blocking(move || prepare(config))
-            .await
-            .map_err(|error| Error::failed("the engine failed inside", error))??;
+        Engine::open_with(config, Arc::new(crate::Kernel)).await
+    }
+
+    /// The same with other effects than the kernel's.
+    pub async fn open_with(config: Config, effects: Arc<dyn Effects>) -> Result<Engine> {
+        let own = effects.clone();
+        let engine = crate::done_by(effects.as_ref(), move || prepare(config, own)).await?;
         engine.restore_containers().await?;
         Ok(engine)
     }
@@ -136,7 +140,7 @@ impl Engine {
 }
 
 /// Everything that blocks: directories, the lock, the database.
-fn prepare(config: Config) -> Result<Engine> {
+fn prepare(config: Config, effects: Arc<dyn Effects>) -> Result<Engine> {
     let paths = Paths::new(&config.data_root, &config.exec_root);
     let host = host::Host::observe()?;
     make_root(paths.data_root())?;
@@ -153,7 +157,7 @@ fn prepare(config: Config) -> Result<Engine> {
         id: engine_id(&paths)?,
         events: events::Bus::open(&paths.events())?,
         images: images::Store::open(&config, &paths, &records)?,
-        networks: networks::Networks::open(&config, &paths, &records)?,
+        networks: networks::Networks::open(&config, &paths, &records, effects.as_ref())?,
         volumes: volumes::Volumes::open(&config, &paths, &records)?,
         containers: container::Table::default(),
         execs: exec::Table::default(),
@@ -162,6 +166,7 @@ fn prepare(config: Config) -> Result<Engine> {
         sizes: crate::sizes::Sizes::default(),
         runtime_root,
         config: RwLock::new(Arc::new(config)),
+        effects,
         host,
         records,
         paths,
@@ -202,10 +207,8 @@ fn reloaded(config: &Config) -> BTreeMap<String, String> {
 }
 
 fn make_root(path: &Path) -> Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o710)
-        .create(path)
+    linux::fault::io("make a directory of the engine")
+        .and_then(|()| fs::DirBuilder::new().recursive(true).mode(0o710).create(path))
         .map_err(|error| Error::failed(format!("cannot make the directory {}", path.display()), error))
 }
 
@@ -255,7 +258,8 @@ fn discard_stale(paths: &Paths, boot: &str) -> Result<String> {
     let name = format!("{boot} {}", identity::random());
     // Renamed into place: half a name would be another root's.
     let draft = paths.boot_id().with_extension("next");
-    fs::write(&draft, format!("{name}\n"))
+    linux::fault::io("name the runtime root")
+        .and_then(|()| fs::write(&draft, format!("{name}\n")))
         .and_then(|()| fs::rename(&draft, paths.boot_id()))
         .map_err(failed)?;
     Ok(name)
@@ -286,7 +290,8 @@ fn engine_id(paths: &Paths) -> Result<String> {
     let random = identity::random();
     let part = |range: std::ops::Range<usize>| &random[range];
     let id = format!("{}-{}-{}-{}-{}", part(0..8), part(8..12), part(12..16), part(16..20), part(20..32));
-    fs::write(&path, &id)
+    linux::fault::io("write the engine's id")
+        .and_then(|()| fs::write(&path, &id))
         .map_err(|error| Error::failed(format!("cannot write {}", path.display()), error))?;
     Ok(id)
 }

@@ -154,6 +154,7 @@ impl Snapshots {
 
     fn make_directories(&self, id: &str, diff_ids: &[Digest]) -> Result<(), Error> {
         let directory = self.inner.paths.snapshot(id);
+        fault::point("make a snapshot's directories")?;
         make_private_directory(&directory)?;
         for name in ["fs", "work"] {
             if !directory.join(name).is_dir() {

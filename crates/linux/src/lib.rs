@@ -6,12 +6,14 @@
 //!
 //! *Never here*: containers, images, networks as Docker means them. The names are the kernel's.
 
+pub mod ambient;
 pub mod cgroup;
 pub mod conntrack;
 pub mod credentials;
 pub mod disk;
 pub mod entry;
 mod error;
+pub mod fault;
 pub mod fd;
 pub mod inet;
 pub mod localtime;

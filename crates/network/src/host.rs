@@ -277,7 +277,7 @@ impl Host {
 
     /// Hold ports of the host for a container: all of them, or none.
     pub fn reserve(&self, requests: &[Request]) -> Result<Vec<Reserved>> {
-        lock(&self.ports).reserve(requests)
+        lock(&self.ports).reserve(requests, &linux::inet::bind)
     }
 
     /// Ports that a container holds since before this engine: its shim has the sockets.

@@ -52,6 +52,7 @@ impl Entry {
             let path = path.to_owned();
             move |error: std::io::Error| linux::Error::from_io(call, format_args!("{path:?}"), &error)
         };
+        linux::fault::point("publish names")?;
         std::fs::create_dir_all(directory).map_err(fail("mkdir", directory))?;
         let mut file = std::fs::File::create(&draft).map_err(fail("open", &draft))?;
         let text = serde_json::to_vec(self).unwrap_or_default();
@@ -63,6 +64,7 @@ impl Entry {
 
 /// Withdraw an entry; that it is gone already is fine.
 pub fn withdraw(path: &Path) -> linux::Result<()> {
+    linux::fault::point("withdraw names")?;
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(linux::Error::from_io("unlink", format_args!("{path:?}"), &error))

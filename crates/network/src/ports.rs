@@ -13,7 +13,7 @@ use std::ops::RangeInclusive;
 use std::os::fd::OwnedFd;
 
 use linux::Errno;
-use linux::inet::{self, Transport};
+use linux::inet::Transport;
 
 use crate::Error;
 use crate::namespace;
@@ -55,9 +55,12 @@ impl Reserved {
     }
 }
 
+/// Binds a socket to a port of the host.
+pub type Bind<'a> = dyn Fn(Transport, SocketAddr) -> linux::Result<OwnedFd> + 'a;
+
 /// What the engine's containers hold.
 #[derive(Debug, Default)]
-pub(crate) struct Table {
+pub struct Table {
     held: BTreeSet<(Transport, SocketAddr)>,
     /// The random port that was given out last.
     last: Option<u16>,
@@ -65,10 +68,10 @@ pub(crate) struct Table {
 
 impl Table {
     /// All of the requested ports, or none and the reason.
-    pub(crate) fn reserve(&mut self, requests: &[Request]) -> Result<Vec<Reserved>, Error> {
+    pub fn reserve(&mut self, requests: &[Request], bind: &Bind<'_>) -> Result<Vec<Reserved>, Error> {
         let mut reserved = Vec::new();
         for request in requests {
-            match self.reserve_one(request) {
+            match self.reserve_one(request, bind) {
                 Ok(more) => reserved.extend(more),
                 Err(error) => {
                     reserved.iter().for_each(|one: &Reserved| self.release(one.transport, one.host));
@@ -80,22 +83,22 @@ impl Table {
     }
 
     /// Ports that a container holds since before this engine started: the shim has their sockets.
-    pub(crate) fn adopt(&mut self, transport: Transport, host: SocketAddr) {
+    pub fn adopt(&mut self, transport: Transport, host: SocketAddr) {
         self.held.insert((transport, host));
     }
 
-    pub(crate) fn release(&mut self, transport: Transport, host: SocketAddr) {
+    pub fn release(&mut self, transport: Transport, host: SocketAddr) {
         self.held.remove(&(transport, host));
     }
 
-    fn reserve_one(&mut self, request: &Request) -> Result<Vec<Reserved>, Error> {
+    fn reserve_one(&mut self, request: &Request, bind: &Bind<'_>) -> Result<Vec<Reserved>, Error> {
         let candidates: Vec<u16> = match &request.ports {
             HostPorts::Within(range) => range.clone().collect(),
             HostPorts::Any => self.random_candidates(),
         };
         let mut failure = Error::AllPortsTaken;
         for port in candidates {
-            match self.try_port(request, port) {
+            match self.try_port(request, port, bind) {
                 Ok(reserved) => {
                     if request.ports == HostPorts::Any {
                         self.last = Some(port);
@@ -115,7 +118,7 @@ impl Table {
         })
     }
 
-    fn try_port(&mut self, request: &Request, port: u16) -> Result<Vec<Reserved>, Error> {
+    fn try_port(&mut self, request: &Request, port: u16, bind: &Bind<'_>) -> Result<Vec<Reserved>, Error> {
         let transport = request.transport;
         let mut reserved = Vec::new();
         for address in &request.hosts {
@@ -123,7 +126,7 @@ impl Table {
             if self.is_held(transport, host) {
                 return Err(Error::PortAllocated(host));
             }
-            let socket = match inet::bind(transport, host) {
+            let socket = match bind(transport, host) {
                 Ok(socket) => Some(socket),
                 // A kernel without SCTP has nobody who could take the port, either.
                 Err(error) if transport == Transport::Sctp && error.is(Errno::PROTONOSUPPORT) => None,

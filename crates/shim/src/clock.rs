@@ -4,17 +4,12 @@
 //! ever labels things; whatever waits does so on the monotonic clock (`std::time::Instant`), so that a clock
 //! that jumps delays no restart and hastens no SIGKILL.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;
 
 /// Nanoseconds since the epoch.
 pub fn now() -> i64 {
-    match SystemTime::now().duration_since(UNIX_EPOCH) {
-        Ok(since) => i64::try_from(since.as_nanos()).unwrap_or(i64::MAX),
-        Err(before) => i64::try_from(before.duration().as_nanos()).map_or(i64::MIN, |nanos| -nanos),
-    }
+    linux::ambient::wall_clock()
 }
 
 /// `2006-01-02T15:04:05.000000000Z`, always nine digits: what `docker logs --timestamps` prints.

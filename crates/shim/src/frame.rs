@@ -21,7 +21,7 @@ const HEADER: usize = 8;
 const CHUNK: usize = 16 << 10;
 
 /// The bytes of one frame.
-pub(crate) fn encode(message: &impl Serialize, descriptors: usize) -> io::Result<Vec<u8>> {
+pub fn encode(message: &impl Serialize, descriptors: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; HEADER];
     serde_json::to_writer(&mut bytes, message)?;
     let length = bytes.len() - HEADER;

@@ -40,6 +40,7 @@ impl Journal {
     pub fn create(runtime_dir: &Path, incarnation: &str) -> io::Result<Journal> {
         let path = paths::journal(runtime_dir);
         let _ = std::fs::remove_file(&path);
+        linux::fault::io("journal: create")?;
         let file = open(&path)?;
         Ok(Journal {
             path,
@@ -83,7 +84,7 @@ impl Journal {
         if self.pending.len() + line.len() <= MAX_PENDING {
             self.pending.extend_from_slice(line);
         }
-        match self.file.write(&self.pending) {
+        match linux::fault::io("journal: append").and_then(|()| self.file.write(&self.pending)) {
             Ok(written) => {
                 self.size += written as u64;
                 self.pending.drain(..written);
@@ -97,6 +98,7 @@ impl Journal {
 
     fn compact(&mut self) -> io::Result<()> {
         let events = trim(read_file(&self.path)?, MAX_SIZE as usize / 2);
+        linux::fault::io("journal: compact")?;
         let replacement = paths::with_suffix(&self.path, ".new");
         let _ = std::fs::remove_file(&replacement);
         let mut file = open(&replacement)?;
@@ -149,6 +151,7 @@ pub(crate) fn append_for_the_dead(runtime_dir: &Path, what: Happening) -> io::Re
     let mut line = vec![b'\n'];
     serde_json::to_writer(&mut line, &event)?;
     line.push(b'\n');
+    linux::fault::io("journal: append for a dead shim")?;
     open(&paths::journal(runtime_dir))?.write_all(&line)?;
     Ok(event)
 }

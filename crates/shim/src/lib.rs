@@ -11,7 +11,7 @@
 //! *Never here*: the daemon's configuration, images, HTTP; a second thread; memory that grows with what passes
 //! through.
 
-mod frame;
+pub mod frame;
 mod handle;
 mod state;
 mod supervise;
@@ -19,13 +19,14 @@ mod supervise;
 pub mod clock;
 pub mod health;
 pub mod journal;
+pub mod life;
 pub mod log;
 pub mod paths;
 pub mod protocol;
 pub mod restart;
 
 pub use handle::{Handle, LaunchError, Launched, Spawned};
-pub use state::{Cleaned, cleanup};
+pub use state::{Cleaned, cleanup, conclude};
 pub use supervise::run;
 
 #[cfg(test)]

@@ -429,6 +429,9 @@ pub enum Happening {
         exit: Exit,
         restarts: bool,
         delay_ms: u64,
+        /// How often its policy has restarted it, this time included; older shims do not say it before it runs again.
+        #[serde(default)]
+        restart_count: Option<u32>,
     },
     OutOfMemory,
     Paused,

@@ -55,6 +55,7 @@ impl Named {
 
 pub(crate) fn save(runtime_dir: &Path, state: &State) -> io::Result<()> {
     let path = paths::state(runtime_dir);
+    linux::fault::io("state: write")?;
     let draft = paths::with_suffix(&path, ".new");
     std::fs::write(&draft, serde_json::to_vec(state)?)?;
     std::fs::rename(&draft, &path)
@@ -79,10 +80,16 @@ pub fn cleanup(runtime_dir: &Path) -> io::Result<Cleaned> {
         network::names::withdraw(path)?;
     }
     let _ = std::fs::remove_file(paths::socket(runtime_dir));
+    conclude(runtime_dir, &state.phase)
+}
+
+/// The end of a run whose shim is dead: the one that its journal has, or else one that is written there now. `phase`: what
+/// the shim was at when it died.
+pub fn conclude(runtime_dir: &Path, phase: &Phase) -> io::Result<Cleaned> {
     let recorded = last_exit(runtime_dir)?;
     let exit = match recorded.clone() {
         Some(exit) => exit,
-        None => record_exit(runtime_dir, &state.phase)?,
+        None => record_exit(runtime_dir, phase)?,
     };
     Ok(Cleaned { exit, recorded: recorded.is_some() })
 }
@@ -131,7 +138,7 @@ fn record_exit(runtime_dir: &Path, phase: &Phase) -> io::Result<Exit> {
     };
     journal::append_for_the_dead(
         runtime_dir,
-        Happening::Exited { exit: exit.clone(), restarts: false, delay_ms: 0 },
+        Happening::Exited { exit: exit.clone(), restarts: false, delay_ms: 0, restart_count: None },
     )?;
     Ok(exit)
 }

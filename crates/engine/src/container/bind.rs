@@ -172,10 +172,9 @@ fn make_shm(engine: &Engine, record: &Record) -> Result<PathBuf> {
         .mode(0o700)
         .create(&path)
         .map_err(|error| Error::failed(format!("cannot make {}", path.display()), error))?;
-    let attributes = linux::mount::NOSUID | linux::mount::NODEV | linux::mount::NOEXEC;
-    let size = format!("size={}", record.host.shm_size);
-    linux::mount::new_fs("tmpfs", Some("shm"), &["mode=1777", &size], attributes)
-        .and_then(|mount| linux::mount::attach_at(mount, &path))
+    engine
+        .effects()
+        .mount_shm(&path, record.host.shm_size)
         .map_err(|error| Error::failed("cannot mount the shared memory of a container", error))?;
     Ok(path)
 }
@@ -194,7 +193,7 @@ pub(super) fn release(engine: &Engine, record: &Record) -> Result<()> {
     let shm = engine.paths().shm(record.id.as_str());
     if shm.exists() {
         // Containers that still share it keep it until they end.
-        if let Err(error) = linux::mount::unmount(&shm, true) {
+        if let Err(error) = engine.effects().unmount_shm(&shm) {
             failures.push(error.to_string());
         }
     }

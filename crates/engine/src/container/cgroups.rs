@@ -7,10 +7,8 @@
 //! *Limits*: below a parent that the user has chosen others may live, so only cgroups of ids that the engine knows are
 //! touched there. Scopes of systemd end with their last process and are left to it.
 
-use std::collections::HashSet;
 use std::path::Path;
 
-use linux::cgroup::{Cgroup, Layout};
 use shim::protocol::CgroupDriver;
 
 use super::record::Record;
@@ -24,10 +22,7 @@ pub(super) fn remove(engine: &Engine, record: &Record) {
     if config.cgroup.driver == CgroupDriver::Systemd {
         return;
     }
-    let removed = Layout::detect()
-        .map_err(|error| Error::failed("cannot look for cgroups", error))
-        .and_then(|layout| clear(&layout, Path::new(&spec::cgroup_path(&config, record))));
-    if let Err(error) = removed {
+    if let Err(error) = engine.effects().clear_cgroup(Path::new(&spec::cgroup_path(&config, record))) {
         tracing::warn!(container = %record.id, %error, "cannot remove a cgroup that a container left");
     }
 }
@@ -37,23 +32,14 @@ pub(super) fn remove(engine: &Engine, record: &Record) {
 pub(super) fn sweep(engine: &Engine) -> Result<()> {
     let config = engine.config();
     let Some(parent) = spec::own_cgroup_parent(&config) else { return Ok(()) };
-    let failed = |error| Error::failed("cannot look for cgroups", error);
-    let layout = Layout::detect().map_err(failed)?;
     let parent = Path::new("/").join(parent);
-    let cgroup = Cgroup::at(&layout, &parent).map_err(failed)?;
-    let mut left = HashSet::new();
-    for (_, directory) in cgroup.paths() {
-        // A controller in which nothing was ever made has no such directory.
-        let Ok(entries) = std::fs::read_dir(directory) else { continue };
-        let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
-        left.extend(names.filter(|name| name.parse::<ContainerId>().is_ok()));
-    }
-    for id in left {
-        if engine.paths().runtime(&id).exists() {
+    let below = engine.effects().cgroups_below(&parent);
+    for id in below.map_err(|error| Error::failed("cannot look for cgroups", error))? {
+        if id.parse::<ContainerId>().is_err() || engine.paths().runtime(&id).exists() {
             continue;
         }
         tracing::info!(container = id, "removing a cgroup that no shim has");
-        if let Err(error) = clear(&layout, &parent.join(&id)) {
+        if let Err(error) = engine.effects().clear_cgroup(&parent.join(&id)) {
             tracing::warn!(container = id, %error, "cannot remove a cgroup that no shim has");
         }
     }
@@ -64,22 +50,5 @@ pub(super) fn sweep(engine: &Engine) -> Result<()> {
 /// is gone.
 pub(crate) fn remove_parent(engine: &Engine) -> bool {
     let Some(parent) = spec::own_cgroup_parent(&engine.config()) else { return true };
-    let Ok(layout) = Layout::detect() else { return true };
-    let Ok(cgroup) = Cgroup::at(&layout, &Path::new("/").join(parent)) else { return true };
-    for (_, directory) in cgroup.paths() {
-        // Not a tree: what has a container below it is refused by the kernel, and stays.
-        let _ = std::fs::remove_dir(directory);
-    }
-    !cgroup.exists()
-}
-
-fn clear(layout: &Layout, path: &Path) -> Result<()> {
-    let failed = |error| Error::failed(format!("cannot remove the cgroup {}", path.display()), error);
-    let cgroup = Cgroup::at(layout, path).map_err(failed)?;
-    if !cgroup.exists() {
-        return Ok(());
-    }
-    // It may be there in some trees only; what counts is that it goes.
-    let killed = cgroup.kill();
-    cgroup.remove().map_err(|error| failed(killed.err().unwrap_or(error)))
+    engine.effects().remove_cgroup_parent(&Path::new("/").join(parent))
 }

@@ -48,7 +48,9 @@ pub(super) fn make_directory(path: &Path) -> Result<()> {
 
 /// In place, not by renaming: a running container has the file itself mounted.
 fn put(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).map_err(|error| Error::failed(format!("cannot write {}", path.display()), error))
+    linux::fault::io("write a container's file")
+        .and_then(|()| fs::write(path, text))
+        .map_err(|error| Error::failed(format!("cannot write {}", path.display()), error))
 }
 
 fn host_file(path: &Path) -> Result<String> {

@@ -9,9 +9,9 @@
 //! took by the same code.
 
 use std::fs::DirBuilder;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::sync::Arc;
 
 use shim::protocol::{self, FailureKind, Launch, Stdin};
 
@@ -21,12 +21,13 @@ use super::record::Record;
 use super::state::{Ended, Failure, Run, State};
 use super::stream::EventStream;
 use super::{bind, files, health, life, rootfs};
+use crate::effects::Launched;
 use crate::error::{Error, ErrorKind, Result};
 use crate::networks::Joined;
 use crate::{Engine, clock, identity, spec};
 
 /// A shim has started the container.
-pub(super) struct Launched {
+pub(super) struct Started {
     pub(super) record: Record,
     pub(super) connected: Connected,
 }
@@ -57,11 +58,11 @@ pub(super) fn launch(
     mut record: Record,
     mut held: Held,
     restarts: u32,
-) -> Result<Launched, Box<Failed>> {
+) -> Result<Started, Box<Failed>> {
     let before = record.state.clone();
     record.restart_count = restarts;
     match attempt(engine, &mut record, &mut held) {
-        Ok(connected) => Ok(Launched { record, connected }),
+        Ok(connected) => Ok(Started { record, connected }),
         Err(Stopped { code, error }) => {
             leave(engine, &mut record);
             // A shim that was killed meanwhile has removed nothing.
@@ -85,12 +86,11 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     make_runtime(engine, record.id.as_str())?;
     fault("start: the runtime directory is made")?;
     // It comes to life while the rest is made.
-    let shim = shim::Spawned::new(
-        &engine.config().shim,
-        record.id.as_str(),
-        &engine.paths().runtime(record.id.as_str()),
-    )
-    .map_err(|error| start_failure(error.into()))?;
+    let id = record.id.as_str();
+    let shim = engine
+        .effects()
+        .spawn_shim(&engine.config().shim, id, &engine.paths().runtime(id))
+        .map_err(|error| start_failure(error.into()))?;
     fault("start: the shim lives")?;
     // Before the network is: what it is linked to must run.
     spec::linked_environment(engine, record)?;
@@ -116,22 +116,24 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     let waiters = held.waiting()?;
     let descriptors = descriptors(joined, std::mem::take(held));
     // What is thrown away at its end anyway is not worth a commit: restore learns of it from the runtime directory.
-    let (launched, stored) = std::thread::scope(|scope| {
-        let stored = (!record.host.auto_remove).then(|| scope.spawn(|| store(engine, record)));
-        let launched = shim.launch(&launch, descriptors);
-        let stored = stored.map_or(Ok(()), |thread| {
-            thread.join().unwrap_or_else(|_| Err(Error::system("the engine failed inside")))
-        });
-        (launched, stored)
-    });
-    let launched = launched.inspect_err(|_| held.waiters = waiters);
-    let shim::Launched { handle, pid, started_at, shim_pid, pidfd } = launched.map_err(start_failure)?;
-    super::reap::when_dead(shim_pid, pidfd);
+    let (mut launched, mut stored) = (None, Ok(()));
+    let mut told = Some((shim, descriptors));
+    engine.effects().together(
+        &mut || {
+            if !record.host.auto_remove {
+                stored = store(engine, record);
+            }
+        },
+        &mut || launched = told.take().map(|(shim, descriptors)| shim.launch(&launch, descriptors)),
+    );
+    let failed_inside = || Err(io::Error::other("the engine failed inside").into());
+    let launched = launched.unwrap_or_else(failed_inside).inspect_err(|_| held.waiters = waiters);
+    let Launched { shim, pid, started_at, shim_pid } = launched.map_err(start_failure)?;
     store::fault::passed("start: launched");
-    let live = Live { shim: Arc::new(handle), pid };
+    let live = Live { shim, pid };
     if let Err(error) = stored {
         // A container that nobody would remember must not run.
-        super::restore::dismiss(&live, shim_pid);
+        super::restore::dismiss(engine, &live, shim_pid);
         return Err(error.into());
     }
     if let Some(run) = record.state.run_mut() {
@@ -285,6 +287,7 @@ fn make_runtime(engine: &Engine, id: &str) -> Result<()> {
     let path = engine.paths().runtime(id);
     // One that a failed cleanup left must not lend its socket or journal to the new run.
     let made = super::remove::remove_directory(&path)
+        .and_then(|()| linux::fault::io("make a runtime directory"))
         .and_then(|()| DirBuilder::new().mode(0o700).recursive(true).create(&path));
     made.map_err(|error| {
         Error::failed(format!("cannot make the runtime directory {}", path.display()), error)

@@ -62,12 +62,13 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
             record.restart_count = *restart_count;
             vec![announce("start", Vec::new())]
         }
-        Happening::Exited { exit, restarts, .. } => {
+        Happening::Exited { exit, restarts, restart_count, .. } => {
             let run = run.clone();
             let ended = run.ended(exit);
             let mut consequences = vec![announce("die", die_attributes(&ended))];
             if *restarts {
                 record.state = State::Restarting { run, ended };
+                record.restart_count = restart_count.unwrap_or(record.restart_count);
             } else {
                 record.state = State::Exited(ended);
                 consequences.push(Consequence::Settle);
@@ -392,7 +393,8 @@ mod tests {
     #[test]
     fn the_final_exit_is_settled() {
         let mut record = running();
-        let last = event(2, Happening::Exited { exit: exit(3), restarts: false, delay_ms: 0 });
+        let last =
+            event(2, Happening::Exited { exit: exit(3), restarts: false, delay_ms: 0, restart_count: None });
         let consequences = happened(&mut record, &last);
         assert_eq!(actions(&consequences), ["die", "(settle)"]);
         let Consequence::Announce { extra, .. } = &consequences[0] else { panic!("die is announced") };
@@ -403,7 +405,10 @@ mod tests {
     #[test]
     fn a_policy_brings_it_back_within_the_same_run() {
         let mut record = running();
-        let died = event(2, Happening::Exited { exit: exit(1), restarts: true, delay_ms: 100 });
+        let died = event(
+            2,
+            Happening::Exited { exit: exit(1), restarts: true, delay_ms: 100, restart_count: Some(1) },
+        );
         assert_eq!(actions(&happened(&mut record, &died)), ["die"]);
         assert!(record.state.is_restarting());
         let again = event(3, Happening::Started { pid: 8, restart_count: 1 });

@@ -26,7 +26,6 @@ mod logs;
 mod mounts;
 mod owner;
 mod prune;
-mod reap;
 mod record;
 mod remove;
 mod restore;

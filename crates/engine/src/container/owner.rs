@@ -27,6 +27,7 @@ use super::restore::Observed;
 use super::state::State;
 use super::{Handle, MAILBOX, Reply, event_attributes, launch};
 use crate::Engine;
+use crate::effects::Shim;
 use crate::error::{Error, ErrorKind, Result};
 use crate::events::Origin;
 use crate::exec::Prepared;
@@ -132,7 +133,7 @@ pub(crate) type Change = Box<dyn FnOnce(&mut Record, Option<&Live>) -> Result<()
 /// A container that has a shim.
 #[derive(Clone)]
 pub(crate) struct Live {
-    pub(crate) shim: Arc<shim::Handle>,
+    pub(crate) shim: Arc<dyn Shim>,
     /// The container's first process, on the host.
     pub(crate) pid: i32,
 }
@@ -387,7 +388,18 @@ impl Owner {
 
     /// Makes the record true again, given what was found of its shim.
     pub(super) async fn resume(&mut self, observed: Observed) {
-        let Observed { events, connected, .. } = observed;
+        let Observed { events, connected, killed } = observed;
+        if killed {
+            // Also where what the shim has left could not be read: the next run has the same cgroup.
+            let record = self.record.clone();
+            let removed = self.engine.blocking(move |engine| {
+                super::cgroups::remove(engine, &record);
+                Ok(())
+            });
+            if let Err(error) = removed.await {
+                tracing::error!(container = %self.record.id, %error, "cannot look for a cgroup");
+            }
+        }
         for event in events {
             self.happened(event).await;
         }

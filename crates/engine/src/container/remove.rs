@@ -75,7 +75,8 @@ impl Owner {
                 }
                 let engine = engine.clone();
                 // Files can be many; nobody needs to wait for their end.
-                tokio::task::spawn_blocking(move || sweep(&engine, record.id.as_str()));
+                let effects = engine.shared().effects.clone();
+                effects.work(Box::new(move || sweep(&engine, record.id.as_str())));
                 Ok(())
             })
             .await;
@@ -137,6 +138,7 @@ pub(super) fn sweep(engine: &Engine, id: &str) {
 
 /// Removes a tree that may be absent.
 pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
+    linux::fault::io("remove a directory")?;
     match std::fs::remove_dir_all(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         other => other,

@@ -21,8 +21,7 @@
 use std::collections::HashSet;
 use std::io::ErrorKind;
 use std::path::Path;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shim::protocol::{Event, Exit, Happening, Phase, Reply as Answer, Request, Snapshot};
 use tokio::task::JoinSet;
@@ -35,8 +34,9 @@ use crate::Engine;
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
 
-/// How long a shim that does not answer any more may take to be gone.
-const DYING: Duration = Duration::from_secs(10);
+/// How often, and how long after each other, a shim that does not answer any more is looked at until it is gone: ten
+/// seconds.
+const ATTEMPTS: u32 = 2000;
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Containers that are looked at together. Each takes a thread for a moment.
@@ -142,7 +142,7 @@ fn is_told(ended: &Ended, exit: &Exit) -> bool {
 
 /// Looks for a container's shim again, after its stream has ended. Blocking.
 pub(super) fn observe(engine: &Engine, id: &ContainerId, after: u64) -> Observed {
-    match look(&engine.paths().runtime(id.as_str()), after) {
+    match look(engine, &engine.paths().runtime(id.as_str()), after) {
         Found::Alive { connected, .. } => Observed::alive(connected),
         Found::Dead { journal, killed } => Observed::dead(journal, killed),
         Found::Nothing => Observed::dead(Vec::new(), true),
@@ -150,29 +150,30 @@ pub(super) fn observe(engine: &Engine, id: &ContainerId, after: u64) -> Observed
 }
 
 /// Connects to a shim, or kills and cleans what a dead one left and reads its journal.
-fn look(runtime: &Path, after: u64) -> Found {
+fn look(engine: &Engine, runtime: &Path, after: u64) -> Found {
     if !runtime.exists() {
         return Found::Nothing;
     }
-    match connect(runtime, after) {
+    match connect(engine, runtime, after) {
         Ok((connected, snapshot)) => Found::Alive { connected, snapshot },
         Err(error) => {
             tracing::info!(runtime = %runtime.display(), %error, "no shim answers; cleaning up after it");
-            let killed = clean_up(runtime);
+            let killed = clean_up(engine, runtime);
             Found::Dead { journal: shim::journal::read(runtime).unwrap_or_default(), killed }
         }
     }
 }
 
 /// Ends what a dead shim left. Writes the exit into the journal if the shim did not live to do it: true then.
-fn clean_up(runtime: &Path) -> bool {
-    let deadline = Instant::now() + DYING;
+fn clean_up(engine: &Engine, runtime: &Path) -> bool {
+    let mut attempts = ATTEMPTS;
     loop {
-        match shim::cleanup(runtime) {
+        match engine.effects().clean_up_shim(runtime) {
             Ok(cleaned) => return !cleaned.recorded,
             // A process closes its sockets some time before it is gone.
-            Err(error) if error.kind() == ErrorKind::ResourceBusy && Instant::now() < deadline => {
-                std::thread::sleep(PAUSE);
+            Err(error) if error.kind() == ErrorKind::ResourceBusy && attempts > 0 => {
+                attempts -= 1;
+                linux::ambient::pause(PAUSE);
             }
             // There was no container yet.
             Err(error) if error.kind() == ErrorKind::NotFound => return true,
@@ -184,10 +185,12 @@ fn clean_up(runtime: &Path) -> bool {
     }
 }
 
-fn connect(runtime: &Path, after: u64) -> Result<(Connected, Box<Snapshot>)> {
-    let handle =
-        shim::Handle::connect(runtime).map_err(|error| Error::failed("cannot connect to a shim", error))?;
-    let live = Live { shim: Arc::new(handle), pid: 0 };
+fn connect(engine: &Engine, runtime: &Path, after: u64) -> Result<(Connected, Box<Snapshot>)> {
+    let shim = engine
+        .effects()
+        .connect_shim(runtime)
+        .map_err(|error| Error::failed("cannot connect to a shim", error))?;
+    let live = Live { shim, pid: 0 };
     let (Answer::State(snapshot), _) = live.request(&Request::State, &[])? else {
         return Err(Error::system("the shim did not answer with its state"));
     };
@@ -253,8 +256,9 @@ impl Engine {
     async fn restore_container(&self, mut record: Record) -> Result<Handle> {
         let id = record.id.clone();
         let after = record.state.run().map_or(0, |run| run.sequence);
-        let found =
-            self.blocking(move |engine| Ok(look(&engine.paths().runtime(id.as_str()), after))).await?;
+        let found = self
+            .blocking(move |engine| Ok(look(engine, &engine.paths().runtime(id.as_str()), after)))
+            .await?;
         let verdict = judge(&record, &found, &self.shared().runtime_root);
         let (observed, snapshot) = match found {
             Found::Alive { connected, snapshot } => (Observed::alive(connected), Some(snapshot)),
@@ -291,6 +295,9 @@ impl Engine {
             .blocking(move |engine| {
                 launch::leave(engine, &mut record);
                 super::owner::store(engine, &record)?;
+                if connected.is_none() {
+                    cgroups::remove(engine, &record);
+                }
                 remove::release(
                     engine,
                     record.id.as_str(),
@@ -384,28 +391,27 @@ fn sweep_orphans(engine: &Engine, known: &HashSet<String>) {
 fn discard(engine: &Engine, id: &str) {
     let runtime = engine.paths().runtime(id);
     if runtime.exists() {
-        if let Ok((connected, snapshot)) = connect(&runtime, 0) {
-            dismiss(&connected.live, snapshot.shim_pid);
+        if let Ok((connected, snapshot)) = connect(engine, &runtime, 0) {
+            dismiss(engine, &connected.live, snapshot.shim_pid);
         }
-        clean_up(&runtime);
+        clean_up(engine, &runtime);
     }
     tracing::info!(container = id, "removing what belongs to no container");
     remove::sweep(engine, id);
 }
 
 /// Ends a container and its shim, which goes only when the end is final.
-pub(super) fn dismiss(live: &Live, shim: i32) {
+pub(super) fn dismiss(engine: &Engine, live: &Live, shim: i32) {
     let kill = Request::Signal { signal: linux::signal::SIGKILL, final_stop: true };
-    let deadline = Instant::now() + DYING;
-    while Instant::now() < deadline {
+    for _ in 0..ATTEMPTS {
         // It may have ended by itself, or be between two restarts: what counts is whether it lets itself be released.
         let _ = live.request(&kill, &[]);
         if live.request(&Request::Release { removed: true }, &[]).is_ok() {
             return;
         }
-        std::thread::sleep(PAUSE);
+        linux::ambient::pause(PAUSE);
     }
-    if let Err(error) = linux::process::kill(shim, linux::signal::SIGKILL) {
+    if let Err(error) = engine.effects().kill_shim(shim) {
         tracing::warn!(shim, %error, "cannot end a shim whose container nobody remembers");
     }
 }
@@ -449,7 +455,7 @@ mod tests {
             finished_at: finished_at.into(),
             error: None,
         };
-        Happening::Exited { exit, restarts: false, delay_ms: 0 }
+        Happening::Exited { exit, restarts: false, delay_ms: 0, restart_count: None }
     }
 
     fn journal(rest: Vec<Event>) -> Found {

@@ -4,7 +4,6 @@ use std::net::IpAddr;
 
 use api::network::EndpointSettings;
 use ipnet::IpNet;
-use linux::namespace;
 use shim::protocol::Request;
 
 use super::record::Network;
@@ -12,6 +11,7 @@ use super::run::{Run, clear, parse_mac};
 use super::{Joined, Networks, table};
 use crate::Engine;
 use crate::container::{Live, Record};
+use crate::effects::Inside;
 use crate::error::{Error, Result};
 use crate::spec::other;
 
@@ -62,18 +62,15 @@ impl Networks {
         live: &Live,
         network: &Network,
     ) -> Result<()> {
-        let namespace = Networks::namespace(
-            namespace::open_of(live.pid, namespace::NETWORK)
-                .map_err(|error| Error::failed("cannot open the container's network namespace", error))?,
-        )?;
+        let namespace = self.host.namespace_of(live.pid)?;
         let before = self.run(record)?;
         let mut run = before.clone();
         run.endpoints.push(self.place(record, &network.name, free_number(&run, network))?);
         let index = run.endpoints.len() - 1;
         let done = self
-            .attach(&namespace, &mut run, index)
+            .attach(namespace.as_ref(), &mut run, index)
             .and_then(|()| self.announce(record, &run))
-            .and_then(|()| self.reroute(&namespace, &before, &mut run));
+            .and_then(|()| self.reroute(namespace.as_ref(), &before, &mut run));
         if let Err(error) = done {
             // The first error is the one to tell; what cannot be undone goes with the container.
             let _ = self.leave_network(record.id.as_str(), &run.endpoints[index], true);
@@ -127,11 +124,8 @@ impl Networks {
             entry.leave(record.id.as_str());
         }
         record.network.endpoints.remove(&network.name);
-        let namespace = Networks::namespace(
-            namespace::open_of(live.pid, namespace::NETWORK)
-                .map_err(|error| Error::failed("cannot open the container's network namespace", error))?,
-        )?;
-        self.reroute(&namespace, &before, &mut run)?;
+        let namespace = self.host.namespace_of(live.pid)?;
+        self.reroute(namespace.as_ref(), &before, &mut run)?;
         self.settle(engine, record, live, run)?;
         Ok(true)
     }
@@ -154,7 +148,7 @@ impl Networks {
     }
 
     /// The way out may be another one now; published ports lead to where it begins.
-    fn reroute(&self, namespace: &network::Namespace, before: &Run, run: &mut Run) -> Result<()> {
+    fn reroute(&self, namespace: &dyn Inside, before: &Run, run: &mut Run) -> Result<()> {
         for v6 in [false, true] {
             let way_out = |run: &Run| run.gateway(v6).map(|endpoint| endpoint.id.clone());
             let (old, new) = (way_out(before), way_out(run));

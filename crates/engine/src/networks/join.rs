@@ -7,10 +7,9 @@
 //! Whatever fails on the way, what was taken before is given back by the same code that ends a run.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::OwnedFd;
 
 use network::ports::{HostPorts, Reserved};
-use network::{Endpoint as HostEndpoint, Namespace, names};
+use network::{Endpoint as HostEndpoint, names};
 use shim::protocol::Relay;
 
 use super::naming::{Surroundings, host_resolution};
@@ -18,6 +17,7 @@ use super::record::{Driver, GatewayMode, Network};
 use super::run::{Endpoint, Port, Run, parse_mac};
 use super::{Joined, Networks, naming, ports};
 use crate::container::Record;
+use crate::effects::Inside;
 use crate::error::{Error, Result};
 use crate::identity;
 use crate::spec::other;
@@ -59,11 +59,10 @@ impl Networks {
             run.endpoints.push(self.place(record, name, number)?);
         }
         if record.host.network_mode != "host" {
-            let namespace = Namespace::create()
-                .map_err(|error| Error::failed("cannot make a network namespace", error))?;
+            let namespace = self.host.namespace()?;
             self.take_ports(record, run, &mut joined)?;
             for index in 0..run.endpoints.len() {
-                self.attach(&namespace, run, index)?;
+                self.attach(namespace.as_ref(), run, index)?;
             }
             self.host.publish(&run.published())?;
             joined.namespace = Some(namespace.into_fd());
@@ -87,7 +86,7 @@ impl Networks {
     }
 
     /// The endpoint's interface, with the default routes that go by it.
-    pub(super) fn attach(&self, namespace: &Namespace, run: &mut Run, index: usize) -> Result<()> {
+    pub(super) fn attach(&self, namespace: &dyn Inside, run: &mut Run, index: usize) -> Result<()> {
         let gateways = run.gateways_of(&run.endpoints[index].id);
         let endpoint = &mut run.endpoints[index];
         let Some(interface) = &mut endpoint.interface else { return Ok(()) };
@@ -276,12 +275,6 @@ impl Networks {
             None => tracing::trace!(container, network = endpoint.network_name, "no interface to take back"),
         }
         Ok(())
-    }
-
-    /// The descriptor of a namespace, wrapped for use.
-    pub(super) fn namespace(fd: OwnedFd) -> Result<Namespace> {
-        Namespace::of(fd)
-            .map_err(|error| Error::failed("cannot enter the container's network namespace", error))
     }
 }
 

@@ -118,7 +118,10 @@ impl Run {
         let text = serde_json::to_vec(self).map_err(|error| failed(error.into()))?;
         // Whole or not at all: an engine may be killed in between.
         let draft = path.with_extension("draft");
-        std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, path)).map_err(failed)
+        linux::fault::io("write a run's network")
+            .and_then(|()| std::fs::write(&draft, text))
+            .and_then(|()| std::fs::rename(&draft, path))
+            .map_err(failed)
     }
 
     /// The endpoint that leads everywhere else, in one family: the highest priority, then the first by name.

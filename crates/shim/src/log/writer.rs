@@ -190,6 +190,7 @@ impl Writer {
 
 /// Opens (or makes) a log file for appending; its size, without a torn last record.
 fn open_whole(path: &Path, format: Format) -> io::Result<(File, u64)> {
+    linux::fault::io("log: open")?;
     let file = OpenOptions::new().create(true).append(true).read(true).mode(0o640).open(path)?;
     let size = file.metadata()?.len();
     let whole = match format {
@@ -239,7 +240,7 @@ fn last_entry_end(path: &Path, file: &File, size: u64) -> io::Result<u64> {
 fn write_counted(file: &mut File, bytes: &[u8]) -> (usize, io::Result<()>) {
     let mut written = 0;
     while written < bytes.len() {
-        match file.write(&bytes[written..]) {
+        match linux::fault::io("log: write").and_then(|()| file.write(&bytes[written..])) {
             Ok(0) => return (written, Err(ErrorKind::WriteZero.into())),
             Ok(count) => written += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}

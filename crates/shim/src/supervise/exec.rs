@@ -66,7 +66,7 @@ impl Supervisor {
     fn check_exec(&self, name: &str) -> Result<(), Failure> {
         super::room_for(self.clients.len())?;
         match self.running_for() {
-            None if self.is_running() => {
+            None if self.life.is_running() => {
                 Err(super::failure(FailureKind::Conflict, "the container is paused"))
             }
             None => Err(super::lifecycle::not_running()),

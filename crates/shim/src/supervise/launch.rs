@@ -19,7 +19,6 @@ use linux::poll::{Interest, Poll};
 use super::collector::Collector;
 use super::exec::{Input, connect, duplicate};
 use super::holdings::Holdings;
-use super::lifecycle::Stage;
 use super::process::{Process, Role};
 use super::reactor::{self, Alarms, Id, Source};
 use super::{CHUNK, Supervisor, stdio};
@@ -27,10 +26,10 @@ use crate::frame::{self, Assembler};
 use crate::handle::{LAUNCH_FD, with_short_path};
 use crate::health::Monitor;
 use crate::journal::Journal;
+use crate::life::Life;
 use crate::log::{Remote, Writer};
 use crate::paths;
 use crate::protocol::{CgroupDriver, Exit, Failure, FailureKind, Launch, LogDriver, Reply, Stdin, VERSION};
-use crate::restart::Restarts;
 
 /// The id of the container's process in its first run.
 const FIRST: Id = 1;
@@ -120,9 +119,7 @@ impl Supervisor {
             alarms: Alarms::default(),
             last_id: FIRST,
             // What is true until the first start has succeeded.
-            stage: Stage::Exited { exit: never_ran() },
-            restarts: Restarts::new(launch.restart, launch.restart_count),
-            stopping: false,
+            life: Life::new(launch.restart, launch.restart_count, never_ran()),
             killed: false,
             released: false,
             container: None,

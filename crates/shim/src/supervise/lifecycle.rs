@@ -26,6 +26,7 @@ use super::Supervisor;
 use super::process::{Ending, Process, Role};
 use super::reactor::{self, Alarm, Id, Source};
 use crate::clock;
+use crate::life::{Order, Stage, start_code};
 use crate::protocol::{Exit, Failure, FailureKind, Happening, Phase, RestartPolicy, WaitUntil};
 
 /// A SIGKILL that has not worked for so long is sent again, to everything in the cgroup: what Docker waits, too.
@@ -34,17 +35,6 @@ const KILL_AGAIN: Duration = Duration::from_secs(10);
 /// How long the teardown waits for the engine to say that the container is removed, which takes it a few
 /// milliseconds. An engine that is not there says nothing.
 const RELEASE_EXPECTED: Duration = Duration::from_millis(200);
-
-pub(super) enum Stage {
-    Running(Running),
-    /// Waits for [`Alarm::Restart`].
-    Restarting {
-        exit: Exit,
-    },
-    Exited {
-        exit: Exit,
-    },
-}
 
 pub(super) struct Running {
     pub main: Id,
@@ -65,7 +55,7 @@ impl Supervisor {
         self.processes.insert(main, started);
         self.watch_process(main)?;
         self.watch_memory();
-        self.stage = Stage::Running(Running {
+        self.life.stage = Stage::Running(Running {
             main,
             pid,
             started: Instant::now(),
@@ -80,8 +70,8 @@ impl Supervisor {
         self.schedule_probe();
         self.save_state();
         // One moment, however one learns of it.
-        let told = self.tell(Happening::Started { pid, restart_count: self.restarts.count });
-        if let (Stage::Running(running), Some(time)) = (&mut self.stage, clock::parse(&told)) {
+        let told = self.tell(Happening::Started { pid, restart_count: self.life.restarts.count });
+        if let (Stage::Running(running), Some(time)) = (&mut self.life.stage, clock::parse(&told)) {
             running.started_at = time;
         }
         Ok((pid, told))
@@ -133,7 +123,7 @@ impl Supervisor {
             self.alarms.cancel(alarm);
         }
         self.stop_asking();
-        if let Stage::Running(running) = &mut self.stage {
+        if let Stage::Running(running) = &mut self.life.stage {
             running.ended = Some((Instant::now(), clock::now()));
         }
         // In a PID namespace of its own nothing is left by now; elsewhere it would hold the output open.
@@ -150,7 +140,7 @@ impl Supervisor {
         // Memory may have run out in the same moment.
         self.memory_ready();
         self.alarms.cancel(Alarm::Kill);
-        let Stage::Running(running) = &self.stage else { return };
+        let Stage::Running(running) = &self.life.stage else { return };
         let (ended, finished_at) = running.ended.unwrap_or_else(|| (Instant::now(), clock::now()));
         let exit = Exit {
             code,
@@ -167,12 +157,12 @@ impl Supervisor {
             monitor.suspend();
         }
         self.end_follow();
-        match self.restarts.decide(code, ran, self.stopping || Self::is_lost()) {
+        match self.life.exited(exit.clone(), ran, Self::is_lost()) {
             Some(delay) => {
                 self.alarms.set(Alarm::Restart, delay);
-                self.stage = Stage::Restarting { exit: exit.clone() };
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX);
-                self.record(Happening::Exited { exit, restarts: true, delay_ms });
+                let restart_count = Some(self.life.restarts.count);
+                self.record(Happening::Exited { exit, restarts: true, delay_ms, restart_count });
                 self.answer_waiters(WaitUntil::Exit, code);
                 self.tear_down();
                 self.save_state();
@@ -185,11 +175,11 @@ impl Supervisor {
     fn end_for_good(&mut self, exit: Exit) {
         let code = exit.code;
         self.alarms.cancel(Alarm::Restart);
-        self.stage = Stage::Exited { exit: exit.clone() };
+        self.life.stage = Stage::Exited { exit: exit.clone() };
         // Ports and names are free before anyone hears of the end: a new container may want them at once.
         self.holdings.release_network(&self.poll);
         self.save_state();
-        self.record(Happening::Exited { exit, restarts: false, delay_ms: 0 });
+        self.record(Happening::Exited { exit, restarts: false, delay_ms: 0, restart_count: None });
         self.answer_waiters(WaitUntil::Exit, code);
         self.flush_connections();
         match self.awaits(WaitUntil::Removed) {
@@ -216,7 +206,7 @@ impl Supervisor {
 
     /// The policy's delay is over.
     pub(super) fn restart(&mut self) {
-        let Stage::Restarting { exit } = &self.stage else { return };
+        let Stage::Restarting { exit } = &self.life.stage else { return };
         let mut exit = exit.clone();
         let main = self.next_id();
         if let Err(failure) = self.start(main) {
@@ -230,25 +220,25 @@ impl Supervisor {
 
     /// Asks the container to stop, and makes it stop when its time is over.
     pub(super) fn stop(&mut self, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Failure> {
-        self.stopping = true;
-        if self.cancel_restart() {
-            return Ok(());
-        }
-        self.end_gently(signal, timeout)
+        let order = self.life.stop();
+        self.end_gently(order, signal, timeout)
     }
 
-    /// The same, and it comes back. A stop that is under way already is not turned round.
+    /// The same, and it comes back.
     pub(super) fn stop_to_restart(&mut self) -> Result<(), Failure> {
-        if self.stopping {
-            return Ok(());
-        }
-        self.restarts.demand();
-        self.end_gently(None, None)
+        let order = self.life.stop_to_restart();
+        self.end_gently(order, None, None)
     }
 
-    fn end_gently(&mut self, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Failure> {
-        if !self.is_running() {
-            return Err(not_running());
+    fn end_gently(&mut self, order: Order, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Failure> {
+        match order {
+            Order::Signal => {}
+            Order::End(exit) => {
+                self.end_for_good(exit);
+                return Ok(());
+            }
+            Order::Nothing => return Ok(()),
+            Order::Refuse => return Err(not_running()),
         }
         // A process that is gone already gets no signal; its end is on the way.
         let _ = self.signal_main(signal.unwrap_or(self.launch.stop_signal));
@@ -273,16 +263,14 @@ impl Supervisor {
     }
 
     pub(super) fn signal(&mut self, signal: i32, final_stop: bool) -> Result<(), Failure> {
-        self.stopping |= final_stop;
-        if matches!(self.stage, Stage::Restarting { .. }) {
-            // Docker counts the wish to end it, not the signal: there is nobody to get it.
-            if final_stop {
-                self.cancel_restart();
+        match self.life.signal(final_stop) {
+            Order::Signal => {}
+            Order::End(exit) => {
+                self.end_for_good(exit);
+                return Ok(());
             }
-            return Ok(());
-        }
-        if !self.is_running() {
-            return Err(not_running());
+            Order::Nothing => return Ok(()),
+            Order::Refuse => return Err(not_running()),
         }
         self.signal_main(signal)?;
         if final_stop {
@@ -291,16 +279,8 @@ impl Supervisor {
         Ok(())
     }
 
-    /// True if a restart was waiting; the container has ended for good then.
-    fn cancel_restart(&mut self) -> bool {
-        let Stage::Restarting { exit } = &self.stage else { return false };
-        let exit = exit.clone();
-        self.end_for_good(exit);
-        true
-    }
-
     fn signal_main(&mut self, signal: i32) -> Result<(), Failure> {
-        let Stage::Running(running) = &self.stage else { return Err(not_running()) };
+        let Stage::Running(running) = &self.life.stage else { return Err(not_running()) };
         let Some(process) = self.processes.get(&running.main) else { return Err(not_running()) };
         match linux::process::send_signal(std::os::fd::AsFd::as_fd(&process.pidfd), signal) {
             Ok(()) => {
@@ -313,7 +293,7 @@ impl Supervisor {
     }
 
     pub(super) fn pause(&mut self) -> Result<(), Failure> {
-        let Stage::Running(running) = &mut self.stage else { return Err(not_running()) };
+        let Stage::Running(running) = &mut self.life.stage else { return Err(not_running()) };
         let Some(container) = self.container.as_ref().filter(|_| running.ended.is_none()) else {
             return Err(not_running());
         };
@@ -332,7 +312,7 @@ impl Supervisor {
     }
 
     pub(super) fn resume(&mut self) -> Result<(), Failure> {
-        let Stage::Running(running) = &mut self.stage else { return Err(not_running()) };
+        let Stage::Running(running) = &mut self.life.stage else { return Err(not_running()) };
         let Some(container) = self.container.as_ref() else { return Err(not_running()) };
         if !running.paused {
             return Err(super::failure(FailureKind::Conflict, "not paused"));
@@ -347,31 +327,27 @@ impl Supervisor {
 
     /// A frozen process cannot act on the signal it was sent.
     fn thaw(&mut self) {
-        if matches!(&self.stage, Stage::Running(running) if running.paused) {
+        if matches!(&self.life.stage, Stage::Running(running) if running.paused) {
             // If it fails the grace ends in SIGKILL, and that thaws again.
             let _ = self.resume();
         }
     }
 
     pub(super) fn set_policy(&mut self, policy: RestartPolicy) {
-        self.restarts.policy = policy;
+        self.life.restarts.policy = policy;
     }
 
     /// The container's process on the host.
     pub(super) fn main_pid(&self) -> Option<i32> {
-        match &self.stage {
+        match &self.life.stage {
             Stage::Running(running) if running.ended.is_none() => Some(running.pid),
             _ => None,
         }
     }
 
-    pub(super) fn is_running(&self) -> bool {
-        matches!(self.stage, Stage::Running(_))
-    }
-
     /// How long the container's process has been running.
     pub(super) fn running_for(&self) -> Option<Duration> {
-        match &self.stage {
+        match &self.life.stage {
             Stage::Running(running) if running.ended.is_none() && !running.paused => {
                 Some(running.started.elapsed())
             }
@@ -381,14 +357,11 @@ impl Supervisor {
 
     /// The exit code, once nothing runs or will run.
     pub(super) fn final_code(&self) -> Option<i32> {
-        match &self.stage {
-            Stage::Exited { exit } => Some(exit.code),
-            _ => None,
-        }
+        self.life.final_code()
     }
 
     pub(super) fn phase(&self) -> Phase {
-        match &self.stage {
+        match &self.life.stage {
             Stage::Running(running) => Phase::Running {
                 pid: running.pid,
                 started_at: clock::format(running.started_at),
@@ -419,15 +392,6 @@ impl Supervisor {
             once: false,
             ending: Ending::Running,
         }
-    }
-}
-
-/// What a start that failed leaves as exit code: Docker's numbers.
-pub(super) fn start_code(kind: FailureKind) -> i32 {
-    match kind {
-        FailureKind::NotFound => 127,
-        FailureKind::NotExecutable => 126,
-        FailureKind::Conflict | FailureKind::Invalid | FailureKind::Logging | FailureKind::Other => 128,
     }
 }
 

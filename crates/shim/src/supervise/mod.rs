@@ -11,7 +11,7 @@
 //! Every event is handled to its end before the next, in bounded time: reads take one chunk, the log compresses
 //! one piece, what cannot be sent waits in a bounded buffer and holds up its source. There is no lock and no
 //! thread. Each file of this module adds one concern to the [`Supervisor`]; what is a decision rather than an
-//! effect lives above, without I/O ([`crate::restart`], [`crate::health`]).
+//! effect lives above, without I/O ([`crate::life`], [`crate::restart`], [`crate::health`]).
 
 mod ask;
 mod client;
@@ -45,9 +45,9 @@ use linux::poll::{Event, Poll};
 
 use crate::health::Monitor;
 use crate::journal::Journal;
+use crate::life::Life;
 use crate::log::{Stream, Writer};
 use crate::protocol::{Failure, FailureKind, Launch, Probe};
-use crate::restart::Restarts;
 use reactor::{Alarm, Alarms, Id, Source};
 
 pub use launch::run;
@@ -65,10 +65,7 @@ struct Supervisor {
     poll: Poll,
     alarms: Alarms,
     last_id: Id,
-    stage: lifecycle::Stage,
-    restarts: Restarts,
-    /// Somebody asked the container to end: no policy brings it back.
-    stopping: bool,
+    life: Life<lifecycle::Running>,
     /// The grace of a stop ended in SIGKILL once already.
     killed: bool,
     /// The engine wants no more of us.

@@ -6,8 +6,9 @@ use oci::runtime::Resources;
 use serde_json::Value;
 
 use super::Supervisor;
-use super::lifecycle::{Stage, not_running};
+use super::lifecycle::not_running;
 use super::reactor::Id;
+use crate::life::Stage;
 use crate::protocol::{Attachment, Failure, FailureKind, Reply, Request, Snapshot, VERSION, WaitUntil};
 
 type Answer = Result<(Reply, Vec<OwnedFd>), Failure>;
@@ -66,7 +67,7 @@ impl Supervisor {
     }
 
     fn main(&self) -> Option<Id> {
-        match &self.stage {
+        match &self.life.stage {
             Stage::Running(running) => Some(running.main),
             Stage::Restarting { .. } | Stage::Exited { .. } => None,
         }
@@ -79,7 +80,7 @@ impl Supervisor {
             incarnation: self.launch.incarnation.clone(),
             shim_pid: linux::process::id(),
             phase: self.phase(),
-            restart_count: self.restarts.count,
+            restart_count: self.life.restarts.count,
             sequence: self.journal.sequence(),
             execs: self.exec_names(),
             health: self.health(),

@@ -44,7 +44,7 @@ impl Supervisor {
         };
         let rotations = self.log.as_ref().map_or(0, |log| log.rotations());
         let multiplexed = query.multiplexed;
-        let following = query.follow && self.is_running();
+        let following = query.follow && self.life.is_running();
         let output = Output::open(&self.launch.log.path, format, query, rotations)
             .map_err(|error| super::other(&error))?;
         linux::fd::set_nonblocking(&socket, true).map_err(|error| super::other(&error))?;

@@ -1,0 +1,295 @@
+//! What must be true whenever the engine has come to rest, whatever has happened before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+
+use api::container::{Inspect, Status};
+use engine::{Engine, EventQuery, ListOptions};
+use shim::life::Stage;
+
+use crate::clients::{Exists, Promises};
+use crate::shim::SimulatedShim;
+use crate::steps::NAMES;
+use crate::world::World;
+
+/// Longer histories forget their beginning.
+const HISTORY: usize = 1000;
+
+type Checked = Result<(), String>;
+
+/// Everything. What is only known now of what was asked is taken in.
+pub(crate) async fn all(world: &World, engine: &Engine, promises: &mut Promises, failed: bool) -> Checked {
+    if let Some(broken) = world.host().broken.pop() {
+        return Err(broken);
+    }
+    let shown = listed(engine).await?;
+    promised(&shown, promises)?;
+    for one in &shown {
+        as_its_shim_says(world, one)?;
+    }
+    let exactly = !world.fate().failed_since_open;
+    nothing_is_left(world, &shown, exactly)?;
+    network(world, &shown, exactly)?;
+    networks(engine, promises).await?;
+    volumes(engine, &shown, promises, exactly).await?;
+    if failed {
+        promises.untold.extend(shown.iter().map(|one| one.id.clone()));
+    }
+    told(world, engine, &shown, &promises.untold)
+}
+
+async fn listed(engine: &Engine) -> Result<Vec<Inspect>, String> {
+    let options = ListOptions { all: true, ..ListOptions::default() };
+    let listed = engine.container_list(options).await.map_err(|error| error.to_string())?;
+    let mut shown = Vec::new();
+    for one in &listed {
+        let inspected = engine.container_inspect(&one.id, false).await;
+        shown.push(inspected.map_err(|error| format!("{} is listed, but: {error}", one.id))?);
+    }
+    Ok(shown)
+}
+
+/// What was acknowledged is so. Names belong to one container each.
+fn promised(shown: &[Inspect], promises: &mut Promises) -> Checked {
+    let mut by_name = BTreeMap::new();
+    for one in shown {
+        let name = one.name.trim_start_matches('/');
+        if by_name.insert(name, one).is_some() {
+            return Err(format!("two containers are called {name}"));
+        }
+    }
+    for name in NAMES {
+        let known = promises.of(name);
+        match (known.exists, by_name.get(name)) {
+            (Exists::Yes, None) => return Err(format!("{name} was created, and is not there")),
+            (Exists::No, Some(one)) => {
+                return Err(format!("{name} was removed, and is there: {:?}", one.state));
+            }
+            (Exists::Unknown, Some(one)) if !one.host_config.auto_remove => {
+                let known = crate::clients::Known { exists: Exists::Yes, ..known.clone() };
+                promises.containers.insert(name, known);
+            }
+            (Exists::Unknown, None) => {
+                promises.containers.remove(name);
+            }
+            _ => {}
+        }
+        if let Some(one) = by_name.get(name)
+            && let Some(policy) = known.policy
+            && one.host_config.restart_policy.name != policy
+        {
+            return Err(format!(
+                "{name} was given the policy {policy}: {:?}",
+                one.host_config.restart_policy
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Who was asked to run, and has a policy for it, does.
+pub(crate) async fn runs(engine: &Engine, promises: &Promises) -> Checked {
+    for one in listed(engine).await? {
+        let known = promises.of(one.name.trim_start_matches('/'));
+        let again = matches!(known.policy, Some("always" | "unless-stopped"));
+        // One whose command is not found any more stays down.
+        if known.should_run && again && !one.state.running && one.state.exit_code != 127 {
+            return Err(format!("{} should run again and again: {:?}", one.name, one.state));
+        }
+    }
+    Ok(())
+}
+
+/// The record and the shim agree, and an end is told as it was.
+fn as_its_shim_says(world: &World, one: &Inspect) -> Checked {
+    let host = world.host();
+    let said = |what: String| Err(format!("{} is shown as {:?}, but {what}", one.name, one.state));
+    let mut shims = host.shims.values().filter(|shim| shim.container == one.id);
+    let shim = shims.next();
+    if let Some(other) = shims.next() {
+        return said(format!("a second shim has it: {}", other.incarnation));
+    }
+    match (one.state.status, shim.map(|shim| &shim.life.stage)) {
+        (Status::Running | Status::Paused, Some(Stage::Running(process))) => {
+            let paused = one.state.status == Status::Paused;
+            if i64::from(process.pid) != one.state.pid || process.paused != paused {
+                return said(format!("its process is {}, paused: {}", process.pid, process.paused));
+            }
+        }
+        (Status::Restarting, Some(Stage::Restarting { .. })) => {}
+        (Status::Created | Status::Exited, None) => {}
+        (_, None) => return said("there is no shim".into()),
+        (_, Some(Stage::Running(process))) => return said(format!("its process {} runs", process.pid)),
+        (_, Some(stage)) => return said(format!("its shim says {stage:?}", stage = name_of(stage))),
+    }
+    if let Some(shim) = shim
+        && i64::from(shim.life.restarts.count) != one.restart_count
+    {
+        return said(format!(
+            "{} restarts are shown and {} were",
+            one.restart_count, shim.life.restarts.count
+        ));
+    }
+    let last = shim.and_then(|shim| shim.exits.last());
+    let last = last.or_else(|| host.history.get(&one.id)?.1.last()).copied();
+    let ended = one.state.status == Status::Exited || one.state.status == Status::Restarting;
+    if let Some(last) = last.filter(|_| ended)
+        && one.state.exit_code != i64::from(last)
+        // Killed with its shim, lost with the host, or never started.
+        && !matches!(one.state.exit_code, 137 | 255 | 126..=128)
+    {
+        return said(format!("it ended with {last}"));
+    }
+    Ok(())
+}
+
+fn name_of<R>(stage: &Stage<R>) -> &'static str {
+    match stage {
+        Stage::Running(_) => "running",
+        Stage::Restarting { .. } => "restarting",
+        Stage::Exited { .. } => "exited",
+    }
+}
+
+/// Each directory, cgroup, mount and shim is some container's. Not `exactly`: what could not be removed may wait for the
+/// next engine, but nothing may be missing.
+fn nothing_is_left(world: &World, shown: &[Inspect], exactly: bool) -> Checked {
+    let every: BTreeSet<&str> = shown.iter().map(|one| one.id.as_str()).collect();
+    let running: BTreeSet<&str> =
+        shown.iter().filter(|one| one.state.running).map(|one| one.id.as_str()).collect();
+    let same = |what: &str, found: &BTreeSet<String>, expected: &BTreeSet<&str>| -> Checked {
+        let found: BTreeSet<&str> = found.iter().map(String::as_str).collect();
+        match found == *expected || !exactly && found.is_superset(expected) {
+            true => Ok(()),
+            false => Err(format!("{what}: there are {found:?}, there should be {expected:?}")),
+        }
+    };
+    same("container directories", &ids(world.directory().join("data/containers")), &every)?;
+    same("root file systems", &ids(world.directory().join("data/snapshots")), &every)?;
+    same("runtime directories", &ids(world.directory().join("exec/containers")), &running)?;
+    let host = world.host();
+    let shims: BTreeSet<String> = host.shims.values().map(|shim| shim.container.clone()).collect();
+    same("shims", &shims, &running)?;
+    let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
+    let cgroups: BTreeSet<String> = host.cgroups.iter().map(name).collect();
+    same("cgroups", &cgroups, &running)?;
+    let mounts = shown.iter().filter(|one| one.state.running && one.host_config.ipc_mode == "shareable");
+    let mounted: BTreeSet<&str> = mounts.map(|one| one.id.as_str()).collect();
+    same("mounts", &host.mounts.iter().map(name).collect(), &mounted)
+}
+
+/// Names in a directory that are ids.
+fn ids(directory: PathBuf) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| name.len() == 64).collect()
+}
+
+/// Interfaces, translated ports and bound sockets are those of what runs, and no two share an address or a port.
+fn network(world: &World, shown: &[Inspect], exactly: bool) -> Checked {
+    let mut addresses = BTreeSet::new();
+    let mut ports = BTreeSet::new();
+    for one in shown {
+        for (network, endpoint) in &one.network_settings.networks {
+            let address = endpoint.ip_address.as_str();
+            if address.is_empty() {
+                continue;
+            }
+            if !one.state.running {
+                return Err(format!("{} does not run and has the address {address}", one.name));
+            }
+            if !addresses.insert(address.parse::<IpAddr>().unwrap()) {
+                return Err(format!("{address} of {network} belongs to two containers"));
+            }
+        }
+        for binding in one.network_settings.ports.iter().flat_map(BTreeMap::values).flatten().flatten() {
+            let host: SocketAddr = SocketAddr::new(
+                binding.host_ip.parse().unwrap_or(IpAddr::from([0, 0, 0, 0])),
+                binding.host_port.parse().unwrap(),
+            );
+            if !one.state.running || !ports.insert(host) {
+                return Err(format!("{host} of {} is published twice, or for nobody", one.name));
+            }
+        }
+    }
+    let mut host = world.host();
+    host.wires.sweep();
+    let attached: BTreeSet<IpAddr> =
+        host.wires.interfaces.values().flat_map(|(nets, _)| nets.iter().map(|net| net.addr())).collect();
+    if attached != addresses && (exactly || !attached.is_superset(&addresses)) {
+        return Err(format!("interfaces have {attached:?}, containers {addresses:?}"));
+    }
+    let bound = host.wires.bound();
+    if bound != ports && (exactly || !bound.is_superset(&ports)) {
+        return Err(format!("sockets hold {bound:?}, containers publish {ports:?}"));
+    }
+    let published = host.wires.published.keys().map(|(_, host)| host.parse::<SocketAddr>().unwrap());
+    let published: BTreeSet<SocketAddr> = published.collect();
+    // IPv6 goes to the relay, where the container has none.
+    let translated: BTreeSet<SocketAddr> = ports.into_iter().filter(SocketAddr::is_ipv4).collect();
+    match published == translated || !exactly && published.is_superset(&translated) {
+        true => Ok(()),
+        false => Err(format!("the firewall leads {published:?}, containers publish {translated:?}")),
+    }
+}
+
+async fn networks(engine: &Engine, promises: &mut Promises) -> Checked {
+    let listed = engine.network_list(api::filters::Filters::default()).await.map_err(|e| e.to_string())?;
+    let names: BTreeSet<&str> = listed.iter().map(|network| network.name.as_str()).collect();
+    if names.len() != listed.len() {
+        return Err(format!("networks of one name: {names:?}"));
+    }
+    for (name, exists) in &mut promises.networks {
+        match (*exists, names.contains(name)) {
+            (Exists::Yes, false) => return Err(format!("the network {name} was created, and is not there")),
+            (Exists::No, true) => return Err(format!("the network {name} was removed, and is there")),
+            (_, true) => *exists = Exists::Yes,
+            (_, false) => *exists = Exists::No,
+        }
+    }
+    Ok(())
+}
+
+/// Anonymous volumes go with their containers, unless those were pruned.
+async fn volumes(engine: &Engine, shown: &[Inspect], promises: &mut Promises, exactly: bool) -> Checked {
+    let listed = engine.volume_list(api::filters::Filters::default()).await.map_err(|e| e.to_string())?;
+    let listed: BTreeSet<String> = listed.volumes.into_iter().map(|volume| volume.name).collect();
+    let used: BTreeSet<String> =
+        shown.iter().flat_map(|one| one.mounts.iter().map(|mount| mount.name.clone())).collect();
+    if std::mem::take(&mut promises.pruned) {
+        promises.kept_volumes = listed.difference(&used).cloned().collect();
+    }
+    let listed: BTreeSet<String> = listed.difference(&promises.kept_volumes).cloned().collect();
+    match listed == used || !exactly && listed.is_superset(&used) {
+        true => Ok(()),
+        false => Err(format!("there are the volumes {listed:?}, containers have {used:?}")),
+    }
+}
+
+/// Each start and each exit of a container that stands is told once.
+fn told(world: &World, engine: &Engine, shown: &[Inspect], untold: &BTreeSet<String>) -> Checked {
+    let query = EventQuery { since: Some(0), ..EventQuery::default() };
+    let events = engine.events(query).map_err(|error| error.to_string())?;
+    if events.past.len() >= HISTORY {
+        return Ok(());
+    }
+    let host = world.host();
+    for one in shown.iter().filter(|one| !untold.contains(&one.id)) {
+        let of = |action: &str| {
+            let is = |event: &&std::sync::Arc<api::event::Message>| {
+                event.actor.id == one.id && event.action == action
+            };
+            events.past.iter().filter(is).count()
+        };
+        let (mut starts, _) = host.history.get(&one.id).cloned().unwrap_or_default();
+        let shims = host.shims.values().filter(|shim: &&SimulatedShim| shim.container == one.id);
+        starts += shims.map(|shim| shim.starts).sum::<u32>();
+        if of("start") != starts as usize {
+            return Err(format!("{} was started {starts} times, events tell of {}", one.name, of("start")));
+        }
+        if of("create") > 1 || of("destroy") > 0 {
+            return Err(format!("{} stands, and events tell of another beginning or an end", one.name));
+        }
+    }
+    Ok(())
+}

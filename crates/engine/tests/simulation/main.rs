@@ -1,0 +1,137 @@
+//! The engine in a simulated world, cut off at any point and opened again, and everything looked at between.
+//!
+//! Everything of the engine is the real thing: its decisions, its tasks, its records, its restore, the shim's decisions and
+//! its journal. Simulated is what they have an effect on: processes, network, cgroups, mounts, time ([`world`]). A run
+//! follows from its seed; a failing one is shown with the fewest steps that still fail.
+//!
+//! `cargo xtask simulate` runs it for as long as one likes.
+//!
+//! Only a debug build has the points at which an engine can be cut off.
+#![cfg(debug_assertions)]
+
+mod checks;
+mod clients;
+mod fate;
+mod network;
+mod random;
+mod run;
+mod shim;
+mod steps;
+mod world;
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use run::{Failure, Report, run, steps};
+use steps::Step;
+use world::Mistake;
+
+/// Steps of one run. Long enough for several engines, short enough to be understood when it fails.
+const STEPS: usize = 80;
+
+/// Runs that are tried to find a shorter one that fails, too.
+const SHORTER: usize = 400;
+
+/// Leaves out steps as long as it still fails.
+fn shortened(seed: u64, steps: &[Step], failure: Failure, mistake: Option<Mistake>) -> (Vec<Step>, Failure) {
+    let mut steps = steps[..=failure.step.min(steps.len() - 1)].to_vec();
+    let mut failure = failure;
+    let (mut left, mut size) = (SHORTER, steps.len() / 2);
+    while size > 0 {
+        let mut at = 0;
+        while at < steps.len() && left > 0 {
+            left -= 1;
+            let mut fewer = steps.clone();
+            fewer.drain(at..(at + size).min(steps.len()));
+            match run(seed, &fewer, mistake) {
+                Err(other) if !fewer.is_empty() => {
+                    fewer.truncate(other.step + 1);
+                    (steps, failure) = (fewer, other);
+                }
+                _ => at += size,
+            }
+        }
+        size /= 2;
+    }
+    (steps, failure)
+}
+
+fn simulate(seed: u64) -> Report {
+    let all = steps(seed, STEPS);
+    run(seed, &all, None).unwrap_or_else(|failure| {
+        let first = failure.message.clone();
+        let (fewest, failure) = shortened(seed, &all, failure, None);
+        let listed: String = fewest.iter().map(|step| format!("  {:?} {:?}\n", step.what, step.trouble)).collect();
+        panic!(
+            "seed {seed}: {first}\n\nthe fewest steps that fail:\n{listed}\n{}\n\nthe end of their trace:\n{}\n\
+             again: cargo xtask simulate --seed {seed}",
+            failure.message, failure.trace
+        )
+    })
+}
+
+/// A seed that nobody has tried.
+fn new_seed() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    random::Random::new(now.as_nanos() as u64).next() % 1_000_000_000
+}
+
+#[test]
+fn seeds_that_are_always_tried() {
+    for seed in 1..=25 {
+        simulate(seed);
+    }
+}
+
+#[test]
+fn seeds_that_nobody_has_tried() {
+    for _ in 0..10 {
+        simulate(new_seed());
+    }
+}
+
+#[test]
+fn a_seed_comes_to_the_same_each_time() {
+    let all = steps(7, STEPS);
+    let one = run(7, &all, None).unwrap();
+    assert_eq!(one, run(7, &all, None).unwrap());
+    assert!(one.points > 500 && one.engines > 3, "{one:?}");
+}
+
+/// A rule that is broken on purpose is found, or else the search is worth nothing.
+#[test]
+fn mistakes_are_found() {
+    let found = |mistake, words: &str| {
+        let found = (1..200).find_map(|seed| run(seed, &steps(seed, STEPS), Some(mistake)).err());
+        let failure = found.unwrap_or_else(|| panic!("nobody notices {mistake:?}"));
+        assert!(failure.message.contains(words), "{mistake:?} is taken for {}", failure.message);
+    };
+    found(Mistake::OneRestartTooMany, "Docker's rules");
+    found(Mistake::PortsStayPublished, "the firewall");
+    found(Mistake::CgroupsStay, "cgroup");
+    found(Mistake::ShimsAreLost, "");
+}
+
+/// What `cargo xtask simulate` runs.
+#[test]
+#[ignore = "for as long as one likes"]
+fn as_long_as_asked() {
+    let variable = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    if let Some(seed) = variable("WHARF_SIMULATION_SEED") {
+        println!("seed {seed}: {:?}", simulate(seed));
+        return;
+    }
+    let seconds = variable("WHARF_SIMULATION_SECONDS").unwrap_or(60);
+    let (began, mut runs, mut told) = (Instant::now(), 0u64, Instant::now());
+    let (mut points, mut engines) = (0, 0);
+    while began.elapsed() < Duration::from_secs(seconds) {
+        let report = simulate(new_seed());
+        runs += 1;
+        points += report.points;
+        engines += u64::from(report.engines);
+        if told.elapsed() > Duration::from_secs(10) {
+            told = Instant::now();
+            println!("{runs} runs, {engines} engines, {points} points");
+        }
+    }
+    println!("{runs} runs of {STEPS} steps, {engines} engines, {points} points, and nothing is broken");
+}
