@@ -347,3 +347,22 @@ fn the_group_of_the_socket_can_be_named() {
         .says("failed to load listeners: group nobodys not found");
     world.start_engine();
 }
+
+#[test]
+fn its_own_limit_of_open_files_is_not_its_containers() {
+    let mut world = World::start();
+    world.stop_engine();
+    let engine = Session::start(world.engine_under(&["prlimit", "--nofile=1024:4096"], &[]));
+    eventually("the engine to answer", || (world.wharf(&["version"]).code == 0).then_some(()));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", engine.pid())).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>()[3..5], ["4096", "4096"]);
+    world.wharf(&["run", "-d", "--name", "one", IMAGE, "sleep", "1000"]).ok();
+    let asking = ["sh", "-c", "ulimit -Sn; ulimit -Hn"];
+    for words in [&["run", "--rm", IMAGE][..], &["exec", "one"]] {
+        assert_eq!(world.docker(&[words, &asking].concat()).ok(), "1024\n4096", "{words:?}");
+    }
+    signal(engine.pid(), "TERM");
+    engine.finish().code(0);
+    world.start_engine();
+}

@@ -333,3 +333,43 @@ fn no_rule_and_no_process_grows_with_ports() {
     serve(&world, &["-p", "9000-9019:9000-9019"]);
     assert_eq!(rules(), before);
 }
+
+#[test]
+fn what_is_published_on_the_hosts_network_is_warned_of() {
+    let world = World::start();
+    let warning = "WARNING: Published ports are discarded when using host network mode\n";
+    for client in world.clients() {
+        let name = format!("on-host-{}", client.name);
+        let output =
+            client.run(&["create", "--name", &name, "--network", "host", "-p", "8080:80", IMAGE, "true"]);
+        assert_eq!(output.clone().code(0).stderr, warning, "{output}");
+        let wanted = &world.inspect(&name)["HostConfig"]["PortBindings"]["80/tcp"][0]["HostPort"];
+        assert_eq!(wanted, "8080", "what was wished for is remembered");
+        client
+            .run(&["run", "--rm", "--network", "host", "-p", "8080:80", IMAGE, "true"])
+            .code(0)
+            .says(warning);
+        let output = client.run(&["run", "--rm", "--network", "host", "-P", IMAGE, "true"]).code(0);
+        assert_eq!(output.stderr, "");
+        let output =
+            client.run(&["run", "--rm", "--network", "none", "-p", "8080:80", IMAGE, "true"]).code(0);
+        assert_eq!(output.stderr, "");
+    }
+}
+
+#[test]
+fn options_of_endpoints_that_are_for_nobody_are_kept() {
+    let world = World::start();
+    world.wharf(&["network", "create", "net"]).ok();
+    for client in world.clients() {
+        let own = "name=net,driver-opt=vendor.example/colour=blue";
+        client.run(&["run", "-d", "--name", client.name, "--network", own, IMAGE, "sleep", "1000"]).code(0);
+        let options = &world.inspect(client.name)["NetworkSettings"]["Networks"]["net"]["DriverOpts"];
+        assert_eq!(*options, serde_json::json!({"vendor.example/colour": "blue"}));
+        let ours = "name=net,driver-opt=com.docker.network.endpoint.colour=blue";
+        client
+            .run(&["run", "--rm", "--network", ours, IMAGE, "true"])
+            .code(125)
+            .says("the endpoint option com.docker.network.endpoint.colour=blue is not supported");
+    }
+}

@@ -1,6 +1,6 @@
 //! What goes in and out: attach, exec, logs, terminals, signals.
 
-use blackbox::{IMAGE, World, eventually, signal};
+use blackbox::{IMAGE, Wire, World, eventually, signal};
 
 #[test]
 fn standard_input_reaches_the_container_and_its_end_too() {
@@ -188,4 +188,42 @@ fn signals_to_the_client_reach_the_container() {
         let output = session.finish().code(5);
         assert_eq!(output.stdout, "ready\nstopped\n");
     }
+}
+
+#[test]
+fn an_exec_runs_once() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "one", IMAGE, "sleep", "1000"]).ok();
+    let ask = |path: &str, body: &str| {
+        let mut wire = Wire::connect(&world.socket());
+        wire.request("POST", path, Some(body)).response()
+    };
+    // A stream ends with its connection.
+    let stream = |id: &str, body: &str| {
+        let mut wire = Wire::connect(&world.socket());
+        wire.request("POST", &format!("/exec/{id}/start"), Some(body));
+        let head = wire.head();
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        String::from_utf8(wire.rest()).unwrap()
+    };
+    let create = |command: &str| {
+        let made = ask("/containers/one/exec", &format!(r#"{{"Cmd":{command},"AttachStdout":true}}"#));
+        made.json()["Id"].as_str().unwrap().to_owned()
+    };
+    let id = create(r#"["echo","hi"]"#);
+    assert_eq!(stream(&id, "{}"), "\u{1}\0\0\0\0\0\0\u{3}hi\n");
+    let again = format!("exec command {id} has already run");
+    eventually("the exec to have run", || {
+        let refused = ask(&format!("/exec/{id}/start"), r#"{"Detach":true}"#);
+        (refused.status == 409 && refused.json()["message"] == again).then_some(())
+    });
+    assert_eq!(stream(&id, "{}"), format!("\u{1}\0\0\0\0\0\0_{again}\r\n"));
+    assert_eq!(stream(&id, r#"{"Tty":true}"#), format!("{again}\r\n"));
+
+    let id = create(r#"["sleep","1000"]"#);
+    assert_eq!(ask(&format!("/exec/{id}/start"), r#"{"Detach":true}"#).status, 200);
+    let running = format!("exec command {id} is already running");
+    assert_eq!(stream(&id, "{}"), format!("\u{1}\0\0\0\0\0\0b{running}\r\n"));
+    let refused = ask(&format!("/exec/{id}/start"), r#"{"Detach":true}"#);
+    assert_eq!((refused.status, refused.json()["message"].as_str()), (409, Some(&*running)));
 }

@@ -90,6 +90,10 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
     // Shims are our children but outlive us and each other: nobody waits for them.
     linux::signal::ignore(linux::signal::SIGCHLD).map_err(|error| error.to_string())?;
     linux::memory::limit_heaps(HEAPS);
+    // Clients, shims and images hold descriptors; containers begin with the limit that we began with.
+    if let Err(error) = linux::process::raise_open_files() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)

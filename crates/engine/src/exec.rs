@@ -14,7 +14,7 @@ use shim::protocol::{Attachment, Request};
 use tokio::sync::Notify;
 
 use crate::container::{self, Command, ExecStarted, Handle, Live, Record};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::{ContainerId, ExecId};
 use crate::ticket::{Ticket, What};
 use crate::{Engine, spec};
@@ -96,7 +96,14 @@ impl Engine {
         let id = execs.find(wanted)?;
         let container = self.exec_container(&id)?;
         container::admit_exec(&container.record())?;
-        let exec = execs.claim(&id, &options)?;
+        let exec = match execs.claim(&id, &options) {
+            // Docker has promised success by then: the reason goes where output goes.
+            Err(error) if !options.detach && error.kind() == ErrorKind::Conflict => {
+                let what = What::Refused { text: format!("{error}\r\n"), multiplexed: !options.tty };
+                return Ok(Some(Ticket { engine: self.clone(), container, what }));
+            }
+            claimed => claimed?,
+        };
         let command = exec.request.cmd.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
         self.container_event(
             &container.record(),
@@ -162,16 +169,26 @@ impl Engine {
             Err(error) => {
                 self.shared().execs.ended(id.as_str(), code_of(&error));
                 // The status line promised success; the reason can only go where output goes.
-                let text = format!("{error}\r\n");
-                let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
-                let header = api::stream::Stream::Stdout.header(length);
-                let frame = if multiplexed { header.to_vec() } else { Vec::new() };
-                self.blocking(move |_| {
-                    crate::ticket::answer(crate::ticket::greet(copy, &head)?, &[&frame, text.as_bytes()])
-                })
-                .await
+                self.tell_instead(format!("{error}\r\n"), multiplexed, head, copy).await
             }
         }
+    }
+
+    /// Ends the stream of an exec that runs nothing with the reason for it.
+    pub(crate) async fn tell_instead(
+        &self,
+        text: String,
+        multiplexed: bool,
+        head: Vec<u8>,
+        socket: OwnedFd,
+    ) -> Result<()> {
+        let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+        let header = api::stream::Stream::Stdout.header(length);
+        let frame = if multiplexed { header.to_vec() } else { Vec::new() };
+        self.blocking(move |_| {
+            crate::ticket::answer(crate::ticket::greet(socket, &head)?, &[&frame, text.as_bytes()])
+        })
+        .await
     }
 
     pub async fn exec_resize(&self, wanted: &str, height: u16, width: u16) -> Result<()> {

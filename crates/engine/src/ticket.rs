@@ -48,6 +48,11 @@ pub(crate) enum What {
     Wait(WaitCondition),
     Logs(LogQuery),
     Exec(Box<Prepared>),
+    /// An exec that cannot be started, and what its client is told in place of output.
+    Refused {
+        text: String,
+        multiplexed: bool,
+    },
 }
 
 impl Ticket {
@@ -57,6 +62,7 @@ impl Ticket {
             What::Attach(attachment) => attachment.multiplexed,
             What::Logs(query) => query.multiplexed,
             What::Exec(exec) => exec.multiplexed(),
+            What::Refused { multiplexed, .. } => *multiplexed,
             What::Wait(_) => false,
         }
     }
@@ -81,6 +87,9 @@ impl Ticket {
             What::Logs(query) => self.container.logs(&self.engine, query, preface, socket).await,
             What::Exec(exec) => {
                 self.engine.exec_deliver(self.container, *exec, preface, unread, socket).await
+            }
+            What::Refused { text, multiplexed } => {
+                self.engine.tell_instead(text, multiplexed, preface, socket).await
             }
         }
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use http_body_util::BodyExt as _;
@@ -140,6 +141,10 @@ impl Upload {
     }
 }
 
+/// How long the rest of a body that nobody reads any more may take. A client that writes all of it before it looks for
+/// an answer would otherwise find a closed connection, and never hear why.
+const DRAINING: Duration = Duration::from_secs(300);
+
 async fn forward(mut body: Incoming, pieces: mpsc::Sender<io::Result<Bytes>>) {
     while let Some(frame) = body.frame().await {
         let piece = match frame.map(Frame::into_data) {
@@ -148,10 +153,19 @@ async fn forward(mut body: Incoming, pieces: mpsc::Sender<io::Result<Bytes>>) {
             Err(error) => Err(io::Error::new(io::ErrorKind::ConnectionAborted, error)),
         };
         let failed = piece.is_err();
-        if pieces.send(piece).await.is_err() || failed {
+        if pieces.send(piece).await.is_err() && !failed {
+            // What is left after that time is cut off.
+            let _ = tokio::time::timeout(DRAINING, drain(body)).await;
+            return;
+        }
+        if failed {
             return;
         }
     }
+}
+
+async fn drain(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
 }
 
 impl io::Read for Upload {

@@ -102,6 +102,9 @@ fn describe(
     validate::host(&config, &host)?;
     validate::cgroup_parent(&host, settings.cgroup.driver)?;
     warnings.extend(validate::resources(&mut host.resources, machine, false)?);
+    if host.network_mode == "host" && host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {
+        warnings.push("Published ports are discarded when using host network mode".to_owned());
+    }
     let endpoints = defaults::endpoints(&config, &host, networking_config)?;
     validate::endpoints(&host, &endpoints)?;
 

@@ -235,6 +235,9 @@ pub(super) fn sysctls(text: &str, interface: &str) -> Result<Vec<(String, String
     text.split(',').filter(|setting| !setting.trim().is_empty()).map(read).collect()
 }
 
+/// Options of endpoints that drivers know begin so.
+const OF_DRIVERS: &str = "com.docker.network.";
+
 /// What a container may wish of a network.
 pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<()> {
     let mut problems = Vec::new();
@@ -278,6 +281,8 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
         match key.as_str() {
             table::INTERFACE_NAME if super::create::is_interface_name(value) => {}
             table::SYSCTLS => problems.extend(sysctls(value, "IFNAME").err()),
+            // Docker's own words for a driver mean something to it; any others are kept and shown, as Docker does.
+            _ if !key.starts_with(OF_DRIVERS) => {}
             _ => problems.push(format!("the endpoint option {key}={value} is not supported")),
         }
     }

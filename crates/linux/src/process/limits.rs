@@ -1,5 +1,7 @@
 //! What a process may use and when it runs: resource limits, scheduling, I/O priority, CPUs, personality.
 
+use std::sync::OnceLock;
+
 use super::Pid;
 use crate::error::check;
 use crate::{Errno, Error, Result};
@@ -59,6 +61,24 @@ pub fn limit(resource: Resource) -> Result<Limit> {
     let result = unsafe { libc::prlimit64(0, resource.0, std::ptr::null(), &mut value) };
     check(i64::from(result), "prlimit64", || format!("RLIMIT_{}", resource.name()))?;
     Ok(Limit { soft: value.rlim_cur, hard: value.rlim_max })
+}
+
+/// The limit of open files that this process began with, once it has raised its own.
+static BEGAN_WITH: OnceLock<Limit> = OnceLock::new();
+
+/// Raises the soft limit of open files to the hard one, for this process alone: programs that it starts by
+/// [`super::Spawn`] begin with the old one, since select(2) breaks in those that meet numbers beyond 1023.
+pub fn raise_open_files() -> Result<()> {
+    let before = limit(Resource::OPEN_FILES)?;
+    set_limit(Resource::OPEN_FILES, Limit { soft: before.hard, ..before })?;
+    // Whoever was first has seen the limit that the process began with.
+    let _ = BEGAN_WITH.set(before);
+    Ok(())
+}
+
+/// What a started program gets instead of our own limit.
+pub(super) fn open_files_of_children() -> Option<libc::rlimit64> {
+    BEGAN_WITH.get().map(|limit| libc::rlimit64 { rlim_cur: limit.soft, rlim_max: limit.hard })
 }
 
 /// `class` 1 is real-time, 2 best effort, 3 idle; `level` 0 (first) to 7 (ioprio_set(2)).

@@ -122,6 +122,7 @@ impl<'a> Spawn<'a> {
             envp: envp.as_ptr(),
             lowest,
             moved: vec![-1; self.descriptors.len()],
+            open_files: super::limits::open_files_of_children(),
             failed: None,
         };
         let mut stack = vec![0u8; STACK];
@@ -162,6 +163,7 @@ struct Plan<'p, 'a> {
     envp: *const *const libc::c_char,
     lowest: RawFd,
     moved: Vec<RawFd>,
+    open_files: Option<libc::rlimit64>,
     failed: Option<(&'static str, i32)>,
 }
 
@@ -204,6 +206,12 @@ unsafe fn prepare_and_execute(plan: &mut Plan<'_, '_>) -> &'static str {
             if libc::dup2(plan.moved[index], *target) < 0 {
                 return "dup2";
             }
+        }
+        // After the descriptors: their numbers may lie beyond it.
+        if let Some(limit) = &plan.open_files
+            && libc::prlimit64(0, libc::RLIMIT_NOFILE, limit, std::ptr::null_mut()) < 0
+        {
+            return "prlimit64";
         }
         if spawn.session && libc::setsid() < 0 {
             return "setsid";
