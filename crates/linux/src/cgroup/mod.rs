@@ -10,6 +10,7 @@
 //! opened with the opener's rights, so that a process in a new user namespace can still go through.
 
 mod control;
+mod details;
 mod devices;
 mod stats;
 
@@ -24,6 +25,7 @@ use crate::process::Pid;
 use crate::{Errno, Error, Result, mount};
 
 pub use control::MemoryWatch;
+pub use details::{Cpuset, Details, MemoryCounter, Pressure, Stall};
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
 pub use stats::{BlockEntry, BlockStats, CpuStats, HugepageStats, MemoryStats, PidsStats, Stats};
 

@@ -88,12 +88,12 @@ impl Cgroup {
     }
 }
 
-fn text(directory: &Path, file: &str) -> String {
+pub(super) fn text(directory: &Path, file: &str) -> String {
     read(&directory.join(file)).unwrap_or_default()
 }
 
 /// `max` and what is no number count as "no limit".
-fn number(directory: &Path, file: &str) -> Option<u64> {
+pub(super) fn number(directory: &Path, file: &str) -> Option<u64> {
     text(directory, file).trim().parse().ok()
 }
 

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::time::Duration;
 
-use linux::cgroup::Stats;
+use linux::cgroup::{BlockEntry, Details, MemoryCounter, Pressure, Stats};
 use linux::poll::{Interest, Poll, Timer};
 use oci::runtime::Status;
 use runtime::{Container, Error, Kind, Result};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::arguments::{Arguments, Flag};
@@ -45,7 +45,7 @@ pub(super) fn events(context: &Context, arguments: &Arguments) -> Result<u8> {
         return Err(Error::new(Kind::WrongState, message));
     }
     if arguments.is_set("stats") {
-        print(&found.container, "stats", Some(document(&found.container.cgroup().stats())))?;
+        print_stats(&found.container)?;
         return Ok(0);
     }
     follow(&found.container, interval).map(|()| 0)
@@ -75,7 +75,7 @@ fn follow(container: &Container, interval: Duration) -> Result<()> {
                 PROCESS => return Ok(()),
                 TICK => {
                     timer.take().map_err(error)?;
-                    print(container, "stats", Some(document(&container.cgroup().stats())))?;
+                    print_stats(container)?;
                 }
                 _ => {
                     let Some(watch) = &mut memory else { continue };
@@ -95,13 +95,14 @@ fn print(container: &Container, kind: &str, data: Option<Value>) -> Result<()> {
     writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Error::other(error.to_string()))
 }
 
+fn print_stats(container: &Container) -> Result<()> {
+    let cgroup = container.cgroup();
+    print(container, "stats", Some(document(&cgroup.stats(), &cgroup.details())))
+}
+
 /// In the shape that readers of runc's events know.
-fn document(stats: &Stats) -> Value {
-    let entries = |list: &[linux::cgroup::BlockEntry]| -> Vec<Value> {
-        let entry = |e: &linux::cgroup::BlockEntry| json!({ "major": e.major, "minor": e.minor, "op": e.operation, "value": e.value });
-        list.iter().map(entry).collect()
-    };
-    let hugetlb: serde_json::Map<String, Value> = stats
+fn document(stats: &Stats, details: &Details) -> Value {
+    let hugetlb: Map<String, Value> = stats
         .hugepages
         .iter()
         .map(|(size, s)| {
@@ -112,31 +113,69 @@ fn document(stats: &Stats) -> Value {
         "cpu": {
             "usage": {
                 "total": stats.cpu.total, "percpu": stats.cpu.per_cpu,
+                "percpu_kernel": details.kernel_per_cpu, "percpu_user": details.user_per_cpu,
                 "kernel": stats.cpu.system, "user": stats.cpu.user,
             },
             "throttling": {
                 "periods": stats.cpu.periods, "throttledPeriods": stats.cpu.throttled_periods,
                 "throttledTime": stats.cpu.throttled_time,
             },
+            "psi": pressure(details.cpu_pressure.as_ref()),
         },
+        "cpuset": cpuset(details),
         "memory": {
-            "usage": {
-                "limit": stats.memory.limit, "usage": stats.memory.usage,
-                "max": stats.memory.max_usage, "failcnt": stats.memory.failures,
-            },
-            "swap": {
-                "limit": stats.memory.swap_limit, "usage": stats.memory.swap_usage, "max": 0, "failcnt": 0,
-            },
             "cache": stats.memory.details.get("cache").or(stats.memory.details.get("file")).unwrap_or(&0),
+            "usage": memory(&MemoryCounter {
+                limit: stats.memory.limit, usage: stats.memory.usage, max_usage: stats.memory.max_usage,
+                failures: stats.memory.failures,
+            }),
+            "swap": memory(&details.swap),
+            "kernel": memory(&details.kernel),
+            "kernelTCP": memory(&details.kernel_tcp),
             "raw": stats.memory.details,
+            "psi": pressure(details.memory_pressure.as_ref()),
         },
         "pids": { "current": stats.pids.current, "limit": stats.pids.limit },
         "blkio": {
-            "ioServiceBytesRecursive": entries(&stats.block.bytes),
-            "ioServicedRecursive": entries(&stats.block.operations),
+            "ioServiceBytesRecursive": block(&stats.block.bytes),
+            "ioServicedRecursive": block(&stats.block.operations),
+            "psi": pressure(details.io_pressure.as_ref()),
         },
         "hugetlb": hugetlb,
+        "intel_rdt": {},
+        "network_interfaces": null,
     })
+}
+
+fn memory(counter: &MemoryCounter) -> Value {
+    let MemoryCounter { limit, usage, max_usage, failures } = counter;
+    json!({ "limit": limit, "usage": usage, "max": max_usage, "failcnt": failures })
+}
+
+fn cpuset(details: &Details) -> Value {
+    let mut value = json!({ "cpus": details.cpuset.cpus, "mems": details.cpuset.mems });
+    for (name, number) in &details.cpuset.switches {
+        value[*name] = json!(number);
+    }
+    value
+}
+
+fn pressure(pressure: Option<&Pressure>) -> Value {
+    let stall = |stall: &linux::cgroup::Stall| {
+        let [ten, sixty, many] = stall.averages;
+        json!({ "avg10": ten, "avg60": sixty, "avg300": many, "total": stall.total })
+    };
+    pressure.map_or(Value::Null, |p| json!({ "some": stall(&p.some), "full": stall(&p.full) }))
+}
+
+/// Operations begin with a capital, as the files of v1 have them.
+fn block(list: &[BlockEntry]) -> Vec<Value> {
+    let entry = |e: &BlockEntry| {
+        let (first, rest) = e.operation.split_at_checked(1).unwrap_or_default();
+        let operation = format!("{}{rest}", first.to_ascii_uppercase());
+        json!({ "major": e.major, "minor": e.minor, "op": operation, "value": e.value })
+    };
+    list.iter().map(entry).collect()
 }
 
 /// `5s`, `500ms`, `1m30s`.

@@ -139,7 +139,18 @@ fn processes_and_statistics_are_listed() {
     let line = bundle.call(&["events", "--stats", &bundle.id]).stdout;
     let event: Value = serde_json::from_str(&line).unwrap();
     assert_eq!((event["type"].as_str(), event["id"].as_str()), (Some("stats"), Some(bundle.id.as_str())));
-    assert_eq!(event["data"]["pids"]["current"], 2, "{event}");
+    let data = &event["data"];
+    assert_eq!(data["pids"]["current"], 2, "{event}");
+    assert!(!data["cpuset"]["cpus"].as_array().unwrap().is_empty(), "{event}");
+    let memory = &data["memory"];
+    for kind in ["usage", "swap", "kernel", "kernelTCP"] {
+        assert!(memory[kind]["limit"].is_u64() && memory[kind]["failcnt"].is_u64(), "{event}");
+    }
+    assert!(memory["usage"]["usage"].as_u64().unwrap() > 0, "{event}");
+    if !bundle.cgroup().is_unified() {
+        assert_eq!(data["cpuset"]["sched_load_balance"], 1, "{event}");
+        assert!(memory["kernel"]["usage"].as_u64().unwrap() > 0, "{event}");
+    }
 }
 
 /// Only where systemd manages a machine with cgroup v2 alone; elsewhere the driver is refused by name.
