@@ -89,9 +89,11 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
             }
             return limit_rootless(&cgroup, limits).map(|()| Placed::new(cgroup));
         }
-        Err(error) => return Err(Error::other(format_args!("{STEP}: {error}: {}", plain(&error)))),
-        Ok(found) => found,
-    };
+        // Who was given a place in the v1 trees of a hybrid often has none in the other one.
+        Err(error) if is_refusal(&error) && is_rootless(rootless) => cgroup.create_without_unified(),
+        other => other,
+    }
+    .map_err(|error| Error::other(format_args!("{STEP}: {error}: {}", plain(&error))))?;
     let checked = if found.is_empty() { Ok(()) } else { check_unused(&cgroup) };
     match checked.and_then(|()| limit(&cgroup, limits)) {
         Ok(()) => Ok(Placed::new(cgroup)),

@@ -159,13 +159,23 @@ impl Cgroup {
     /// Makes the directories in all trees, with their parents. Returns those that were there already.
     pub fn create(&self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
-        for member in &self.legacy {
-            member.create(&mut found)?;
+        let mut made = self.legacy.iter().try_for_each(|member| member.create(&mut found));
+        if let (Ok(()), Some(directory)) = (&made, &self.unified) {
+            made = create_unified(directory, &mut found);
         }
-        if let Some(directory) = &self.unified {
-            create_unified(directory, &mut found)?;
+        if made.is_err() {
+            // The failure that led here is the one to tell.
+            let _leftover = self.remove_except(&found);
         }
-        Ok(found)
+        made.map(|()| found)
+    }
+
+    /// The same in the v1 trees alone, where there are any: from here on the cgroup is not in the v2 tree.
+    pub fn create_without_unified(&mut self) -> Result<Vec<PathBuf>> {
+        if !self.legacy.is_empty() {
+            self.unified = None;
+        }
+        self.create()
     }
 
     /// The same where we have no say in some trees, or in any: those are left out of the cgroup from here on.

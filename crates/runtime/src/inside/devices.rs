@@ -54,7 +54,9 @@ fn nodes(root: &Root, plan: &Plan) -> Result<()> {
             node(root, &device, by_binding)?;
         }
     }
-    plan.devices.iter().try_for_each(|device| node(root, device, by_binding))
+    // That one becomes a link.
+    let mut others = plan.devices.iter().filter(|device| device.path != Path::new("/dev/ptmx"));
+    others.try_for_each(|device| node(root, device, by_binding))
 }
 
 fn node(root: &Root, device: &Device, by_binding: bool) -> Result<()> {

@@ -126,6 +126,11 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     }
     let path = execute::find(program)?;
 
+    if init.mapped_by_user && matches!(init.gate, Gate::Listener(_)) {
+        // Whoever made it must find its namespaces, for a process beside one that still waits. Within them there are
+        // only processes of the same user, and it holds nothing that they may not have.
+        process::set_dumpable(true).step(|| "set dumpable")?;
+    }
     let passed: Vec<BorrowedFd<'_>> = terminal.iter().chain(&listener).map(AsFd::as_fd).collect();
     channel.ready(&passed)?;
     drop(terminal);

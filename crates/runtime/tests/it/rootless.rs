@@ -76,6 +76,54 @@ fn an_ordinary_user_without_cgroups() {
 }
 
 #[test]
+fn beside_one_that_waits() {
+    let mut bundle = of_user(&["sleep", "1000"]);
+    bundle.config["linux"]["devices"] =
+        json!([{ "path": "/dev/ptmx", "type": "c", "major": 5, "minor": 2, "fileMode": 438 }]);
+    bundle.write_config();
+    let mut create = command(&bundle, "", &["create", &bundle.id]);
+    assert!(create.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    let beside = as_user(&bundle, "", &["exec", &bundle.id, "readlink", "/dev/ptmx"]);
+    assert_eq!((beside.status, beside.stdout.as_str()), (0, "pts/ptmx\n"), "{}", beside.stderr);
+    assert_eq!(as_user(&bundle, "", &["start", &bundle.id]).status, 0);
+    assert_eq!(as_user(&bundle, "", &["delete", "--force", &bundle.id]).status, 0);
+}
+
+/// The directories of a cgroup that were given to the user, taken away again.
+struct Given(Vec<std::path::PathBuf>);
+
+impl Drop for Given {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|place| std::fs::remove_dir(place).unwrap());
+    }
+}
+
+#[test]
+fn a_place_that_was_given_to_the_user_in_the_trees_of_v1() {
+    let mut bundle = of_user(&["cat", "/proc/self/cgroup"]);
+    let parent = bundle.cgroup();
+    if parent.is_unified() {
+        // There is one tree, and with it comes everything.
+        return;
+    }
+    let trees: Vec<_> = parent.paths().into_iter().filter(|(name, _)| !name.is_empty()).collect();
+    let given = Given(trees.into_iter().map(|(_, path)| path).collect());
+    for place in &given.0 {
+        std::fs::create_dir(place).unwrap();
+        own(place);
+    }
+    let path = format!("/{}/below", bundle.id);
+    bundle.config["linux"]["cgroupsPath"] = json!(path);
+    bundle.config["linux"]["resources"] = json!({ "pids": { "limit": 50 } });
+    let outcome = run(&bundle, "");
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    assert!(given.0.iter().all(|place| !place.join("below").exists()), "what it made is gone");
+    bundle.config["linux"]["cgroupsPath"] = json!("/not-given/below");
+    let refused = run(&bundle, "");
+    assert!(refused.stderr.contains("unable to apply cgroup configuration"), "{}", refused.stderr);
+}
+
+#[test]
 fn a_place_or_a_limit_that_is_not_the_users_to_have_is_refused() {
     let mut bundle = of_user(&["true"]);
     bundle.config["linux"]["cgroupsPath"] = json!(format!("/{}", bundle.id));
