@@ -23,6 +23,7 @@ mod options;
 mod points;
 mod registries;
 mod registry;
+mod runtimes;
 mod same_client;
 mod sdk;
 mod soak;

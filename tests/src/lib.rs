@@ -19,4 +19,4 @@ pub use host::Host;
 pub use rootfs::{Archive, busybox, busybox_image, directory, file, link};
 pub use session::{Output, Session, eventually};
 pub use wire::{Response, Wire};
-pub use world::{Client, IMAGE, Settings, World, signal};
+pub use world::{Client, IMAGE, Settings, World, binary, signal};

@@ -396,7 +396,7 @@ pub fn signal(pid: u32, name: &str) {
 }
 
 /// A binary of ours, built beside the program that asks (`target/<profile>`, or `deps` in it for a test).
-pub(crate) fn binary(name: &str) -> PathBuf {
+pub fn binary(name: &str) -> PathBuf {
     let own = std::env::current_exe().expect("a program knows its own path");
     let mut beside = own.ancestors().skip(1).take(2).map(|folder| folder.join(name));
     beside

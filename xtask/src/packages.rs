@@ -11,6 +11,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("iproute2", "/usr/sbin/ip"),       // the outside world of a test host
     ("nftables", "/usr/sbin/nft"),      // to read our rules with somebody else's eyes
     ("procps", "/bin/ps"),
+    ("runc", "/usr/sbin/runc"), // other runtimes than ours
+    ("crun", "/usr/bin/crun"),
     ("socat", "/usr/bin/socat"),      // terminals and sockets
     ("uidmap", "/usr/bin/newuidmap"), // subordinate ids, for containers without root
     ("util-linux", "/usr/bin/nsenter"),

@@ -65,7 +65,8 @@ fn parse(text: &str, flags: &Values) -> Result<Values, String> {
         if value.is_null() {
             continue;
         }
-        if let Some(flag) = flags.get(key) {
+        // Runtimes may come from both.
+        if let Some(flag) = flags.get(key).filter(|_| kind != Kind::Runtimes) {
             twice.push(format!("{key}: (from flag: {}, from file: {})", shown(kind, key, flag), go(&value)));
         }
         values.insert(key, value);
@@ -87,8 +88,9 @@ fn find(key: &str) -> Option<(&'static str, Kind)> {
 fn flatten(document: Map<String, Value>) -> Vec<(String, Value)> {
     let mut flat = Vec::new();
     for (key, value) in document {
-        let whole = find(&key)
-            .is_some_and(|(_, kind)| matches!(kind, Kind::Map | Kind::Maps | Kind::Limits | Kind::Document));
+        let whole = find(&key).is_some_and(|(_, kind)| {
+            matches!(kind, Kind::Map | Kind::Maps | Kind::Limits | Kind::Runtimes | Kind::Document)
+        });
         match value {
             Value::Object(inner) if !whole => flat.extend(inner),
             value => flat.push((key, value)),

@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     Map,
     /// Repeats; `name=name=value`: maps by name.
     Maps,
+    /// Repeats; `name=path`: see [`crate::runtimes`].
+    Runtimes,
     /// Bytes, as a number or like `64m`.
     Size,
     /// Repeats; `name=soft[:hard]`.
@@ -154,7 +156,13 @@ fn store(
     word::check(option.id(), &said).map_err(invalid)?;
     match (values.get_mut(option.id()), value) {
         (Some(Value::Array(list)), Value::Array(more)) => list.extend(more),
-        (Some(Value::Object(map)), Value::Object(more)) => merge(map, more),
+        (Some(Value::Object(map)), Value::Object(more)) => {
+            let twice = more.keys().find(|name| option.kind == Kind::Runtimes && map.contains_key(*name));
+            if let Some(name) = twice {
+                return Err(invalid(format!("runtime '{name}' was already defined")));
+            }
+            merge(map, more);
+        }
         (_, value) => {
             values.insert(option.id(), value);
         }
@@ -263,6 +271,10 @@ mod tests {
         ] {
             assert!(error(text).ends_with(&format!(" flag: {reason}")), "{}", error(text));
         }
+        assert_eq!(
+            error("--add-runtime a=/x --add-runtime A=/y"),
+            r#"invalid argument "A=/y" for "--add-runtime" flag: runtime 'a' was already defined"#
+        );
         assert_eq!(error("extra"), "\"wharfd\" accepts no arguments.");
     }
 

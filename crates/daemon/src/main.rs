@@ -19,6 +19,7 @@ mod log;
 mod notify;
 mod pidfile;
 mod reload;
+mod runtimes;
 mod settings;
 mod tls;
 

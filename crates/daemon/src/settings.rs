@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::file;
 use crate::flags::{OPTIONS, Values, go, size, word};
 use crate::host::Host;
+use crate::runtimes;
 
 const CONFIG_FILE: &str = "/etc/wharf/daemon.json";
 const DATA_ROOT: &str = "/var/lib/wharf";
@@ -59,7 +60,9 @@ pub(crate) fn load(flags: &Values) -> Result<Settings, String> {
     let named = flags.get("config-file").and_then(Value::as_str);
     let path = Path::new(named.unwrap_or(CONFIG_FILE));
     let mut values = file::load(path, named.is_some(), flags)?;
+    let runtimes = runtimes::merge(values.remove("runtimes"), flags.get("runtimes").cloned());
     values.extend(flags.iter().map(|(key, value)| (*key, value.clone())));
+    values.extend(runtimes.map(|runtimes| ("runtimes", runtimes)));
     settle(&values).map_err(|error| {
         format!(
             "unable to configure the Docker daemon with file {}: merged configuration validation from file and command \
@@ -203,6 +206,11 @@ fn containers(said: &Said<'_>, config: &mut engine::ContainerDefaults) -> Result
         engine::validate_logging(&config.log_driver, &config.log_options)
             .map_err(|error| format!("failed to set log opts: {error}"))?;
     }
+    config.runtimes = runtimes::settle(said.0.get("runtimes"))?;
+    if let Some(name) = said.text("default-runtime").filter(|name| !name.is_empty()) {
+        config.default_runtime = name.to_owned();
+    }
+    engine::check_default_runtime(config)?;
     config.ulimits = ulimits(said)?;
     if let Some(size) = said.bytes("default-shm-size") {
         config.shm_size = size;
@@ -476,6 +484,7 @@ mod tests {
             error("--default-ipc-mode z"),
             "default IPC mode setting (z) is invalid; use \"shareable\" or \"private\""
         );
+        assert_eq!(error("--default-runtime x"), "specified default runtime 'x' does not exist");
         assert!(error("--userns-remap default").starts_with("--userns-remap is not supported"));
         assert!(error("--iptables=false --icc=false").contains("--icc"));
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use shim::protocol::CgroupDriver;
+use shim::protocol::{CgroupDriver, Runtime};
 
 /// Everything an engine is told from outside.
 #[derive(Debug, Clone)]
@@ -60,8 +60,9 @@ pub fn is_slice(name: &str) -> bool {
 /// What a container gets when its creator says nothing.
 #[derive(Debug, Clone)]
 pub struct Container {
-    /// Names of runtimes that `--runtime` may choose. All mean ours.
     pub default_runtime: String,
+    /// Other runtimes than ours, by the names that `--runtime` may choose.
+    pub runtimes: BTreeMap<String, Runtime>,
     pub log_driver: String,
     pub log_options: BTreeMap<String, String>,
     pub ulimits: Vec<Ulimit>,
@@ -188,7 +189,8 @@ fn sibling(name: &str) -> PathBuf {
 impl Default for Container {
     fn default() -> Container {
         Container {
-            default_runtime: "runc".into(),
+            default_runtime: crate::runtimes::RESERVED.into(),
+            runtimes: BTreeMap::new(),
             log_driver: "json-file".into(),
             log_options: BTreeMap::new(),
             ulimits: Vec::new(),

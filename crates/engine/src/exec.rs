@@ -245,7 +245,7 @@ impl ExecStarted {
 
 /// What a shell would say of an exec that did not start.
 fn code_of(error: &Error) -> i32 {
-    let text = error.to_string();
+    let text = error.to_string().to_lowercase();
     let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
     if says(&["executable file not found", "no such file or directory", "not a directory"]) {
         127

@@ -11,13 +11,13 @@ use std::time::{Duration, Instant};
 use api::container::Status;
 use api::system::{
     AddressPool, Commit, Component, DiskUsage, Firewall, Info, Platform, Plugins, Registries, Registry,
-    Runtime, Version,
+    Version,
 };
 use shim::protocol::CgroupDriver;
 
 use crate::error::{Error, Result};
 use crate::{Config, Effects, Engine, ListOptions, Paths, Records, Shared};
-use crate::{clock, container, events, exec, host, identity, images, networks, volumes};
+use crate::{clock, container, events, exec, host, identity, images, networks, runtimes, volumes};
 
 /// A shim that an engine was just starting when it was killed shares its lock until it executes its own program.
 const INHERITANCE: Duration = Duration::from_secs(1);
@@ -199,7 +199,7 @@ fn reloaded(config: &Config) -> BTreeMap<String, String> {
             ("max-concurrent-uploads", registry.concurrent_uploads.to_string()),
             ("max-download-attempts", registry.download_attempts.to_string()),
             ("registry-mirrors", list(&registry.mirrors)),
-            ("runtimes", String::new()),
+            ("runtimes", runtimes::told(container)),
             ("shutdown-timeout", SHUTDOWN_TIMEOUT.to_owned()),
         ]
         .map(|(name, value)| (name.to_owned(), value)),
@@ -352,7 +352,7 @@ fn describe(engine: &Engine) -> Info {
         labels: config.labels.clone(),
         experimental_build: config.experimental,
         server_version: api::version::ENGINE.into(),
-        runtimes: runtimes(),
+        runtimes: runtimes::list(&config.container),
         default_runtime: config.container.default_runtime.clone(),
         live_restore_enabled: true,
         init_binary: "docker-init".into(),
@@ -424,11 +424,6 @@ fn registries(config: &Config) -> Registries {
         insecure_registry_cidrs: networks,
         mirrors: Some(mirrors).filter(|mirrors| !mirrors.is_empty()),
     }
-}
-
-fn runtimes() -> BTreeMap<String, Runtime> {
-    let own = Runtime { path: "wharf-runtime".into(), ..Runtime::default() };
-    ["runc", "io.containerd.runc.v2"].into_iter().map(|name| (name.to_owned(), own.clone())).collect()
 }
 
 fn security_options(config: &Config, host: &host::Host) -> Vec<String> {

@@ -135,6 +135,18 @@ pub fn root_of(pid: Pid) -> Result<OwnedFd> {
         .context("open", || format!("{path:?}, O_PATH"))
 }
 
+/// This process's children, of all its threads.
+pub fn children() -> Result<Vec<Pid>> {
+    let path = "/proc/self/task";
+    let mut children = Vec::new();
+    for thread in std::fs::read_dir(path).context("readdir", || path)?.flatten() {
+        // A thread that has ended meanwhile has no children.
+        let text = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        children.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<Pid>().ok()));
+    }
+    Ok(children)
+}
+
 /// A small file as text, bounded.
 pub fn read_small(path: &Path) -> Result<String> {
     let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())

@@ -67,6 +67,20 @@ fn path(configured: &str, id: &str) -> PathBuf {
     if configured.is_empty() { Path::new("/").join(id) } else { Path::new("/").join(configured) }
 }
 
+/// Where a container of this specification will be, and the unit that will hold it. Nothing is made.
+pub(crate) fn planned(spec: &Spec, id: &str, driver: CgroupDriver) -> Result<(Cgroup, Option<String>)> {
+    let layout = Layout::detect().step(|| "cgroup")?;
+    let configured = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()).unwrap_or_default();
+    let (place, unit) = match driver {
+        CgroupDriver::Cgroupfs => (path(configured, id), None),
+        CgroupDriver::Systemd => {
+            let scope = Scope::parse(configured, id)?;
+            (scope.path(), Some(scope.unit))
+        }
+    };
+    Ok((Cgroup::at(&layout, &place).step(|| "cgroup")?, unit))
+}
+
 /// Makes the cgroup with its limits. A cgroup that was there may hold nobody else.
 ///
 /// `rootless` says whether trees that are not ours may be left out; by default, where we are not the machine's root.

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use linux::cgroup::Cgroup;
 use linux::process::{self, Pid};
 use linux::{procfs, signal};
+use oci::runtime::Spec;
 use serde::{Deserialize, Serialize};
 
 use crate::container::{self, Container};
 use crate::rdt::Group;
-use crate::{Result, error::Step};
+use crate::{CgroupDriver, Result, error::Step, place};
 
 /// Records of a later kind are refused rather than guessed at.
 const VERSION: u32 = 1;
@@ -46,6 +47,21 @@ impl Record {
             unit: container.unit.clone(),
             group: container.group.clone(),
         }
+    }
+
+    /// Of a container that another runtime is about to make: whoever makes it, it is where its specification says. The
+    /// first process follows with [`Record::found`].
+    pub fn of_foreign(id: &str, bundle: PathBuf, spec: &Spec, driver: CgroupDriver) -> Result<Record> {
+        let (cgroup, unit) = place::planned(spec, id, driver)?;
+        let (id, cgroup) = (id.to_owned(), cgroup.paths());
+        Ok(Record { version: VERSION, id, bundle, pid: 0, start_time: 0, cgroup, unit, group: None })
+    }
+
+    /// Names the first process, which must not have been reaped.
+    pub fn found(&mut self, pid: Pid) -> Result<()> {
+        self.start_time = procfs::start_time(pid).step(|| "container process")?;
+        self.pid = pid;
+        Ok(())
     }
 
     /// Whether this build understands it.

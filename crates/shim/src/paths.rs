@@ -6,6 +6,10 @@
 //!   journal                      events, one JSON document per line
 //!   state.json                   what `cleanup` needs when the shim is dead
 //!   shim.log                     what the shim itself complains about (a panic); empty as a rule
+//!   bundle/                      only under a foreign runtime: what it is given and what it says
+//!     config.json, rootfs/       the bundle; on `rootfs` something is mounted in its eyes only
+//!     process.json, resources.json, pid, log.json, errors, console.sock
+//!   runtime/                     … and its own state (`--root`)
 //! <data>/containers/<id>/
 //!   <id>-json.log                the current log file …
 //!   <id>-json.log.idx            … and its time index
@@ -29,6 +33,16 @@ pub fn state(runtime_dir: &Path) -> PathBuf {
 
 pub fn complaints(runtime_dir: &Path) -> PathBuf {
     runtime_dir.join("shim.log")
+}
+
+/// The bundle of a foreign runtime.
+pub fn bundle(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("bundle")
+}
+
+/// What a foreign runtime remembers.
+pub fn foreign_state(runtime_dir: &Path) -> PathBuf {
+    runtime_dir.join("runtime")
 }
 
 /// A log file: 0 is the current one.

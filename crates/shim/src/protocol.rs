@@ -52,6 +52,9 @@ pub struct Launch {
     /// Identifies this run of the container in events, so that none is counted twice.
     pub incarnation: String,
     pub spec: oci::runtime::Spec,
+    /// Whose command line makes the processes. Absent: ours, which is linked in.
+    #[serde(default)]
+    pub runtime: Option<Runtime>,
     pub rootfs: Rootfs,
     #[serde(default)]
     pub cgroup_driver: CgroupDriver,
@@ -75,6 +78,16 @@ pub struct Launch {
     pub attachments: Vec<Attachment>,
     #[serde(default)]
     pub waiters: Vec<Waiter>,
+}
+
+/// A runtime that speaks runc's command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Runtime {
+    /// Without a slash it is looked for in `PATH`.
+    pub path: PathBuf,
+    /// In front of every command.
+    #[serde(default)]
+    pub arguments: Vec<String>,
 }
 
 /// Where `/` of the container comes from.
@@ -334,6 +347,9 @@ pub struct Failure {
     /// What lies under it, outermost first.
     #[serde(default)]
     pub causes: Vec<String>,
+    /// A foreign runtime's own sentence, whole: what ours is usually introduced by does not belong in front of it.
+    #[serde(default)]
+    pub verbatim: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,7 +1,7 @@
 //! Every option of dockerd, and the few of our own.
 
 use super::Fate::{self, Only, Used};
-use super::Kind::{self, Document, Limits, List, Map, Maps, Number, Pools, Size, Switch, Text};
+use super::Kind::{self, Document, Limits, List, Map, Maps, Number, Pools, Runtimes, Size, Switch, Text};
 use super::Opt;
 
 const fn option(
@@ -17,7 +17,7 @@ const fn option(
 
 #[rustfmt::skip]
 pub(crate) const OPTIONS: &[Opt] = &[
-    option("add-runtime", None, "runtimes", Map, Only(&[], "other runtimes than the built-in one cannot be registered yet"), ""),
+    option("add-runtime", None, "runtimes", Runtimes, Used, "Register another OCI runtime, name=path"),
     option("allow-direct-routing", None, "allow-direct-routing", Switch, Used, "Allow remote access to published ports on container addresses"),
     option("authorization-plugin", None, "authorization-plugins", List, Only(&[], "plugins are not supported"), ""),
     option("bip", None, "bip", Text, Used, "IPv4 address and prefix of the default bridge"),
@@ -40,7 +40,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     option("default-gateway-v6", None, "default-gateway-v6", Text, Used, "IPv6 gateway of the default bridge"),
     option("default-ipc-mode", None, "default-ipc-mode", Text, Used, "IPC namespace of containers (\"shareable\" or \"private\"; default \"private\")"),
     option("default-network-opt", None, "default-network-opts", Maps, Used, "Options of new networks that do not say otherwise, driver=option=value"),
-    option("default-runtime", None, "default-runtime", Text, Only(&["runc", "wharf-runtime"], "the built-in runtime, which also answers to the name runc, is the only one"), ""),
+    option("default-runtime", None, "default-runtime", Text, Used, "Runtime of containers that name none (default \"runc\": the built-in one)"),
     option("default-shm-size", None, "default-shm-size", Size, Used, "Size of /dev/shm (default 64MiB)"),
     option("default-stop-timeout", None, "default-stop-timeout", Number, Used, "Seconds from stop signal to SIGKILL (default 10)"),
     option("default-ulimit", None, "default-ulimits", Limits, Used, "Limits of containers"),

@@ -25,6 +25,7 @@ pub(super) fn parse(kind: Kind, text: &str) -> Result<Value, String> {
             })?;
             Ok(json!({ outer: { name: value } }))
         }
+        Kind::Runtimes => crate::runtimes::parse(text),
         Kind::Size => size(text).map(|size| json!(size)).ok_or_else(|| format!("invalid size: '{text}'")),
         Kind::Limits => limit(text).ok_or_else(|| format!("invalid ulimit argument: {text}")),
         Kind::Pools => pool(text),
@@ -41,6 +42,7 @@ pub(super) fn placeholder(kind: Kind) -> &'static str {
         Kind::List => " list",
         Kind::Map => " map",
         Kind::Maps => " mapmap",
+        Kind::Runtimes => " runtime",
         Kind::Size => " bytes",
         Kind::Limits => " ulimit",
         Kind::Pools => " pool-options",
@@ -69,22 +71,28 @@ pub(crate) fn fits(kind: Kind, key: &str, value: &Value) -> Result<(), String> {
             (value.is_i64() || value.as_str().is_some_and(|text| size(text).is_some()), "opts.MemBytes")
         }
         Kind::Limits | Kind::Document => (value.is_object(), "map"),
+        Kind::Runtimes => {
+            let inner = value.as_object().into_iter().flatten().find(|(_, runtime)| !runtime.is_object());
+            if let Some((name, wrong)) = inner {
+                return Err(mistyped(wrong, &format!("{key}.{name}"), "system.Runtime"));
+            }
+            (value.is_object(), "map[string]system.Runtime")
+        }
         Kind::Pools => (value.is_array(), "[]*ipamutils.NetworkToSplit"),
     };
-    if fits {
-        return Ok(());
-    }
+    if fits || value.is_null() { Ok(()) } else { Err(mistyped(value, key, wanted)) }
+}
+
+fn mistyped(value: &Value, key: &str, wanted: &str) -> String {
     let found = match value {
-        Value::Null => return Ok(()),
+        Value::Null => "null",
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
     };
-    Err(format!(
-        "invalid JSON: json: cannot unmarshal {found} into Go struct field Config.{key} of type {wanted}"
-    ))
+    format!("invalid JSON: json: cannot unmarshal {found} into Go struct field Config.{key} of type {wanted}")
 }
 
 fn texts(value: &Value) -> bool {

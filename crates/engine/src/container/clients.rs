@@ -113,7 +113,12 @@ impl Owner {
                 match live.answer(&request, &sockets)? {
                     (Answer::ExecStarted { pid }, _) => Ok(ExecStarted::Running(pid)),
                     (Answer::Failed(failure), _) => {
-                        let words = "OCI runtime exec failed: exec failed: unable to start container process";
+                        let words = match failure.verbatim {
+                            true => "OCI runtime exec failed",
+                            false => {
+                                "OCI runtime exec failed: exec failed: unable to start container process"
+                            }
+                        };
                         Ok(ExecStarted::Refused(launch::refusal(failure).within(words)))
                     }
                     (other, _) => Err(Error::system(format!("the shim answered an exec with {other:?}"))),

@@ -12,7 +12,7 @@ use super::state::State;
 use super::{bind, defaults, files, logs, mounts, remove, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
-use crate::{Engine, clock, names, spec};
+use crate::{Engine, clock, names, runtimes, spec};
 
 impl Engine {
     /// Makes a container. Without a name it gets one.
@@ -100,6 +100,7 @@ fn describe(
     defaults::host(&mut host, &settings.container, machine);
     name_by_id(engine, &mut host)?;
     validate::host(&config, &host)?;
+    runtimes::find(&settings.container, &host.runtime)?;
     validate::cgroup_parent(&host, settings.cgroup.driver)?;
     warnings.extend(validate::resources(&mut host.resources, machine, false)?);
     if host.network_mode == "host" && host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {

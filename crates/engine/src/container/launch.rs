@@ -24,7 +24,7 @@ use super::{bind, files, health, life, rootfs};
 use crate::effects::Launched;
 use crate::error::{Error, ErrorKind, Result};
 use crate::networks::Joined;
-use crate::{Engine, clock, identity, spec};
+use crate::{Engine, clock, identity, runtimes, spec};
 
 /// A shim has started the container.
 pub(super) struct Started {
@@ -175,6 +175,7 @@ fn describe(
         runtime_dir: engine.paths().runtime(id),
         incarnation,
         spec,
+        runtime: runtimes::find(&engine.config().container, &record.host.runtime)?,
         rootfs,
         cgroup_driver: engine.config().cgroup.driver,
         stdin: match (record.config.open_stdin, record.config.stdin_once) {
@@ -243,9 +244,10 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
                 FailureKind::NotExecutable => (ErrorKind::InvalidParameter, 126),
                 _ => (ErrorKind::System, 128),
             };
+            let own = "runc create failed: unable to start container process: ";
+            let introduction = if failure.verbatim { "" } else { own };
             let message = format!(
-                "{words}: failed to create shim task: OCI runtime create failed: runc create failed: \
-                 unable to start container process: {}",
+                "{words}: failed to create shim task: OCI runtime create failed: {introduction}{}",
                 told(&failure)
             );
             Stopped { code, error: Error::new(kind, message) }

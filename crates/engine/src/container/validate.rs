@@ -122,9 +122,6 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
 
 /// Wishes that cannot be fulfilled are refused: a flag that is ignored is worse than none.
 fn unsupported(host: &HostConfig) -> Result<()> {
-    if !["", "runc", "io.containerd.runc.v2", "wharf-runtime"].contains(&host.runtime.as_str()) {
-        return refuse(format!("unknown or invalid runtime name: {}", host.runtime));
-    }
     if let Some(unknown) = host.storage_opt.keys().find(|key| *key != "size") {
         return refuse(format!("Unknown option {unknown}"));
     }

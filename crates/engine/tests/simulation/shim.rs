@@ -523,7 +523,7 @@ fn never() -> Exit {
 }
 
 pub(crate) fn failure(kind: FailureKind, message: &str) -> Failure {
-    Failure { kind, message: message.into(), causes: Vec::new() }
+    Failure { kind, message: message.into(), causes: Vec::new(), verbatim: false }
 }
 
 fn not_running() -> Failure {

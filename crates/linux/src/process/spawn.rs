@@ -3,14 +3,25 @@
 //! The child borrows our memory and we stand still until it has executed, so the price does not grow with our
 //! size. Until then it may only make system calls: everything they need is laid out before. It gets exactly the
 //! descriptors it is given; all others close, whoever opened them without close-on-exec.
+//!
+//! A program can be given a mount that nobody else sees ([`Spawn::private_mount`]): it gets a mount namespace of its own,
+//! and what is attached there ends with the program and what it starts. All other mounts stay peers of ours, so that what
+//! the program shares with the host (`rshared`) is still shared. Only the mount that the new one is attached to must not
+//! pass it on, so it leaves its peers for that moment (`MOVE_MOUNT_SET_GROUP` brings it back, since Linux 5.15).
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use rustix::fs::{Mode, OFlags};
+
 use super::{Exit, Pid, pointers, wait};
-use crate::{Errno, Error, Result};
+use crate::error::Context;
+use crate::{Errno, Error, Result, mount};
+
+/// `MOVE_MOUNT_SET_GROUP`, which the C headers do not have everywhere.
+const SET_GROUP: libc::c_uint = 0x100;
 
 /// Enough for the system calls of `child`, which has no deep calls.
 const STACK: usize = 64 << 10;
@@ -39,6 +50,16 @@ pub struct Spawn<'a> {
     directory: Option<CString>,
     session: bool,
     death_signal: i32,
+    mount: Option<PrivateMount<'a>>,
+}
+
+/// A mount for one program alone.
+#[derive(Debug)]
+struct PrivateMount<'a> {
+    mount: BorrowedFd<'a>,
+    target: CString,
+    /// What it is attached to, if that would pass it on to us: its path, and itself in our namespace.
+    shared: Option<(CString, OwnedFd)>,
 }
 
 /// A started program. Not reaped by itself.
@@ -70,6 +91,7 @@ impl<'a> Spawn<'a> {
             directory: None,
             session: false,
             death_signal: 0,
+            mount: None,
         })
     }
 
@@ -104,6 +126,26 @@ impl<'a> Spawn<'a> {
     pub fn session(mut self) -> Self {
         self.session = true;
         self
+    }
+
+    /// The program sees a detached mount at `target`, a directory; nobody else does.
+    pub fn private_mount(mut self, mount: BorrowedFd<'a>, target: &Path) -> Result<Self> {
+        let below = mount::list()?
+            .into_iter()
+            .filter(|one| target.starts_with(&one.target))
+            // Of several at one place the last is on top.
+            .max_by_key(|one| one.target.components().count());
+        let shared = match below.filter(|one| one.propagation.contains("shared:")) {
+            Some(below) => {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let ours = rustix::fs::open(&below.target, flags, Mode::empty())
+                    .context("open", || format!("{:?}, O_PATH", below.target))?;
+                Some((c_string(below.target.as_os_str())?, ours))
+            }
+            None => None,
+        };
+        self.mount = Some(PrivateMount { mount, target: c_string(target.as_os_str())?, shared });
+        Ok(self)
     }
 
     /// The signal it gets when the calling thread dies.
@@ -213,6 +255,11 @@ unsafe fn prepare_and_execute(plan: &mut Plan<'_, '_>) -> &'static str {
         {
             return "prlimit64";
         }
+        if let Some(private) = &spawn.mount
+            && let Err(call) = attach_privately(private)
+        {
+            return call;
+        }
         if spawn.session && libc::setsid() < 0 {
             return "setsid";
         }
@@ -238,6 +285,35 @@ unsafe fn prepare_and_execute(plan: &mut Plan<'_, '_>) -> &'static str {
             }
         }
     }
+}
+
+/// # Safety
+/// As of `prepare_and_execute`: it changes the mount namespace of the calling process.
+unsafe fn attach_privately(private: &PrivateMount<'_>) -> std::result::Result<(), &'static str> {
+    let move_mount = |mount: RawFd, target: &CString, more: libc::c_uint| {
+        let (here, flags) = (libc::AT_FDCWD, libc::MOVE_MOUNT_F_EMPTY_PATH | more);
+        // SAFETY: numbers and C strings that live in the plan.
+        unsafe { libc::syscall(libc::SYS_move_mount, mount, c"".as_ptr(), here, target.as_ptr(), flags) }
+    };
+    // SAFETY: the child shares memory with us and no file system context (no CLONE_FS), so this is its own.
+    if unsafe { libc::unshare(libc::CLONE_NEWNS) } < 0 {
+        return Err("unshare");
+    }
+    if let Some((path, _)) = &private.shared {
+        let null = std::ptr::null();
+        // SAFETY: C strings; source, type and data are not looked at for a change of propagation.
+        if unsafe { libc::mount(null, path.as_ptr(), null, libc::MS_PRIVATE, null.cast()) } < 0 {
+            return Err("mount");
+        }
+    }
+    if move_mount(private.mount.as_raw_fd(), &private.target, 0) < 0 {
+        return Err("move_mount");
+    }
+    if let Some((path, ours)) = &private.shared {
+        // Older kernels cannot: there the mount stays apart, and only it.
+        let _apart = move_mount(ours.as_raw_fd(), path, SET_GROUP);
+    }
+    Ok(())
 }
 
 fn c_string(text: &OsStr) -> Result<CString> {
@@ -291,6 +367,47 @@ mod tests {
             std::io::Read::read_to_string(&mut std::fs::File::from(pipe), &mut text).unwrap();
             assert_eq!(text, expected);
         }
+    }
+
+    /// In a mount namespace with a shared mount of the test's own: what the program sees, we do not, and what it
+    /// mounts beside, we do.
+    #[test]
+    fn a_private_mount_is_seen_by_the_program_alone() {
+        use crate::process::{Clone, Cloned, exit_now};
+        let dir = std::env::temp_dir().join(format!("wharf-spawn-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let request = Clone { namespaces: crate::namespace::MOUNT, ..Default::default() };
+        match request.start().unwrap() {
+            Cloned::Copy => {
+                let passed = std::panic::catch_unwind(|| private_mount_in(&dir));
+                exit_now(i32::from(passed.is_err()));
+            }
+            Cloned::Caller { pid, .. } => assert_eq!(wait(pid).unwrap(), Exit::Code(0)),
+        }
+        std::fs::remove_dir(&dir).unwrap();
+    }
+
+    fn private_mount_in(dir: &Path) {
+        let tmpfs = || mount::new_fs("tmpfs", None, &[], 0).unwrap();
+        mount::set_propagation(Path::new("/"), mount::Propagation::Private, true).unwrap();
+        mount::attach_at(tmpfs(), dir).unwrap();
+        mount::set_propagation(dir, mount::Propagation::Shared, false).unwrap();
+        for name in ["alone", "shared"] {
+            std::fs::create_dir(dir.join(name)).unwrap();
+        }
+        let script = "echo x > alone/file && /bin/busybox mount -t tmpfs none shared && echo y > shared/file";
+        let (mount, target) = (tmpfs(), dir.join("alone"));
+        let child = Spawn::new(Program::Path(Path::new("/bin/busybox")), &["busybox", "sh", "-c", script])
+            .unwrap()
+            .directory(dir)
+            .unwrap()
+            .private_mount(mount.as_fd(), &target)
+            .unwrap()
+            .start()
+            .unwrap();
+        assert_eq!(child.wait().unwrap(), Exit::Code(0));
+        assert!(!dir.join("alone/file").exists());
+        assert!(dir.join("shared/file").exists());
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::Supervisor;
 use super::outbox::Outbox;
 use super::reactor::{Id, Source, Watch};
 use crate::frame::{self, Assembler};
-use crate::protocol::{Event, Failure, FailureKind, Happening, Reply, Request};
+use crate::protocol::{Event, FailureKind, Happening, Reply, Request};
 
 /// Connections at one time; an engine has one or two.
 const MAX_CONNECTIONS: usize = 32;
@@ -84,10 +84,7 @@ impl Supervisor {
                     .unwrap_or_else(|failure| (Reply::Failed(failure), Vec::new())),
                 Err(error) => {
                     let message = format!("the shim does not understand the request: {error}");
-                    (
-                        Reply::Failed(Failure { kind: FailureKind::Invalid, message, causes: Vec::new() }),
-                        Vec::new(),
-                    )
+                    (Reply::Failed(super::failure(FailureKind::Invalid, message)), Vec::new())
                 }
             };
             if !self.reply(id, &reply, &descriptors) {

@@ -13,6 +13,7 @@ use linux::pty::Size;
 
 use super::Supervisor;
 use super::greeting::{self, Greeted};
+use super::maker::Beside;
 use super::process::{Inlet, Process, Role, Tap};
 use super::reactor::Id;
 use super::stdio;
@@ -92,9 +93,8 @@ impl Supervisor {
         let Some(container) = &self.container else { return Err(super::lifecycle::not_running()) };
         let (theirs, ours) =
             stdio::make(process.terminal, process.console_size, input).map_err(|e| super::other(&e))?;
-        let mut exec = container.exec(process, theirs).map_err(|error| super::runtime_failure(&error))?;
-        let (pid, terminal) = (exec.pid(), exec.take_terminal());
-        let mut started = Self::adopt(role, pid, exec.into_pidfd(), process.terminal);
+        let Beside { pid, pidfd, terminal } = container.exec(process, theirs)?;
+        let mut started = Self::adopt(role, pid, pidfd, process.terminal);
         connect(&mut started, id, ours, terminal, input)?;
         // The end of a client's input is the end of the exec's.
         started.once = true;
@@ -170,8 +170,6 @@ pub(super) fn duplicate(fd: impl AsFd) -> Result<OwnedFd, Failure> {
 /// Docker's words around the runtime's.
 pub(super) fn failure_text(failure: &Failure) -> String {
     let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
-    format!(
-        "OCI runtime exec failed: exec failed: unable to start container process: {}{causes}",
-        failure.message
-    )
+    let introduction = if failure.verbatim { "" } else { "exec failed: unable to start container process: " };
+    format!("OCI runtime exec failed: {introduction}{}{causes}", failure.message)
 }

@@ -19,6 +19,7 @@ use linux::poll::{Interest, Poll};
 use super::collector::Collector;
 use super::exec::{Input, connect, duplicate};
 use super::holdings::Holdings;
+use super::maker::{self, Made, Wanted};
 use super::process::{Process, Role};
 use super::reactor::{self, Alarms, Id, Source};
 use super::{CHUNK, Supervisor, stdio};
@@ -172,19 +173,22 @@ impl Supervisor {
         let (theirs, ours) =
             stdio::make(terminal, process.console_size, input).map_err(|error| super::other(&error))?;
         let rootfs = self.holdings.root(&self.launch.rootfs).map_err(|error| super::other(&error))?;
-        let (id, bundle) = (&self.launch.container, &self.launch.runtime_dir);
-        let mut wanted = runtime::Launch::new(id, &self.launch.spec, bundle, rootfs, theirs);
-        wanted.netns = self.holdings.namespace();
-        wanted.die_with_parent = true;
-        wanted.cgroup_driver = match self.launch.cgroup_driver {
-            CgroupDriver::Cgroupfs => runtime::CgroupDriver::Cgroupfs,
-            CgroupDriver::Systemd => runtime::CgroupDriver::Systemd,
+        let wanted = Wanted {
+            id: &self.launch.container,
+            spec: &self.launch.spec,
+            directory: &self.launch.runtime_dir,
+            rootfs,
+            stdio: theirs,
+            network: self.holdings.namespace(),
+            cgroup_driver: match self.launch.cgroup_driver {
+                CgroupDriver::Cgroupfs => runtime::CgroupDriver::Cgroupfs,
+                CgroupDriver::Systemd => runtime::CgroupDriver::Systemd,
+            },
         };
-        let mut created = runtime::create(wanted).map_err(|error| super::runtime_failure(&error))?;
-        // From here on there is something to clean up, should this process be killed.
-        self.save_state_of(Some(created.container().record()));
-        let master = created.take_terminal();
-        let container = created.start().map_err(|error| super::runtime_failure(&error))?;
+        // From there on there is something to clean up, should this process be killed.
+        let created = |record| self.save_state_of(Some(record));
+        let Made { container, terminal: master } =
+            maker::make(self.launch.runtime.as_ref(), wanted, &created)?;
         let mut started = Self::adopt(Role::Main, container.pid(), duplicate(container.pidfd())?, terminal);
         self.container = Some(container);
         connect(&mut started, main, ours, master, input)?;

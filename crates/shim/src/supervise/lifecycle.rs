@@ -131,7 +131,7 @@ impl Supervisor {
             && let Some(container) = &self.container
         {
             // What cannot be killed now is met again by the removal of the cgroup.
-            let _ = container.kill_all();
+            container.kill_all();
         }
     }
 
@@ -193,7 +193,7 @@ impl Supervisor {
     pub(super) fn tear_down(&mut self) {
         self.forget_memory();
         if let Some(container) = self.container.take() {
-            let _ = container.delete();
+            container.delete();
         }
     }
 
@@ -256,7 +256,7 @@ impl Supervisor {
         if std::mem::replace(&mut self.killed, true)
             && let Some(container) = &self.container
         {
-            let _ = container.kill_all();
+            container.kill_all();
         }
         self.thaw();
         self.alarms.set(Alarm::Kill, KILL_AGAIN);
@@ -280,16 +280,12 @@ impl Supervisor {
     }
 
     fn signal_main(&mut self, signal: i32) -> Result<(), Failure> {
-        let Stage::Running(running) = &self.life.stage else { return Err(not_running()) };
-        let Some(process) = self.processes.get(&running.main) else { return Err(not_running()) };
-        match linux::process::send_signal(std::os::fd::AsFd::as_fd(&process.pidfd), signal) {
-            Ok(()) => {
-                self.record(Happening::Killed { signal });
-                Ok(())
-            }
-            Err(error) if error.is(linux::Errno::SRCH) => Err(not_running()),
-            Err(error) => Err(super::other(&error)),
-        }
+        let (Stage::Running(_), Some(container)) = (&self.life.stage, &self.container) else {
+            return Err(not_running());
+        };
+        container.signal(signal)?;
+        self.record(Happening::Killed { signal });
+        Ok(())
     }
 
     pub(super) fn pause(&mut self) -> Result<(), Failure> {
@@ -300,7 +296,7 @@ impl Supervisor {
         if running.paused {
             return Err(super::failure(FailureKind::Conflict, "already paused"));
         }
-        container.pause().map_err(|error| super::runtime_failure(&error))?;
+        container.pause()?;
         running.paused = true;
         self.abandon_probe();
         if let Some(monitor) = &mut self.monitor {
@@ -317,7 +313,7 @@ impl Supervisor {
         if !running.paused {
             return Err(super::failure(FailureKind::Conflict, "not paused"));
         }
-        container.resume().map_err(|error| super::runtime_failure(&error))?;
+        container.resume()?;
         running.paused = false;
         self.schedule_probe();
         self.save_state();

@@ -5,7 +5,7 @@
 //!   clients ─▶ client, viewer, waiter ──┤                    │
 //!   pipes, pty ─▶ output ───────────────┼─▶  Supervisor  ────┼─▶ log
 //!   pidfds ─▶ lifecycle, exec, probe ───┤   (one epoll)      ├─▶ collector ─▶ journald, syslog, …
-//!   names, relays ─▶ holdings ──────────┘                    └─▶ runtime: start, exec, pause, delete
+//!   names, relays ─▶ holdings ──────────┘                    └─▶ maker: start, exec, pause, delete
 //! ```
 //!
 //! Every event is handled to its end before the next, in bounded time: reads take one chunk, the log compresses
@@ -23,6 +23,7 @@ mod greeting;
 mod holdings;
 mod launch;
 mod lifecycle;
+mod maker;
 mod outbox;
 mod output;
 mod probe;
@@ -31,6 +32,7 @@ mod reactor;
 mod record;
 mod requests;
 mod stdio;
+mod stray;
 mod viewer;
 mod waiter;
 
@@ -70,7 +72,7 @@ struct Supervisor {
     killed: bool,
     /// The engine wants no more of us.
     released: bool,
-    container: Option<runtime::Container>,
+    container: Option<Box<dyn maker::Container>>,
     memory: Option<linux::cgroup::MemoryWatch>,
     holdings: holdings::Holdings,
     processes: BTreeMap<Id, process::Process>,
@@ -100,6 +102,7 @@ impl Supervisor {
     fn work(&mut self) {
         let mut events = Vec::new();
         while !self.is_done() {
+            self.adopt_strays();
             let idle = self.log.as_ref().is_some_and(|log| log.is_compressing()).then_some(Duration::ZERO);
             events.clear();
             if self.poll.wait(&mut events, idle.or_else(|| self.alarms.sleep())).is_err() {
@@ -199,7 +202,7 @@ fn part(mut socket: File) {
 }
 
 fn failure(kind: FailureKind, message: impl Into<String>) -> Failure {
-    Failure { kind, message: message.into(), causes: Vec::new() }
+    Failure { kind, message: message.into(), causes: Vec::new(), verbatim: false }
 }
 
 /// Refuses one client more than there is room for.
@@ -213,19 +216,10 @@ fn room_for(clients: usize) -> Result<(), Failure> {
 /// What the kernel refused, with the causes that it names.
 fn other(error: &dyn std::error::Error) -> Failure {
     let causes = std::iter::successors(error.source(), |cause| cause.source()).map(|cause| cause.to_string());
-    Failure { kind: FailureKind::Other, message: error.to_string(), causes: causes.collect() }
-}
-
-fn runtime_failure(error: &runtime::Error) -> Failure {
-    let kind = match error.kind() {
-        runtime::Kind::NotFound => FailureKind::NotFound,
-        runtime::Kind::NotExecutable => FailureKind::NotExecutable,
-        runtime::Kind::Invalid => FailureKind::Invalid,
-        runtime::Kind::WrongState => FailureKind::Conflict,
-        runtime::Kind::NoContainer | runtime::Kind::Other => FailureKind::Other,
-    };
-    // Whoever shows it says that much by itself, in the words of a start or of an exec.
-    let message = error.to_string();
-    let message = message.strip_prefix("unable to start container process: ").unwrap_or(&message);
-    failure(kind, message)
+    Failure {
+        kind: FailureKind::Other,
+        message: error.to_string(),
+        causes: causes.collect(),
+        verbatim: false,
+    }
 }

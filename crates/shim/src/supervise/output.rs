@@ -40,7 +40,7 @@ impl Supervisor {
         match &mut process.role {
             Role::Main => self.log_output(id, stream, length),
             Role::Probe(probing) => probing.output.push(&self.chunk[..length]),
-            Role::Exec { .. } => {}
+            Role::Exec { .. } | Role::Stray => {}
         }
         self.spread(id, stream, length);
         self.listen(id);
@@ -144,7 +144,7 @@ impl Supervisor {
         let code = process.code().unwrap_or(255);
         match process.role {
             Role::Main => self.main_finished(code),
-            Role::Exec { .. } => {}
+            Role::Exec { .. } | Role::Stray => {}
             Role::Probe(probing) => self.probe_finished(id, code, &probing),
         }
     }

@@ -41,6 +41,8 @@ pub(super) enum Role {
         name: String,
     },
     Probe(Box<Probing>),
+    /// Nobody's; see [`super::stray`].
+    Stray,
 }
 
 /// A health probe under way.

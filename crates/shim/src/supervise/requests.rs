@@ -44,7 +44,7 @@ impl Supervisor {
             Request::Update { resources, restart } => {
                 if let Some(resources) = resources {
                     let container = self.container.as_ref().ok_or_else(not_running)?;
-                    container.update(&resources).map_err(|error| super::runtime_failure(&error))?;
+                    container.update(&resources)?;
                     self.remember_resources(&resources);
                 }
                 if let Some(policy) = restart {

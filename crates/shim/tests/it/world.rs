@@ -39,7 +39,7 @@ pub(crate) fn world(script: &str) -> World {
     std::fs::copy("/bin/busybox", dir.join("root/bin/busybox")).unwrap();
     for applet in [
         "sh", "sleep", "echo", "cat", "stty", "yes", "head", "tail", "seq", "true", "false", "wc", "test",
-        "trap", "kill", "dd", "rm", "touch",
+        "trap", "kill", "grep", "dd", "rm", "touch",
     ] {
         std::os::unix::fs::symlink("busybox", dir.join("root/bin").join(applet)).unwrap();
     }
@@ -50,6 +50,7 @@ pub(crate) fn world(script: &str) -> World {
         runtime_dir: dir.join("run"),
         incarnation: "first".to_owned(),
         spec: spec(script, &cgroup),
+        runtime: None,
         rootfs: Rootfs::Directory(dir.join("root")),
         cgroup_driver: CgroupDriver::Cgroupfs,
         stdin: Stdin::Closed,
