@@ -158,8 +158,16 @@ fn create_scope(layout: &Layout, scope: &Scope, id: &str, limits: &Resources) ->
             "the systemd cgroup driver needs cgroup v2 alone: use cgroupfs on this machine",
         ));
     }
-    let anchor = systemd::start(scope, &format!("container {id}"), limits)?;
     let cgroup = Cgroup::at(layout, &scope.path()).step(|| "scope")?;
+    let description = format!("container {id}");
+    let anchor = match systemd::start(scope, &description, limits) {
+        // What is left of one whose keeper was killed. With a process in it, it is somebody's.
+        Err(error) if error.kind() == Kind::WrongState && is_deserted(&cgroup) => {
+            systemd::stop(&scope.unit)?;
+            systemd::start(scope, &description, limits)
+        }
+        other => other,
+    }?;
     let unit = Some(scope.unit.clone());
     let placed = Placed { unit, anchor: Some(anchor), ..Placed::new(cgroup) };
     let checked = if placed.cgroup.exists() {
@@ -178,6 +186,10 @@ fn create_scope(layout: &Layout, scope: &Scope, id: &str, limits: &Resources) ->
             Err(error)
         }
     }
+}
+
+fn is_deserted(cgroup: &Cgroup) -> bool {
+    !cgroup.exists() || cgroup.pids().is_ok_and(|pids| pids.is_empty())
 }
 
 fn check_unused(cgroup: &Cgroup) -> Result<()> {

@@ -181,7 +181,11 @@ impl Bus {
                 return Ok(message);
             }
             let sentence = Reader::new(&message.body).text().unwrap_or_default();
-            let kind = if message.error.ends_with(".NoSuchUnit") { Kind::NoContainer } else { Kind::Other };
+            let kind = match message.error.rsplit('.').next() {
+                Some("NoSuchUnit") => Kind::NoContainer,
+                Some("UnitExists") => Kind::WrongState,
+                _ => Kind::Other,
+            };
             return Err(Error::new(kind, format_args!("{}: {sentence}", message.error)));
         }
         Err(Error::other("D-Bus: no answer"))
