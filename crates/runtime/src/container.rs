@@ -40,6 +40,7 @@ pub struct Container {
     pub(crate) confinement: Confinement,
     pub(crate) annotations: std::collections::BTreeMap<String, String>,
     hooks: Hooks,
+    pub(crate) restored: bool,
     /// Held, not used: see above.
     _mounts: Option<OwnedFd>,
     root: Option<OwnedFd>,
@@ -67,6 +68,7 @@ impl Container {
             confinement: plan.confinement,
             annotations: plan.annotations,
             hooks: plan.hooks,
+            restored: false,
             _mounts: if_ours(namespace::open_of(pid, namespace::MOUNT)).step(|| "mount namespace")?,
             root: if_ours(procfs::root_of(pid)).step(|| "container root")?,
         })
@@ -84,7 +86,7 @@ impl Container {
             _ => linux::fd::pipe().step(|| "pipe")?.0,
         };
         let handle = |open: linux::Result<OwnedFd>| if alive { open.ok() } else { None };
-        Ok(Container {
+        let mut container = Container {
             id: record.id.clone(),
             bundle: record.bundle.clone(),
             pid: record.pid,
@@ -97,9 +99,26 @@ impl Container {
             confinement: plan.confinement,
             annotations: plan.annotations,
             hooks: plan.hooks,
+            restored: false,
             _mounts: handle(namespace::open_of(record.pid, namespace::MOUNT)),
             root: handle(procfs::root_of(record.pid)),
-        })
+        };
+        if record.restored {
+            container.set_restored();
+        }
+        Ok(container)
+    }
+
+    /// CRIU restores processes into a time namespace, so that their clocks go on from where they were.
+    pub(crate) fn set_restored(&mut self) {
+        self.restored = true;
+        let theirs = namespace::open_of(self.pid, namespace::TIME);
+        let ours = namespace::open(Path::new("/proc/self/ns/time"));
+        if let (Ok(theirs), Ok(ours)) = (theirs, ours)
+            && namespace::same(&theirs, &ours).is_ok_and(|same| !same)
+        {
+            self.namespaces |= namespace::TIME;
+        }
     }
 
     pub fn id(&self) -> &str {

@@ -40,7 +40,7 @@ pub fn document() -> Value {
             "mountExtensions": { "idmap": { "enabled": true } },
             "netDevices": { "enabled": true },
         },
-        "annotations": {},
-        "potentiallyUnsafeConfigAnnotations": [],
+        "annotations": { "org.opencontainers.runc.checkpoint.enabled": "true" },
+        "potentiallyUnsafeConfigAnnotations": ["org.criu.config"],
     })
 }

@@ -12,8 +12,10 @@
 //! [`Record`]. The specification is <https://github.com/opencontainers/runtime-spec>.
 
 mod channel;
+mod checkpoint;
 mod container;
 mod credentials;
+mod criu;
 mod error;
 mod exec;
 pub mod features;
@@ -30,10 +32,12 @@ mod program;
 mod rdt;
 mod record;
 mod resources;
+mod restore;
 mod seccomp;
 mod systemd;
 mod trace;
 
+pub use checkpoint::{CgroupMode, Checkpoint, Settings};
 pub use container::Container;
 pub use credentials::{unknown_capabilities, unreachable_ambient};
 pub use error::{Error, Kind, Result};
@@ -42,4 +46,5 @@ pub use launch::{Created, Launch, Rootfs, Start, Stdio, create};
 pub use linux::pty::Size;
 pub use place::CgroupDriver;
 pub use record::Record;
+pub use restore::{Restore, Restored, restore};
 pub use trace::Trace;

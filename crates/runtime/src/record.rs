@@ -33,6 +33,9 @@ pub struct Record {
     /// Its place in the tree of resource classes, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) group: Option<Group>,
+    /// By CRIU, which changes its namespaces.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) restored: bool,
 }
 
 impl Record {
@@ -46,6 +49,7 @@ impl Record {
             cgroup: container.cgroup.paths(),
             unit: container.unit.clone(),
             group: container.group.clone(),
+            restored: container.restored,
         }
     }
 
@@ -54,7 +58,17 @@ impl Record {
     pub fn of_foreign(id: &str, bundle: PathBuf, spec: &Spec, driver: CgroupDriver) -> Result<Record> {
         let (cgroup, unit) = place::planned(spec, id, driver)?;
         let (id, cgroup) = (id.to_owned(), cgroup.paths());
-        Ok(Record { version: VERSION, id, bundle, pid: 0, start_time: 0, cgroup, unit, group: None })
+        Ok(Record {
+            version: VERSION,
+            id,
+            bundle,
+            pid: 0,
+            start_time: 0,
+            cgroup,
+            unit,
+            group: None,
+            restored: false,
+        })
     }
 
     /// Names the first process, which must not have been reaped.

@@ -295,12 +295,7 @@ impl Engine {
             .blocking(move |engine| {
                 launch::leave(engine, &mut record);
                 super::owner::store(engine, &record)?;
-<<<<<<< HEAD
                 if connected.is_none() {
-=======
-                if connected.is_none() && !engine.paths().runtime(record.id.as_str()).exists() {
-                    // A shim without its directory is out of everybody's reach, and what it keeps is in the way.
->>>>>>> ffbbf53 (engine, runtime: scopes that dead shims left are ended, and their names are used again)
                     cgroups::remove(engine, &record);
                 }
                 remove::release(

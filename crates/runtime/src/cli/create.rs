@@ -91,12 +91,7 @@ pub(super) fn remove(context: &Context, container: Container) -> Result<()> {
 /// The container with its directory; nothing is left when it fails.
 fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bool) -> Result<Created> {
     let id = arguments.id()?;
-    let bundle = match arguments.get("bundle") {
-        Some(path) => PathBuf::from(path),
-        None => PathBuf::from("."),
-    };
-    let bundle =
-        std::fs::canonicalize(&bundle).map_err(|error| Error::of_file("chdir", bundle.display(), &error))?;
+    let bundle = bundle(arguments)?;
     let (mut spec, config) = read_spec(&bundle)?;
     check_console(&spec, arguments, detached)?;
     // Numbers that the caller fixed, before anything of ours could take them.
@@ -108,6 +103,11 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
         context.store.forget(id)?;
     }
     made
+}
+
+pub(super) fn bundle(arguments: &Arguments) -> Result<PathBuf> {
+    let path = PathBuf::from(arguments.get("bundle").unwrap_or("."));
+    std::fs::canonicalize(&path).map_err(|error| Error::of_file("chdir", path.display(), &error))
 }
 
 /// Capabilities that cannot be given are left out, as the specification asks, and told of.
@@ -124,7 +124,7 @@ pub(super) fn warn_of_capabilities(context: &Context, process: Option<&oci::runt
     }
 }
 
-fn check_console(spec: &Spec, arguments: &Arguments, detached: bool) -> Result<()> {
+pub(super) fn check_console(spec: &Spec, arguments: &Arguments, detached: bool) -> Result<()> {
     let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
     let socket = arguments.path("console-socket").is_some();
     match (terminal && detached, socket) {
@@ -163,7 +163,7 @@ fn make_claimed(
     launch.pivot = !arguments.is_set("no-pivot");
     launch.keyring = !arguments.is_set("no-new-keyring");
     let created = runtime::create(launch)?;
-    match announce(context, arguments, &created, rootfs) {
+    match announce(context, arguments, &created, rootfs, stream_names(spec)) {
         Ok(()) => Ok(created),
         Err(error) => {
             created.abandon();
@@ -173,9 +173,15 @@ fn make_claimed(
 }
 
 /// State file, terminal, pid file: in that order, so that whoever sees the last finds the first.
-fn announce(context: &Context, arguments: &Arguments, created: &Created, rootfs: PathBuf) -> Result<()> {
-    let container: &Container = created.container();
-    context.store.save(&Saved { record: container.record(), created: log::now(), rootfs, owner: owner() })?;
+fn announce(
+    context: &Context,
+    arguments: &Arguments,
+    created: &Created,
+    rootfs: PathBuf,
+    streams: Vec<String>,
+) -> Result<()> {
+    let record = created.container().record();
+    context.store.save(&Saved { record, created: log::now(), rootfs, owner: owner(), streams })?;
     if let (Some(path), Some(terminal)) = (arguments.path("console-socket"), created.terminal()) {
         console::send(path, "/dev/ptmx", terminal)?;
     }
@@ -185,8 +191,17 @@ fn announce(context: &Context, arguments: &Arguments, created: &Created, rootfs:
     write_pid_file(arguments.get("pid-file"), created.pid())
 }
 
+/// What our own streams are, where they are the container's as well: a checkpoint knows pipes again by that.
+pub(super) fn stream_names(spec: &Spec) -> Vec<String> {
+    if spec.process.as_ref().is_some_and(|process| process.terminal) {
+        return Vec::new();
+    }
+    let name = |number: i32| std::fs::read_link(format!("/proc/self/fd/{number}")).unwrap_or_default();
+    (0..3).map(|number| name(number).display().to_string()).collect()
+}
+
 /// Who makes the container: a name, or a number where there is none.
-fn owner() -> String {
+pub(super) fn owner() -> String {
     let user = linux::credentials::user();
     if user == 0 {
         return "root".to_owned();

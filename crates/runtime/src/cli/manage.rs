@@ -179,9 +179,13 @@ pub(super) fn delete(context: &Context, arguments: &Arguments) -> Result<u8> {
 
 /// Kills everything and waits until the first process is gone.
 fn end(found: &Found) -> Result<()> {
+    found.container.kill_all()?;
+    until_ended(found)
+}
+
+pub(super) fn until_ended(found: &Found) -> Result<()> {
     /// More than any process needs to die unless the kernel is stuck.
     const PATIENCE: std::time::Duration = std::time::Duration::from_secs(10);
-    found.container.kill_all()?;
     match linux::poll::wait_readable(found.container.pidfd(), Some(PATIENCE)) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Error::other("container init still running")),

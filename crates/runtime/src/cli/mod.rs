@@ -5,6 +5,7 @@
 //! so that it can stand in the place of another runtime.
 
 mod arguments;
+mod checkpoint;
 mod console;
 mod create;
 mod events;
@@ -67,7 +68,12 @@ const fn of_one(
 }
 
 const COMMANDS: &[Command] = &[
-    of_one("checkpoint", "not available: containers cannot be checkpointed", &[], refuse_checkpoint),
+    of_one(
+        "checkpoint",
+        "save a running container to files, by criu",
+        checkpoint::CHECKPOINT,
+        checkpoint::checkpoint,
+    ),
     of_one("create", "create a container", create::CREATE, create::create),
     of_one("delete", "delete any resources held by the container", manage::DELETE, manage::delete),
     of_one(
@@ -109,7 +115,7 @@ const COMMANDS: &[Command] = &[
         order: Order::First,
         ..of_one("ps", "display the processes running inside a container", manage::PS, manage::ps)
     },
-    of_one("restore", "not available: containers cannot be restored", &[], refuse_checkpoint),
+    of_one("restore", "restore a container from files", checkpoint::RESTORE, checkpoint::restore),
     of_one("resume", "resume all processes that have been paused", &[], manage::resume),
     of_one("run", "create and run a container", create::RUN, create::run),
     Command {
@@ -219,10 +225,6 @@ fn default_root() -> PathBuf {
         }
         _ => PathBuf::from("/run/wharf-runtime"),
     }
-}
-
-fn refuse_checkpoint(_: &Context, _: &Arguments) -> Result<u8> {
-    Err(Error::invalid("checkpoint and restore are not supported by this runtime"))
 }
 
 fn help(program: &str) -> String {

@@ -31,6 +31,9 @@ pub(crate) struct Saved {
     pub(crate) created: String,
     pub(crate) rootfs: PathBuf,
     pub(crate) owner: String,
+    /// What the streams were that the container was given; nothing if it has a terminal.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) streams: Vec<String>,
 }
 
 /// A container that was found.

@@ -38,6 +38,16 @@ pub(crate) fn fill(root: &Root, plan: &Plan) -> Result<()> {
     filled
 }
 
+/// Where devices may have been bound.
+pub(crate) fn paths(plan: &Plan) -> Vec<PathBuf> {
+    if !plan.namespaces.has_user() {
+        return Vec::new();
+    }
+    let always = ALWAYS.iter().map(|(path, _)| PathBuf::from(path));
+    let own = plan.devices.iter().filter(|device| device.kind != DeviceKind::Fifo);
+    always.chain(own.map(|device| device.path.clone())).collect()
+}
+
 fn nodes(root: &Root, plan: &Plan) -> Result<()> {
     let by_binding = plan.namespaces.has_user();
     for (path, numbers) in ALWAYS {

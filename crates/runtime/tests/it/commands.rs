@@ -39,7 +39,13 @@ fn statuses_of_errors() {
         (&["kill", id, "99"], 1, "unable to signal init: invalid argument"),
         (&["spec", "--bundle", "/none"], 1, "chdir /none: no such file or directory"),
         (&["update", "--l3-cache-schema", "x", id], 1, "its config has no intelRdt"),
-        (&["checkpoint", id], 1, "not supported"),
+        (&["checkpoint", "absent"], 1, "container does not exist"),
+        (&["checkpoint", "--empty-ns", "ipc", id], 1, "namespace \\\"ipc\\\" is not supported"),
+        (&["checkpoint", "--manage-cgroups-mode", "x", id], 1, "invalid manage-cgroups-mode value"),
+        (&["checkpoint", "--page-server", "x", id], 1, "Use --page-server ADDRESS:PORT"),
+        (&["checkpoint", "--parent-path", "/x", id], 1, "--parent-path must be relative"),
+        (&["checkpoint", "--parent-path", "x", id], 1, "invalid --parent-path"),
+        (&["restore", "--bundle", "/none", "new"], 1, "chdir /none: no such file or directory"),
     ];
     for (words, status, message) in cases {
         let outcome = bundle.call(words);

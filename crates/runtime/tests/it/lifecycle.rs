@@ -173,6 +173,5 @@ fn the_features_document_and_the_version() {
     assert!(bundle.call(&["--version"]).stdout.starts_with("wharf-runtime version "));
     let unknown = bundle.call(&["create", "--nope", "x"]);
     assert!(unknown.stderr.contains("flag provided but not defined: -nope"), "{}", unknown.stderr);
-    let restore = bundle.tell("checkpoint");
-    assert!(restore.status == 1 && restore.stderr.contains("not supported"), "{}", restore.stderr);
+    assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "true");
 }

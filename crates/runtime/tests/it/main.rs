@@ -6,7 +6,9 @@
 
 mod attacks;
 mod bundle;
+mod checkpoint;
 mod commands;
+mod criu;
 mod errors;
 mod hooks;
 mod interfaces;

@@ -105,20 +105,20 @@ fn streams_pass_through() {
 }
 
 /// Listens for a terminal's master.
-fn console(bundle: &Bundle) -> (String, UnixListener) {
+pub(crate) fn console(bundle: &Bundle) -> (String, UnixListener) {
     let path = bundle.directory.join("console.sock");
     let listener = UnixListener::bind(&path).unwrap();
     (path.to_str().unwrap().to_owned(), listener)
 }
 
-fn take_terminal(listener: &UnixListener) -> OwnedFd {
+pub(crate) fn take_terminal(listener: &UnixListener) -> OwnedFd {
     let (connection, _) = listener.accept().unwrap();
     let mut descriptors = Vec::new();
     linux::fd::receive(&connection, &mut [0; 256], &mut descriptors).unwrap();
     descriptors.pop().unwrap()
 }
 
-fn read_terminal(terminal: OwnedFd) -> String {
+pub(crate) fn read_terminal(terminal: OwnedFd) -> String {
     let mut text = Vec::new();
     let mut file = std::fs::File::from(terminal);
     // Ends with EIO when the last program has closed it.
