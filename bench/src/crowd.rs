@@ -24,6 +24,7 @@ impl Bench<'_> {
         self.comeback(report, crowd);
         self.each(|side| {
             side.clear("crowd");
+            side.shell.run(&format!("{} network rm crowd", side.client)).ok();
         });
     }
 
@@ -91,12 +92,16 @@ impl Bench<'_> {
 }
 
 impl Side {
+    /// Containers as people leave them standing: on a network with names, with a published port and a health check
+    /// (one that has its turn seldom: what it holds is measured here, not what it does).
     fn stand(&mut self, count: usize) {
         let client = self.client.clone();
         let each = count / LANES;
         let line = format!(
-            "for lane in $(seq {LANES}); do (for n in $(seq {each}); do \
-             {client} run -d --name crowd$lane-$n {IMAGE} sleep 100000 >/dev/null || exit; done) & done; wait"
+            "{client} network create crowd >/dev/null; \
+             for lane in $(seq {LANES}); do (for n in $(seq {each}); do \
+             {client} run -d --name crowd$lane-$n --network crowd -p 80 --health-cmd true --health-interval 1h \
+             {IMAGE} sleep 100000 >/dev/null || exit; done) & done; wait"
         );
         self.shell.run(&line).ok();
     }

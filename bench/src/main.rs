@@ -14,7 +14,8 @@
 mod bundles;
 mod crowd;
 mod floor;
-mod memory;
+mod logs;
+mod processes;
 mod report;
 mod rows;
 mod shell;

@@ -37,7 +37,7 @@ impl fmt::Display for Row {
         let number = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.1}"));
         // Of a rate more is better, of all else less.
         let ratio = self.peer.map_or("–".to_owned(), |peer| match self.unit {
-            "1/s" => format!("{:.1}", self.wharf / peer),
+            "1/s" | "MB/s" => format!("{:.1}", self.wharf / peer),
             _ => format!("1/{:.1}", peer / self.wharf),
         });
         write!(

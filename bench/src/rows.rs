@@ -7,12 +7,15 @@ use blackbox::{Settings, World, busybox, directory, eventually, file};
 
 use crate::Options;
 use crate::floor;
-use crate::memory;
+use crate::processes;
 use crate::report::{Report, Row, median};
 use crate::shell::Shell;
 
 /// A name that nobody else who uses the peer takes away.
 pub(crate) const IMAGE: &str = "wharf-bench";
+
+/// How long an engine is left alone before it counts as idle.
+const REST: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Both sides, ready.
 pub(crate) struct Bench<'a> {
@@ -55,7 +58,7 @@ impl Side {
 
     /// Of all processes of these names, in MiB.
     pub(crate) fn memory(&mut self, names: &[&str]) -> f64 {
-        memory::of(&mut self.shell, names)
+        processes::memory(&mut self.shell, names)
     }
 }
 
@@ -107,6 +110,7 @@ impl<'a> Bench<'a> {
             side.run("rm -f stands");
         });
         self.many(report);
+        self.logs(report);
         self.memory(report);
         self.pulls(report);
         if let Some(crowd) = self.options.crowd {
@@ -114,7 +118,7 @@ impl<'a> Bench<'a> {
         }
     }
 
-    fn wanted(&self, name: &str) -> bool {
+    pub(crate) fn wanted(&self, name: &str) -> bool {
         self.options.wants(name)
     }
 
@@ -148,8 +152,8 @@ impl<'a> Bench<'a> {
         self.peer.as_mut().map(&work);
     }
 
-    /// What is measured once: a number from each side.
-    pub(crate) fn once(&mut self, measure: impl Fn(&mut Side) -> f64) -> (f64, Option<f64>) {
+    /// What is measured once: a value from each side.
+    pub(crate) fn once<T>(&mut self, measure: impl Fn(&mut Side) -> T) -> (T, Option<T>) {
         (measure(&mut self.wharf), self.peer.as_mut().map(&measure))
     }
 
@@ -179,6 +183,8 @@ impl<'a> Bench<'a> {
         if !self.wanted(name) {
             return;
         }
+        // Idle: threads that were woken for the rows before go when nobody has needed them for ten seconds.
+        std::thread::sleep(REST);
         let (wharf, peer) = self.once(|side| side.memory(side.engine));
         report.add(Row { name: name.into(), unit: "MiB", wharf, peer, floor: None });
         const STANDING: usize = 10;
