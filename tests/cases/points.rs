@@ -14,6 +14,8 @@ struct Step {
     ask: &'static str,
     /// What has to be true if the answer was yes.
     acknowledged: fn(&World) -> bool,
+    /// What takes away what it may have made, or not.
+    clean: &'static [&'static str],
 }
 
 const RUN: &str = "run -d --name it -p 8080:80 -v /inside busybox sleep 1000";
@@ -72,7 +74,11 @@ fn walk(world: &mut World, step: &Step, fault: impl Fn(u32) -> &'static str) {
             let removed = ask(world, &format!("rm -fv {name}"));
             assert!(removed.code == 0 || removed.stderr.contains("No such container"), "{place}: {removed}");
         }
-        ask(world, "rmi -f made:1");
+        for line in step.clean {
+            let cleaned = ask(world, line);
+            let gone = ["No such", "no such", "not found"].iter().any(|words| cleaned.stderr.contains(words));
+            assert!(cleaned.code == 0 || gone, "{place}: {cleaned}");
+        }
         let volumes = soon(|| Some(ask(world, "volume ls -q").ok()).filter(String::is_empty));
         assert!(volumes.is_some(), "volumes did not go with their containers: {place}");
         nothing_is_half_there(world, &place);
@@ -132,26 +138,33 @@ fn walks(steps: &[Step]) {
     let mut world = World::start();
     for step in steps {
         walk(&mut world, step, |_| "crash");
-        walk(&mut world, step, |count| if count % 2 == 0 { "eio" } else { "enospc" });
+        walk(&mut world, step, |_| "eio");
+        walk(&mut world, step, |_| "enospc");
     }
 }
 
 #[test]
 fn at_every_point_of_create_and_start() {
     walks(&[
-        Step { prepare: &[], ask: CREATE, acknowledged: |world| state(world) == "created" },
-        Step { prepare: &[CREATE], ask: "start it", acknowledged: |world| state(world) == "running" },
+        Step { prepare: &[], ask: CREATE, acknowledged: |world| state(world) == "created", clean: &[] },
+        Step {
+            prepare: &[CREATE],
+            ask: "start it",
+            acknowledged: |world| state(world) == "running",
+            clean: &[],
+        },
     ]);
 }
 
 #[test]
 fn at_every_point_of_run() {
     walks(&[
-        Step { prepare: &[], ask: RUN, acknowledged: |world| state(world) == "running" },
+        Step { prepare: &[], ask: RUN, acknowledged: |world| state(world) == "running", clean: &[] },
         Step {
             prepare: &[],
             ask: "run --rm --name it -v /inside busybox true",
             acknowledged: |world| soon(|| state(world).is_empty().then_some(true)).is_some(),
+            clean: &[],
         },
     ]);
 }
@@ -163,19 +176,26 @@ fn at_every_point_of_stop_and_restart() {
             prepare: &[RUN],
             ask: "stop -t 0 it",
             acknowledged: |world| state(world) == "exited" && world.inspect("it")["State"]["ExitCode"] == 137,
+            clean: &[],
         },
-        Step { prepare: &[RUN], ask: "restart -t 0 it", acknowledged: |world| state(world) == "running" },
+        Step {
+            prepare: &[RUN],
+            ask: "restart -t 0 it",
+            acknowledged: |world| state(world) == "running",
+            clean: &[],
+        },
     ]);
 }
 
 #[test]
 fn at_every_point_of_removal() {
     walks(&[
-        Step { prepare: &[RUN], ask: "rm -fv it", acknowledged: |world| state(world).is_empty() },
+        Step { prepare: &[RUN], ask: "rm -fv it", acknowledged: |world| state(world).is_empty(), clean: &[] },
         Step {
             prepare: &["create --name it busybox"],
             ask: "container prune -f",
             acknowledged: |world| state(world).is_empty(),
+            clean: &[],
         },
     ]);
 }
@@ -186,5 +206,133 @@ fn at_every_point_of_commit() {
         prepare: &["run --name it busybox touch /changed"],
         ask: "commit it made:1",
         acknowledged: |world| ask(world, "run --rm made:1 ls /changed").ok() == "/changed",
+        clean: &["rmi -f made:1"],
     }]);
+}
+
+#[test]
+fn at_every_point_of_changes() {
+    walks(&[
+        Step {
+            prepare: &[RUN],
+            ask: "rename it item",
+            acknowledged: |world| ask(world, "ps --filter name=item --format {{.Names}}").ok() == "item",
+            clean: &[],
+        },
+        Step {
+            prepare: &[RUN],
+            ask: "update --restart always it",
+            acknowledged: |world| world.inspect("it")["HostConfig"]["RestartPolicy"]["Name"] == "always",
+            clean: &[],
+        },
+        Step {
+            prepare: &[RUN],
+            ask: "exec it true",
+            acknowledged: |world| state(world) == "running",
+            clean: &[],
+        },
+        Step {
+            prepare: &[RUN],
+            ask: "cp /etc/hostname it:/copied",
+            acknowledged: |world| !ask(world, "exec it cat /copied").ok().is_empty(),
+            clean: &[],
+        },
+    ]);
+}
+
+#[test]
+fn at_every_point_of_networks_and_volumes() {
+    walks(&[
+        Step {
+            prepare: &[],
+            ask: "network create wire",
+            acknowledged: |world| ask(world, "network ls -q --filter name=wire").ok().lines().count() == 1,
+            clean: &["network rm wire"],
+        },
+        Step {
+            prepare: &["network create wire"],
+            ask: "network rm wire",
+            acknowledged: |world| ask(world, "network ls -q --filter name=wire").ok().is_empty(),
+            clean: &["network rm wire"],
+        },
+        Step {
+            prepare: &["network create wire", RUN],
+            ask: "network connect wire it",
+            acknowledged: |world| {
+                let address = &world.inspect("it")["NetworkSettings"]["Networks"]["wire"]["IPAddress"];
+                address.as_str().is_some_and(|address| !address.is_empty())
+            },
+            clean: &["network rm wire"],
+        },
+        Step {
+            prepare: &[],
+            ask: "volume create jar",
+            acknowledged: |world| ask(world, "volume ls -q").ok() == "jar",
+            clean: &["volume rm jar"],
+        },
+        Step {
+            prepare: &["volume create jar"],
+            ask: "volume rm jar",
+            acknowledged: |world| ask(world, "volume ls -q").ok().is_empty(),
+            clean: &["volume rm jar"],
+        },
+    ]);
+}
+
+#[test]
+fn at_every_point_of_images() {
+    let mut world = World::start();
+    let archive = world.directory().join("small.tar");
+    let source = world.directory().join("small");
+    std::fs::create_dir_all(&source).unwrap();
+    std::fs::write(source.join("file"), "content\n").unwrap();
+    let mut builder = tar::Builder::new(std::fs::File::create(&archive).unwrap());
+    builder.append_dir_all(".", &source).unwrap();
+    builder.finish().unwrap();
+    let line = format!("import {} small:1", archive.display());
+    let steps = [Step {
+        prepare: &[],
+        ask: Box::leak(line.into_boxed_str()),
+        acknowledged: |world| ask(world, "create --name it small:1 file").code == 0,
+        clean: &["rmi -f small:1"],
+    }];
+    for step in &steps {
+        walk(&mut world, step, |_| "crash");
+        walk(&mut world, step, |_| "eio");
+        walk(&mut world, step, |_| "enospc");
+    }
+}
+
+/// A shim writes a journal, its state and a log. None of it stops the container, and whoever kills the shim leaves
+/// nothing behind.
+#[test]
+fn at_every_point_of_a_shim() {
+    for fault in ["eio", "enospc", "crash"] {
+        let mut world = World::start();
+        for count in 1.. {
+            assert!(count < LIMIT, "a shim passes {LIMIT} points and more");
+            let how = format!("{fault} {count}");
+            world.arm_shims(&how);
+            let script = "echo one; echo two; exec sleep 1000";
+            let ran = world.wharf(&["run", "-d", "--name", "it", "busybox", "sh", "-c", script]);
+            let restarted = ask(&world, "restart -t 0 it");
+            let place = format!("{how}, at {:?}", world.passed_by_shims().get(count as usize - 1));
+            let met = world.passed_by_shims().len() >= count as usize;
+            if ran.code == 0 && fault != "crash" {
+                assert_eq!(restarted.code, 0, "{place}: {restarted}");
+                assert_eq!(state(&world), "running", "{place}");
+            }
+            world.kill_engine();
+            world.start_engine();
+            nothing_is_half_there(&world, &place);
+            let removed = ask(&world, "rm -fv it");
+            assert!(removed.code == 0 || removed.stderr.contains("No such container"), "{place}: {removed}");
+            nothing_is_half_there(&world, &place);
+            world.arm_shims("off");
+            if !met {
+                assert!(count > 5, "a shim passes no fault points");
+                break;
+            }
+        }
+    }
 }

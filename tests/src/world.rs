@@ -262,17 +262,25 @@ impl World {
 
     /// Tells the engine where to break: `crash 3`, `eio 3`, `enospc 3` at the third fault point from now on, `off`.
     pub fn arm(&self, fault: &str) {
-        let _ = fs::remove_file(self.faults().with_extension("log"));
-        // In one piece: it reads at any moment.
-        let draft = self.faults().with_extension("next");
-        fs::write(&draft, fault).expect("the world's directory is writable");
-        fs::rename(draft, self.faults()).expect("the world's directory is writable");
+        arm(&self.faults(), fault);
+    }
+
+    /// The same for the shims that it starts from now on.
+    pub fn arm_shims(&self, fault: &str) {
+        arm(&self.shim_faults(), fault);
     }
 
     /// The fault points that were passed since.
     pub fn passed(&self) -> Vec<String> {
-        let log = fs::read_to_string(self.faults().with_extension("log")).unwrap_or_default();
-        log.lines().map(str::to_owned).collect()
+        passed(&self.faults())
+    }
+
+    pub fn passed_by_shims(&self) -> Vec<String> {
+        passed(&self.shim_faults())
+    }
+
+    fn shim_faults(&self) -> PathBuf {
+        self.directory.join("shim-faults")
     }
 
     fn faults(&self) -> PathBuf {
@@ -320,6 +328,19 @@ impl World {
         }
         look()
     }
+}
+
+fn arm(file: &Path, fault: &str) {
+    let _ = fs::remove_file(file.with_extension("log"));
+    // In one piece: it reads at any moment.
+    let draft = file.with_extension("next");
+    fs::write(&draft, fault).expect("the world's directory is writable");
+    fs::rename(draft, file).expect("the world's directory is writable");
+}
+
+fn passed(file: &Path) -> Vec<String> {
+    let log = fs::read_to_string(file.with_extension("log")).unwrap_or_default();
+    log.lines().map(str::to_owned).collect()
 }
 
 impl Drop for World {

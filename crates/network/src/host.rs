@@ -148,6 +148,7 @@ impl Host {
     /// The engine's table as the records say, in one transaction; then the exceptions in other people's chains.
     /// Published ports are held from now on as if they had been reserved here. Warnings are for the log.
     pub fn rebuild(&self, bridges: &[Bridge], published: &[Published]) -> Result<Vec<String>> {
+        point("rebuild the firewall")?;
         let mut warnings = Vec::new();
         let mut policy = None;
         if !bridges.is_empty() {
@@ -168,7 +169,9 @@ impl Host {
     pub fn ensure_bridge(&self, bridge: &Bridge) -> Result<Vec<String>> {
         let name = &bridge.rules.name;
         let failed = |error| Error::kernel(format!("cannot set up the bridge {name}"), error);
+        point("make sure of a bridge")?;
         self.ensure_link(bridge).map_err(failed)?;
+        linux::fault::passed("there is a bridge");
         let policy = self.enable_forwarding(has_ipv6(bridge))?;
         let mut bridges = lock(&self.bridges);
         // What the table says already is not touched: it must not be without it for a moment.
@@ -192,6 +195,7 @@ impl Host {
     /// Remove a bridge and what refers to it.
     pub fn remove_bridge(&self, bridge: &BridgeRules) -> Result<()> {
         let failed = |error| Error::kernel(format!("cannot remove the bridge {}", bridge.name), error);
+        point("remove a bridge")?;
         let mut bridges = lock(&self.bridges);
         bridges.retain(|other| other.name != bridge.name);
         if self.options.firewall {
@@ -211,7 +215,9 @@ impl Host {
             let Endpoint { interface, bridge, .. } = endpoint;
             Error::kernel(format!("cannot connect {interface} to the bridge {bridge}"), error)
         };
+        point("attach an endpoint")?;
         let host_interface = self.add_veth(namespace, endpoint).map_err(failed)?;
+        linux::fault::passed("an endpoint is there");
         match configure(namespace, endpoint) {
             Ok(()) => Ok(Attached { interface: endpoint.interface.clone(), host_interface }),
             Err(error) => {
@@ -294,6 +300,7 @@ impl Host {
         if ports.is_empty() || !self.options.firewall {
             return Ok(());
         }
+        point("publish ports")?;
         firewall::publish(&mut self.netfilter(), &self.names.table, ports)
             .map_err(|error| Error::kernel("cannot publish ports", error))?;
         // A flow of datagrams that came in before would for ever go where it went then.
@@ -314,6 +321,7 @@ impl Host {
         if ports.is_empty() || !self.options.firewall {
             return Ok(());
         }
+        point("unpublish ports")?;
         firewall::unpublish(&mut self.netfilter(), &self.names.table, ports)
             .map_err(|error| Error::kernel("cannot unpublish ports", error))
     }
@@ -495,6 +503,11 @@ impl Host {
 /// A panic elsewhere leaves sockets and tables usable: each request stands for itself.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A change of the host is about to be made.
+fn point(name: &'static str) -> Result<()> {
+    linux::fault::point(name).map_err(|error| Error::kernel(name, error))
 }
 
 fn has_ipv6(bridge: &Bridge) -> bool {

@@ -82,7 +82,7 @@ impl Spawned {
         let complaints = OpenOptions::new().create(true).append(true).mode(0o600).open(complaints)?;
         let sealed = linux::process::sealed_program(program).map_err(io::Error::from)?;
         let child = Spawn::new(Program::Open(sealed.as_fd()), &["wharf-shim", container])
-            .and_then(|spawn| spawn.env(std::env::var("PATH").map(|path| format!("PATH={path}"))))
+            .and_then(|spawn| spawn.env(environment()))
             .map_err(io::Error::from)?
             .descriptor(null.as_fd(), 0)
             .descriptor(null.as_fd(), 1)
@@ -120,6 +120,17 @@ impl Spawned {
             ))),
         }
     }
+}
+
+/// What a shim gets of the engine's environment. One that is tested has fault points of its own, in a file beside the
+/// engine's: which of both comes to a point first is chance.
+fn environment() -> Vec<String> {
+    let path = std::env::var("PATH").map(|path| format!("PATH={path}")).ok();
+    let faults = std::env::var_os("WHARF_FAULTS").filter(|_| cfg!(debug_assertions)).map(|file| {
+        let own = Path::new(&file).with_file_name("shim-faults");
+        format!("WHARF_FAULTS={}", own.display())
+    });
+    path.into_iter().chain(faults).collect()
 }
 
 /// A shim that must not start anything later on, unless it is taken out.

@@ -4,8 +4,9 @@
 //! nothing any more, as if it had been killed there. What its tasks still try fails and changes nothing; then the whole
 //! of it is dropped.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use linux::Errno;
@@ -39,6 +40,9 @@ pub(crate) struct Fate {
     pub(crate) failed: bool,
     /// Something has failed since the engine was opened: what it could not remove waits for the next one.
     pub(crate) failed_since_open: bool,
+    /// The power will be cut soon: what the disk has by then is kept, by file name.
+    pub(crate) on_disk: Option<BTreeMap<PathBuf, Vec<u8>>>,
+    data: PathBuf,
     /// A shim acts: what it reaches is no point of the engine's.
     shims_turn: u32,
     pub(crate) points: u64,
@@ -46,7 +50,7 @@ pub(crate) struct Fate {
 }
 
 impl Fate {
-    pub(crate) fn new(random: Random) -> Fate {
+    pub(crate) fn new(random: Random, data: PathBuf) -> Fate {
         Fate {
             random,
             elapsed: Duration::ZERO,
@@ -55,6 +59,8 @@ impl Fate {
             trouble: None,
             failed: false,
             failed_since_open: false,
+            on_disk: None,
+            data,
             shims_turn: 0,
             points: 0,
             trace: VecDeque::new(),
@@ -74,6 +80,9 @@ impl Fate {
             return Some(Errno::IO);
         }
         self.points += 1;
+        if point == "behind a durable commit" && self.on_disk.is_some() {
+            self.power_holds();
+        }
         self.note(format!("  · {point}"));
         match &mut self.trouble {
             Some(Trouble::Crash(left) | Trouble::Fail(_, left)) if *left > 0 => {
@@ -95,6 +104,22 @@ impl Fate {
                 Some(errno)
             }
             None => None,
+        }
+    }
+
+    /// Everything that was written so far has reached the disk.
+    pub(crate) fn power_holds(&mut self) {
+        let read = |name: &str| {
+            let path = self.data.join(name);
+            Some((path.clone(), std::fs::read(path).ok()?))
+        };
+        self.on_disk = Some(["wharf.db", "wharf.db-wal"].into_iter().filter_map(read).collect());
+    }
+
+    /// The records as the disk has them: commits that were not to survive a power cut have not.
+    pub(crate) fn power_fails(&mut self) {
+        for (path, bytes) in self.on_disk.take().unwrap_or_default() {
+            std::fs::write(path, bytes).unwrap();
         }
     }
 

@@ -33,6 +33,9 @@ const RETRY: Duration = Duration::from_secs(6);
 /// In which a container comes back whose policy says so.
 const LONGEST_DELAY: Duration = Duration::from_secs(65);
 
+/// So many steps before a power cut everything that was written reaches the disk for the last time by itself.
+const AHEAD: usize = 4;
+
 /// Engines in a row that may be cut off while they open.
 const CUT_OFF_AT_OPEN: u32 = 3;
 
@@ -103,6 +106,7 @@ pub(crate) fn run(seed: u64, steps: &[Step], mistake: Option<Mistake>) -> Result
             Ok(End::CutOff | End::Closed) => {}
             Ok(End::PowerCut) => {
                 drop(fate);
+                world.fate().power_fails();
                 world.goes_dark();
                 let _ = std::fs::remove_dir_all(world.directory().join("exec"));
             }
@@ -133,6 +137,11 @@ impl Run<'_> {
                 let mut fate = self.world.fate();
                 fate.note(format!("{}: {:?}, {:?}", self.next - 1, step.what, step.trouble));
                 fate.trouble = step.trouble;
+                let dark =
+                    self.steps[self.next - 1..].iter().take(AHEAD).any(|step| step.what == What::PowerCut);
+                if dark && fate.on_disk.is_none() {
+                    fate.power_holds();
+                }
             }
             match &step.what {
                 What::Reopen => {
@@ -239,11 +248,12 @@ impl Run<'_> {
 
     /// Something may be half done in this very moment.
     async fn come_to_rest(&self) {
+        let stirred = || (self.world.fate().points, self.world.told());
         let mut quiet = 0;
         while quiet < 2 && self.lives() {
-            let before = self.world.fate().points;
+            let before = stirred();
             self.pass(Duration::from_millis(1)).await;
-            quiet = if self.world.fate().points == before { quiet + 1 } else { 0 };
+            quiet = if stirred() == before { quiet + 1 } else { 0 };
         }
     }
 

@@ -210,6 +210,11 @@ impl SimulatedShim {
         self.subscribers.retain_mut(|one| one.send(&bytes));
     }
 
+    /// How much it has told.
+    pub(crate) fn told(&self) -> u64 {
+        self.journal.sequence()
+    }
+
     /// When something happens to it next, by itself.
     pub(crate) fn next(&self) -> Option<Duration> {
         let ends = match &self.life.stage {

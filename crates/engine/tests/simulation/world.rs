@@ -79,10 +79,11 @@ impl World {
             wires: Wires::default(),
             broken: Vec::new(),
         };
+        let data = directory.join("data");
         World(Arc::new(Shared {
             directory,
             mistake,
-            fate: Mutex::new(Fate::new(Random::new(seed))),
+            fate: Mutex::new(Fate::new(Random::new(seed), data)),
             host: Mutex::new(host),
         }))
     }
@@ -136,6 +137,12 @@ impl World {
     /// When something happens next without anybody's doing.
     pub(crate) fn next(&self) -> Option<Duration> {
         self.host().shims.values().filter_map(SimulatedShim::next).min()
+    }
+
+    /// Changes when a shim tells of something.
+    pub(crate) fn told(&self) -> (usize, u64) {
+        let host = self.host();
+        (host.shims.len(), host.shims.values().map(SimulatedShim::told).sum())
     }
 
     /// Lets that much time pass for the shims.

@@ -109,6 +109,7 @@ pub fn extract_into<R: Read>(
     };
     while let Some(entry) = reader.next()? {
         let name = entry.name();
+        linux::fault::point("extract a file")?;
         extractor.extract(entry, reader).map_err(|e| e.during(format_args!("extract {name:?}")))?;
         extractor.found.entries += 1;
     }

@@ -45,10 +45,12 @@ impl Compression {
     fn advance(&mut self, chunk: &mut [u8]) -> io::Result<bool> {
         let count = self.input.read(chunk)?;
         if count > 0 {
+            linux::fault::io("log: compress")?;
             self.output.write_all(&chunk[..count])?;
             return Ok(true);
         }
         self.output.try_finish()?;
+        linux::fault::io("log: place what is compressed")?;
         std::fs::rename(paths::log_compressing(&self.log), paths::log_compressed(&self.log, 1))?;
         std::fs::remove_file(paths::log_segment(&self.log, 1))?;
         let _ = std::fs::remove_file(paths::log_index(&self.log, 1));

@@ -75,7 +75,11 @@ impl IndexWriter {
         let mut entry = [0; ENTRY as usize];
         entry[..8].copy_from_slice(&self.newest.to_le_bytes());
         entry[8..].copy_from_slice(&offset.to_le_bytes());
-        if self.file.as_mut().is_some_and(|file| file.write_all(&entry).is_err()) {
+        if self
+            .file
+            .as_mut()
+            .is_some_and(|file| linux::fault::io("log: index").and_then(|()| file.write_all(&entry)).is_err())
+        {
             self.file = None;
         }
     }

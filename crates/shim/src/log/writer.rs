@@ -161,6 +161,7 @@ impl Writer {
     /// anew. The file is always replaced, never truncated: a reader keeps what it has open.
     fn rotate(&mut self) {
         self.finish_compression();
+        linux::fault::passed("log: rotate");
         self.file = None;
         self.rotations += 1;
         let oldest = self.max_files - 1;

@@ -99,7 +99,9 @@ impl Ingest {
                 format!("blob {}: more than the announced {} bytes", self.digest, self.size),
             ));
         }
-        self.file.write_all(bytes).map_err(|e| Error::io("write", &self.path, e))?;
+        linux::fault::io("write a blob")
+            .and_then(|()| self.file.write_all(bytes))
+            .map_err(|e| Error::io("write", &self.path, e))?;
         self.hasher.update(bytes);
         self.offset = after;
         Ok(())
@@ -173,7 +175,9 @@ impl Fresh {
 
     /// Appends the next bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
-        self.file.write_all(bytes).map_err(|e| Error::io("write", &self.path.0, e))?;
+        linux::fault::io("write a blob")
+            .and_then(|()| self.file.write_all(bytes))
+            .map_err(|e| Error::io("write", &self.path.0, e))?;
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         Ok(())

@@ -229,7 +229,10 @@ impl Writer {
             }
             (error.kind(), error.to_string())
         });
-        fault::passed("behind a commit");
+        fault::passed(match self.durability {
+            Durability::Durable => "behind a durable commit",
+            Durability::Behind => "behind a commit",
+        });
         if let Ok(pages) = pages(&self.connection) {
             self.room.refill(pages);
         }
