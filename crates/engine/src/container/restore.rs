@@ -269,11 +269,19 @@ impl Engine {
             Verdict::Keep => Ok(Owner::spawn(self, record, None)),
             Verdict::Follow { incarnation } => {
                 begin(&mut record, incarnation);
+                let has_ended = snapshot.as_deref().is_none_or(|snapshot| over(snapshot).is_some());
                 if let Some(snapshot) = snapshot {
                     life::found(&mut record, &snapshot);
                 }
                 self.shared().networks.recall(&mut record);
-                Ok(Owner::spawn_resumed(self, record, observed))
+                let handle = Owner::spawn_resumed(self, record, observed);
+                if has_ended {
+                    // Nobody is to see it running any more: its end may have been acknowledged by the engine before. A
+                    // shim that does not tell it although it knows it is not waited for.
+                    let taken_in = handle.until(|record| !record.state.is_running());
+                    let _ = tokio::time::timeout(PAUSE * ATTEMPTS, taken_in).await;
+                }
+                Ok(handle)
             }
             Verdict::Lost { code } => {
                 let never = || Run::starting(String::new(), false, &record.state);
