@@ -95,8 +95,9 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
     }
     let mut cgroup = Cgroup::at(&layout, &path(configured, id)).step(|| STEP)?;
     let found = match cgroup.create() {
-        // Nobody asked for a place of its own, and we may not make one: it stays where we are.
+        // Nobody asked for a place, and we may not make the usual one: it is beside us, or stays where we are.
         Err(error) if is_refusal(&error) && configured.is_empty() && is_rootless(rootless) => {
+            cgroup = beside_us(&layout, id)?.unwrap_or(cgroup);
             let found = cgroup.create_where_allowed().step(|| STEP)?;
             if !found.is_empty() {
                 check_unused(&cgroup)?;
@@ -117,6 +118,17 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
             Err(error)
         }
     }
+}
+
+/// Where v2 is delegated to a user, his own cgroup has processes, so that nothing can be limited below it; a sibling of
+/// it may be his to make.
+fn beside_us(layout: &Layout, id: &str) -> Result<Option<Cgroup>> {
+    if !layout.is_unified() {
+        return Ok(None);
+    }
+    let own = linux::cgroup::own_path(None).step(|| "own cgroup")?;
+    let Some(parent) = own.parent() else { return Ok(None) };
+    Cgroup::at(layout, &parent.join(id)).step(|| "own cgroup").map(Some)
 }
 
 fn is_refusal(error: &linux::Error) -> bool {

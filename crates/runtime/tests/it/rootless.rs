@@ -200,3 +200,89 @@ fn inside_another_container() {
         outcome.stdout
     );
 }
+
+/// A tree of cgroups that is the user's, in a world of v2 alone: the runtime is called from one of its leaves.
+struct Delegated {
+    bundle: Bundle,
+    top: std::path::PathBuf,
+    script: String,
+}
+
+impl Delegated {
+    fn new() -> Delegated {
+        let bundle = of_user(&["sleep", "1000"]);
+        let layout = linux::cgroup::Layout::detect().unwrap();
+        let tree = layout.unified.unwrap();
+        let name = format!("{}-user", bundle.id);
+        let top = tree.join(&name);
+        std::fs::create_dir_all(top.join("session")).unwrap();
+        let _not_there = std::fs::write(tree.join("cgroup.subtree_control"), "+pids");
+        for directory in [&top, &top.join("session")] {
+            for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                std::os::unix::fs::lchown(directory.join(file), Some(USER), Some(USER)).unwrap();
+            }
+        }
+        let script = format!(
+            "echo $$ >{}/session/cgroup.procs; umount -R -l /sys/fs/cgroup; mount -t cgroup2 none /sys/fs/cgroup",
+            top.display()
+        );
+        Delegated { bundle, top, script }
+    }
+
+    fn call(&self, words: &[&str]) -> Outcome {
+        as_user(&self.bundle, &self.script, words)
+    }
+
+    fn file(&self, name: &str) -> String {
+        std::fs::read_to_string(self.top.join(&self.bundle.id).join(name))
+            .unwrap_or_default()
+            .trim()
+            .to_owned()
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        self.call(&["delete", "--force", &self.bundle.id]);
+        for directory in ["session", ""] {
+            let _kept_if_in_use = std::fs::remove_dir(self.top.join(directory));
+        }
+        if !std::thread::panicking() {
+            assert!(!self.top.exists(), "nothing is left in it");
+        }
+    }
+}
+
+#[test]
+fn cgroups_that_were_given_to_the_user() {
+    let delegated = Delegated::new();
+    let (bundle, id) = (&delegated.bundle, delegated.bundle.id.as_str());
+    bundle.write_config();
+    let mut run = command(bundle, &delegated.script, &["run", "--detach", id]);
+    let log = std::fs::File::create(bundle.directory.join("log")).unwrap();
+    let done = run.stdout(log.try_clone().unwrap()).stderr(log).status().unwrap().success();
+    assert!(done, "{}", bundle.log());
+    let pid = delegated.file("cgroup.procs");
+    assert_eq!(delegated.call(&["ps", "--format", "json", id]).stdout, format!("[{pid}]\n"));
+    let told = |words: &[&str]| {
+        let outcome = delegated.call(words);
+        assert_eq!(outcome.status, 0, "{words:?}: {}", outcome.stderr);
+    };
+    told(&["pause", id]);
+    assert_eq!(delegated.file("cgroup.freeze"), "1");
+    assert!(delegated.call(&["state", id]).stdout.contains("paused"));
+    told(&["resume", id]);
+    assert_eq!(delegated.file("cgroup.freeze"), "0");
+    let limited = delegated.call(&["update", "--pids-limit", "7", id]);
+    if delegated.file("cgroup.controllers").contains("pids") {
+        assert_eq!((limited.status, delegated.file("pids.max")), (0, "7".to_owned()), "{}", limited.stderr);
+    } else {
+        // A controller that v1 has.
+        assert!(limited.stderr.contains("failed to set pids.max"), "{}", limited.stderr);
+    }
+    told(&["exec", id, "true"]);
+    told(&["kill", id, "KILL"]);
+    wait_until(|| delegated.call(&["state", id]).stdout.contains("stopped"));
+    told(&["delete", id]);
+    assert_eq!(delegated.file("cgroup.procs"), "", "it is gone");
+}
