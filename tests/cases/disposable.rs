@@ -382,3 +382,36 @@ fn shim_of(pid: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()
 }
+
+#[test]
+fn ports_of_what_ended_meanwhile_are_free_when_the_engine_answers() {
+    let mut world = World::start();
+    let parent = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let behind = stat.rsplit_once(") ").unwrap().1;
+        behind.split(' ').nth(1).unwrap().parse::<u32>().unwrap()
+    };
+    for round in 0..3 {
+        // One goes by itself, one with its record kept, one with its shim.
+        for (name, port, more) in
+            [("gone", "8080:80", &["--rm"][..]), ("kept", "8081:80", &[]), ("torn", "8082:80", &["--rm"])]
+        {
+            let words =
+                [&["run", "-d", "--name", name, "-p", port], more, &[IMAGE, "sleep", "1000"]].concat();
+            world.wharf(&words).ok();
+        }
+        let pid = |name: &str| u32::try_from(world.inspect(name)["State"]["Pid"].as_u64().unwrap()).unwrap();
+        let ends = [pid("gone"), pid("kept"), parent(pid("torn"))];
+        world.kill_engine();
+        for pid in ends {
+            signal(pid, "KILL");
+        }
+        world.start_engine();
+        for port in ["8080:80", "8081:80", "8082:80"] {
+            let output = world.docker(&["run", "--rm", "-p", port, IMAGE, "echo", "up"]);
+            assert_eq!(output.ok(), "up", "{port} in round {round}");
+        }
+        world.wharf(&["rm", "kept"]).ok();
+        assert_eq!(world.wharf(&["ps", "-aq"]).ok(), "");
+    }
+}
