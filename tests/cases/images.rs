@@ -194,3 +194,35 @@ fn archives_come_packed_in_every_way() {
         }
     }
 }
+
+#[test]
+fn the_tree_of_images_is_drawn_alike() {
+    let world = World::start();
+    world.wharf(&["create", "--name", "user", IMAGE, "true"]).ok();
+    let long = "localhost/a-name/that-is/longer/than/any/terminal/has/room/for/in/its/first/column:1";
+    world.wharf(&["commit", "user", long]).ok();
+    world.wharf(&["tag", long, "localhost/b:2"]).ok();
+    world.wharf(&["commit", "user"]).ok();
+    let tree = world.wharf(&["images", "--tree", IMAGE]).ok();
+    assert!(tree.ends_with(" 0B   U    "), "{tree}");
+    // Docker's older clients look for users elsewhere.
+    world.wharf(&["rm", "user"]).ok();
+    let [ours, theirs] = world.clients();
+    for words in [
+        &["images", "--tree"][..],
+        &["images", "--tree", "-a"],
+        &["images", "--tree", IMAGE],
+        &["images", "--tree", "-f", "dangling=true"],
+        &["images", "--tree", "-q"],
+        &["images", "--tree", "--format", "json"],
+    ] {
+        let (our, their) = (ours.run(words), theirs.run(words));
+        assert_eq!((our.code, &our.stdout), (their.code, &their.stdout), "{our}{their}");
+        assert_eq!(our.stderr.trim_start_matches("wharf: "), their.stderr, "{words:?}");
+    }
+    for columns in [60, 90, 200] {
+        let words = ["images", "--tree", "-a"];
+        let (our, their) = (ours.in_terminal(&words, 24, columns), theirs.in_terminal(&words, 24, columns));
+        assert_eq!(our.stdout, their.stdout, "{columns} columns");
+    }
+}

@@ -149,6 +149,7 @@ fn engine(said: &Said<'_>, exec_root: PathBuf) -> Result<Config, String> {
     }
     config.cgroup.driver = cgroup_driver(said, config.cgroup.parent.as_deref())?;
     containers(said, &mut config.container)?;
+    storage(said)?;
     network(said, &mut config.network)?;
     registry(said, &mut config.registry)?;
     let proxy = |key: &str| said.text(key).filter(|proxy| !proxy.is_empty()).map(str::to_owned);
@@ -248,6 +249,20 @@ fn containers(said: &Said<'_>, config: &mut engine::ContainerDefaults) -> Result
     config.dns_search = said.list("dns-search").map(str::to_owned).collect();
     config.host_gateway = said.parsed_list("host-gateway-ips", "invalid host-gateway IP address")?;
     Ok(())
+}
+
+/// There is nothing to choose: whatever is said of the storage is refused, in the words of Docker's.
+fn storage(said: &Said<'_>) -> Result<(), String> {
+    let Some(option) = said.list("storage-opts").next() else { return Ok(()) };
+    let reason = match option.split_once('=') {
+        None => format!("unable to parse storage-opt key/value: {option}"),
+        Some(("overlay2.size", text)) if size(text).is_none() => format!("invalid size: '{text}'"),
+        Some((key @ "overlay2.size", _)) => {
+            format!("Storage option {key} not supported. This engine sets no project quotas")
+        }
+        Some((key, _)) => format!("overlay2: unknown option {key}"),
+    };
+    Err(format!("error initializing graphdriver: {reason}"))
 }
 
 fn ulimits(said: &Said<'_>) -> Result<Vec<Ulimit>, String> {
@@ -475,6 +490,18 @@ mod tests {
         );
         assert_eq!(error("--exec-opt x=y"), "invalid exec-opt (x=y): unknown option: 'x'");
         assert_eq!(error("--max-concurrent-downloads=-1"), "invalid max concurrent downloads: -1");
+        for (option, reason) in [
+            ("foo", "unable to parse storage-opt key/value: foo"),
+            ("foo=bar", "overlay2: unknown option foo"),
+            ("overlay2.size=x", "invalid size: 'x'"),
+            (
+                "overlay2.size=10m",
+                "Storage option overlay2.size not supported. This engine sets no project quotas",
+            ),
+        ] {
+            let error = error(&format!("--storage-opt {option}"));
+            assert_eq!(error, format!("error initializing graphdriver: {reason}"));
+        }
         assert_eq!(error("--mtu=-1"), "invalid default MTU: -1");
         assert_eq!(
             error_of_file("registry-mirrors", "foo"),

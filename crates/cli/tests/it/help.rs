@@ -109,7 +109,6 @@ fn what_is_not_supported_is_refused_by_name() {
         (&["run", "--use-api-socket", "i"], "--use-api-socket"),
         (&["run", "--disable-content-trust=false", "i"], "--disable-content-trust"),
         (&["start", "--checkpoint", "x", "c"], "--checkpoint"),
-        (&["images", "--tree"], "--tree"),
         (&["inspect", "--type", "secret", "x"], "--type"),
     ] {
         let output = engine.run(line);

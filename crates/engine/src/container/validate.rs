@@ -126,9 +126,7 @@ fn unsupported(host: &HostConfig) -> Result<()> {
         return refuse(format!("Unknown option {unknown}"));
     }
     if !host.storage_opt.is_empty() {
-        return refuse(
-            "--storage-opt is not supported: the storage of this engine has no quota for containers",
-        );
+        return refuse("--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
     }
     if !["", "default"].contains(&host.isolation.as_str()) {
         return refuse(format!("invalid isolation ({}): linux only supports 'default'", host.isolation));

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use api::image::Summary;
 use client::Query;
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text, typed};
 use crate::format::{Field, Listing, Row, Style, shown_id};
 use crate::session::Session;
@@ -34,7 +34,7 @@ fn flags() -> Vec<clap::Arg> {
         text("format", "string", crate::commands::inspect::LIST_FORMAT),
         switch("no-trunc", "Show all texts in full length"),
         switch("quiet", "Show only IDs").short('q'),
-        switch("tree", "Show the platforms of each image").hide(true),
+        switch("tree", "Show images with all their names and who uses them"),
     ]
 }
 
@@ -56,12 +56,13 @@ const RAW: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\nimage_id: {{.ID}}
 const RAW_WITH_DIGEST: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\ndigest: {{.Digest}}\nimage_id: {{.ID}}\ncreated_at: {{.CreatedAt}}\nvirtual_size: {{.Size}}\n";
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
-    if parsed.on("tree") {
-        return Err(Failure::new("unsupported flag --tree: there is no tree view yet"));
-    }
     let mut filters = filter::parse(&parsed.list("filter"))?;
     if let Some(name) = parsed.arguments().first() {
         filters.add("reference", name.as_str());
+    }
+    if parsed.on("tree") {
+        let filters = if filters.is_empty() { String::new() } else { filters.to_json() };
+        return super::tree::run(session, parsed, &filters);
     }
     let quiet = parsed.on("quiet");
     let format = parsed.text("format");

@@ -12,3 +12,4 @@ pub(crate) mod rm;
 pub(crate) mod save;
 pub(crate) mod search;
 pub(crate) mod tag;
+mod tree;
