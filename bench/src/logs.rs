@@ -23,7 +23,8 @@ impl Bench<'_> {
             Row { name, unit, wharf: pick(ours), peer: theirs.map(pick), floor: None }
         };
         report.add(row(name, "MB/s", |printed| printed.rate));
-        report.add(row("processor time of all daemons for a million such lines", "ms", |printed| printed.cpu));
+        report
+            .add(row("processor time of all daemons for a million such lines", "ms", |printed| printed.cpu));
     }
 }
 
