@@ -103,6 +103,22 @@ fn signals_reach_the_foreground_program() {
 }
 
 #[test]
+fn a_later_process_of_a_paused_container_waits_with_it() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    assert_eq!(bundle.tell("pause").status, 0);
+    let refused = bundle.exec("true");
+    assert!(refused.stderr.contains("use --ignore-paused to override"), "{}", refused.stderr);
+    let mut beside =
+        bundle.command(&["exec", "--ignore-paused", &bundle.id, "touch", "/done"]).spawn().unwrap();
+    wait_until(|| bundle.cgroup().pids().unwrap().len() > 1);
+    assert!(!bundle.rootfs().join("done").exists());
+    assert_eq!(bundle.tell("resume").status, 0);
+    assert!(beside.wait().unwrap().success() && bundle.rootfs().join("done").exists());
+}
+
+#[test]
 fn paused_and_resumed() {
     let bundle = Bundle::shell("while :; do echo x >> /count; sleep 0.01; done");
     bundle.create();

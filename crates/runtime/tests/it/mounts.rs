@@ -140,6 +140,45 @@ fn id_mapped_binds() {
     assert_eq!(bundle.output(), "7000:7000\n");
 }
 
+/// A mount of the test's own on the host.
+struct OnHost(std::path::PathBuf);
+
+impl Drop for OnHost {
+    fn drop(&mut self) {
+        linux::mount::unmount(&self.0, true).unwrap();
+    }
+}
+
+/// With the maps of the container where the mount names none, and with everything below it or without.
+#[test]
+fn id_maps_that_are_the_containers() {
+    let mut bundle = Bundle::shell("stat -c %u:%g /mapped/file /mapped/below/file");
+    let source = host_directory(&bundle, "source");
+    let below = std::path::Path::new(&source).join("below");
+    fs::create_dir(&below).unwrap();
+    linux::mount::classic("tmpfs".as_ref(), &below, "tmpfs", 0, "").unwrap();
+    let _mounted = OnHost(below.clone());
+    fs::write(below.join("file"), "").unwrap();
+    for file in [format!("{source}/file"), format!("{source}/below/file")] {
+        std::os::unix::fs::chown(file, Some(60), Some(60)).unwrap();
+    }
+    let map = json!([
+        { "containerID": 0, "hostID": 0, "size": 50 }, { "containerID": 50, "hostID": 150, "size": 50 },
+    ]);
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    bundle.config["linux"]["uidMappings"] = map.clone();
+    bundle.config["linux"]["gidMappings"] = map;
+    for (option, expected) in [
+        ("rbind", "65534:65534\n65534:65534\n"),
+        ("idmap", "60:60\n65534:65534\n"),
+        ("ridmap", "60:60\n60:60\n"),
+    ] {
+        bundle.mount("/mapped", "bind", &source, &["rbind", option]);
+        assert_eq!(bundle.output(), expected, "{option}");
+        bundle.config["mounts"].as_array_mut().unwrap().pop();
+    }
+}
+
 #[test]
 fn bad_options_are_told_with_the_file_systems_own_words() {
     let mut bundle = Bundle::new(&["true"]);

@@ -1,7 +1,7 @@
 //! The program: who it is, what it gets, and those executed beside it.
 
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
@@ -164,6 +164,38 @@ fn a_terminal_for_a_later_process() {
     ];
     assert!(bundle.command(&words).status().unwrap().success());
     assert_eq!(read_terminal(take_terminal(&listener)), "/dev/pts/0\r\nx\r\n");
+}
+
+/// A descriptor by which a process can be told from any that later has its number.
+#[test]
+fn a_handle_on_the_process() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.write_config();
+    let (path, listener) = console(&bundle);
+    let quietly = |words: &[&str]| {
+        let mut command = bundle.command(words);
+        assert!(command.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+        take_terminal(&listener)
+    };
+    let first = quietly(&["run", "-d", "--pidfd-socket", &path, &bundle.id]);
+    let words = ["exec", "-d", "--pidfd-socket", &path, &bundle.id, "/bin/sleep", "1000"];
+    let second = quietly(&words);
+    for handle in [second, first] {
+        linux::process::send_signal(handle.as_fd(), 0).unwrap();
+        linux::process::send_signal(handle.as_fd(), linux::signal::SIGKILL).unwrap();
+        assert!(linux::poll::wait_readable(&handle, None).unwrap());
+    }
+    bundle.wait_for_status("stopped");
+}
+
+#[test]
+fn further_groups_of_a_later_process() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    let told =
+        bundle.call(&["exec", "-g", "7", "--additional-gids", "8", "-u", "5:6", &bundle.id, "id", "-G"]);
+    assert_eq!(told.stdout, "6 7 8\n", "{}", told.stderr);
 }
 
 #[test]
