@@ -7,6 +7,7 @@ use oci::runtime::{Spec, Status};
 use runtime::{Container, Created, Error, Kind, Launch, Result, Rootfs, Size, Start, Stdio, Trace};
 
 use super::arguments::{Arguments, Flag};
+use super::manage::has_own_pids;
 use super::store::{Saved, read_spec};
 use super::{Context, console, log};
 
@@ -163,6 +164,12 @@ fn make_claimed(
     launch.pivot = !arguments.is_set("no-pivot");
     launch.keyring = !arguments.is_set("no-new-keyring");
     let created = runtime::create(launch)?;
+    if created.container().cgroup().is_nowhere() && !has_own_pids(spec) {
+        context.log.warn(
+            "the container has neither a cgroup nor a PID namespace of its own. Such configuration is strongly \
+             discouraged: nobody can find and end all of its processes",
+        );
+    }
     match announce(context, arguments, &created, rootfs, stream_names(spec)) {
         Ok(()) => Ok(created),
         Err(error) => {

@@ -137,7 +137,7 @@ pub(super) fn kill(context: &Context, arguments: &Arguments) -> Result<u8> {
     Ok(0)
 }
 
-fn has_own_pids(spec: &Spec) -> bool {
+pub(super) fn has_own_pids(spec: &Spec) -> bool {
     let namespaces = spec.linux.as_ref().map(|linux| linux.namespaces.as_slice()).unwrap_or_default();
     namespaces.iter().any(|namespace| namespace.kind == NamespaceKind::Pid && namespace.path.is_none())
 }

@@ -89,6 +89,22 @@ fn beside_one_that_waits() {
     assert_eq!(as_user(&bundle, "", &["delete", "--force", &bundle.id]).status, 0);
 }
 
+#[test]
+fn processes_that_nobody_could_end_are_warned_of() {
+    let mut bundle = of_user(&["true"]);
+    assert_eq!(run(&bundle, "").stderr, "");
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "pid");
+    let mounts = bundle.config["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| mount["type"] != "proc");
+    mounts.insert(
+        0,
+        json!({ "destination": "/proc", "type": "none", "source": "/proc", "options": ["rbind", "nosuid", "nodev", "noexec"] }),
+    );
+    let outcome = run(&bundle, "");
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("Such configuration is strongly discouraged"), "{}", outcome.stderr);
+}
+
 /// The directories of a cgroup that were given to the user, taken away again.
 struct Given(Vec<std::path::PathBuf>);
 
