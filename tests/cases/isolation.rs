@@ -26,6 +26,20 @@ fn namespaces_are_its_own() {
 }
 
 #[test]
+fn processes_of_another_container_are_joined() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "first", IMAGE, "sleep", "1000"]).ok();
+    world.wharf(&["run", "-d", "--name", "second", "--pid", "container:first", IMAGE, "sleep", "2000"]).ok();
+    let seen = world.wharf(&["exec", "second", "sh", "-c", "ps -o args; readlink /proc/self/ns/pid"]).ok();
+    assert!(seen.contains("sleep 1000") && seen.contains("sleep 2000"), "{seen}");
+    let state = world.wharf(&["inspect", "second", "--format", "{{.State.Status}} {{.State.Pid}}"]).ok();
+    assert!(state.starts_with("running ") && !state.ends_with(" 0"), "{state}");
+    world.wharf(&["run", "--rm", "--pid", "container:first", IMAGE, "sh", "-c", "exit 9"]).code(9);
+    world.wharf(&["rm", "-f", "second"]).ok();
+    assert_eq!(world.wharf(&["inspect", "first", "--format", "{{.State.Status}}"]).ok(), "running");
+}
+
+#[test]
 fn the_process_is_number_one_and_sees_no_others() {
     let world = World::start();
     let output =
