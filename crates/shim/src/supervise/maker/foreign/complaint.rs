@@ -1,6 +1,6 @@
 //! What a foreign runtime says when it fails, and what that means.
 //!
-//! A runtime writes its log as a JSON document per line; the last one of level `error` is the reason. The sentence goes to
+//! A runtime writes its log as JSON documents, in one line each or in several; the last of level `error` is the reason. The sentence goes to
 //! the user as it is, in Docker's frame. What kind of failure it is can only be read from its words, and by the same words
 //! Docker chooses the exit code.
 
@@ -21,7 +21,7 @@ const LOG_LIMIT: u64 = 1 << 20;
 const WORDS_LIMIT: u64 = 4 << 10;
 
 #[derive(Deserialize)]
-struct Line {
+struct Entry {
     #[serde(default)]
     level: String,
     #[serde(default)]
@@ -50,8 +50,8 @@ fn read(path: &Path, limit: u64) -> Option<String> {
 }
 
 fn last_error(log: &str) -> Option<String> {
-    let mut lines = log.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok());
-    lines.rfind(|line| line.level == "error").map(|line| line.msg.trim().to_owned())
+    let entries = serde_json::Deserializer::from_str(log).into_iter::<Entry>().map_while(Result::ok);
+    entries.filter(|entry| entry.level == "error").last().map(|entry| entry.msg.trim().to_owned())
 }
 
 fn kind(message: &str) -> FailureKind {
@@ -72,9 +72,11 @@ mod tests {
 
     #[test]
     fn the_last_error_counts() {
-        let log = "{\"level\":\"warning\",\"msg\":\"w\",\"time\":\"t\"}\nnot JSON\n\
+        let log = "{\"level\":\"warning\",\"msg\":\"w\",\"time\":\"t\"}\n\
                    {\"level\":\"error\",\"msg\":\"first\"}\n{\"msg\":\" second\\n\",\"level\":\"error\"}\n{\"msg\":\"x\"}\n";
         assert_eq!(last_error(log).unwrap(), "second");
+        let pretty = "{\n  \"msg\": \"third\",\n  \"level\": \"error\",\n  \"time\": \"t\"\n}cut off {";
+        assert_eq!(last_error(pretty).unwrap(), "third");
         assert_eq!(last_error("{\"level\":\"info\",\"msg\":\"w\"}"), None);
     }
 
