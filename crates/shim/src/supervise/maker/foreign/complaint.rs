@@ -57,7 +57,8 @@ fn last_error(log: &str) -> Option<String> {
 fn kind(message: &str) -> FailureKind {
     let message = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
-    if says(&["permission denied", "is a directory"]) {
+    // The last are crun's, which Docker does not know.
+    if says(&["permission denied", "is a directory", "it is not executable"]) {
         FailureKind::NotExecutable
     } else if says(&["executable file not found", "no such file or directory", "not a directory"]) {
         FailureKind::NotFound
@@ -87,6 +88,10 @@ mod tests {
             ("executable file `x` not found in $PATH: No such file or directory", FailureKind::NotFound),
             ("exec: \"/bin\": is a directory: permission denied", FailureKind::NotExecutable),
             ("open executable: Permission denied", FailureKind::NotExecutable),
+            (
+                "the path `/x` exists but it is not executable: Operation not permitted",
+                FailureKind::NotExecutable,
+            ),
             ("cgroups in hybrid mode not supported", FailureKind::Other),
         ];
         for (message, expected) in cases {
