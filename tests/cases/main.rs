@@ -28,4 +28,5 @@ mod same_client;
 mod sdk;
 mod soak;
 mod streams;
+mod userns;
 mod volumes;

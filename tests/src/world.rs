@@ -23,6 +23,8 @@ pub struct Settings {
     pub data_root: Option<PathBuf>,
     /// Where the exec root is, if not there, either.
     pub exec_root: Option<PathBuf>,
+    /// On the engine's machine there is a user `dockremap`, who has this many subordinate ids from the first number on.
+    pub subordinate_ids: Option<(u32, u32)>,
 }
 
 /// Roots, a network namespace and a running engine, all of them gone when it is dropped.
@@ -59,6 +61,11 @@ impl World {
     /// Takes `wharfd` and what belongs to it from this directory from now on.
     pub fn use_binaries(&mut self, directory: PathBuf) {
         self.binaries = Some(directory);
+    }
+
+    /// Gives other flags to the engine that is started next.
+    pub fn set_flags(&mut self, flags: &[&str]) {
+        self.settings.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
     }
 
     /// Starts `wharfd` and waits until it answers.
@@ -108,7 +115,14 @@ impl World {
             Some(directory) => directory.join("wharfd"),
             None => binary("wharfd"),
         };
-        let mut command = self.host.command(&wharfd.to_string_lossy());
+        let mut command = match self.settings.subordinate_ids {
+            None => self.host.command(&wharfd.to_string_lossy()),
+            Some(ids) => {
+                let mut command = self.host.command("unshare");
+                command.args(["--mount", "sh", "-ec", &self.user_files(ids), "sh"]).arg(wharfd);
+                command
+            }
+        };
         command
             .arg("--data-root")
             .arg(self.data_root())
@@ -136,6 +150,25 @@ impl World {
         let mut command = Command::new(plain.get_program());
         command.args(&words[..at]).args(wrapper).args(&words[at..]).args(more);
         command
+    }
+
+    /// A script that shows what it executes other lists of users than this machine has.
+    fn user_files(&self, (first, count): (u32, u32)) -> String {
+        let directory = self.directory.join("users");
+        fs::create_dir_all(&directory).expect("the world's directory is writable");
+        let ids = format!("dockremap:{first}:{count}\n");
+        let users =
+            "root:x:0:0::/root:/bin/sh\ndaemon:x:1:1::/:/bin/false\ndockremap:x:990:990::/:/bin/false\n";
+        let groups = "root:x:0:\ndaemon:x:1:\ndockremap:x:990:\n";
+        let files =
+            [("passwd", users), ("group", groups), ("subuid", ids.as_str()), ("subgid", ids.as_str())];
+        let mut script = String::new();
+        for (name, text) in files {
+            let file = directory.join(name);
+            fs::write(&file, text).expect("the world's directory is writable");
+            script.push_str(&format!("mount --bind {} /etc/{name}\n", file.display()));
+        }
+        script + "exec \"$@\""
     }
 
     /// `kill -9` of the engine.

@@ -19,6 +19,7 @@ mod log;
 mod notify;
 mod pidfile;
 mod reload;
+mod remap;
 mod runtimes;
 mod settings;
 mod tls;
@@ -74,7 +75,7 @@ fn main() -> ExitCode {
 }
 
 fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
-    let settings = settings::load(flags)?;
+    let mut settings = settings::load(flags)?;
     let tls = match &settings.tls {
         Tls::Off => None,
         Tls::On { files, verify } => Some(tls::configuration(files, *verify)?),
@@ -87,6 +88,9 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
         return keeper::run(&settings, words).map(ExitCode::from);
     }
     let level = log::start(&settings.log);
+    if let Some(wanted) = &settings.remap {
+        settings.engine.remap = remap::resolve(wanted)?;
+    }
     let _pid_file = pidfile::PidFile::create(&settings.pid_file)?;
     // Shims are our children but outlive us and each other: nobody waits for them.
     linux::signal::ignore(linux::signal::SIGCHLD).map_err(|error| error.to_string())?;

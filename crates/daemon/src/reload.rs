@@ -22,7 +22,7 @@ const AT_START: &[&str] = &[
     "default-gateway", "default-gateway-v6", "default-network-opts", "docker-socket", "exec-opts", "exec-root",
     "fixed-cidr", "fixed-cidr-v6", "group", "hosts", "icc", "ip", "ip-forward", "ip-forward-no-drop",
     "ip-masq", "ip6tables", "iptables", "ipv6", "log-format", "mtu", "pidfile", "raw-logs", "tls", "tlscacert",
-    "tlscert", "tlskey", "tlsverify", "userland-proxy",
+    "tlscert", "tlskey", "tlsverify", "userland-proxy", "userns-remap",
 ];
 
 pub(crate) struct Reload<'a> {

@@ -30,6 +30,8 @@ pub(crate) struct Settings {
     pub(crate) tls: Tls,
     /// Another path by which clients may find the socket.
     pub(crate) docker_socket: Option<PathBuf>,
+    /// Who has the ids of containers, as it was said: looking it up may make a user.
+    pub(crate) remap: Option<String>,
     /// All of the above as it was said, for a reload to compare.
     pub(crate) said: Values,
 }
@@ -100,6 +102,7 @@ fn settle(values: &Values) -> Result<Settings, String> {
         log: log(&said)?,
         tls,
         docker_socket: said.text("docker-socket").map(PathBuf::from),
+        remap: said.text("userns-remap").filter(|remap| !remap.is_empty()).map(str::to_owned),
         said: values.clone(),
     })
 }
@@ -512,7 +515,7 @@ mod tests {
             "default IPC mode setting (z) is invalid; use \"shareable\" or \"private\""
         );
         assert_eq!(error("--default-runtime x"), "specified default runtime 'x' does not exist");
-        assert!(error("--userns-remap default").starts_with("--userns-remap is not supported"));
+        assert!(error("--selinux-enabled").starts_with("--selinux-enabled is not supported"));
         assert!(error("--iptables=false --icc=false").contains("--icc"));
     }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use linux::namespace::IdMaps;
 use shim::protocol::{CgroupDriver, Runtime};
 
 /// Everything an engine is told from outside.
@@ -23,12 +24,22 @@ pub struct Config {
     pub labels: Vec<String>,
     pub debug: bool,
     pub experimental: bool,
+    /// Other ids for containers than the host's (`--userns-remap`).
+    pub remap: Option<Remap>,
     pub cgroup: Cgroup,
     pub container: Container,
     pub network: Network,
     pub registry: Registry,
     /// Proxies the engine itself uses, shown by info with their credentials masked.
     pub proxies: Proxies,
+}
+
+/// Whose subordinate ids containers run under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remap {
+    /// The user to whom they were given.
+    pub user: String,
+    pub maps: IdMaps,
 }
 
 /// Where containers' cgroups are made.
@@ -166,6 +177,7 @@ impl Config {
             labels: Vec::new(),
             debug: false,
             experimental: false,
+            remap: None,
             cgroup: Cgroup::default(),
             container: Container::default(),
             network: Network::default(),

@@ -62,8 +62,8 @@ pub trait Effects: Send + Sync + 'static {
     /// Removes the engine's own cgroup if nothing is below it; whether it is gone.
     fn remove_cgroup_parent(&self, path: &Path) -> bool;
 
-    /// Mounts shared memory of so many bytes on a directory of the host.
-    fn mount_shm(&self, path: &Path, size: i64) -> linux::Result<()>;
+    /// Mounts shared memory of so many bytes on a directory of the host; its user and group.
+    fn mount_shm(&self, path: &Path, size: i64, owner: (u32, u32)) -> linux::Result<()>;
 
     /// Takes it off again; containers that share it keep it.
     fn unmount_shm(&self, path: &Path) -> linux::Result<()>;

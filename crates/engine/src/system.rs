@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// Replaces the settings that may change while the engine runs. The roots, cgroups and networks stay.
+    /// Replaces the settings that may change while the engine runs. The roots, cgroups, networks and ids stay.
     pub fn reload(&self, config: Config) -> Result<()> {
         let before = self.config();
         let next = Config {
@@ -68,6 +68,7 @@ impl Engine {
             exec_root: before.exec_root.clone(),
             cgroup: before.cgroup.clone(),
             network: before.network.clone(),
+            remap: before.remap.clone(),
             ..config
         };
         let mut attributes = reloaded(&next);
@@ -152,6 +153,7 @@ fn prepare(config: Config, effects: Arc<dyn Effects>) -> Result<Engine> {
         make_root(&directory)?;
     }
     install_init(&paths)?;
+    container::probe_users(&config, paths.data_root())?;
     let records = Records::open(&paths.database())?;
     let shared = Shared {
         id: engine_id(&paths)?,
@@ -434,6 +436,9 @@ fn security_options(config: &Config, host: &host::Host) -> Vec<String> {
             chosen => chosen,
         };
         options.push(format!("name=seccomp,profile={profile}"));
+    }
+    if config.remap.is_some() {
+        options.push("name=userns".into());
     }
     if host.cgroups.version == 2 {
         options.push("name=cgroupns".into());

@@ -161,6 +161,12 @@ impl Volumes {
         Ok(path)
     }
 
+    /// Whether a volume is another name for a directory of the host (`type=none,o=bind`), whose files have the host's
+    /// owners.
+    pub(crate) fn is_of_host(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|stored| local::binds(&stored.options))
+    }
+
     pub(crate) fn release(&self, name: &str, container: &ContainerId) -> Result<()> {
         let mut users = self.users();
         if let Some(all) = users.get_mut(name) {

@@ -159,6 +159,50 @@ pub fn set_groups(groups: &[u32]) -> Result<()> {
     rustix::thread::set_thread_groups(&ids).context("setgroups", || format!("{groups:?}"))
 }
 
+/// Works on files as this user and group, with the capabilities that the calling thread has now. What a file system
+/// keeps of its maker (overlayfs does) and the owner of new files are then theirs.
+pub fn as_owner<T>(uid: u32, gid: u32, work: impl FnOnce() -> T) -> Result<T> {
+    let (effective, permitted, inheritable) = capget()?;
+    let own = FileIds { user: user(), group: group(), capabilities: (effective, permitted, inheritable) };
+    set_file_ids(valid(uid, "setfsuid")?, valid(gid, "setfsgid")?)?;
+    // Leaving uid 0 has taken those away that are about files.
+    set(effective, permitted, inheritable)?;
+    let done = work();
+    drop(own);
+    Ok(done)
+}
+
+/// Puts back what [`as_owner`] has changed, also after a panic.
+struct FileIds {
+    user: u32,
+    group: u32,
+    capabilities: (Set, Set, Set),
+}
+
+impl Drop for FileIds {
+    fn drop(&mut self) {
+        let (effective, permitted, inheritable) = self.capabilities;
+        set_file_ids(self.user, self.group)
+            .and_then(|()| set(effective, permitted, inheritable))
+            .expect("a thread may always go back to the ids and capabilities that it has");
+    }
+}
+
+/// The two calls report no errors, but what was before.
+fn set_file_ids(uid: u32, gid: u32) -> Result<()> {
+    // SAFETY: plain numbers, of the calling thread alone; -1 is no id and changes nothing.
+    let is = unsafe {
+        libc::setfsgid(gid);
+        libc::setfsuid(uid);
+        (libc::setfsuid(u32::MAX) as u32, libc::setfsgid(u32::MAX) as u32)
+    };
+    if is == (uid, gid) {
+        Ok(())
+    } else {
+        Err(Error::new("setfsuid", format_args!("{uid}, {gid}"), Errno::PERM))
+    }
+}
+
 /// 2³²-1 means "leave as it is" to the kernel: whoever asks for that user would stay root.
 fn valid(id: u32, call: &'static str) -> Result<u32> {
     if id == u32::MAX { Err(Error::new(call, id, Errno::INVAL)) } else { Ok(id) }
@@ -237,6 +281,22 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn files_are_made_for_somebody_else_for_a_while() {
+        use std::os::unix::fs::MetadataExt;
+        let path = std::env::temp_dir().join(format!("wharf-owner-{}", std::process::id()));
+        let before = held().unwrap();
+        let made = as_owner(70_000, 70_001, || {
+            assert_eq!(held().unwrap(), before);
+            std::fs::write(&path, "")
+        });
+        made.unwrap().unwrap();
+        let found = std::fs::metadata(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!((found.uid(), found.gid()), (70_000, 70_001));
+        assert_eq!(held().unwrap(), before);
     }
 
     #[test]

@@ -5,12 +5,15 @@
 //! decides where it goes. All of it exists since Linux 5.12; overlay with one layer per call (`lowerdir+`) since
 //! 6.5, for which [`overlay`] has a fallback ([`overlay_in_one`]).
 
+mod mapped;
+
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+pub use mapped::{Mapping, mapped_directory, overlay_mapped, overlay_mapped_in_own_namespace};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 

@@ -1,8 +1,13 @@
 //! Namespaces: making, entering, and mapping ids (namespaces(7)).
 
+mod ids;
+mod make;
+
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
+pub use ids::{IdMaps, IdRange};
+pub use make::{network_of, user_with_maps};
 use rustix::fs::{Mode, OFlags};
 
 use crate::error::{Context, check};
@@ -79,14 +84,6 @@ pub fn same(one: impl AsFd, other: impl AsFd) -> Result<bool> {
     Ok((one.st_dev, one.st_ino) == (other.st_dev, other.st_ino))
 }
 
-/// A run of ids: `inside` in the user namespace is `outside` in its parent, for `count` ids.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct IdRange {
-    pub inside: u32,
-    pub outside: u32,
-    pub count: u32,
-}
-
 /// Writes the id maps of a process in a new user namespace. Once per namespace.
 pub fn set_id_maps(pid: Pid, users: &[IdRange], groups: &[IdRange]) -> Result<()> {
     // Without privilege over the parent namespace the group map needs `setgroups` denied first.
@@ -103,28 +100,6 @@ fn lines(ranges: &[IdRange]) -> String {
 
 fn write(path: &str, text: &str) -> Result<()> {
     std::fs::write(path, text).context("write", || format!("{path:?}, {text:?}"))
-}
-
-/// A user namespace with these maps and nothing in it, as a descriptor: what an id-mapped mount is made from.
-pub fn user_with_maps(users: &[IdRange], groups: &[IdRange]) -> Result<OwnedFd> {
-    use crate::process::{Clone, Cloned, exit_now, kill, wait};
-    let (reader, writer) = crate::fd::pipe()?;
-    let request = Clone { namespaces: USER, ..Default::default() };
-    match request.start()? {
-        Cloned::Copy => {
-            drop(writer);
-            // Ends when the caller has what it wants, or dies.
-            let ended = crate::fd::read(&reader, &mut [0]);
-            exit_now(i32::from(ended.is_err()));
-        }
-        Cloned::Caller { pid, .. } => {
-            let opened = set_id_maps(pid, users, groups).and_then(|()| open_of(pid, USER));
-            drop(writer);
-            kill(pid, libc::SIGKILL)?;
-            wait(pid)?;
-            opened
-        }
-    }
 }
 
 pub fn set_hostname(name: &str) -> Result<()> {
@@ -147,11 +122,5 @@ mod tests {
         assert_eq!(kind(&own).unwrap(), NETWORK);
         assert!(same(&own, open(Path::new("/proc/self/ns/net")).unwrap()).unwrap());
         assert!(open(Path::new("/proc/self/status")).unwrap_err().is(Errno::INVAL));
-    }
-
-    #[test]
-    fn a_mapped_user_namespace_without_a_process() {
-        let range = [IdRange { inside: 0, outside: 100_000, count: 1000 }];
-        assert_eq!(kind(user_with_maps(&range, &range).unwrap()).unwrap(), USER);
     }
 }

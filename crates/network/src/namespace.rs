@@ -32,16 +32,30 @@ impl Namespace {
     pub fn create() -> linux::Result<Namespace> {
         on_own_thread(|| {
             linux::namespace::unshare(linux::namespace::NETWORK)?;
-            let fd = linux::namespace::open(Path::new("/proc/thread-self/ns/net"))?;
-            // Neighbours learn at once that a reused address has moved.
-            set("net/ipv4/conf/default/arp_notify", "1")?;
-            set_if_there("net/ipv6/conf/default/ndisc_notify", "1")?;
-            set_if_there("net/ipv6/conf/default/disable_ipv6", "1")?;
-            let mut route = Socket::open(Family::Route)?;
-            const LOOPBACK: u32 = 1;
-            route.request(vec![link::set_up(LOOPBACK)])?;
-            Ok(Namespace { fd, route: Mutex::new(route) })
+            Self::settle(linux::namespace::open(Path::new("/proc/thread-self/ns/net"))?)
         })
+    }
+
+    /// As [`Namespace::create`], for processes in this user namespace: its root may configure it.
+    pub fn create_for(user: BorrowedFd<'_>) -> linux::Result<Namespace> {
+        // No thread of ours can go to another user namespace.
+        let fd = linux::namespace::network_of(user)?;
+        on_own_thread(|| {
+            linux::namespace::enter(&fd, linux::namespace::NETWORK)?;
+            Self::settle(fd)
+        })
+    }
+
+    /// For a new one, from inside.
+    fn settle(fd: OwnedFd) -> linux::Result<Namespace> {
+        // Neighbours learn at once that a reused address has moved.
+        set("net/ipv4/conf/default/arp_notify", "1")?;
+        set_if_there("net/ipv6/conf/default/ndisc_notify", "1")?;
+        set_if_there("net/ipv6/conf/default/disable_ipv6", "1")?;
+        let mut route = Socket::open(Family::Route)?;
+        const LOOPBACK: u32 = 1;
+        route.request(vec![link::set_up(LOOPBACK)])?;
+        Ok(Namespace { fd, route: Mutex::new(route) })
     }
 
     /// One that exists: to connect a container that runs.

@@ -10,6 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::cgroup::{Cgroup, Doors};
+use linux::namespace::IdRange;
 use linux::process::{self, Clone, Cloned, Pid};
 use linux::{Errno, namespace, procfs, signal};
 use oci::runtime::{Spec, State, Status};
@@ -20,7 +21,7 @@ use crate::hooks::Environment;
 use crate::inside::init::{self, Gate, Init, Wanted};
 use crate::inside::rootfs::{self, Source};
 use crate::inside::{mounts, opener};
-use crate::namespaces::Mounts;
+use crate::namespaces::{Given, Mounts, Namespaces};
 use crate::place::Placed;
 use crate::plan::{Listener, Plan};
 use crate::program::Program;
@@ -37,6 +38,8 @@ pub struct Launch<'a> {
     pub stdio: Stdio,
     /// Instead of the network namespace that the configuration names.
     pub netns: Option<BorrowedFd<'a>>,
+    /// Instead of the user namespace that the configuration asks for. Its mappings must be those of this one.
+    pub userns: Option<BorrowedFd<'a>>,
     pub cgroup_driver: CgroupDriver,
     /// The first process is killed when the calling thread dies.
     pub die_with_parent: bool,
@@ -62,6 +65,7 @@ impl<'a> Launch<'a> {
             rootfs,
             stdio,
             netns: None,
+            userns: None,
             cgroup_driver: CgroupDriver::default(),
             die_with_parent: false,
             start: Start::ByHandle,
@@ -183,7 +187,7 @@ pub(crate) fn start_over(channel: &Channel) -> Result<()> {
 /// Makes everything but the execution of the program.
 pub fn create(launch: Launch<'_>) -> Result<Created> {
     let prefix = |error: Error| error.prefixed_if_own("unable to start container process");
-    let mut plan = Plan::new(launch.spec, launch.netns)?;
+    let mut plan = Plan::new(launch.spec, Given { network: launch.netns, user: launch.userns })?;
     let rootfs = match &launch.rootfs {
         Rootfs::Directory(path) => Some(launch.bundle.join(path)),
         Rootfs::Mount(_) => None,
@@ -194,6 +198,7 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
     let mut program = Program::new(process)?;
     program.terminal_given = matches!(launch.stdio, Stdio::Terminal { .. });
     program.sets_own_limits = program.identity.user != 0 && !plan.namespaces.has_user();
+    check_mapped(program.identity.user, &plan.namespaces)?;
     let trace = launch.trace;
     let mut placed =
         place::create(launch.spec, launch.id, launch.cgroup_driver, launch.rootless).map_err(prefix)?;
@@ -209,6 +214,17 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
             Err(prefix(error))
         }
     }
+}
+
+/// Whether the container knows its user, where its ids are its own.
+fn check_mapped(user: u32, namespaces: &Namespaces) -> Result<()> {
+    let known = |range: &IdRange| user.checked_sub(range.inside).is_some_and(|offset| offset < range.count);
+    if namespaces.users.is_empty() || namespaces.users.iter().any(known) {
+        return Ok(());
+    }
+    let message =
+        format_args!("unable to setup user: cannot setuid to unmapped uid {user} in user namespace");
+    Err(Error::other(message).met_in_container().at("unable to start container process"))
 }
 
 fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed) -> Result<Created> {

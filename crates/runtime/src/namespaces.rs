@@ -27,6 +27,13 @@ pub(crate) struct Namespaces {
     pub(crate) time_offsets: String,
 }
 
+/// Namespaces that the caller made, in place of those of the configuration.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Given<'a> {
+    pub(crate) network: Option<BorrowedFd<'a>>,
+    pub(crate) user: Option<BorrowedFd<'a>>,
+}
+
 /// Whose mounts the container's are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mounts {
@@ -37,8 +44,8 @@ pub(crate) enum Mounts {
 }
 
 impl Namespaces {
-    pub(crate) fn new(linux: &Linux, network: Option<BorrowedFd<'_>>) -> Result<Namespaces> {
-        namespaces(linux, network)
+    pub(crate) fn new(linux: &Linux, given: Given<'_>) -> Result<Namespaces> {
+        namespaces(linux, given)
     }
 
     pub(crate) fn is_new(&self, flag: u64) -> bool {
@@ -119,7 +126,7 @@ pub(crate) fn flag(kind: NamespaceKind) -> u64 {
     }
 }
 
-fn namespaces(linux: &Linux, network: Option<BorrowedFd<'_>>) -> Result<Namespaces> {
+fn namespaces(linux: &Linux, given: Given<'_>) -> Result<Namespaces> {
     let mut namespaces = Namespaces::default();
     let mut seen = 0;
     for namespace in &linux.namespaces {
@@ -131,13 +138,18 @@ fn namespaces(linux: &Linux, network: Option<BorrowedFd<'_>>) -> Result<Namespac
             )));
         }
         seen |= flag;
-        if flag != namespace::NETWORK || network.is_none() {
+        let replaced = flag == namespace::NETWORK && given.network.is_some()
+            || flag == namespace::USER && given.user.is_some();
+        if !replaced {
             add(&mut namespaces, flag, namespace)?;
         }
     }
-    if let Some(network) = network {
+    if let Some(network) = given.network {
         let own = linux::fd::duplicate(network).step(|| "network namespace")?;
         namespaces.joined.push((namespace::NETWORK, own));
+    }
+    if let Some(user) = given.user {
+        namespaces.joined_user = Some(linux::fd::duplicate(user).step(|| "user namespace")?);
     }
     // From there on, paths lead elsewhere.
     namespaces.joined.sort_by_key(|(flag, _)| *flag == namespace::MOUNT);

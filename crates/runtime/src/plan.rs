@@ -5,7 +5,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 
 use linux::namespace::{self, IdRange};
@@ -15,7 +14,7 @@ use oci::runtime::{
 };
 
 use crate::interfaces::{self, Move};
-use crate::namespaces::{Mounts, Namespaces, first_id, flag, ranges};
+use crate::namespaces::{Given, Mounts, Namespaces, first_id, flag, ranges};
 use crate::options::{self, Options};
 use crate::rdt::{self, Class};
 use crate::seccomp::{self, Compiled};
@@ -108,11 +107,10 @@ pub(crate) enum MountKind {
 }
 
 impl Plan {
-    /// `network` stands in for the network namespace of the configuration.
-    pub(crate) fn new(spec: &Spec, network: Option<BorrowedFd<'_>>) -> Result<Plan> {
+    pub(crate) fn new(spec: &Spec, given: Given<'_>) -> Result<Plan> {
         let nothing = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
-        let namespaces = Namespaces::new(linux, network)?;
+        let namespaces = Namespaces::new(linux, given)?;
         let mounts =
             spec.mounts.iter().map(|mount| self::mount(mount, &namespaces)).collect::<Result<Vec<_>>>()?;
         let fills_dev = !mounts.iter().any(|mount| {
@@ -185,7 +183,7 @@ impl Plan {
                 linux.gid_mappings.clear();
             }
         }
-        let mut plan = Plan::new(&spec, None)?;
+        let mut plan = Plan::new(&spec, Given::default())?;
         plan.namespaces.new |= joined;
         plan.confinement.seccomp_listener = filter.as_ref().and_then(listener);
         plan.confinement.uncompiled = filter;
@@ -420,7 +418,7 @@ mod tests {
 
     fn refused(json: &str) -> String {
         let spec: Spec = serde_json::from_str(json).unwrap();
-        Plan::new(&spec, None).unwrap_err().to_string()
+        Plan::new(&spec, Given::default()).unwrap_err().to_string()
     }
 
     #[test]

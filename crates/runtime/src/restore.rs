@@ -28,6 +28,7 @@ use crate::criu::message::{self, Kind, Notify, Options};
 use crate::criu::{self, Session};
 use crate::hooks::{self, Environment};
 use crate::inside::{devices, rootfs as tree};
+use crate::namespaces::Given;
 use crate::place::{self, Placed};
 use crate::plan::{MountKind, Plan};
 use crate::{CgroupDriver, Container, Error, Result, error::Step, interfaces};
@@ -63,7 +64,7 @@ pub struct Restored {
 /// there and does not run yet.
 pub fn restore(wanted: &Restore<'_>, made: &mut dyn FnMut(&Container) -> Result<()>) -> Result<Restored> {
     criu::check_version()?;
-    let mut plan = Plan::new(wanted.spec, None)?;
+    let mut plan = Plan::new(wanted.spec, Given::default())?;
     plan.resolve_paths(wanted.bundle, Some(wanted.rootfs));
     let mut placed = place::create(wanted.spec, wanted.id, wanted.cgroup_driver, wanted.rootless)?;
     let restored = placed

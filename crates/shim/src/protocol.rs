@@ -39,7 +39,8 @@ pub const MAX_FRAME: usize = 16 << 20;
 
 /// Everything that a container needs from start to end, told once.
 ///
-/// Descriptors, in this order: the network namespace if `network` is set and has one; one bound socket per
+/// Descriptors, in this order: the user namespace if `user_namespace` is set; the network namespace if `network` is set
+/// and has one; one bound socket per
 /// `network.held_sockets`; one per `network.relays` (a listening socket); then one per `attachments` and one
 /// per `waiters`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -56,6 +57,10 @@ pub struct Launch {
     #[serde(default)]
     pub runtime: Option<Runtime>,
     pub rootfs: Rootfs,
+    /// Whether the first descriptor is a user namespace with the specification's mappings. The network namespace belongs
+    /// to it, the process joins it, and the layers of the root are seen through it.
+    #[serde(default)]
+    pub user_namespace: bool,
     #[serde(default)]
     pub cgroup_driver: CgroupDriver,
     #[serde(default)]

@@ -106,7 +106,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     option("tlsverify", None, "tlsverify", Switch, Used, "TLS, and only for clients with a certificate"),
     option("userland-proxy", None, "userland-proxy", Switch, Used, "Relay localhost where the kernel cannot (default true)"),
     option("userland-proxy-path", None, "userland-proxy-path", Text, Only(&[""], "no program runs per published port"), ""),
-    option("userns-remap", None, "userns-remap", Text, Only(&[""], "user namespaces for all containers are not supported yet"), ""),
+    option("userns-remap", None, "userns-remap", Text, Used, "User whose subordinate ids containers run under: default, USER[:GROUP] or UID[:GID]"),
     option("validate", None, "", Switch, Used, "Check the configuration and exit"),
     option("version", Some('v'), "", Switch, Used, "Print the version and exit"),
     option("docker-socket", None, "docker-socket", Text, Used, "Also make the socket reachable by this path, e.g. /var/run/docker.sock"),

@@ -12,10 +12,12 @@ use image::archive::{
     Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, archive_tree, extract_into,
 };
 use linux::entry;
+use linux::namespace::IdMaps;
 use linux::path::Root;
 
 use super::record::{MountKind, Record};
-use super::{Handle, life, mounts, owner, rootfs};
+use super::state::State;
+use super::{Handle, life, mounts, owner, rootfs, users};
 use crate::error::{Error, Result};
 use crate::{Engine, spec};
 
@@ -46,9 +48,9 @@ impl Engine {
         self.container_event(&container.record(), "archive-path", &[]);
         self.blocking(move |_| {
             view.stat(&path, &wanted)?;
-            let (root, inside) = view.within(&path);
-            let mut writer = Writer::new(File::from(out));
-            archive_path(root, &inside, &base(&path), &mut writer)?;
+            let (files, inside) = view.within(&path);
+            let mut writer = Writer::new(File::from(out)).seen_from(files.ids.clone());
+            archive_path(&files.root, &inside, &base(&path), &mut writer)?;
             writer.finish()?;
             Ok(())
         })
@@ -68,16 +70,15 @@ impl Engine {
         let (path, wanted) = (path.to_owned(), wanted.to_owned());
         let record = container.record();
         self.blocking(move |engine| {
-            let (root, target) = view.directory(&path, &wanted)?;
+            let (files, target) = view.directory(&path, &wanted)?;
             view.check_writable(&record, &path)?;
-            let ownership = match options.copy_uid_gid {
-                true => view.owner(&record)?,
-                false => Ownership::Archive,
-            };
+            let user = if options.copy_uid_gid { view.user(&record)? } else { None };
+            let ownership = files.ownership(user)?;
             let replace =
                 if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
             let mut reader = Reader::new(image::Decoder::new(archive)?, Limits::default());
-            extract_into(&mut reader, root, Extract { base: &target, layer: false, ownership, replace })?;
+            let how = Extract { base: &target, layer: false, ownership, replace };
+            files.as_root(|| extract_into(&mut reader, &files.root, how))??;
             engine.container_event(&record, "extract-to-dir", &[]);
             Ok(())
         })
@@ -106,7 +107,12 @@ impl Engine {
         if life::admit_process(&container.record()).is_ok()
             && let Ok(root) = container.ask(|reply| owner::Command::Root { reply }).await
         {
-            return Ok(View { root: Root::from_directory(root), attached: Vec::new() });
+            let ids = match &container.record().state {
+                State::Running(run) => users::of_process(run.pid)?,
+                _ => None,
+            };
+            let files = Files { root: Root::from_directory(root), ids };
+            return Ok(View { files, attached: Vec::new() });
         }
         let record = container.record();
         self.blocking(move |engine| View::of_stopped(engine, &record)).await
@@ -115,7 +121,7 @@ impl Engine {
 
 /// A container's files, from its root down.
 struct View {
-    root: Root,
+    files: Files,
     /// Volumes that were attached for this view alone.
     attached: Vec<Mounted>,
 }
@@ -123,30 +129,66 @@ struct View {
 /// A volume in the view of a container that does not run: its place, and where its files are.
 struct Mounted {
     place: PathBuf,
-    files: Root,
+    files: Files,
+}
+
+/// A tree of files whose owners may be others than the container takes them for.
+struct Files {
+    root: Root,
+    ids: Option<IdMaps>,
+}
+
+impl Files {
+    /// Whose the files are that are put in: `user`'s, in ids of the container, or whoever the archive says.
+    fn ownership(&self, user: Option<(u32, u32)>) -> Result<Ownership<'_>> {
+        let unknown = |id| Error::invalid(format!("container ID {id} cannot be mapped to a host ID"));
+        Ok(match (user, &self.ids) {
+            (None, None) => Ownership::Archive,
+            (None, Some(ids)) => Ownership::Inside(ids),
+            (Some((uid, gid)), None) => Ownership::Fixed { uid, gid },
+            (Some((uid, gid)), Some(ids)) => Ownership::Fixed {
+                uid: ids.user(uid).ok_or_else(|| unknown(uid))?,
+                gid: ids.group(gid).ok_or_else(|| unknown(gid))?,
+            },
+        })
+    }
+
+    /// Works on the files as the container's root, whom mounts with other ids know; ours they do not.
+    fn as_root<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+        let Some(ids) = &self.ids else { return Ok(work()) };
+        let (user, group) = ids.root();
+        linux::credentials::as_owner(user, group, work)
+            .map_err(|error| Error::failed("cannot act as root of the container", error))
+    }
 }
 
 impl View {
     fn of_stopped(engine: &Engine, record: &Record) -> Result<View> {
+        // On disk, layers and volumes have the ids that the container speaks of.
         let root = Root::from_directory(rootfs::mounted(engine, record.id.as_str())?);
+        let config = engine.config();
+        let host_ids = users::remap(&config, &record.host).map(|remap| remap.maps.clone());
         let mut attached = Vec::new();
         for point in &record.mounts {
-            let source = match &point.kind {
-                MountKind::Bind { source, .. } => source.clone(),
-                MountKind::Volume { source, .. } => source.clone(),
+            let (source, ids) = match &point.kind {
+                MountKind::Bind { source, .. } => (source, host_ids.clone()),
+                MountKind::Volume { source, name, .. } => {
+                    let of_host = engine.shared().volumes.is_of_host(name);
+                    (source, host_ids.clone().filter(|_| of_host))
+                }
                 MountKind::Tmpfs { .. } | MountKind::Image { .. } => continue,
             };
             // A file that is bound, or a source that is gone, is seen as the image has it.
-            let Ok(files) = Root::open(&source) else { continue };
-            attached.push(Mounted { place: PathBuf::from(&point.destination), files });
+            let Ok(root) = Root::open(source) else { continue };
+            attached.push(Mounted { place: PathBuf::from(&point.destination), files: Files { root, ids } });
         }
         // The innermost first.
         attached.sort_by_key(|mounted| std::cmp::Reverse(mounted.place.components().count()));
-        Ok(View { root, attached })
+        Ok(View { files: Files { root, ids: None }, attached })
     }
 
     /// The tree that a path is in, and the path within it.
-    fn within<'a>(&'a self, path: &str) -> (&'a Root, PathBuf) {
+    fn within<'a>(&'a self, path: &str) -> (&'a Files, PathBuf) {
         let clean = PathBuf::from(mounts::clean(path));
         for mounted in &self.attached {
             if let Ok(rest) = clean.strip_prefix(&mounted.place) {
@@ -156,11 +198,11 @@ impl View {
                 );
             }
         }
-        (&self.root, relative(path))
+        (&self.files, relative(path))
     }
 
     fn stat(&self, path: &str, container: &str) -> Result<ArchiveStat> {
-        let (root, inside) = self.within(path);
+        let (Files { root, .. }, inside) = self.within(path);
         let missing =
             |_| Error::not_found(format!("Could not find the file {path} in container {container}"));
         let follow = path.ends_with('/') || path.ends_with("/.");
@@ -195,9 +237,9 @@ impl View {
     }
 
     /// The directory that a copy goes to, which may be a link to one.
-    fn directory(&self, path: &str, container: &str) -> Result<(&Root, PathBuf)> {
-        let (root, inside) = self.within(path);
-        let node = root.resolve(&inside).map_err(|_| {
+    fn directory(&self, path: &str, container: &str) -> Result<(&Files, PathBuf)> {
+        let (files, inside) = self.within(path);
+        let node = files.root.resolve(&inside).map_err(|_| {
             Error::not_found(format!("Could not find the file {path} in container {container}"))
         })?;
         let metadata = entry::metadata_of(&node)
@@ -205,7 +247,7 @@ impl View {
         if metadata.kind != entry::Kind::Directory {
             return Err(Error::invalid("extraction point is not a directory"));
         }
-        Ok((root, inside))
+        Ok((files, inside))
     }
 
     fn check_writable(&self, record: &Record, path: &str) -> Result<()> {
@@ -226,13 +268,12 @@ impl View {
     }
 
     /// The container's user, as the owner of everything that is copied in.
-    fn owner(&self, record: &Record) -> Result<Ownership> {
+    fn user(&self, record: &Record) -> Result<Option<(u32, u32)>> {
         if record.config.user.is_empty() {
-            return Ok(Ownership::Archive);
+            return Ok(None);
         }
-        let (passwd, group) = rootfs::read_database(&self.root)?;
-        let (uid, gid) = spec::owner_of(record, &passwd, &group)?;
-        Ok(Ownership::Fixed { uid, gid })
+        let (passwd, group) = rootfs::read_database(&self.files.root)?;
+        spec::owner_of(record, &passwd, &group).map(Some)
     }
 }
 

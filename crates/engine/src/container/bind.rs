@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use oci::runtime::Mount;
 
 use super::record::{MountKind, MountPoint, Record};
+use super::users::Users;
 use crate::Engine;
 use crate::error::{Error, Result};
 
@@ -90,18 +91,24 @@ fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()>
 }
 
 /// Prepares a container's mounts for a run. Blocking.
-pub(super) fn bind(engine: &Engine, record: &Record) -> Result<Bound> {
+pub(super) fn bind(engine: &Engine, record: &Record, users: Option<&Users>) -> Result<Bound> {
     let mut bound = Bound::default();
     for (index, point) in record.mounts.iter().enumerate() {
-        bound.mounts.push(bound_mount(engine, record, index, point)?);
+        bound.mounts.push(bound_mount(engine, record, users, index, point)?);
     }
     if record.host.ipc_mode == "shareable" {
-        bound.shm = Some(make_shm(engine, record)?);
+        bound.shm = Some(make_shm(engine, record, users)?);
     }
     Ok(bound)
 }
 
-fn bound_mount(engine: &Engine, record: &Record, index: usize, point: &MountPoint) -> Result<Mount> {
+fn bound_mount(
+    engine: &Engine,
+    record: &Record,
+    users: Option<&Users>,
+    index: usize,
+    point: &MountPoint,
+) -> Result<Mount> {
     let destination = PathBuf::from(&point.destination);
     let made = |source: PathBuf, options: Vec<String>| Mount {
         destination: destination.clone(),
@@ -113,13 +120,7 @@ fn bound_mount(engine: &Engine, record: &Record, index: usize, point: &MountPoin
     match &point.kind {
         MountKind::Bind { source, propagation, create, non_recursive, read_only_non_recursive, .. } => {
             if *create && !source.exists() {
-                let create = DirBuilder::new().mode(0o755).recursive(true).create(source);
-                create.map_err(|error| {
-                    Error::failed(
-                        format!("error while creating mount source path '{}'", source.display()),
-                        error,
-                    )
-                })?;
+                make_source(source, users)?;
             }
             if !source.exists() {
                 return Err(Error::invalid(format!(
@@ -144,15 +145,31 @@ fn bound_mount(engine: &Engine, record: &Record, index: usize, point: &MountPoin
                 options.push("rro".into());
             }
             options.push(if propagation.is_empty() { "rprivate".into() } else { propagation.clone() });
+            if users.is_some() && !engine.shared().volumes.is_of_host(name) {
+                options.push("idmap".into());
+            }
             Ok(made(source, options))
         }
         MountKind::Tmpfs { options } => crate::spec::tmpfs(&point.destination, &options.join(",")),
         MountKind::Image { id, subpath, .. } => {
-            let root = images::attach(engine, record, index, id)?;
+            let root = images::attach(engine, record, users, index, id)?;
             let source = if subpath.is_empty() { root } else { inside(&root, subpath)? };
             Ok(made(source, vec!["rbind".into(), "rro".into(), "rprivate".into()]))
         }
     }
+}
+
+/// A directory of the host that a container asked for and nobody made. It is the container's root's.
+fn make_source(path: &Path, users: Option<&Users>) -> Result<()> {
+    let make = || DirBuilder::new().mode(0o755).recursive(true).create(path);
+    let made = match users.map(|users| users.maps.root()) {
+        None => make(),
+        Some((user, group)) => linux::credentials::as_owner(user, group, make)
+            .map_err(|error| Error::failed("cannot act as root of the container", error))?,
+    };
+    made.map_err(|error| {
+        Error::failed(format!("error while creating mount source path '{}'", path.display()), error)
+    })
 }
 
 /// A path within a volume or an image, whose links may not lead out of it.
@@ -165,16 +182,17 @@ fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
 }
 
 /// A tmpfs on the host: what several containers share must be visible outside all of them.
-fn make_shm(engine: &Engine, record: &Record) -> Result<PathBuf> {
+fn make_shm(engine: &Engine, record: &Record, users: Option<&Users>) -> Result<PathBuf> {
     let path = engine.paths().shm(record.id.as_str());
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(&path)
         .map_err(|error| Error::failed(format!("cannot make {}", path.display()), error))?;
+    let owner = users.map_or((0, 0), |users| users.maps.root());
     engine
         .effects()
-        .mount_shm(&path, record.host.shm_size)
+        .mount_shm(&path, record.host.shm_size, owner)
         .map_err(|error| Error::failed("cannot mount the shared memory of a container", error))?;
     Ok(path)
 }

@@ -9,7 +9,7 @@ use store::records::Durability;
 use super::owner::Owner;
 use super::record::{MountKind, MountPoint, NAMES, NetworkState, Record};
 use super::state::State;
-use super::{bind, defaults, files, logs, mounts, remove, validate};
+use super::{bind, defaults, files, logs, mounts, remove, users, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, names, runtimes, spec};
@@ -101,6 +101,7 @@ fn describe(
     name_by_id(engine, &mut host)?;
     validate::host(&config, &host)?;
     runtimes::find(&settings.container, &host.runtime)?;
+    users::check(&settings, &host)?;
     validate::cgroup_parent(&host, settings.cgroup.driver)?;
     warnings.extend(validate::resources(&mut host.resources, machine, false)?);
     if host.network_mode == "host" && host.port_bindings.as_ref().is_some_and(|ports| !ports.is_empty()) {

@@ -20,6 +20,7 @@ use super::owner::{Connected, Live, store};
 use super::record::Record;
 use super::state::{Ended, Failure, Run, State};
 use super::stream::EventStream;
+use super::users::{self, Users};
 use super::{bind, files, health, life, rootfs};
 use crate::effects::Launched;
 use crate::error::{Error, ErrorKind, Result};
@@ -94,27 +95,29 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     fault("start: the shim lives")?;
     // Before the network is: what it is linked to must run.
     spec::linked_environment(engine, record)?;
-    let bound = bind::bind(engine, record)?;
+    let users = users::open(engine, record)?;
+    let bound = bind::bind(engine, record, users.as_ref())?;
     let joined = engine
         .shared()
         .networks
-        .join(record)
+        .join(record, users.as_ref())
         .map_err(|error| error.within("failed to set up container networking"))?;
     fault("start: the network is joined")?;
     engine.network_events(record, "connect");
     files::write(engine, record, &joined)?;
     fault("start: the files are written")?;
-    let spec = spec::for_container(engine, record, &root, &bound)?;
+    let spec = spec::for_container(engine, record, &root, &bound, users.as_ref())?;
 
     let health = health::for_shim(&record.config)?;
     record.state = State::Running(Run::starting(incarnation.clone(), health.is_some(), &record.state));
     record.started_before = true;
     record.manually_stopped = false;
 
-    let launch = describe(engine, record, incarnation, spec, root, health, &joined, held)?;
+    let mut launch = describe(engine, record, incarnation, spec, root, health, &joined, held)?;
+    launch.user_namespace = users.is_some();
     // Should the start fail, the shim takes its copies of the sockets with it, but who waits for the end still waits.
     let waiters = held.waiting()?;
-    let descriptors = descriptors(joined, std::mem::take(held));
+    let descriptors = descriptors(users, joined, std::mem::take(held));
     // What is thrown away at its end anyway is not worth a commit: restore learns of it from the runtime directory.
     let (mut launched, mut stored) = (None, Ok(()));
     let mut told = Some((shim, descriptors));
@@ -177,6 +180,7 @@ fn describe(
         spec,
         runtime: runtimes::find(&engine.config().container, &record.host.runtime)?,
         rootfs,
+        user_namespace: false,
         cgroup_driver: engine.config().cgroup.driver,
         stdin: match (record.config.open_stdin, record.config.stdin_once) {
             (false, _) => Stdin::Closed,
@@ -201,8 +205,9 @@ fn describe(
 }
 
 /// The descriptors of a launch, in the order that the protocol gives.
-fn descriptors(joined: Joined, held: Held) -> Vec<OwnedFd> {
-    let mut all: Vec<OwnedFd> = joined.namespace.into_iter().collect();
+fn descriptors(users: Option<Users>, joined: Joined, held: Held) -> Vec<OwnedFd> {
+    let mut all: Vec<OwnedFd> = users.map(Users::into_namespace).into_iter().collect();
+    all.extend(joined.namespace);
     all.extend(joined.held);
     all.extend(joined.relays.into_iter().map(|(_, socket)| socket));
     all.extend(held.attachments.into_iter().map(|(_, socket)| socket));

@@ -35,6 +35,7 @@ mod stats;
 mod status;
 mod stream;
 mod top;
+mod users;
 mod validate;
 mod wait;
 
@@ -65,6 +66,7 @@ pub(crate) use record::{MountKind, Record};
 pub use remove::RemoveOptions;
 pub(crate) use rootfs::{Databases, database, opened_database};
 pub(crate) use state::State;
+pub(crate) use users::{Users, beside as users_beside, probe as probe_users};
 pub(crate) use validate::exposed as check_exposed;
 pub use wait::{Exit, WaitOutcome};
 

@@ -137,9 +137,6 @@ fn unsupported(host: &HostConfig) -> Result<()> {
             host.volume_driver, host.volume_driver
         ));
     }
-    if !["", "host"].contains(&host.userns_mode.as_str()) {
-        return refuse(format!("invalid USER mode: {}", host.userns_mode));
-    }
     if !host.cgroup.is_empty() {
         return refuse(format!("invalid cgroup: {:?} is not supported", host.cgroup));
     }

@@ -81,10 +81,10 @@ impl Effects for Kernel {
         !cgroup.exists()
     }
 
-    fn mount_shm(&self, path: &Path, size: i64) -> linux::Result<()> {
+    fn mount_shm(&self, path: &Path, size: i64, (user, group): (u32, u32)) -> linux::Result<()> {
         let attributes = linux::mount::NOSUID | linux::mount::NODEV | linux::mount::NOEXEC;
-        let size = format!("size={size}");
-        linux::mount::new_fs("tmpfs", Some("shm"), &["mode=1777", &size], attributes)
+        let [size, user, group] = [format!("size={size}"), format!("uid={user}"), format!("gid={group}")];
+        linux::mount::new_fs("tmpfs", Some("shm"), &["mode=1777", &size, &user, &group], attributes)
             .and_then(|mount| linux::mount::attach_at(mount, path))
     }
 

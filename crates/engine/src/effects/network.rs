@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use ipnet::IpNet;
 use network::ports::{Request, Reserved};
@@ -13,8 +13,8 @@ use network::{
 /// Each method is one of [`network::Host`], where it is described.
 pub trait HostNetwork: Send + Sync {
     fn names(&self) -> &HostNames;
-    /// A new network namespace.
-    fn namespace(&self) -> Result<Box<dyn Inside>>;
+    /// A new network namespace, which belongs to this user namespace or to ours.
+    fn namespace(&self, user: Option<BorrowedFd<'_>>) -> Result<Box<dyn Inside>>;
     /// That of a process.
     fn namespace_of(&self, pid: i32) -> Result<Box<dyn Inside>>;
     fn rebuild(&self, bridges: &[Bridge], published: &[Published]) -> Result<Vec<String>>;
@@ -71,8 +71,9 @@ impl HostNetwork for Host {
         Host::names(self)
     }
 
-    fn namespace(&self) -> Result<Box<dyn Inside>> {
-        Ok(Box::new(Namespace::create().map_err(kernel("cannot make a network namespace"))?))
+    fn namespace(&self, user: Option<BorrowedFd<'_>>) -> Result<Box<dyn Inside>> {
+        let made = user.map_or_else(Namespace::create, Namespace::create_for);
+        Ok(Box::new(made.map_err(kernel("cannot make a network namespace"))?))
     }
 
     fn namespace_of(&self, pid: i32) -> Result<Box<dyn Inside>> {

@@ -7,6 +7,7 @@
 //! Whatever fails on the way, what was taken before is given back by the same code that ends a run.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsFd;
 
 use network::ports::{HostPorts, Reserved};
 use network::{Endpoint as HostEndpoint, names};
@@ -16,20 +17,20 @@ use super::naming::{Surroundings, host_resolution};
 use super::record::{Driver, GatewayMode, Network};
 use super::run::{Endpoint, Port, Run, parse_mac};
 use super::{Joined, Networks, naming, ports};
-use crate::container::Record;
+use crate::container::{Record, Users};
 use crate::effects::Inside;
 use crate::error::{Error, Result};
 use crate::identity;
 use crate::spec::other;
 
 impl Networks {
-    /// Namespace, endpoints, addresses, ports and names for one run.
-    pub(crate) fn join(&self, record: &mut Record) -> Result<Joined> {
+    /// Namespace, endpoints, addresses, ports and names for one run, of processes in this user namespace.
+    pub(crate) fn join(&self, record: &mut Record, users: Option<&Users>) -> Result<Joined> {
         if other(&record.host.network_mode).is_some() {
             return Ok(Joined::default());
         }
         let mut run = Run { sandbox: identity::random(), ..Run::default() };
-        match self.take(record, &mut run) {
+        match self.take(record, users, &mut run) {
             Ok(joined) => {
                 run.show(record);
                 self.state().runs.insert(record.id.to_string(), run);
@@ -53,13 +54,13 @@ impl Networks {
         self.give_back(record.id.as_str(), &run)
     }
 
-    fn take(&self, record: &Record, run: &mut Run) -> Result<Joined> {
+    fn take(&self, record: &Record, users: Option<&Users>, run: &mut Run) -> Result<Joined> {
         let mut joined = Joined::default();
         for (number, name) in in_order(record).into_iter().enumerate() {
             run.endpoints.push(self.place(record, name, number)?);
         }
         if record.host.network_mode != "host" {
-            let namespace = self.host.namespace()?;
+            let namespace = self.host.namespace(users.map(AsFd::as_fd))?;
             self.take_ports(record, run, &mut joined)?;
             for index in 0..run.endpoints.len() {
                 self.attach(namespace.as_ref(), run, index)?;

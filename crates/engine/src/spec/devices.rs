@@ -6,7 +6,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use api::container::HostConfig;
-use oci::runtime::{Device, DeviceKind, DeviceRule};
+use oci::runtime::{Device, DeviceKind, DeviceRule, Mount};
 
 use crate::error::{Error, Result};
 
@@ -17,6 +17,7 @@ const LIMIT: usize = 4096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostDevice {
     pub(super) node: Device,
+    pub(super) source: PathBuf,
     /// Letters of `rwm`.
     pub(super) access: String,
 }
@@ -68,7 +69,9 @@ fn walk(source: &Path, inside: &Path, access: &str, all: bool, found: &mut Vec<H
     let metadata = fs::symlink_metadata(source).map_err(failed)?;
     if !metadata.is_dir() {
         match node(inside, &metadata) {
-            Some(node) => found.push(HostDevice { node, access: access.to_owned() }),
+            Some(node) => {
+                found.push(HostDevice { node, source: source.to_owned(), access: access.to_owned() });
+            }
             None if all => {}
             None => {
                 return Err(Error::system(format!(
@@ -132,6 +135,18 @@ pub(super) fn access(permissions: &str) -> Result<&str> {
 /// The nodes to create beside the ones that every container has.
 pub(super) fn nodes(found: &Found) -> Vec<Device> {
     found.0.iter().map(|device| device.node.clone()).collect()
+}
+
+/// The same as mounts of the host's nodes.
+pub(super) fn mounts(found: &Found) -> Vec<Mount> {
+    let mount = |device: &HostDevice| Mount {
+        destination: device.node.path.clone(),
+        kind: "bind".into(),
+        source: Some(device.source.clone()),
+        options: ["bind", "rprivate", "nosuid", "noexec"].map(str::to_owned).into(),
+        ..Mount::default()
+    };
+    found.0.iter().map(mount).collect()
 }
 
 /// In order: nothing, what every container may use, what this one asks for.

@@ -17,17 +17,18 @@ mod user;
 
 use std::path::PathBuf;
 
-use oci::runtime::{Linux, Process, Root, Spec};
+use linux::namespace::{IdMaps, IdRange};
+use oci::runtime::{IdMapping, Linux, Process, Root, Spec};
 use shim::protocol::Rootfs;
 
 pub(crate) use links::{environment as linked_environment, shown as shown_link};
 pub(crate) use mounts::{DEFAULT_MASKED, DEFAULT_READONLY, tmpfs};
-pub(crate) use namespaces::{check_sysctl, other};
+pub(crate) use namespaces::{check_sysctl, joined_users, other};
 pub(crate) use resources::resources;
 
 use crate::Engine;
 use crate::config::Config;
-use crate::container::{Bound, Live, Record, database, opened_database};
+use crate::container::{Bound, Live, Record, Users, database, opened_database};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use user::Identity;
@@ -41,6 +42,8 @@ pub(crate) struct Input<'a> {
     pub(crate) identity: Identity,
     pub(crate) bound: &'a Bound,
     pub(crate) shared: namespaces::Shared,
+    /// The maps of its user namespace, if it has one.
+    pub(crate) users: Option<&'a IdMaps>,
     /// `hostname`, `hosts` and `resolv.conf` on the host.
     pub(crate) files: [(&'static str, PathBuf); 3],
     pub(crate) cgroup: String,
@@ -55,7 +58,13 @@ pub(crate) struct Input<'a> {
 }
 
 /// The specification for one run.
-pub(crate) fn for_container(engine: &Engine, record: &Record, root: &Rootfs, bound: &Bound) -> Result<Spec> {
+pub(crate) fn for_container(
+    engine: &Engine,
+    record: &Record,
+    root: &Rootfs,
+    bound: &Bound,
+    users: Option<&Users>,
+) -> Result<Spec> {
     let config = engine.config();
     let id = record.id.as_str();
     let (passwd, group) = database(engine, record, root)?;
@@ -67,6 +76,7 @@ pub(crate) fn for_container(engine: &Engine, record: &Record, root: &Rootfs, bou
         identity: user::resolve(&record.config.user, &extra, &passwd, &group)?,
         bound,
         shared: namespaces::look_up(engine, record)?,
+        users: users.map(|users| &users.maps),
         files: [
             ("/etc/resolv.conf", engine.paths().resolv_conf(id)),
             ("/etc/hostname", engine.paths().hostname(id)),
@@ -130,8 +140,12 @@ pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
     let process = process::container(record, input.config, host, &input.identity, &input.linked)?;
     let bounding = process.capabilities.as_ref().map(|sets| sets.bounding.clone()).unwrap_or_default();
     let (masked, readonly) = mounts::hidden(&record.host);
-    let mut devices = devices::nodes(&input.devices);
+    // Where the container may make no nodes it is given the host's, as mounts.
+    let mut devices = if input.users.is_some() { Vec::new() } else { devices::nodes(&input.devices) };
     devices.sort_by(|one, other| one.path.cmp(&other.path));
+    let mappings = |ranges: fn(&IdMaps) -> &[IdRange]| {
+        input.users.map(|maps| ranges(maps).iter().map(mapping).collect()).unwrap_or_default()
+    };
     let mut resources = resources(&record.host.resources, host)?;
     resources.devices = devices::rules(&record.host, &input.devices)?;
     let propagation = mounts::root_propagation(input.bound);
@@ -150,10 +164,12 @@ pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
         annotations: record.host.annotations.clone(),
         linux: Some(Linux {
             devices,
-            sysctl: namespaces::sysctls(record)?,
+            sysctl: namespaces::sysctls(record, input.users)?,
+            uid_mappings: mappings(|maps| &maps.users),
+            gid_mappings: mappings(|maps| &maps.groups),
             resources: Some(resources),
             cgroups_path: input.cgroup.clone(),
-            namespaces: namespaces::list(record, &input.shared),
+            namespaces: namespaces::list(record, &input.shared, input.users.is_some()),
             seccomp: input.seccomp.as_ref().filter(|_| !privileged).map(|profile| {
                 profile.expand(&seccomp::Facts {
                     architecture: host.architecture,
@@ -169,6 +185,10 @@ pub(crate) fn generate(input: &Input<'_>) -> Result<Spec> {
     };
     cdi::apply(&input.edits, &mut spec)?;
     Ok(spec)
+}
+
+fn mapping(range: &IdRange) -> IdMapping {
+    IdMapping { container_id: range.inside, host_id: range.outside, size: range.count }
 }
 
 /// Where the container's cgroup is, in the form that the driver wants.

@@ -6,7 +6,7 @@ use api::container::HostConfig;
 use oci::runtime::Mount;
 
 use super::process::{INIT, wants_init};
-use super::{Input, namespaces};
+use super::{Input, devices, namespaces};
 use crate::container::Bound;
 use crate::error::{Error, Result};
 
@@ -29,6 +29,9 @@ pub(crate) const DEFAULT_MASKED: &[&str] = &[
 /// What may be read and never written.
 pub(crate) const DEFAULT_READONLY: &[&str] =
     &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// The group that terminals belong to; a container may have so few ids that it lacks it.
+const TTY: u32 = 5;
 
 /// Masked and read-only paths: none for a privileged container, the defaults where nothing was said.
 pub(super) fn hidden(host: &HostConfig) -> (Vec<PathBuf>, Vec<PathBuf>) {
@@ -64,6 +67,10 @@ pub(super) fn all(input: &Input<'_>) -> Result<Vec<Mount>> {
                 add(&mut mount.options, "ro");
             }
         }
+    }
+    if input.users.is_some() {
+        let devices = devices::mounts(&input.devices);
+        mounts.extend(devices.into_iter().filter(|mount| !overridden(mount)));
     }
     let mut files = engine_files(input);
     files.retain(|mount| !overridden(mount));
@@ -103,6 +110,11 @@ fn kernel(input: &Input<'_>) -> Vec<Mount> {
         mount("/sys/fs/cgroup", "cgroup", "cgroup", &kernel_options(writable_cgroups)),
         mount("/dev/mqueue", "mqueue", "mqueue", &["nosuid", "noexec", "nodev"]),
     ];
+    if input.users.is_some_and(|users| users.group(TTY).is_none()) {
+        for pts in mounts.iter_mut().filter(|mount| mount.kind == "devpts") {
+            pts.options.retain(|option| !option.starts_with("gid="));
+        }
+    }
     mounts.extend(shm(input));
     mounts
 }
@@ -131,6 +143,10 @@ fn shm(input: &Input<'_>) -> Option<Mount> {
 
 fn engine_files(input: &Input<'_>) -> Vec<Mount> {
     let readonly = input.record.host.readonly_rootfs;
+    let mut options = vec!["rbind".to_owned(), "rprivate".to_owned()];
+    options.extend(readonly.then(|| "ro".to_owned()));
+    // They are its root's.
+    options.extend(input.users.map(|_| "idmap".to_owned()));
     input
         .files
         .iter()
@@ -138,11 +154,7 @@ fn engine_files(input: &Input<'_>) -> Vec<Mount> {
             destination: destination.into(),
             kind: "bind".into(),
             source: Some(source.clone()),
-            options: if readonly {
-                vec!["rbind".into(), "rprivate".into(), "ro".into()]
-            } else {
-                vec!["rbind".into(), "rprivate".into()]
-            },
+            options: options.clone(),
             ..Mount::default()
         })
         .collect()

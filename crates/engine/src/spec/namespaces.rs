@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use linux::namespace::IdMaps;
 use oci::runtime::{Namespace, NamespaceKind};
 
 use crate::Engine;
-use crate::container::{Record, State};
+use crate::container::{Record, State, users_beside};
 use crate::error::{Error, Result};
 
 /// Paths of namespaces that other containers own.
@@ -66,9 +67,19 @@ fn namespace_of(owner: &Record, what: &str, file: &str) -> Result<PathBuf> {
     }
 }
 
-pub(super) fn list(record: &Record, shared: &Shared) -> Vec<Namespace> {
+/// The user namespaces of the containers whose namespaces are shared.
+pub(crate) fn joined_users(engine: &Engine, record: &Record) -> Result<Vec<PathBuf>> {
+    let shared = look_up(engine, record)?;
+    Ok(users_beside([&shared.network, &shared.pid, &shared.ipc].into_iter().flatten()))
+}
+
+pub(super) fn list(record: &Record, shared: &Shared, has_users: bool) -> Vec<Namespace> {
     let host = &record.host;
     let mut all = vec![Namespace { kind: NamespaceKind::Mount, path: None }];
+    if has_users {
+        // The shim is handed it.
+        all.push(Namespace { kind: NamespaceKind::User, path: None });
+    }
     let mut add = |kind, mode: &str, path: &Option<PathBuf>| {
         if mode != "host" {
             all.push(Namespace { kind, path: path.clone() });
@@ -93,18 +104,24 @@ pub(super) fn shown_hostname(record: &Record) -> &str {
 }
 
 /// Docker's defaults for an own network, then the container's wishes; only what a namespace confines is allowed.
-pub(super) fn sysctls(record: &Record) -> Result<BTreeMap<String, String>> {
+pub(super) fn sysctls(record: &Record, users: Option<&IdMaps>) -> Result<BTreeMap<String, String>> {
     let host = &record.host;
     let mut all = BTreeMap::new();
     if host.network_mode != "host" && other(&host.network_mode).is_none() {
         all.insert("net.ipv4.ip_unprivileged_port_start".into(), "0".into());
-        all.insert("net.ipv4.ping_group_range".into(), "0 2147483647".into());
+        let last = users.map_or(i32::MAX as u32, last_group);
+        all.insert("net.ipv4.ping_group_range".into(), format!("0 {last}"));
     }
     for (key, value) in &host.sysctls {
         check_sysctl(key, host.network_mode == "host", host.ipc_mode == "host")?;
         all.insert(key.clone(), value.clone());
     }
     Ok(all)
+}
+
+/// The last of the groups from 0 on that a container has without a gap: the kernel takes no range with others in it.
+fn last_group(users: &IdMaps) -> u32 {
+    users.groups.iter().filter(|range| range.inside == 0).map(|range| range.count - 1).max().unwrap_or(0)
 }
 
 pub(crate) fn check_sysctl(key: &str, host_network: bool, host_ipc: bool) -> Result<()> {

@@ -54,6 +54,7 @@ fn generated(record: &Record, bound: &Bound) -> Spec {
         identity: Identity { uid: 0, gid: 0, groups: vec![0, 10] },
         bound,
         shared: namespaces::Shared::default(),
+        users: None,
         files: [
             ("/etc/resolv.conf", file("resolv.conf")),
             ("/etc/hostname", file("hostname")),

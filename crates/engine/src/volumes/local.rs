@@ -103,6 +103,11 @@ pub(super) fn mount(options: &BTreeMap<String, String>, target: &Path) -> Result
     Ok(())
 }
 
+/// Whether the options name a directory rather than a file system.
+pub(super) fn binds(options: &BTreeMap<String, String>) -> bool {
+    options.get("o").is_some_and(|words| parse(words).0 & BIND != 0)
+}
+
 /// Unmounts, if there is a mount. Lazily: a container that still has it keeps it.
 pub(super) fn unmount(path: &Path) -> Result<()> {
     while is_mounted(path)? {

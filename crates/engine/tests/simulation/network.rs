@@ -112,7 +112,7 @@ impl HostNetwork for SimulatedNetwork {
         &self.names
     }
 
-    fn namespace(&self) -> Result<Box<dyn Inside>> {
+    fn namespace(&self, _: Option<BorrowedFd<'_>>) -> Result<Box<dyn Inside>> {
         self.effect("make a network namespace")?;
         let (watched, fd) = pipe();
         let mut host = self.world.host();

@@ -389,7 +389,7 @@ impl Effects for World {
         true
     }
 
-    fn mount_shm(&self, path: &Path, _: i64) -> linux::Result<()> {
+    fn mount_shm(&self, path: &Path, _: i64, _: (u32, u32)) -> linux::Result<()> {
         self.effect("mount shared memory").map_err(|error| kernel(&error, "mount"))?;
         self.host().mounts.insert(path.to_owned());
         self.done("shared memory is mounted");

@@ -25,6 +25,7 @@ use std::path::{Component, Path, PathBuf};
 
 use linux::Errno;
 use linux::entry::{self, Kind as Node, Time};
+use linux::namespace::IdMaps;
 use linux::path::Root;
 use linux::xattr;
 
@@ -50,9 +51,11 @@ const OVERLAY_XATTRS: [&str; 2] = ["trusted.overlay.", "user.overlay."];
 
 /// Who owns what is extracted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ownership {
+pub enum Ownership<'a> {
     /// Whoever the archive says, by number.
     Archive,
+    /// Whoever that is for processes of this user namespace.
+    Inside(&'a IdMaps),
     /// One owner for all.
     Fixed { uid: u32, gid: u32 },
 }
@@ -73,7 +76,7 @@ pub struct Extract<'a> {
     pub base: &'a Path,
     /// Whether this is an image layer.
     pub layer: bool,
-    pub ownership: Ownership,
+    pub ownership: Ownership<'a>,
     pub replace: Replace,
 }
 
@@ -137,6 +140,8 @@ impl Extractor<'_> {
         if self.how.layer && path.iter().any(|part| part.as_bytes().starts_with(WHITEOUT)) {
             return self.whiteout(&path, name.as_bytes());
         }
+        // Nothing is made that could not be given to its owner.
+        self.owner(&entry)?;
         let directory = self.enter(path.parent().unwrap_or(Path::new("")))?;
         match &entry.content {
             Content::Directory => self.directory(directory, &path, &name, &entry)?,
@@ -325,7 +330,7 @@ impl Extractor<'_> {
         // As Docker measures: a link is as large as what it says.
         self.found.bytes += target.len() as u64;
         let made = entry::node(&parent.handle, name)?;
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry)?;
         entry::set_owner(&made, uid, gid)?;
         for (key, value) in entry.xattrs.iter().filter(|(key, _)| is_allowed(key)) {
             tolerate(xattr::set_at(&parent.handle, name, key, value))?;
@@ -424,16 +429,23 @@ impl Extractor<'_> {
         Ok(())
     }
 
-    fn owner(&self, entry: &Entry) -> (u32, u32) {
+    fn owner(&self, entry: &Entry) -> Result<(u32, u32), Error> {
         match self.how.ownership {
-            Ownership::Archive => (entry.uid, entry.gid),
-            Ownership::Fixed { uid, gid } => (uid, gid),
+            Ownership::Archive => Ok((entry.uid, entry.gid)),
+            Ownership::Fixed { uid, gid } => Ok((uid, gid)),
+            Ownership::Inside(ids) => {
+                let unknown = |id| {
+                    Error::new(Kind::Invalid, format!("container ID {id} cannot be mapped to a host ID"))
+                };
+                let user = ids.user(entry.uid).ok_or_else(|| unknown(entry.uid))?;
+                Ok((user, ids.group(entry.gid).ok_or_else(|| unknown(entry.gid))?))
+            }
         }
     }
 
     fn attributes(&self, node: impl AsFd, entry: &Entry) -> Result<(), Error> {
         let node = node.as_fd();
-        let (uid, gid) = self.owner(entry);
+        let (uid, gid) = self.owner(entry)?;
         entry::set_owner(node, uid, gid)?;
         entry::set_mode(node, entry.mode)?;
         for (key, value) in entry.xattrs.iter().filter(|(key, _)| is_allowed(key)) {

@@ -6,6 +6,7 @@
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
+use linux::namespace::IdMaps;
 use tar::{EntryType, Header};
 
 use super::entry::{Content, Entry};
@@ -24,11 +25,17 @@ const BUFFER: usize = 256 << 10;
 pub struct Writer<W: Write> {
     out: W,
     buffer: Vec<u8>,
+    ids: Option<IdMaps>,
 }
 
 impl<W: Write> Writer<W> {
     pub fn new(out: W) -> Self {
-        Self { out, buffer: vec![0; BUFFER] }
+        Self { out, buffer: vec![0; BUFFER], ids: None }
+    }
+
+    /// Members are owned by whom processes of this user namespace see as the owner.
+    pub fn seen_from(self, ids: Option<IdMaps>) -> Self {
+        Self { ids, ..self }
     }
 
     /// Adds a member without data of its own.
@@ -104,8 +111,12 @@ impl<W: Write> Writer<W> {
             }
         }
         header.set_mode(entry.mode & 0o7777);
-        header.set_uid(fitting(&mut records, b"uid", entry.uid.into(), OCTAL_7));
-        header.set_gid(fitting(&mut records, b"gid", entry.gid.into(), OCTAL_7));
+        let (uid, gid) = match &self.ids {
+            Some(ids) => ids.seen(entry.uid, entry.gid),
+            None => (entry.uid, entry.gid),
+        };
+        header.set_uid(fitting(&mut records, b"uid", uid.into(), OCTAL_7));
+        header.set_gid(fitting(&mut records, b"gid", gid.into(), OCTAL_7));
         header.set_size(fitting(&mut records, b"size", size, OCTAL_11));
         match u64::try_from(entry.modified.seconds).ok().filter(|t| *t <= OCTAL_11) {
             Some(seconds) => header.set_mtime(seconds),

@@ -91,8 +91,9 @@ impl Supervisor {
         input: Input,
     ) -> Result<i32, Failure> {
         let Some(container) = &self.container else { return Err(super::lifecycle::not_running()) };
-        let (theirs, ours) =
-            stdio::make(process.terminal, process.console_size, input).map_err(|e| super::other(&e))?;
+        let root = stdio::root_of(&self.launch.spec);
+        let (theirs, ours) = stdio::make(process.terminal, process.console_size, input, root)
+            .map_err(|error| super::other(&error))?;
         let Beside { pid, pidfd, terminal } = container.exec(process, theirs)?;
         let mut started = Self::adopt(role, pid, pidfd, process.terminal);
         connect(&mut started, id, ours, terminal, input)?;

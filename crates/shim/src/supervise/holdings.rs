@@ -24,6 +24,7 @@ use crate::protocol::{Launch, Names, Network, Rootfs};
 pub(super) struct Holdings {
     /// The root mount, when it can be copied for each run.
     root: Option<OwnedFd>,
+    user: Option<User>,
     namespace: Option<OwnedFd>,
     sockets: Vec<OwnedFd>,
     relays: Option<Relays>,
@@ -31,14 +32,26 @@ pub(super) struct Holdings {
     own_names: Vec<PathBuf>,
 }
 
+/// A user namespace of the container's own. It is made once, like the network namespace, which belongs to it.
+struct User {
+    namespace: OwnedFd,
+    /// Its root, in ids of ours.
+    root: (u32, u32),
+}
+
 impl Holdings {
-    /// Takes the launch's descriptors for the network, in their order, from the front of `descriptors`.
+    /// Takes the launch's descriptors for its namespaces and network, in their order, from the front of `descriptors`.
     pub(super) fn take(
         poll: &Poll,
         launch: &Launch,
         descriptors: &mut Vec<OwnedFd>,
     ) -> linux::Result<Holdings> {
         let mut holdings = Holdings::default();
+        if launch.user_namespace {
+            let namespace = take(descriptors, 1)?.remove(0);
+            holdings.user =
+                Some(User { namespace, root: super::stdio::root_of(&launch.spec).unwrap_or_default() });
+        }
         let Some(network) = &launch.network else { return Ok(holdings) };
         if network.namespace {
             holdings.namespace = take(descriptors, 1)?.pop();
@@ -112,6 +125,10 @@ impl Holdings {
         self.namespace.as_ref().map(AsFd::as_fd)
     }
 
+    pub(super) fn user_namespace(&self) -> Option<BorrowedFd<'_>> {
+        self.user.as_ref().map(|user| user.namespace.as_fd())
+    }
+
     /// The root for one run.
     pub(super) fn root(&mut self, rootfs: &Rootfs) -> linux::Result<runtime::Rootfs> {
         self.root_by(rootfs, |kept| mount::clone_handle(kept, false))
@@ -130,7 +147,15 @@ impl Holdings {
         let kept = match self.root.take() {
             Some(kept) => kept,
             None => {
-                mount::overlay(&mount::Overlay { lowers, upper: Some((upper, work)), volatile, extra: &[] })?
+                let layers = mount::Overlay { lowers, upper: Some((upper, work)), volatile, extra: &[] };
+                match &self.user {
+                    None => mount::overlay(&layers)?,
+                    Some(User { namespace, root: (user, group) }) => {
+                        let mapping =
+                            mount::Mapping { namespace: namespace.as_fd(), user: *user, group: *group };
+                        mount::overlay_mapped(&layers, mapping)?
+                    }
+                }
             }
         };
         match copy(&kept) {

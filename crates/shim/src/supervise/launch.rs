@@ -170,8 +170,9 @@ impl Supervisor {
             Stdin::Open | Stdin::Once => Input::Pipe,
         };
         let terminal = process.terminal;
+        let root = stdio::root_of(&self.launch.spec);
         let (theirs, ours) =
-            stdio::make(terminal, process.console_size, input).map_err(|error| super::other(&error))?;
+            stdio::make(terminal, process.console_size, input, root).map_err(|error| super::other(&error))?;
         let rootfs = self.holdings.root(&self.launch.rootfs).map_err(|error| super::other(&error))?;
         let wanted = Wanted {
             id: &self.launch.container,
@@ -180,6 +181,7 @@ impl Supervisor {
             rootfs,
             stdio: theirs,
             network: self.holdings.namespace(),
+            user: self.holdings.user_namespace(),
             cgroup_driver: match self.launch.cgroup_driver {
                 CgroupDriver::Cgroupfs => runtime::CgroupDriver::Cgroupfs,
                 CgroupDriver::Systemd => runtime::CgroupDriver::Systemd,

@@ -52,6 +52,7 @@ pub(crate) fn world(script: &str) -> World {
         spec: spec(script, &cgroup),
         runtime: None,
         rootfs: Rootfs::Directory(dir.join("root")),
+        user_namespace: false,
         cgroup_driver: CgroupDriver::Cgroupfs,
         stdin: Stdin::Closed,
         log: Log {

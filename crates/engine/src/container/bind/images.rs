@@ -12,10 +12,17 @@ use oci::digest::Digest;
 
 use crate::Engine;
 use crate::container::record::{MountKind, Record};
+use crate::container::users::Users;
 use crate::error::{Error, Result};
 
 /// Mounts the files of the image with this id; where they are.
-pub(super) fn attach(engine: &Engine, record: &Record, index: usize, id: &str) -> Result<PathBuf> {
+pub(super) fn attach(
+    engine: &Engine,
+    record: &Record,
+    users: Option<&Users>,
+    index: usize,
+    id: &str,
+) -> Result<PathBuf> {
     let known = id.parse::<Digest>().ok().and_then(|id| engine.images().get(&id));
     let image = known.ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
     let lowers = engine.images().layers().lowers(image.diff_ids())?;
@@ -27,19 +34,20 @@ pub(super) fn attach(engine: &Engine, record: &Record, index: usize, id: &str) -
         .map_err(|error| Error::failed(format!("cannot make {}", path.display()), error))?;
     // One that a run left whose end nobody saw.
     drop(mount::unmount(&path, true));
-    stacked(&lowers)
+    stacked(&lowers, users)
         .and_then(|files| mount::attach_at(files, &path))
         .map_err(|error| Error::failed("cannot mount the files of an image", error))?;
     Ok(path)
 }
 
-fn stacked(lowers: &[PathBuf]) -> linux::Result<std::os::fd::OwnedFd> {
-    let files = match lowers {
+fn stacked(lowers: &[PathBuf], users: Option<&Users>) -> linux::Result<std::os::fd::OwnedFd> {
+    let overlay = Overlay { lowers, upper: None, volatile: false, extra: &image::OVERLAY_OPTIONS };
+    let files = match (lowers, users) {
         // A single layer is no overlay.
-        [only] => mount::clone_tree(None, only, false)?,
-        lowers => {
-            mount::overlay(&Overlay { lowers, upper: None, volatile: false, extra: &image::OVERLAY_OPTIONS })?
-        }
+        ([only], None) => mount::clone_tree(None, only, false)?,
+        ([only], Some(users)) => mount::mapped_directory(only, users)?,
+        (_, None) => mount::overlay(&overlay)?,
+        (_, Some(users)) => mount::overlay_mapped(&overlay, users.mapping())?,
     };
     let read_only = Attributes { set: mount::RDONLY, ..Attributes::default() };
     mount::set_attributes(&files, &read_only, false)?;

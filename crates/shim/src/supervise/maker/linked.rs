@@ -13,9 +13,10 @@ use super::{Beside, Container, Made, Wanted};
 use crate::protocol::{Failure, FailureKind};
 
 pub(super) fn make(wanted: Wanted<'_>, created: &dyn Fn(Record)) -> Result<Made, Failure> {
-    let Wanted { id, spec, directory, rootfs, stdio, network, cgroup_driver } = wanted;
+    let Wanted { id, spec, directory, rootfs, stdio, network, user, cgroup_driver } = wanted;
     let mut launch = runtime::Launch::new(id, spec, directory, rootfs, stdio);
     launch.netns = network;
+    launch.userns = user;
     launch.die_with_parent = true;
     launch.cgroup_driver = cgroup_driver;
     let mut made = runtime::create(launch).map_err(|error| told(&error))?;

@@ -37,6 +37,8 @@ pub(super) struct Wanted<'a> {
     pub stdio: Stdio,
     /// Instead of the network namespace that the specification names.
     pub network: Option<BorrowedFd<'a>>,
+    /// Instead of the user namespace that it asks for.
+    pub user: Option<BorrowedFd<'a>>,
     pub cgroup_driver: CgroupDriver,
 }
 

@@ -78,13 +78,8 @@ impl Bundle {
         self.path.join("errors")
     }
 
-    pub(super) fn write_config(
-        &self,
-        spec: &Spec,
-        rootfs: &Path,
-        network: Option<BorrowedFd<'_>>,
-    ) -> Result<(), Failure> {
-        self.write("config.json", &told(spec, rootfs, network)).map(drop)
+    pub(super) fn write_config(&self, spec: &Spec, rootfs: &Path, held: &[Held<'_>]) -> Result<(), Failure> {
+        self.write("config.json", &told(spec, rootfs, held)).map(drop)
     }
 
     pub(super) fn write_process(&self, process: &Process) -> Result<PathBuf, Failure> {
@@ -113,17 +108,21 @@ impl Bundle {
     }
 }
 
+/// A namespace in place of the one that the specification asks for.
+pub(super) type Held<'a> = (NamespaceKind, Option<BorrowedFd<'a>>);
+
 /// The specification as another program can act on it: what we hold has names.
-fn told(spec: &Spec, rootfs: &Path, network: Option<BorrowedFd<'_>>) -> Spec {
+fn told(spec: &Spec, rootfs: &Path, held: &[Held<'_>]) -> Spec {
     let mut spec = spec.clone();
     OCI_VERSION.clone_into(&mut spec.oci_version);
     let readonly = spec.root.as_ref().is_some_and(|root| root.readonly);
     spec.root = Some(Root { path: rootfs.to_owned(), readonly });
-    if let Some(network) = network {
-        let path = format!("/proc/{}/fd/{}", linux::process::id(), network.as_raw_fd());
+    for (kind, namespace) in held {
+        let Some(namespace) = namespace else { continue };
+        let path = format!("/proc/{}/fd/{}", linux::process::id(), namespace.as_raw_fd());
         let namespaces = &mut spec.linux.get_or_insert_default().namespaces;
-        namespaces.retain(|one| one.kind != NamespaceKind::Network);
-        namespaces.push(Namespace { kind: NamespaceKind::Network, path: Some(path.into()) });
+        namespaces.retain(|one| one.kind != *kind);
+        namespaces.push(Namespace { kind: *kind, path: Some(path.into()) });
     }
     spec
 }
@@ -206,7 +205,7 @@ mod tests {
             ..Spec::default()
         };
         let network = std::fs::File::open("/proc/self/ns/net").unwrap();
-        let told = told(&spec, Path::new("/somewhere"), Some(network.as_fd()));
+        let told = told(&spec, Path::new("/somewhere"), &[(NamespaceKind::Network, Some(network.as_fd()))]);
         assert_eq!(told.root, Some(Root { path: "/somewhere".into(), readonly: true }));
         let namespaces = told.linux.unwrap().namespaces;
         assert_eq!(namespaces.len(), 2);

@@ -33,7 +33,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use linux::cgroup::Cgroup;
 use linux::process::Pid;
 use linux::{namespace, procfs};
-use oci::runtime::{Process, Resources};
+use oci::runtime::{NamespaceKind, Process, Resources};
 use runtime::{Record, Rootfs, Stdio};
 
 use super::super::{lifecycle::not_running, other};
@@ -87,7 +87,8 @@ fn create(
         Rootfs::Directory(path) => (wanted.directory.join(path), None),
         Rootfs::Mount(mount) => (tool.bundle.rootfs(), Some(mount.as_fd())),
     };
-    tool.bundle.write_config(wanted.spec, &path, wanted.network)?;
+    let held = [(NamespaceKind::User, wanted.user), (NamespaceKind::Network, wanted.network)];
+    tool.bundle.write_config(wanted.spec, &path, &held)?;
     let console = Console::for_stdio(&tool.bundle, &wanted.stdio)?;
     let bundle = tool.bundle.path();
     let call = Call::new("create")
