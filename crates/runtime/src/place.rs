@@ -94,16 +94,19 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
         return create_scope(&layout, &Scope::parse(configured, id)?, id, limits);
     }
     let mut cgroup = Cgroup::at(&layout, &path(configured, id)).step(|| STEP)?;
-    let found = match cgroup.create() {
-        // Nobody asked for a place, and we may not make the usual one: it is beside us, or stays where we are.
-        Err(error) if is_refusal(&error) && configured.is_empty() && is_rootless(rootless) => {
-            cgroup = beside_us(&layout, id)?.unwrap_or(cgroup);
-            let found = cgroup.create_where_allowed().step(|| STEP)?;
-            if !found.is_empty() {
-                check_unused(&cgroup)?;
-            }
-            return limit_rootless(&cgroup, limits).map(|()| Placed::new(cgroup));
+    let made = cgroup.create();
+    // Refused, or there already: perhaps it is root's, of a container that has the same name.
+    let doubtful = made.as_ref().map_or_else(is_refusal, |found| !found.is_empty());
+    if doubtful && configured.is_empty() && is_rootless(rootless) {
+        // Nobody asked for a place, and the usual one is not ours: it is beside us, or stays where we are.
+        cgroup = beside_us(&layout, id)?.unwrap_or(cgroup);
+        let found = cgroup.create_where_allowed().step(|| STEP)?;
+        if !found.is_empty() {
+            check_unused(&cgroup)?;
         }
+        return limit_rootless(&cgroup, limits).map(|()| Placed::new(cgroup));
+    }
+    let found = match made {
         // Who was given a place in the v1 trees of a hybrid often has none in the other one.
         Err(error) if is_refusal(&error) && is_rootless(rootless) => cgroup.create_without_unified(),
         other => other,

@@ -178,24 +178,21 @@ impl Cgroup {
         self.create()
     }
 
-    /// The same where we have no say in some trees, or in any: those are left out of the cgroup from here on.
+    /// The same where we have no say in some trees, or in any: those are left out of the cgroup from here on. So are
+    /// directories of that name that are somebody else's.
     pub fn create_where_allowed(&mut self) -> Result<Vec<PathBuf>> {
         let mut found = Vec::new();
         let mut kept = Vec::new();
         for member in std::mem::take(&mut self.legacy) {
-            match member.create(&mut found) {
-                Err(error) if !is_refusal(&error) => return Err(error),
-                Err(_) => {}
-                Ok(()) => kept.push(member),
+            if is_ours(member.create(&mut found), &member.directory, &mut found)? {
+                kept.push(member);
             }
         }
         self.legacy = kept;
-        if let Some(directory) = self.unified.take() {
-            match create_unified(&directory, &mut found) {
-                Err(error) if !is_refusal(&error) => return Err(error),
-                Err(_) => {}
-                Ok(()) => self.unified = Some(directory),
-            }
+        if let Some(directory) = self.unified.take()
+            && is_ours(create_unified(&directory, &mut found), &directory, &mut found)?
+        {
+            self.unified = Some(directory);
         }
         Ok(found)
     }
@@ -475,6 +472,20 @@ fn enable_controllers(directory: &Path) -> Result<()> {
 fn has_inhabitants(directory: &Path) -> bool {
     directory.join("cgroup.type").exists()
         && read(&directory.join("cgroup.procs")).map_or(true, |pids| !pids.is_empty())
+}
+
+/// Whether we may use a directory that was made, or found and noted last.
+fn is_ours(made: Result<()>, directory: &Path, found: &mut Vec<PathBuf>) -> Result<bool> {
+    match made {
+        Err(error) if is_refusal(&error) => return Ok(false),
+        other => other?,
+    }
+    let was_there = found.last().is_some_and(|last| last == directory);
+    let ours = !was_there || rustix::fs::access(directory, rustix::fs::Access::WRITE_OK).is_ok();
+    if !ours {
+        found.pop();
+    }
+    Ok(ours)
 }
 
 fn remove_tree(directory: &Path) -> Result<()> {

@@ -115,6 +115,16 @@ impl Drop for Given {
 }
 
 #[test]
+fn a_place_of_the_same_name_that_is_roots() {
+    let bundle = of_user(&["cat", "/proc/self/cgroup"]);
+    let places = Given(bundle.cgroup().paths().into_iter().map(|(_, path)| path).collect());
+    places.0.iter().for_each(|place| std::fs::create_dir(place).unwrap());
+    let outcome = run(&bundle, "");
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    assert!(!outcome.stdout.contains(&bundle.id), "it stays out of it: {}", outcome.stdout);
+}
+
+#[test]
 fn a_place_that_was_given_to_the_user_in_the_trees_of_v1() {
     let mut bundle = of_user(&["cat", "/proc/self/cgroup"]);
     let parent = bundle.cgroup();
