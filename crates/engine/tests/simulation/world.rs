@@ -29,7 +29,7 @@ pub(crate) enum Mistake {
     OneRestartTooMany,
     /// The firewall keeps what was unpublished.
     PortsStayPublished,
-    /// An exit is reported with another code.
+    /// Nobody removes the cgroup of a container whose shim was killed.
     CgroupsStay,
     /// A shim that lives is not found by the next engine.
     ShimsAreLost,
