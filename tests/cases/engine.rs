@@ -3,7 +3,7 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 
-use blackbox::{IMAGE, Session, World, eventually, signal};
+use blackbox::{IMAGE, Session, Settings, SmallDisk, World, busybox_image, eventually, sh, signal};
 
 #[test]
 fn the_socket_belongs_to_root_and_its_group_alone() {
@@ -365,4 +365,101 @@ fn its_own_limit_of_open_files_is_not_its_containers() {
     signal(engine.pid(), "TERM");
     engine.finish().code(0);
     world.start_engine();
+}
+
+#[test]
+fn clients_of_every_version_do_everyday_work() {
+    let world = World::start();
+    for version in ["1.24", "1.25", "1.30", "1.35", "1.40", "1.41", "1.43", "1.44", "1.47", "1.50"] {
+        for name in ["wharf", "docker"] {
+            let client = |words: &[&str]| {
+                let mut command = world.client(name, words);
+                command.env("DOCKER_API_VERSION", version);
+                Session::start(command)
+            };
+            let run = |words: &[&str]| client(words).finish();
+            let spoken = run(&["version", "--format", "{{.Client.APIVersion}}"]).ok();
+            assert_eq!(spoken, version, "{name}");
+            run(&["network", "create", "sea"]).code(0);
+            run(&["volume", "create", "field"]).code(0);
+            let flags = ["-p", "8080:80", "-v", "field:/field", "--network", "sea", "-e", "A=1", "-m", "64m"];
+            run(&[&["run", "-d", "--name", "web"], &flags[..], &[IMAGE, "sh", "-c", "echo up; sleep 1000"]]
+                .concat())
+            .code(0);
+            assert_eq!(run(&["exec", "web", "sh", "-c", "echo $A"]).ok(), "1");
+            assert_eq!(run(&["logs", "web"]).ok(), "up");
+            assert_eq!(run(&["ps", "--format", "{{.Names}} {{.State}}"]).ok(), "web running");
+            assert!(run(&["port", "web"]).ok().starts_with("80/tcp -> 0.0.0.0:8080"));
+            assert_eq!(run(&["inspect", "-f", "{{.HostConfig.Memory}}", "web"]).ok(), "67108864");
+            assert!(run(&["top", "web"]).ok().contains("sleep 1000"));
+            assert_eq!(run(&["stats", "--no-stream", "--format", "{{.Name}}", "web"]).ok(), "web");
+            run(&["cp", "web:/www/index.html", "page.html"]).code(0);
+            run(&["network", "connect", "bridge", "web"]).code(0);
+            run(&["restart", "-t", "0", "web"]).code(0);
+            run(&["rename", "web", "site"]).code(0);
+            run(&["stop", "-t", "0", "site"]).code(0);
+            assert_eq!(run(&["wait", "site"]).ok(), "137");
+            assert!(run(&["images", "-a"]).ok().contains(IMAGE));
+            run(&["save", "-o", "image.tar", IMAGE]).code(0);
+            run(&["load", "-q", "-i", "image.tar"]).code(0);
+            run(&["tag", IMAGE, "other"]).code(0);
+            run(&["rmi", "other"]).code(0);
+            run(&["rm", "site"]).code(0);
+            run(&["network", "rm", "sea"]).code(0);
+            run(&["volume", "rm", "field"]).code(0);
+            run(&["info"]).code(0);
+            let mut cat = client(&["run", "--rm", "-i", IMAGE, "sh", "-c", "cat; exit 3"]);
+            cat.send("through\n").end_input();
+            assert_eq!(cat.finish().code(3).stdout, "through\n", "{name} {version}");
+        }
+    }
+    let mut old = world.client("wharf", &["ps"]);
+    old.env("DOCKER_API_VERSION", "1.23");
+    Session::start(old).finish().code(1).says("client version 1.23 is too old");
+}
+
+#[test]
+fn a_root_that_cannot_be_written_is_named() {
+    let world = World::start();
+    let disk = SmallDisk::mount();
+    sh(&format!("mount -o remount,ro {}", disk.path().display()));
+    for root in ["--data-root", "--exec-root"] {
+        let place = disk.path().join("place").display().to_string();
+        let own = |name: &str| world.directory().join(format!("{root}-{name}")).display().to_string();
+        let (data, exec) =
+            if root == "--data-root" { (place.clone(), own("run")) } else { (own("data"), place.clone()) };
+        let output = world.engine_command(&[
+            "--data-root",
+            &data,
+            "--exec-root",
+            &exec,
+            "--pidfile",
+            &own("pid"),
+            "-H",
+            &format!("unix://{}", own("sock")),
+        ]);
+        assert_ne!(output.code, 0, "{output}");
+        output.says(&place).says("ead-only file system");
+    }
+}
+
+#[test]
+fn it_answers_to_the_name_of_docker_and_by_a_link_to_its_socket() {
+    let link = std::env::temp_dir().join(format!("wharf-link-{}.sock", std::process::id()));
+    let flags = vec!["--docker-socket".to_owned(), link.display().to_string()];
+    let world = World::empty(Settings { flags, ..Settings::default() });
+    world.load(&busybox_image(IMAGE));
+    let name = world.directory().join("docker");
+    let wharf = world.client("wharf", &[]).get_program().to_owned();
+    std::os::unix::fs::symlink(wharf, &name).unwrap();
+    let run = |words: &[&str]| {
+        let mut command = world.client(name.to_str().unwrap(), words);
+        command.env("DOCKER_HOST", format!("unix://{}", link.display()));
+        Session::start(command).finish()
+    };
+    assert_eq!(run(&["run", "--rm", IMAGE, "echo", "here"]).ok(), "here");
+    run(&["run", "--no-such-flag"]).code(125).says("docker run --help");
+    run(&["help"]).code(0).prints("docker [OPTIONS] COMMAND");
+    drop(world);
+    assert!(!link.exists(), "the link goes with the engine");
 }

@@ -38,38 +38,41 @@ fn create_start_stop_restart_rm() {
 #[test]
 fn a_stubborn_container_is_killed_in_the_end() {
     let world = World::start();
-    world
-        .wharf(&[
-            "run",
-            "-d",
-            "--name",
-            "deaf",
-            "--stop-timeout",
-            "1",
-            IMAGE,
-            "sh",
-            "-c",
-            "trap '' TERM; while true; do sleep 0.1; done",
-        ])
-        .ok();
-    world.wharf(&["stop", "deaf"]).ok();
-    assert_eq!(world.inspect("deaf")["State"]["ExitCode"], 137);
-    world
-        .wharf(&[
-            "run",
-            "-d",
-            "--name",
-            "own",
-            "--stop-signal",
-            "USR1",
-            IMAGE,
-            "sh",
-            "-c",
-            "trap 'exit 11' USR1; while true; do sleep 0.1; done",
-        ])
-        .ok();
-    world.wharf(&["stop", "own"]).ok();
-    assert_eq!(world.inspect("own")["State"]["ExitCode"], 11);
+    for client in world.clients() {
+        client
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "deaf",
+                "--stop-timeout",
+                "1",
+                IMAGE,
+                "sh",
+                "-c",
+                "trap '' TERM; while true; do sleep 0.1; done",
+            ])
+            .ok();
+        client.run(&["stop", "deaf"]).ok();
+        assert_eq!(world.inspect("deaf")["State"]["ExitCode"], 137);
+        client
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "own",
+                "--stop-signal",
+                "USR1",
+                IMAGE,
+                "sh",
+                "-c",
+                "trap 'exit 11' USR1; while true; do sleep 0.1; done",
+            ])
+            .ok();
+        client.run(&["stop", "own"]).ok();
+        assert_eq!(world.inspect("own")["State"]["ExitCode"], 11);
+        world.tidy();
+    }
 }
 
 #[test]
@@ -135,13 +138,16 @@ fn ps_shows_what_docker_shows() {
 #[test]
 fn ids_by_unique_prefix_and_many_at_once() {
     let world = World::start();
-    let ids: Vec<String> = (0..3).map(|_| world.wharf(&["create", IMAGE]).ok()).collect();
-    assert_eq!(world.inspect(&ids[0][..10])["Id"], ids[0].as_str());
-    let listed = world.wharf(&["ps", "-aq"]).ok();
-    let words: Vec<&str> = listed.lines().collect();
-    assert_eq!(words.len(), 3);
-    assert_eq!(world.docker(&[&["rm"], &words[..]].concat()).ok(), listed);
-    world.wharf(&["rm", "absent"]).code(1).says("No such container: absent");
+    for client in world.clients() {
+        let ids: Vec<String> = (0..3).map(|_| client.run(&["create", IMAGE]).ok()).collect();
+        assert_eq!(world.inspect(&ids[0][..10])["Id"], ids[0].as_str());
+        let listed = client.run(&["ps", "-aq"]).ok();
+        let words: Vec<&str> = listed.lines().collect();
+        assert_eq!(words.len(), 3);
+        assert_eq!(client.run(&[&["rm"], &words[..]].concat()).ok(), listed);
+        client.run(&["rm", "absent"]).code(1).says("No such container: absent");
+        world.tidy();
+    }
 }
 
 #[test]
@@ -171,62 +177,70 @@ fn rename_pause_and_top() {
 #[test]
 fn restart_policies_bring_back() {
     let world = World::start();
-    world
-        .wharf(&[
-            "run",
-            "-d",
-            "--name",
-            "again",
-            "--restart",
-            "on-failure:2",
-            IMAGE,
-            "sh",
-            "-c",
-            "echo run; exit 1",
-        ])
-        .ok();
-    world.until_status("again", "exited");
-    assert_eq!(world.wharf(&["logs", "again"]).ok(), "run\nrun\nrun");
-    assert_eq!(world.inspect("again")["RestartCount"], 2);
-    world.wharf(&["run", "-d", "--name", "fine", "--restart", "on-failure", IMAGE, "true"]).ok();
-    world.until_status("fine", "exited");
-    assert_eq!(world.inspect("fine")["RestartCount"], 0);
-    world.wharf(&["run", "-d", "--name", "always", "--restart", "always", IMAGE, "sleep", "0.3"]).ok();
-    eventually("two restarts", || {
-        (world.inspect("always")["RestartCount"].as_u64() >= Some(2)).then_some(())
-    });
-    world.wharf(&["stop", "always"]).ok();
-    assert_eq!(world.inspect("always")["State"]["Status"], "exited");
-    world.wharf(&["run", "--rm", "--restart", "always", IMAGE, "true"]).code(125);
+    for client in world.clients() {
+        client
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "again",
+                "--restart",
+                "on-failure:2",
+                IMAGE,
+                "sh",
+                "-c",
+                "echo run; exit 1",
+            ])
+            .ok();
+        world.until_status("again", "exited");
+        assert_eq!(client.run(&["logs", "again"]).ok(), "run\nrun\nrun");
+        assert_eq!(world.inspect("again")["RestartCount"], 2);
+        client.run(&["run", "-d", "--name", "fine", "--restart", "on-failure", IMAGE, "true"]).ok();
+        world.until_status("fine", "exited");
+        assert_eq!(world.inspect("fine")["RestartCount"], 0);
+        client.run(&["run", "-d", "--name", "always", "--restart", "always", IMAGE, "sleep", "0.3"]).ok();
+        eventually("two restarts", || {
+            (world.inspect("always")["RestartCount"].as_u64() >= Some(2)).then_some(())
+        });
+        client.run(&["stop", "always"]).ok();
+        assert_eq!(world.inspect("always")["State"]["Status"], "exited");
+        client.run(&["run", "--rm", "--restart", "always", IMAGE, "true"]).code(125);
+        world.tidy();
+    }
 }
 
 #[test]
 fn health_is_watched() {
     let world = World::start();
-    world
-        .wharf(&[
-            "run",
-            "-d",
-            "--name",
-            "ill",
-            "--health-cmd",
-            "test -e /tmp/well",
-            "--health-interval",
-            "200ms",
-            "--health-retries",
-            "2",
-            IMAGE,
-            "sleep",
-            "1000",
-        ])
-        .ok();
-    let health = |wanted: &str| {
-        eventually(wanted, || (world.inspect("ill")["State"]["Health"]["Status"] == wanted).then_some(()));
-    };
-    health("unhealthy");
-    world.wharf(&["exec", "ill", "touch", "/tmp/well"]).ok();
-    health("healthy");
-    assert!(world.wharf(&["ps"]).ok().contains("(healthy)"));
+    for client in world.clients() {
+        client
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "ill",
+                "--health-cmd",
+                "test -e /tmp/well",
+                "--health-interval",
+                "200ms",
+                "--health-retries",
+                "2",
+                IMAGE,
+                "sleep",
+                "1000",
+            ])
+            .ok();
+        let health = |wanted: &str| {
+            eventually(wanted, || {
+                (world.inspect("ill")["State"]["Health"]["Status"] == wanted).then_some(())
+            });
+        };
+        health("unhealthy");
+        client.run(&["exec", "ill", "touch", "/tmp/well"]).ok();
+        health("healthy");
+        assert!(client.run(&["ps"]).ok().contains("(healthy)"));
+        world.tidy();
+    }
 }
 
 #[test]
@@ -257,11 +271,17 @@ fn events_tell_the_story() {
 #[test]
 fn prune_removes_what_has_ended() {
     let world = World::start();
-    world.wharf(&["run", "-d", "--name", "stays", IMAGE, "sleep", "1000"]).ok();
-    world.wharf(&["run", "--name", "goes", IMAGE, "true"]).ok();
-    let output = world.docker(&["container", "prune", "-f"]).ok();
-    assert!(output.contains("Deleted Containers:") && output.contains("Total reclaimed space:"), "{output}");
-    assert_eq!(world.wharf(&["container", "ls", "-a", "--format", "{{.Names}}"]).ok(), "stays");
+    for client in world.clients() {
+        client.run(&["run", "-d", "--name", "stays", IMAGE, "sleep", "1000"]).ok();
+        client.run(&["run", "--name", "goes", IMAGE, "true"]).ok();
+        let output = client.run(&["container", "prune", "-f"]).ok();
+        assert!(
+            output.contains("Deleted Containers:") && output.contains("Total reclaimed space:"),
+            "{output}"
+        );
+        assert_eq!(client.run(&["container", "ls", "-a", "--format", "{{.Names}}"]).ok(), "stays");
+        world.tidy();
+    }
 }
 
 #[test]
@@ -281,5 +301,106 @@ fn twenty_at_once() {
         (0..20).map(|n| world.session(&["run", "--rm", IMAGE, "echo", &format!("number {n}")])).collect();
     for (n, session) in sessions.into_iter().enumerate() {
         assert_eq!(session.finish().ok(), format!("number {n}"));
+    }
+}
+
+#[test]
+fn every_command_has_its_management_form() {
+    let world = World::start();
+    for client in world.clients() {
+        let run = |line: &str| client.run(&line.split(' ').collect::<Vec<_>>());
+        for line in [
+            "container run -d --name one busybox sleep 1000",
+            "container exec one true",
+            "container logs one",
+            "container top one",
+            "container port one",
+            "container stats --no-stream one",
+            "container rename one other",
+            "container rename other one",
+            "container pause one",
+            "container unpause one",
+            "container restart -t 0 one",
+            "container update --pids-limit 50 one",
+            "container inspect one",
+            "container diff one",
+            "container cp one:/www/index.html page.html",
+            "container export -o one.tar one",
+            "container commit one made",
+            "container kill one",
+            "container start one",
+            "container stop -t 0 one",
+            "container wait one",
+            "container rm one",
+            "container create --name one busybox true",
+            "container start -a one",
+            "container attach --help",
+            "container list -a",
+            "container ps",
+            "container prune -f",
+            "image ls",
+            "image list",
+            "image tag busybox busybox:2",
+            "image inspect busybox",
+            "image history busybox",
+            "image save -o two.tar busybox:2",
+            "image rm busybox:2",
+            "image load -i two.tar",
+            "image remove busybox:2",
+            "image import one.tar three",
+            "image prune -f",
+            "network create sea",
+            "network list",
+            "network inspect sea",
+            "network remove sea",
+            "network prune -f",
+            "volume create field",
+            "volume list",
+            "volume inspect field",
+            "volume remove field",
+            "volume prune -f",
+            "system df",
+            "system info",
+            "system events --since 1s --until 0s",
+        ] {
+            let output = run(line);
+            assert_eq!(output.code, 0, "{output}");
+        }
+        run("image rm made three").code(0);
+    }
+}
+
+#[test]
+fn idioms_of_shells() {
+    let world = World::start();
+    for client in world.clients() {
+        let program = world.client(client.name, &[]).get_program().to_string_lossy().into_owned();
+        let shell = |line: &str| {
+            let mut command = world.client("sh", &["-c", &line.replace("docker", &program)]);
+            command.stdin(std::process::Stdio::null());
+            blackbox::Session::start(command).finish()
+        };
+        shell("docker run -d busybox sleep 1000; docker run -d busybox sleep 1000; docker create busybox")
+            .code(0);
+        assert_eq!(shell("docker stop -t 0 $(docker ps -q)").ok().lines().count(), 2);
+        assert_eq!(shell("docker rm -f $(docker ps -aq)").ok().lines().count(), 3);
+        shell("docker tag busybox again && docker save busybox again | docker load")
+            .code(0)
+            .prints("Loaded image: again");
+        shell("id=$(docker run -d busybox sleep 1000) && docker logs $id && docker rm -f $(echo $id | cut -c1-7)").code(0);
+        shell("docker ps -aq | xargs -r docker rm -f").code(0);
+        assert_eq!(shell("echo words | docker run --rm -i busybox cat | tr a-z A-Z").ok(), "WORDS");
+        assert_eq!(
+            shell(
+                "docker export $(docker create --name ex busybox) | tar t | grep index; docker rm ex >/dev/null"
+            )
+            .ok(),
+            "www/index.html"
+        );
+        // An image with two names goes by its id only when forced.
+        shell("docker rmi $(docker images -q busybox)").code(1).says("must be forced");
+        shell("docker rmi -f $(docker images -q)").code(0);
+        assert_eq!(shell("docker images -aq").ok(), "");
+        world.load(&blackbox::busybox_image(IMAGE));
     }
 }

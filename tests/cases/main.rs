@@ -28,5 +28,6 @@ mod same_client;
 mod sdk;
 mod soak;
 mod streams;
+mod terminals;
 mod userns;
 mod volumes;

@@ -117,6 +117,21 @@ fn hostile_archives_are_refused_whole() {
 }
 
 #[test]
+fn who_sends_much_is_told_why_nobody_wants_it() {
+    let world = World::start();
+    std::fs::write(world.directory().join("large.tar"), vec![0; 32 << 20]).unwrap();
+    for client in world.clients() {
+        for (line, words) in [
+            ("import --platform a/b/c/d large.tar", "cannot parse platform specifier"),
+            ("import large.tar BAD", "must be lowercase"),
+            ("load --platform a/b/c/d -i large.tar", "cannot parse platform specifier"),
+        ] {
+            client.run(&line.split(' ').collect::<Vec<_>>()).code(1).says(words);
+        }
+    }
+}
+
+#[test]
 fn links_out_of_the_root_stay_inside() {
     let world = World::start();
     let mark = format!("wharf-linked-{}", std::process::id());

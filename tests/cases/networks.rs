@@ -1,12 +1,12 @@
 //! Addresses, ports and names, with packets.
 
-use blackbox::{Host, IMAGE, World, eventually};
+use blackbox::{Client, Host, IMAGE, World, eventually};
 
 /// A web server in a container; its page says "hello from inside".
 const SERVER: [&str; 5] = ["httpd", "-f", "-p", "80", "-h/www"];
 
-fn serve(world: &World, flags: &[&str]) {
-    world.wharf(&[&["run", "-d"], flags, &[IMAGE], &SERVER].concat()).ok();
+fn serve(client: &Client<'_>, flags: &[&str]) {
+    client.run(&[&["run", "-d"], flags, &[IMAGE], &SERVER].concat()).ok();
 }
 
 fn fetch(host: &Host, url: &str) -> String {
@@ -19,75 +19,86 @@ fn fetch(host: &Host, url: &str) -> String {
 #[test]
 fn a_published_port_answers_from_everywhere() {
     let world = World::start();
-    let outside = Host::new();
-    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
-    serve(&world, &["--name", "web", "-p", "8080:80"]);
-    let page = "hello from inside\n";
-    assert_eq!(fetch(&outside, "http://10.77.0.1:8080/"), page, "from outside");
-    assert_eq!(fetch(world.host(), "http://10.77.0.1:8080/"), page, "from the host, by its address");
-    assert_eq!(fetch(world.host(), "http://127.0.0.1:8080/"), page, "from the host, by 127.0.0.1");
-    assert_eq!(fetch(world.host(), "http://[::1]:8080/"), page, "from the host, by ::1");
-    let output = world.wharf(&["run", "--rm", IMAGE, "wget", "-qO-", "http://10.77.0.1:8080/"]).ok();
-    assert_eq!(output, page.trim_end(), "from another container");
-    let output = world.wharf(&["exec", "web", "wget", "-qO-", "http://10.77.0.1:8080/"]).ok();
-    assert_eq!(output, page.trim_end(), "from itself");
-    let ports = world.docker(&["port", "web"]).ok();
-    assert_eq!(ports, "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080");
-    world.wharf(&["rm", "-f", "web"]).ok();
-    assert!(!world.host().try_run(&["curl", "-sS", "-m", "2", "http://127.0.0.1:8080/"]).status.success());
+    for client in world.clients() {
+        let outside = Host::new();
+        world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+        serve(&client, &["--name", "web", "-p", "8080:80"]);
+        let page = "hello from inside\n";
+        assert_eq!(fetch(&outside, "http://10.77.0.1:8080/"), page, "from outside");
+        assert_eq!(fetch(world.host(), "http://10.77.0.1:8080/"), page, "from the host, by its address");
+        assert_eq!(fetch(world.host(), "http://127.0.0.1:8080/"), page, "from the host, by 127.0.0.1");
+        assert_eq!(fetch(world.host(), "http://[::1]:8080/"), page, "from the host, by ::1");
+        let output = client.run(&["run", "--rm", IMAGE, "wget", "-qO-", "http://10.77.0.1:8080/"]).ok();
+        assert_eq!(output, page.trim_end(), "from another container");
+        let output = client.run(&["exec", "web", "wget", "-qO-", "http://10.77.0.1:8080/"]).ok();
+        assert_eq!(output, page.trim_end(), "from itself");
+        let ports = client.run(&["port", "web"]).ok();
+        assert_eq!(ports, "80/tcp -> 0.0.0.0:8080\n80/tcp -> [::]:8080");
+        client.run(&["rm", "-f", "web"]).ok();
+        assert!(
+            !world.host().try_run(&["curl", "-sS", "-m", "2", "http://127.0.0.1:8080/"]).status.success()
+        );
+        world.tidy();
+    }
 }
 
 #[test]
 fn a_port_on_one_address_answers_there_alone() {
     let world = World::start();
-    let outside = Host::new();
-    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
-    serve(&world, &["-p", "127.0.0.1:8081:80"]);
-    assert_eq!(fetch(world.host(), "http://127.0.0.1:8081/"), "hello from inside\n");
-    assert!(!outside.try_run(&["curl", "-sS", "-m", "2", "http://10.77.0.1:8081/"]).status.success());
+    for client in world.clients() {
+        let outside = Host::new();
+        world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+        serve(&client, &["-p", "127.0.0.1:8081:80"]);
+        assert_eq!(fetch(world.host(), "http://127.0.0.1:8081/"), "hello from inside\n");
+        assert!(!outside.try_run(&["curl", "-sS", "-m", "2", "http://10.77.0.1:8081/"]).status.success());
+        world.tidy();
+    }
 }
 
 #[test]
 fn udp_ranges_and_random_ports() {
     let world = World::start();
-    world
-        .wharf(&[
-            "run",
-            "-d",
-            "--name",
-            "many",
-            "-p",
-            "7000-7002:7000-7002/udp",
-            "-p",
-            "80",
-            IMAGE,
-            "sleep",
-            "1000",
-        ])
-        .ok();
-    let ports = world.wharf(&["port", "many"]).ok();
-    for port in 7000..=7002 {
-        assert!(ports.contains(&format!("{port}/udp -> 0.0.0.0:{port}")), "{ports}");
+    for client in world.clients() {
+        client
+            .run(&[
+                "run",
+                "-d",
+                "--name",
+                "many",
+                "-p",
+                "7000-7002:7000-7002/udp",
+                "-p",
+                "80",
+                IMAGE,
+                "sleep",
+                "1000",
+            ])
+            .ok();
+        let ports = client.run(&["port", "many"]).ok();
+        for port in 7000..=7002 {
+            assert!(ports.contains(&format!("{port}/udp -> 0.0.0.0:{port}")), "{ports}");
+        }
+        let random = client.run(&["port", "many", "80/tcp"]).ok();
+        let number: u16 = random.lines().next().unwrap().rsplit(':').next().unwrap().parse().unwrap();
+        assert!(number >= 32768, "{random}");
+        // Nothing listens inside, so the kernel there counts what arrives: the second number of /proc/net/snmp's Udp line.
+        let arrived = || {
+            let counted = client.run(&["exec", "many", "grep", "Udp: [0-9]", "/proc/net/snmp"]).ok();
+            counted.split(' ').nth(2).unwrap().parse::<u32>().unwrap()
+        };
+        assert_eq!(arrived(), 0);
+        eventually("a datagram", || {
+            world.host().try_run(&["sh", "-c", "echo ping | socat -u - UDP:127.0.0.1:7001"]);
+            (arrived() > 0).then_some(())
+        });
+        world.tidy();
     }
-    let random = world.wharf(&["port", "many", "80/tcp"]).ok();
-    let number: u16 = random.lines().next().unwrap().rsplit(':').next().unwrap().parse().unwrap();
-    assert!(number >= 32768, "{random}");
-    // Nothing listens inside, so the kernel there counts what arrives: the second number of /proc/net/snmp's Udp line.
-    let arrived = || {
-        let counted = world.wharf(&["exec", "many", "grep", "Udp: [0-9]", "/proc/net/snmp"]).ok();
-        counted.split(' ').nth(2).unwrap().parse::<u32>().unwrap()
-    };
-    assert_eq!(arrived(), 0);
-    eventually("a datagram", || {
-        world.host().try_run(&["sh", "-c", "echo ping | socat -u - UDP:127.0.0.1:7001"]);
-        (arrived() > 0).then_some(())
-    });
 }
 
 #[test]
 fn a_taken_port_is_refused() {
     let world = World::start();
-    serve(&world, &["--name", "first", "-p", "8082:80"]);
+    serve(&world.clients()[0], &["--name", "first", "-p", "8082:80"]);
     for client in world.clients() {
         client
             .run(&["run", "--rm", "-p", "8082:80", IMAGE, "true"])
@@ -115,24 +126,27 @@ fn a_taken_port_is_refused() {
 #[test]
 fn none_host_and_shared_namespaces() {
     let world = World::start();
-    let interfaces = |network: &str| {
-        let output = world.wharf(&["run", "--rm", "--network", network, IMAGE, "ls", "/sys/class/net"]);
-        output.ok()
-    };
-    assert_eq!(interfaces("none"), "lo");
-    assert!(interfaces("host").contains("wh"), "the host's bridge is seen");
-    serve(&world, &["--name", "server"]);
-    let output = world.wharf(&[
-        "run",
-        "--rm",
-        "--network",
-        "container:server",
-        IMAGE,
-        "wget",
-        "-qO-",
-        "http://127.0.0.1/",
-    ]);
-    assert_eq!(output.ok(), "hello from inside");
+    for client in world.clients() {
+        let interfaces = |network: &str| {
+            let output = client.run(&["run", "--rm", "--network", network, IMAGE, "ls", "/sys/class/net"]);
+            output.ok()
+        };
+        assert_eq!(interfaces("none"), "lo");
+        assert!(interfaces("host").contains("wh"), "the host's bridge is seen");
+        serve(&client, &["--name", "server"]);
+        let output = client.run(&[
+            "run",
+            "--rm",
+            "--network",
+            "container:server",
+            IMAGE,
+            "wget",
+            "-qO-",
+            "http://127.0.0.1/",
+        ]);
+        assert_eq!(output.ok(), "hello from inside");
+        world.tidy();
+    }
 }
 
 #[test]
@@ -142,7 +156,7 @@ fn user_networks_have_names_and_are_apart() {
         let id = client.run(&["network", "create", "--subnet", "10.88.0.0/24", "sea"]).ok();
         assert_eq!(id.len(), 64);
         serve(
-            &world,
+            &client,
             &["--name", "harbour", "--network", "sea", "--network-alias", "port", "--ip", "10.88.0.77"],
         );
         // The static busybox cannot resolve names in wget, but its nslookup asks by itself.
@@ -183,44 +197,50 @@ fn user_networks_have_names_and_are_apart() {
 #[test]
 fn outgoing_traffic_has_the_hosts_address() {
     let world = World::start();
-    let outside = Host::new();
-    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
-    let mut server = outside
-        .command("socat")
-        .args(["TCP-LISTEN:9000,reuseaddr,fork", "SYSTEM:echo $SOCAT_PEERADDR"])
-        .spawn()
-        .unwrap();
-    let seen = eventually("an answer", || {
-        let output = world.wharf(&["run", "--rm", IMAGE, "nc", "-w", "5", "10.77.0.2", "9000"]);
-        (output.code == 0).then_some(output.stdout)
-    });
-    assert_eq!(seen, "10.77.0.1\n");
-    server.kill().unwrap();
-    server.wait().unwrap();
+    for client in world.clients() {
+        let outside = Host::new();
+        world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+        let mut server = outside
+            .command("socat")
+            .args(["TCP-LISTEN:9000,reuseaddr,fork", "SYSTEM:echo $SOCAT_PEERADDR"])
+            .spawn()
+            .unwrap();
+        let seen = eventually("an answer", || {
+            let output = client.run(&["run", "--rm", IMAGE, "nc", "-w", "5", "10.77.0.2", "9000"]);
+            (output.code == 0).then_some(output.stdout)
+        });
+        assert_eq!(seen, "10.77.0.1\n");
+        server.kill().unwrap();
+        server.wait().unwrap();
+        world.tidy();
+    }
 }
 
 #[test]
 fn routed_networks_publish_the_containers_own_address() {
     let world = World::start();
-    let outside = Host::new();
-    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
-    outside.run(&["ip", "route", "add", "10.88.0.0/24", "via", "10.77.0.1"]);
-    let mode = "com.docker.network.bridge.gateway_mode_ipv4=routed";
-    world.wharf(&["network", "create", "-o", mode, "--subnet", "10.88.0.0/24", "street"]).ok();
-    serve(&world, &["--name", "house", "--network", "street", "--ip", "10.88.0.7", "-p", "8080:80/tcp"]);
-    assert_eq!(fetch(&outside, "http://10.88.0.7/"), "hello from inside\n");
-    assert!(world.docker(&["port", "house"]).ok().starts_with("80/tcp -> 0.0.0.0:\n"));
-    // Nothing of the host's IPv4 is held.
-    world.host().run(&[
-        "timeout",
-        "5",
-        "socat",
-        "-u",
-        "/dev/null",
-        "TCP4-LISTEN:8080,bind=10.77.0.1,accept-timeout=0.1",
-    ]);
-    world.wharf(&["rm", "-f", "house"]).ok();
-    assert!(!outside.try_run(&["curl", "-sS", "-m", "2", "http://10.88.0.7/"]).status.success());
+    for client in world.clients() {
+        let outside = Host::new();
+        world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+        outside.run(&["ip", "route", "add", "10.88.0.0/24", "via", "10.77.0.1"]);
+        let mode = "com.docker.network.bridge.gateway_mode_ipv4=routed";
+        client.run(&["network", "create", "-o", mode, "--subnet", "10.88.0.0/24", "street"]).ok();
+        serve(&client, &["--name", "house", "--network", "street", "--ip", "10.88.0.7", "-p", "8080:80/tcp"]);
+        assert_eq!(fetch(&outside, "http://10.88.0.7/"), "hello from inside\n");
+        assert!(client.run(&["port", "house"]).ok().starts_with("80/tcp -> 0.0.0.0:\n"));
+        // Nothing of the host's IPv4 is held.
+        world.host().run(&[
+            "timeout",
+            "5",
+            "socat",
+            "-u",
+            "/dev/null",
+            "TCP4-LISTEN:8080,bind=10.77.0.1,accept-timeout=0.1",
+        ]);
+        client.run(&["rm", "-f", "house"]).ok();
+        assert!(!outside.try_run(&["curl", "-sS", "-m", "2", "http://10.88.0.7/"]).status.success());
+        world.tidy();
+    }
 }
 
 #[test]
@@ -320,18 +340,21 @@ fn an_endpoint_is_what_was_asked_for() {
 #[test]
 fn no_rule_and_no_process_grows_with_ports() {
     let world = World::start();
-    let rules = || {
-        world
-            .host()
-            .run(&["nft", "list", "ruleset"])
-            .lines()
-            .filter(|line| line.contains("counter") || line.contains("accept") || line.contains("dnat"))
-            .count()
-    };
-    serve(&world, &["-p", "8000:80"]);
-    let before = rules();
-    serve(&world, &["-p", "9000-9019:9000-9019"]);
-    assert_eq!(rules(), before);
+    for client in world.clients() {
+        let rules = || {
+            world
+                .host()
+                .run(&["nft", "list", "ruleset"])
+                .lines()
+                .filter(|line| line.contains("counter") || line.contains("accept") || line.contains("dnat"))
+                .count()
+        };
+        serve(&client, &["-p", "8000:80"]);
+        let before = rules();
+        serve(&client, &["-p", "9000-9019:9000-9019"]);
+        assert_eq!(rules(), before);
+        world.tidy();
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Pull and push with a real registry, and with one that does not behave.
 
-use blackbox::{Host, IMAGE, Settings, World, busybox, eventually, file};
+use blackbox::{Client, Host, IMAGE, Settings, World, busybox, eventually, file};
 use std::process::Child;
 
 /// Debian's docker-registry in the world's network, with a data directory in the world's.
@@ -10,13 +10,18 @@ pub(crate) struct Registry {
 
 impl Registry {
     pub(crate) fn start(world: &World) -> Self {
+        Registry::with(world, "")
+    }
+
+    /// With more lines of configuration.
+    fn with(world: &World, more: &str) -> Self {
         let directory = world.directory().join("registry");
         std::fs::create_dir_all(&directory).unwrap();
         let configuration = directory.join("config.yml");
         std::fs::write(
             &configuration,
             format!(
-                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:5000\n",
+                "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {}\n  delete:\n    enabled: true\nhttp:\n  addr: 127.0.0.1:5000\n{more}",
                 directory.display()
             ),
         )
@@ -36,7 +41,7 @@ impl Registry {
 
     fn wait(&self, host: &Host) {
         eventually("the registry", || {
-            host.try_run(&["curl", "-sf", "http://127.0.0.1:5000/v2/"]).status.success().then_some(())
+            host.try_run(&["curl", "-s", "http://127.0.0.1:5000/v2/"]).status.success().then_some(())
         });
     }
 }
@@ -131,5 +136,36 @@ fn two_pulls_of_one_image_both_succeed() {
     let pulls: Vec<_> = (0..4).map(|_| world.session(&["pull", "-q", "localhost:5000/shared"])).collect();
     for pull in pulls {
         assert_eq!(pull.finish().ok(), "localhost:5000/shared:latest");
+    }
+}
+
+#[test]
+fn a_password_is_asked_for_kept_and_forgotten() {
+    let world = World::start();
+    // `sesame`, as htpasswd -B writes it.
+    let password = "me:$2b$05$abcdefghijklmnopqrstuuKcS.CYWVYVaLiiCKrrc0A5s3mGesJ9O\n";
+    let file = world.directory().join("htpasswd");
+    std::fs::write(&file, password).unwrap();
+    let more = format!("auth:\n  htpasswd:\n    realm: here\n    path: {}\n", file.display());
+    let _registry = Registry::with(&world, &more);
+    let login = |client: &Client<'_>, password: &str| {
+        let mut session = client.session(&["login", "-u", "me", "--password-stdin", "localhost:5000"]);
+        session.send(password).end_input();
+        session.finish()
+    };
+    for client in world.clients() {
+        let name = format!("localhost:5000/{}", client.name);
+        client.run(&["tag", IMAGE, &name]).code(0);
+        client.run(&["push", &name]).code(1).says("no basic auth credentials");
+        client.run(&["pull", &name]).code(1).says("no basic auth credentials");
+        client.run(&["run", "--rm", "--pull", "always", &name]).code(125).says("no basic auth credentials");
+        login(&client, "wrong").code(1).says("401 Unauthorized");
+        login(&client, "sesame").code(0).prints("Login Succeeded");
+        client.run(&["push", "-q", &name]).code(0);
+        client.run(&["rmi", &name]).code(0);
+        client.run(&["pull", "-q", &name]).code(0);
+        client.run(&["logout", "localhost:5000"]).code(0);
+        client.run(&["pull", &name]).code(1).says("no basic auth credentials");
+        client.run(&["rmi", &name]).code(0);
     }
 }

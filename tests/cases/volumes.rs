@@ -93,16 +93,19 @@ fn volumes_in_use_stay_and_anonymous_ones_go_with_rm() {
 #[test]
 fn two_containers_share_a_volume() {
     let world = World::start();
-    world.wharf(&["run", "-d", "--name", "writer", "-v", "both:/b", IMAGE, "sleep", "1000"]).ok();
-    world.wharf(&["exec", "writer", "sh", "-c", "echo shared > /b/x"]).ok();
-    assert_eq!(
-        world.docker(&["run", "--rm", "--volumes-from", "writer", IMAGE, "cat", "/b/x"]).ok(),
-        "shared"
-    );
-    assert_eq!(
-        world
-            .docker(&["run", "--rm", "--mount", "source=both,target=/c,readonly", IMAGE, "cat", "/c/x"])
-            .ok(),
-        "shared"
-    );
+    for client in world.clients() {
+        client.run(&["run", "-d", "--name", "writer", "-v", "both:/b", IMAGE, "sleep", "1000"]).ok();
+        client.run(&["exec", "writer", "sh", "-c", "echo shared > /b/x"]).ok();
+        assert_eq!(
+            client.run(&["run", "--rm", "--volumes-from", "writer", IMAGE, "cat", "/b/x"]).ok(),
+            "shared"
+        );
+        assert_eq!(
+            client
+                .run(&["run", "--rm", "--mount", "source=both,target=/c,readonly", IMAGE, "cat", "/c/x"])
+                .ok(),
+            "shared"
+        );
+        world.tidy();
+    }
 }

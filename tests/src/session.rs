@@ -102,9 +102,10 @@ impl Session {
         self
     }
 
-    /// Reads standard output until it has this text; gives all that was read.
+    /// Reads standard output until it has this text; gives all that was read. The test fails when it does not come.
     pub fn read_until(&mut self, text: &str) -> String {
         use std::io::Read;
+        let watchdog = Watchdog::over(self.pid());
         let stdout =
             self.child.as_mut().and_then(|child| child.stdout.as_mut()).expect("standard output is open");
         let mut read = Vec::new();
@@ -119,6 +120,7 @@ impl Session {
                 ),
             }
         }
+        watchdog.call_off();
         String::from_utf8_lossy(&read).into_owned()
     }
 
@@ -135,17 +137,9 @@ impl Session {
         let mut child = self.child.take().expect("a session is finished once");
         drop(child.stdin.take());
         let pid = child.id();
-        let (done, timeout) = std::sync::mpsc::channel::<()>();
-        let watchdog = std::thread::spawn(move || {
-            let expired = timeout.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
-            if expired {
-                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
-            }
-            expired
-        });
+        let watchdog = Watchdog::over(pid);
         let output = child.wait_with_output().expect("a child can be waited for");
-        drop(done);
-        let expired = watchdog.join().expect("the watchdog does not panic");
+        let expired = watchdog.call_off();
         let output = Output {
             command: self.command.clone(),
             code: code(&output.status),
@@ -154,6 +148,32 @@ impl Session {
         };
         assert!(!expired, "did not end within {LIMIT:?}\n{output}");
         output
+    }
+}
+
+/// Kills a program that takes too long: whoever waits for it goes on.
+struct Watchdog {
+    done: std::sync::mpsc::Sender<()>,
+    thread: std::thread::JoinHandle<bool>,
+}
+
+impl Watchdog {
+    fn over(pid: u32) -> Watchdog {
+        let (done, timeout) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let expired = timeout.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
+            if expired {
+                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+            }
+            expired
+        });
+        Watchdog { done, thread }
+    }
+
+    /// Whether it had to bite.
+    fn call_off(self) -> bool {
+        drop(self.done);
+        self.thread.join().expect("the watchdog does not panic")
     }
 }
 

@@ -220,6 +220,17 @@ impl World {
         ["wharf", "docker"].map(|name| Client::new(self, name))
     }
 
+    /// Removes containers, volumes and networks, so that the next client finds what the one before it found.
+    pub fn tidy(&self) {
+        let all = self.wharf(&["ps", "-aq"]).ok();
+        let ids: Vec<&str> = all.lines().collect();
+        if !ids.is_empty() {
+            self.wharf(&[&["rm", "-fv"], &ids[..]].concat()).ok();
+        }
+        self.wharf(&["network", "prune", "-f"]).ok();
+        self.wharf(&["volume", "prune", "-af"]).ok();
+    }
+
     /// A client's command line, on this world's socket and with a configuration directory of its own.
     pub fn client(&self, name: &str, words: &[&str]) -> Command {
         let mut command = if name == "wharf" { Command::new(binary("wharf")) } else { Command::new(name) };

@@ -387,6 +387,8 @@ fn driver_status(config: &Config) -> Vec<[String; 2]> {
         .filter(|mount| config.data_root.starts_with(&mount.target))
         .max_by_key(|mount| mount.target.as_os_str().len())
         .map_or("unknown", |mount| mount.kind.as_str());
+    // The three of them are one to Docker.
+    let backing = if matches!(backing, "ext2" | "ext3" | "ext4") { "extfs" } else { backing };
     [
         ("Backing Filesystem", backing),
         ("Supports d_type", "true"),

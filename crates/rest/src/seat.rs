@@ -16,6 +16,9 @@
 //! writes. Once a response was given the gate is open again, so that hyper notices clients that hang up during a
 //! long answer.
 //!
+//! A response may come before the end of its request, and hyper closes then; what is still on its way is read and thrown
+//! away ([`Seat::linger`]).
+//!
 //! Limits: heads of up to [`HEAD_LIMIT`], complete within [`HEAD_PATIENCE`] of their first byte; a read-ahead of
 //! [`READ_AHEAD`] per connection, given back when idle. A connection between two requests may rest for as long as it
 //! likes, as clients that keep theirs open expect.
@@ -27,7 +30,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
 use crate::chunks::Chunks;
@@ -40,6 +43,10 @@ pub(crate) const HEAD_LIMIT: usize = 64 << 10;
 const HEAD_PATIENCE: Duration = Duration::from_secs(30);
 /// What one read of a socket usually brings when images are uploaded.
 const READ_AHEAD: usize = 64 << 10;
+/// A client that has been refused may still be sending: it is heard out while it goes on without a rest, for this long at
+/// most. Closed at once, the socket would break its writing before it has read why.
+const LINGER: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_millis(500);
 /// As many as Go's clients ever send, several times over.
 const HEADERS: usize = 128;
 
@@ -123,6 +130,21 @@ impl Seat {
         let unread = inner.ahead.split_off(at);
         inner.drained();
         Some(Taken { stream, unread })
+    }
+
+    /// After the last response: reads what is left of a body that nobody wanted.
+    pub(crate) async fn linger(&self) {
+        let stream = {
+            let mut inner = self.lock();
+            let unread = matches!(inner.phase, Phase::Known { left: 1.. } | Phase::Chunked { .. });
+            inner.stream.take_if(|_| unread)
+        };
+        let Some(mut stream) = stream else { return };
+        let mut buffer = vec![0; READ_AHEAD];
+        let rest =
+            async { while let Ok(Ok(1..)) = tokio::time::timeout(REST, stream.read(&mut buffer)).await {} };
+        // Too late, or at an end: the client had its time.
+        let _ = tokio::time::timeout(LINGER, rest).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -359,7 +381,7 @@ mod tests {
     use hyper::Response;
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::io::AsyncWriteExt as _;
     use tokio::net::UnixStream;
 
     use super::*;

@@ -176,8 +176,9 @@ async fn converse(stream: Stream, engine: Engine, mut stop: watch::Receiver<bool
             connection.await
         }
     };
-    if let Err(error) = result {
-        tracing::debug!(%error, "a connection ended");
+    match result {
+        Ok(()) => seat.linger().await,
+        Err(error) => tracing::debug!(%error, "a connection ended"),
     }
 }
 

@@ -19,6 +19,10 @@ fn before(version: ApiVersion, minor: u16) -> bool {
 /// Defaults and ignored members of a creation.
 pub(crate) fn create(mut request: CreateRequest, version: ApiVersion) -> Result<CreateRequest, Failure> {
     let host = &mut request.host_config;
+    if before(version, 25) {
+        // Clients of that time remove containers themselves.
+        host.auto_remove = false;
+    }
     if before(version, 40) && host.ipc_mode.is_empty() {
         host.ipc_mode = "shareable".to_owned();
     }

@@ -42,27 +42,30 @@ fn world() -> World {
 #[test]
 fn a_vendors_file_says_what_a_device_needs() {
     let world = world();
-    let script = "echo $SENSOR $SIDE; test -c /dev/left && echo x > /dev/left && cat /driver";
-    let output = world.docker(&[
-        "run",
-        "--rm",
-        "--device",
-        "vendor.com/sensor=left",
-        "--device",
-        "vendor.com/sensor=all",
-        IMAGE,
-        "sh",
-        "-c",
-        script,
-    ]);
-    assert_eq!(output.ok(), "vendor left\nthe driver");
-    assert_eq!(world.docker(&["run", "--rm", "--gpus", "all", IMAGE, "cat", "/driver"]).ok(), "the driver");
-    world
-        .docker(&["run", "--rm", "--device", "vendor.com/sensor=right", IMAGE, "true"])
-        .code(125)
-        .says("CDI device injection failed: unresolvable CDI devices vendor.com/sensor=right");
-    world
-        .docker(&["run", "--rm", "--gpus", "driver=tpu", IMAGE, "true"])
-        .code(125)
-        .says("could not select device driver \"tpu\" with capabilities: [[gpu]]");
+    for client in world.clients() {
+        let script = "echo $SENSOR $SIDE; test -c /dev/left && echo x > /dev/left && cat /driver";
+        let output = client.run(&[
+            "run",
+            "--rm",
+            "--device",
+            "vendor.com/sensor=left",
+            "--device",
+            "vendor.com/sensor=all",
+            IMAGE,
+            "sh",
+            "-c",
+            script,
+        ]);
+        assert_eq!(output.ok(), "vendor left\nthe driver");
+        assert_eq!(client.run(&["run", "--rm", "--gpus", "all", IMAGE, "cat", "/driver"]).ok(), "the driver");
+        client
+            .run(&["run", "--rm", "--device", "vendor.com/sensor=right", IMAGE, "true"])
+            .code(125)
+            .says("CDI device injection failed: unresolvable CDI devices vendor.com/sensor=right");
+        client
+            .run(&["run", "--rm", "--gpus", "driver=tpu", IMAGE, "true"])
+            .code(125)
+            .says("could not select device driver \"tpu\" with capabilities: [[gpu]]");
+        world.tidy();
+    }
 }

@@ -46,78 +46,89 @@ fn an_image_is_mounted_read_only_and_stays_while_it_is() {
 #[test]
 fn words_that_go_with_another_kind_of_mount_are_refused() {
     let world = World::start();
-    let directory = world.directory().to_str().unwrap().to_owned();
-    for (volume, words) in [
-        (
-            format!("{directory}:/d:nocopy"),
-            "invalid mount config for type \"bind\": field VolumeOptions must not be specified",
-        ),
-        (
-            "data:/d:rslave".into(),
-            "invalid mount config for type \"volume\": field BindOptions must not be specified",
-        ),
-        ("/d:ro".into(), "invalid volume specification: '/d:ro'"),
-        (format!("{directory}:/d:ro,rw"), "invalid mode: ro,rw"),
-    ] {
-        world.docker(&["create", "-v", &volume, IMAGE, "true"]).code(1).says(words);
+    for client in world.clients() {
+        let directory = world.directory().to_str().unwrap().to_owned();
+        for (volume, words) in [
+            (
+                format!("{directory}:/d:nocopy"),
+                "invalid mount config for type \"bind\": field VolumeOptions must not be specified",
+            ),
+            (
+                "data:/d:rslave".into(),
+                "invalid mount config for type \"volume\": field BindOptions must not be specified",
+            ),
+            ("/d:ro".into(), "invalid volume specification: '/d:ro'"),
+            (format!("{directory}:/d:ro,rw"), "invalid mode: ro,rw"),
+        ] {
+            client.run(&["create", "-v", &volume, IMAGE, "true"]).code(1).says(words);
+        }
+        let tmpfs = client.run(&[
+            "run",
+            "--rm",
+            "--mount",
+            "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=700",
+            IMAGE,
+            "sh",
+            "-c",
+            "stat -c %a /t; df -k /t | tail -n1 | awk '{print $2}'",
+        ]);
+        assert_eq!(tmpfs.ok(), "700\n1024");
+        world.tidy();
     }
-    let tmpfs = world.docker(&[
-        "run",
-        "--rm",
-        "--mount",
-        "type=tmpfs,dst=/t,tmpfs-size=1m,tmpfs-mode=700",
-        IMAGE,
-        "sh",
-        "-c",
-        "stat -c %a /t; df -k /t | tail -n1 | awk '{print $2}'",
-    ]);
-    assert_eq!(tmpfs.ok(), "700\n1024");
 }
 
 #[test]
 fn links_are_told_in_the_environment() {
     let world = World::start();
-    world
-        .docker(&["run", "-d", "--name", "db", "--expose", "80-81", "-e", "KIND=sql", IMAGE, "sleep", "1000"])
-        .ok();
-    let output = world.docker(&["run", "--rm", "--name", "web", "--link", "db:store", IMAGE, "env"]).ok();
-    let address = world.inspect("db")["NetworkSettings"]["IPAddress"].as_str().unwrap().to_owned();
-    for line in [
-        "STORE_NAME=/web/store".to_owned(),
-        "STORE_ENV_KIND=sql".to_owned(),
-        format!("STORE_PORT=tcp://{address}:80"),
-        format!("STORE_PORT_80_TCP_END=tcp://{address}:81"),
-        "STORE_PORT_81_TCP_PROTO=tcp".to_owned(),
-    ] {
-        assert!(output.lines().any(|printed| printed == line), "{line} is not in\n{output}");
+    for client in world.clients() {
+        client
+            .run(&[
+                "run", "-d", "--name", "db", "--expose", "80-81", "-e", "KIND=sql", IMAGE, "sleep", "1000",
+            ])
+            .ok();
+        let output = client.run(&["run", "--rm", "--name", "web", "--link", "db:store", IMAGE, "env"]).ok();
+        let address = world.inspect("db")["NetworkSettings"]["IPAddress"].as_str().unwrap().to_owned();
+        for line in [
+            "STORE_NAME=/web/store".to_owned(),
+            "STORE_ENV_KIND=sql".to_owned(),
+            format!("STORE_PORT=tcp://{address}:80"),
+            format!("STORE_PORT_80_TCP_END=tcp://{address}:81"),
+            "STORE_PORT_81_TCP_PROTO=tcp".to_owned(),
+        ] {
+            assert!(output.lines().any(|printed| printed == line), "{line} is not in\n{output}");
+        }
+        client.run(&["create", "--name", "later", "--link", "db", IMAGE, "true"]).ok();
+        assert_eq!(world.inspect("later")["HostConfig"]["Links"][0], "/db:/later/db");
+        client.run(&["kill", "db"]).ok();
+        client
+            .run(&["start", "later"])
+            .code(1)
+            .says("Cannot link to a non running container: /db AS /later/db");
+        client
+            .run(&["run", "--rm", "--link", "nobody", IMAGE, "true"])
+            .code(125)
+            .says("could not get container for nobody: No such container: nobody");
+        world.tidy();
     }
-    world.docker(&["create", "--name", "later", "--link", "db", IMAGE, "true"]).ok();
-    assert_eq!(world.inspect("later")["HostConfig"]["Links"][0], "/db:/later/db");
-    world.docker(&["kill", "db"]).ok();
-    world
-        .docker(&["start", "later"])
-        .code(1)
-        .says("Cannot link to a non running container: /db AS /later/db");
-    world
-        .docker(&["run", "--rm", "--link", "nobody", IMAGE, "true"])
-        .code(125)
-        .says("could not get container for nobody: No such container: nobody");
 }
 
 #[test]
 fn a_volume_on_etc_leaves_the_names_of_the_container() {
     let world = World::start();
-    let output = world.docker(&[
-        "run",
-        "--rm",
-        "--hostname",
-        "ship",
-        "--mount",
-        "type=volume,dst=/etc,volume-nocopy",
-        IMAGE,
-        "sh",
-        "-c",
-        "cat /etc/hostname; ls /etc",
-    ]);
-    assert_eq!(output.ok(), "ship\nhostname\nhosts\nresolv.conf");
+    for client in world.clients() {
+        let output = client.run(&[
+            "run",
+            "--rm",
+            "--hostname",
+            "ship",
+            "--mount",
+            "type=volume,dst=/etc,volume-nocopy",
+            IMAGE,
+            "sh",
+            "-c",
+            "cat /etc/hostname; ls /etc",
+        ]);
+        assert_eq!(output.ok(), "ship\nhostname\nhosts\nresolv.conf");
+        world.tidy();
+    }
 }

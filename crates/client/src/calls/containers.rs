@@ -7,6 +7,7 @@ use api::container::{
     Change, Config, CreateRequest, CreateResponse, Inspect, PathStat, PruneReport, Stats, Summary, Top,
     UpdateRequest, UpdateResponse, WaitCondition, WaitResponse,
 };
+use api::event::Message;
 use base64::Engine as _;
 
 use crate::client::from_json;
@@ -40,15 +41,43 @@ pub struct RemoveOptions {
 }
 
 /// A wait that the engine has taken up: the exit cannot be missed any more.
-pub struct Waiting(Messages<WaitResponse>);
+pub struct Waiting(Source);
+
+enum Source {
+    Answer(Messages<WaitResponse>),
+    /// Before version 1.30 engines know no conditions, and a wait for what has not been started ends at once: there the
+    /// container's events tell of its end.
+    Events(Messages<Message>, WaitCondition),
+}
 
 impl Waiting {
     /// Blocks until the condition holds.
-    pub fn outcome(mut self) -> Result<WaitResponse> {
-        self.0.next().unwrap_or_else(|| {
-            Err(Error::Protocol("the engine ended the wait without an exit status".to_owned()))
-        })
+    pub fn outcome(self) -> Result<WaitResponse> {
+        match self.0 {
+            Source::Answer(mut answer) => answer.next().unwrap_or_else(|| Err(without_status())),
+            Source::Events(events, condition) => told_by(events, condition),
+        }
     }
+}
+
+fn told_by(events: Messages<Message>, condition: WaitCondition) -> Result<WaitResponse> {
+    let mut status = None;
+    for event in events {
+        let event = event?;
+        if event.action == "die" {
+            status = event.actor.attributes.get("exitCode").and_then(|code| code.parse().ok());
+        }
+        let over = if condition == WaitCondition::Removed { "destroy" } else { "die" };
+        if event.action == over {
+            break;
+        }
+    }
+    let status_code = status.ok_or_else(without_status)?;
+    Ok(WaitResponse { status_code, ..WaitResponse::default() })
+}
+
+fn without_status() -> Error {
+    Error::Protocol("the engine ended the wait without an exit status".to_owned())
 }
 
 fn of(id: &str, what: &str) -> String {
@@ -125,8 +154,13 @@ impl Client {
 
     /// Asks to be told of the exit. When this returns, the engine is listening.
     pub fn wait_container(&self, id: &str, condition: WaitCondition) -> Result<Waiting> {
+        if condition != WaitCondition::NotRunning && !self.speaks(1, 30)? {
+            let filters = serde_json::json!({ "type": ["container"], "container": [id] });
+            return Ok(Waiting(Source::Events(self.events("", "", &filters.to_string())?, condition)));
+        }
         let query = Query::new().set("condition", condition.as_str());
-        Ok(Waiting(Messages::new(self.stream("POST", &of(id, "/wait"), &query)?)))
+        let answer = Messages::new(self.stream("POST", &of(id, "/wait"), &query)?);
+        Ok(Waiting(Source::Answer(answer)))
     }
 
     pub fn attach_container(&self, id: &str, options: &AttachOptions) -> Result<Hijacked> {

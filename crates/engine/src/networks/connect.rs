@@ -256,12 +256,7 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
         }
         let mut chosen = network.subnets.iter().filter(|one| one.chosen).peekable();
         if chosen.peek().is_none() {
-            // The default bridge is none that a user could have configured.
-            problems.push(if network.is_user_defined() {
-                "user specified IP address is supported only when connecting to networks with user configured subnets".into()
-            } else {
-                format!("no configured subnet or ip-range contain the IP address {text}")
-            });
+            problems.push("user specified IP address is supported only when connecting to networks with user configured subnets".into());
         } else if !address.is_some_and(|address| chosen.any(|one| one.subnet.contains(&address))) {
             problems.push(format!("no configured subnet or ip-range contain the IP address {text}"));
         }

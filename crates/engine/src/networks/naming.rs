@@ -152,11 +152,12 @@ fn hosts(record: &Record, run: &Run, around: &Surroundings<'_>) -> Result<Vec<(I
         lines.extend(extra_host(entry, around)?);
     }
     let config = &record.config;
-    let own = if config.domainname.is_empty() {
-        vec![config.hostname.clone()]
-    } else {
-        vec![format!("{}.{}", config.hostname, config.domainname), config.hostname.clone()]
+    let full = match config.domainname.as_str() {
+        "" => config.hostname.clone(),
+        domain => format!("{}.{domain}", config.hostname),
     };
+    let first = full.split_once('.').map(|(first, _)| first.to_owned());
+    let own: Vec<String> = std::iter::once(full).chain(first).collect();
     let addresses = |endpoint: &Endpoint| {
         endpoint.interface.as_ref().map(|one| one.addresses.clone()).unwrap_or_default()
     };

@@ -177,7 +177,7 @@ impl Authorization {
     fn basic(&self) -> Result<HeaderValue, Error> {
         match &self.credentials {
             Credentials::Password { username, password } => basic(username, password),
-            _ => Err(Error::new(Kind::Unauthorized, "no basic auth credentials")),
+            _ => Err(Error::new(Kind::NoCredentials, "no basic auth credentials")),
         }
     }
 

@@ -12,7 +12,10 @@ pub enum Kind {
     NotFound,
     /// The registry knows us and refuses, or does not say whether the repository exists.
     Denied,
-    /// Missing or wrong credentials.
+    /// The registry wants a password, and we were given none. For Docker this is a failure like any other: a client that is
+    /// told "unauthorized" would ask for one, at a terminal or not.
+    NoCredentials,
+    /// Wrong credentials.
     Unauthorized,
     /// Asked too often; the error may say how long to wait.
     TooManyRequests,
@@ -108,7 +111,7 @@ impl From<Error> for crate::Error {
             Kind::Mismatch => crate::Kind::Hostile,
             Kind::Unsupported | Kind::Invalid => crate::Kind::Invalid,
             Kind::Full => crate::Kind::Full,
-            Kind::Other => crate::Kind::Other,
+            Kind::NoCredentials | Kind::Other => crate::Kind::Other,
         };
         Self::new(kind, error.message)
     }

@@ -250,7 +250,7 @@ impl Session {
 
     async fn header(&self, line: &str) -> Result<Option<HeaderValue>, Error> {
         self.authorization.header(&self.transport).await.map_err(|error| match error.kind() {
-            Kind::Unauthorized => error.context(line),
+            Kind::NoCredentials | Kind::Unauthorized => error.context(line),
             _ => error,
         })
     }

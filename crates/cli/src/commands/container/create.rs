@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use api::container::{CreateRequest, CreateResponse};
 
 use super::{options, request};
-use crate::commands::image::pull;
+use crate::commands::image::{pull, save};
 use crate::failure::{Failure, Outcome, doing};
 use crate::flags::{Count, Parsed};
 use crate::session::Session;
@@ -75,6 +75,11 @@ pub(super) fn create(
         reference::check(&image).map_err(Failure::new)?;
     }
     let platform = platform(parsed);
+    if !platform.is_empty() {
+        save::platform_json(&platform).map_err(|failure| {
+            Failure::new(format!("error parsing specified platform: {}", failure.message))
+        })?;
+    }
     add_proxies(session, &mut request)?;
     if policy == PullPolicy::Always {
         fetch(session, &image, &platform, parsed)?;

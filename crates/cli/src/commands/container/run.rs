@@ -12,7 +12,7 @@
 use std::io::Write as _;
 
 use api::container::{CreateRequest, WaitCondition};
-use client::{AttachOptions, Waiting};
+use client::{AttachOptions, RemoveOptions, Waiting};
 
 use super::create::{self, PullPolicy, usage_failure};
 use super::{options, request};
@@ -92,7 +92,7 @@ fn execute(
 ) -> Outcome {
     let fail = |failure: Failure| start_failure(session, failure);
     let config = request.config.clone();
-    let remove = request.host_config.auto_remove;
+    let wanted = request.host_config.auto_remove;
     // Signals that come while the container is being made are for the container.
     let attached = config.attach_stdin || config.attach_stdout || config.attach_stderr;
     let caught = match attached && parsed.on("sig-proxy") && !config.tty {
@@ -101,6 +101,8 @@ fn execute(
     };
     let created = create::create(session, parsed, request, policy).map_err(fail)?;
     let client = session.client()?;
+    // Older engines leave that to us.
+    let remove = wanted && client.speaks(1, 25)?;
     if !attached {
         client.start_container(&created.id).map_err(|error| fail(error.into()))?;
         writeln!(std::io::stdout(), "{}", created.id)?;
@@ -137,7 +139,14 @@ fn execute(
     };
     match streams::carry(hijacked, &plan)? {
         End::Detached => Ok(0),
-        End::Closed => exit_status(waiting),
+        End::Closed => {
+            let status = exit_status(waiting);
+            if wanted && !remove {
+                client
+                    .remove_container(&created.id, RemoveOptions { volumes: true, ..Default::default() })?;
+            }
+            status
+        }
     }
 }
 

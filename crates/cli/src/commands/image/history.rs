@@ -39,7 +39,7 @@ const FIELDS: &[Field] = &[
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let platform = match parsed.text("platform") {
         "" => String::new(),
-        text => super::save::platform_json(text)?,
+        text => super::save::invalid(super::save::platform_json(text))?,
     };
     let (human, whole) = (parsed.on("human"), parsed.on("no-trunc"));
     let lines = session.client()?.image_history(parsed.first(), &platform)?;

@@ -37,7 +37,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let fancy = terminal::stdout_is_terminal();
     let mut query = Query::new().set("quiet", if parsed.on("quiet") || !fancy { "1" } else { "0" });
     for platform in parsed.comma_list("platform") {
-        query = query.set("platform", super::save::platform_json(&platform)?);
+        query = query.set("platform", super::save::invalid(super::save::platform_json(&platform))?);
     }
     let client = session.client()?;
     let messages = if input.is_empty() {

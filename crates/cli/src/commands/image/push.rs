@@ -53,7 +53,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let auth = credentials::for_image(session.config()?, name)?;
     let platform = match platform(parsed) {
         none if none.is_empty() => none,
-        text => super::save::platform_json(&text)?,
+        text => super::save::invalid(super::save::platform_json(&text))?,
     };
     let messages = session.client()?.push(repository, tag, &platform, &auth)?;
     if parsed.on("quiet") {

@@ -31,7 +31,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let force = parsed.on("force");
     let mut query = Query::new().set_if("force", force).set_if("noprune", parsed.on("no-prune"));
     for platform in parsed.comma_list("platform") {
-        query = query.set("platforms", super::save::platform_json(&platform)?);
+        query = query.set("platforms", super::save::invalid(super::save::platform_json(&platform))?);
     }
     let client = session.client()?;
     let mut failures = Vec::new();

@@ -27,7 +27,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let target = output::Target::choose(parsed.text("output"), "save", "image")?;
     let platform = match &parsed.comma_list("platform")[..] {
         [] => String::new(),
-        [platform] => platform_json(platform)?,
+        [platform] => invalid(platform_json(platform))?,
         _ => {
             return Err(Failure::new(
                 "unsupported flag --platform: only one platform can be saved at a time",
@@ -37,6 +37,11 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     target.write(&mut session.client()?.save_images(parsed.arguments(), &platform)?)
 }
 
+/// Most commands say first what they could not read.
+pub(crate) fn invalid(json: Result<String, Failure>) -> Result<String, Failure> {
+    json.map_err(|failure| Failure::new(format!("invalid platform: {}", failure.message)))
+}
+
 /// `os/architecture[/variant]` as the object that newer endpoints take.
 pub(crate) fn platform_json(text: &str) -> Result<String, Failure> {
     let parts: Vec<&str> = text.split('/').collect();
@@ -44,9 +49,7 @@ pub(crate) fn platform_json(text: &str) -> Result<String, Failure> {
         [os, architecture] => (os, architecture, ""),
         [os, architecture, variant] => (os, architecture, variant),
         _ => {
-            return Err(Failure::new(format!(
-                "invalid platform {text:?}: it must look like os/architecture[/variant]"
-            )));
+            return Err(Failure::new(format!("{text:?}: cannot parse platform specifier: invalid argument")));
         }
     };
     let mut platform = serde_json::json!({ "os": os, "architecture": architecture });

@@ -107,11 +107,21 @@ fn server(info: &Info) -> String {
     line(1, "Plugins", &format!("\n  Volume: {}", info.plugins.volume.join(" ")));
     line(2, "Network", &info.plugins.network.join(" "));
     line(2, "Log", &info.plugins.log.join(" "));
+    if !info.cdi_spec_dirs.is_empty() {
+        line(1, "CDI spec directories", &format!("\n  {}", info.cdi_spec_dirs.join("\n  ")));
+    }
     line(1, "Swarm", &info.swarm.local_node_state);
     let runtimes: Vec<&str> = info.runtimes.keys().map(String::as_str).collect();
     line(1, "Runtimes", &runtimes.join(" "));
     line(1, "Default Runtime", &info.default_runtime);
     line(1, "Init Binary", &info.init_binary);
+    for (name, commit) in [
+        ("containerd version", &info.containerd_commit),
+        ("runc version", &info.runc_commit),
+        ("init version", &info.init_commit),
+    ] {
+        line(1, name, &commit.id);
+    }
     if !info.security_options.is_empty() {
         let options: Vec<String> = info.security_options.iter().map(|option| security(option)).collect();
         line(1, "Security Options", &format!("\n{}", options.join("\n")));
@@ -148,9 +158,6 @@ fn server(info: &Info) -> String {
         line(1, "Registry Mirrors", &format!("\n  {}", mirrors.join("\n  ")));
     }
     line(1, "Live Restore Enabled", &info.live_restore_enabled);
-    if let Some(firewall) = &info.firewall_backend {
-        line(1, "Firewall Backend", &firewall.driver);
-    }
     text
 }
 

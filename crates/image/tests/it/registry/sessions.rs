@@ -61,7 +61,7 @@ async fn passwords() {
     assert_eq!(manifest(&fake.name("app"), password()).await.unwrap(), MANIFEST);
 
     let error = manifest(&fake.name("app"), Credentials::Anonymous).await.unwrap_err();
-    assert_eq!(error.kind(), Kind::Unauthorized);
+    assert_eq!(error.kind(), Kind::NoCredentials);
     let url = fake.url("/v2/app/manifests/latest");
     assert_eq!(error.to_string(), format!("Get \"{url}\": no basic auth credentials"));
 
