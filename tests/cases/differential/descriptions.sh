@@ -3,9 +3,9 @@ docker network create --subnet 10.201.0.0/16 --label a=b in1
 docker volume create --label k=v invol
 docker run -d --name i1 --network in1 --ip 10.201.0.77 --network-alias al -p 127.0.0.1:18080:80/tcp -p 18081:81/udp -v invol:/data:ro -v /anon --mount type=tmpfs,target=/t,tmpfs-size=1048576 --tmpfs /t2:size=1m -v /etc:/hostetc:ro -m 64m --memory-reservation 32m --cpus 0.5 --cpu-shares 512 --pids-limit 50 --label l1=v1 -e A=B -e C --env-file /dev/null -h hosty --dns 1.2.3.4 --dns-search foo.bar --dns-option ndots:2 --add-host h:1.1.1.1 --cap-add NET_ADMIN --cap-drop MKNOD --security-opt no-new-privileges --group-add 5 --restart on-failure:3 --stop-signal SIGINT --stop-timeout 3 --health-cmd 'true' --health-interval 1h --ulimit core=0 --sysctl net.ipv4.ip_forward=1 --log-opt max-size=1m --log-opt max-file=2 --shm-size 1m --oom-score-adj 5 --init -w /tmp -u 0 --read-only --device /dev/null:/dev/xnull:r --expose 99 --annotation an=no busybox sleep 1000
 docker inspect -f '{{json .State}}' i1 | jq -c 'del(.Pid)'
-# The client sends variables, and the engine tells mounts, in the order of a Go map.
+# The client sends variables and binds, and the engine tells mounts, in the order of a Go map.
 docker inspect -f '{{json .Config}}' i1 | jq -c '.Env |= sort'
-docker inspect -f '{{json .HostConfig}}' i1
+docker inspect -f '{{json .HostConfig}}' i1 | jq -c '.Binds |= sort'
 docker inspect -f '{{json .NetworkSettings}}' i1 | jq -c 'del(.SandboxKey)'
 docker inspect i1 | jq -c '.[0]|keys_unsorted'
 docker ps --no-trunc --format '{{json .}}' | jq -c 'del(.CreatedAt,.RunningFor,.Status) | .Mounts |= (split(",") | sort)'
