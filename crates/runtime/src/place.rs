@@ -173,7 +173,8 @@ fn create_scope(layout: &Layout, scope: &Scope, id: &str, limits: &Resources) ->
             "the systemd cgroup driver needs cgroup v2 alone: use cgroupfs on this machine",
         ));
     }
-    let cgroup = Cgroup::at(layout, &scope.path()).step(|| "scope")?;
+    let path = systemd::base()?.join(scope.path().strip_prefix("/").unwrap_or(Path::new("")));
+    let cgroup = Cgroup::at(layout, &path).step(|| "scope")?;
     let description = format!("container {id}");
     let anchor = match systemd::start(scope, &description, limits) {
         // What is left of one whose keeper was killed. With a process in it, it is somebody's.
@@ -188,11 +189,7 @@ fn create_scope(layout: &Layout, scope: &Scope, id: &str, limits: &Resources) ->
     let checked = if placed.cgroup.exists() {
         limit(&placed.cgroup, limits)
     } else {
-        Err(Error::other(format_args!(
-            "systemd has started {:?} elsewhere than {:?}",
-            scope.unit,
-            scope.path()
-        )))
+        Err(Error::other(format_args!("systemd has started {:?} elsewhere than {path:?}", scope.unit)))
     };
     match checked {
         Ok(()) => Ok(placed),

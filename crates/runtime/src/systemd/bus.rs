@@ -1,11 +1,12 @@
 //! As much of D-Bus as three calls to systemd need: authentication, marshalling, waiting for a job.
 //!
-//! Root talks to systemd's own socket, others to the message bus. The format is that of the D-Bus specification,
+//! Root talks to the machine's systemd, others to their own; the message bus is for where root finds no socket. The format is that of the D-Bus specification,
 //! <https://dbus.freedesktop.org/doc/dbus-specification.html>: a fixed header, header fields as an array of
 //! (byte, variant), a body; everything aligned to its own size.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::{Error, Kind, Result, error::Step};
@@ -48,10 +49,16 @@ pub(super) struct Bus {
 }
 
 impl Bus {
-    pub(super) fn system() -> Result<Bus> {
-        if linux::credentials::user() == 0
-            && let Ok(socket) = UnixStream::connect(PRIVATE)
-        {
+    /// To the systemd that gives us cgroups.
+    pub(super) fn ours() -> Result<Bus> {
+        let user = linux::credentials::user();
+        if user != 0 {
+            let given = std::env::var_os("XDG_RUNTIME_DIR").filter(|directory| !directory.is_empty());
+            let directory = given.map_or_else(|| PathBuf::from(format!("/run/user/{user}")), PathBuf::from);
+            let path = directory.join("systemd/private");
+            return Bus::authenticated(UnixStream::connect(&path).step(|| path.display().to_string())?);
+        }
+        if let Ok(socket) = UnixStream::connect(PRIVATE) {
             return Bus::authenticated(socket);
         }
         let mut bus = Bus::authenticated(UnixStream::connect(PUBLIC).step(|| PUBLIC)?)?;
@@ -132,6 +139,23 @@ impl Bus {
         body.number(1);
         body.properties(properties);
         self.ask("SetUnitProperties", "sba(sv)", body).map(drop)
+    }
+
+    /// Where its own part of the tree begins.
+    pub(super) fn control_group(&mut self) -> Result<String> {
+        let mut body = Writer::default();
+        body.text(MANAGER);
+        body.text("ControlGroup");
+        let answer = self.call(&Call {
+            destination: SYSTEMD,
+            path: MANAGER_PATH,
+            interface: "org.freedesktop.DBus.Properties",
+            member: "Get",
+            body: Some(("ss", body)),
+        })?;
+        let mut body = Reader::new(&answer.body);
+        body.signature()?;
+        body.text()
     }
 
     fn ask(&mut self, member: &str, signature: &str, body: Writer) -> Result<Message> {

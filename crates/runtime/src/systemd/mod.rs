@@ -35,10 +35,11 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// From `slice:prefix:name`; without it, `system.slice` and the id.
+    /// From `slice:prefix:name`; without it, the usual slice and the id.
     pub(crate) fn parse(path: &str, id: &str) -> Result<Scope> {
+        let usual = if linux::credentials::user() == 0 { "system.slice" } else { "user.slice" };
         if path.is_empty() {
-            return Ok(Scope { unit: format!("wharf-{id}.scope"), slice: "system.slice".to_owned() });
+            return Ok(Scope { unit: format!("wharf-{id}.scope"), slice: usual.to_owned() });
         }
         let parts: Vec<&str> = path.split(':').collect();
         let [slice, prefix, name] = parts[..] else {
@@ -46,7 +47,7 @@ impl Scope {
                 "expected cgroupsPath to be of format \"slice:prefix:name\" for systemd cgroups, got {path:?} instead"
             )));
         };
-        let slice = if slice.is_empty() { "system.slice" } else { slice };
+        let slice = if slice.is_empty() { usual } else { slice };
         if !slice.ends_with(".slice") || slice.contains('/') || name.is_empty() || name.contains('/') {
             return Err(Error::invalid(format_args!("cgroupsPath {path:?} names no slice or no scope")));
         }
@@ -58,7 +59,7 @@ impl Scope {
         Ok(Scope { unit, slice: slice.to_owned() })
     }
 
-    /// A slice `a-b.slice` lies in `a.slice`; the root slice is `-.slice`.
+    /// Below [`base`]. A slice `a-b.slice` lies in `a.slice`; the root slice is `-.slice`.
     pub(crate) fn path(&self) -> PathBuf {
         let mut path = PathBuf::from("/");
         let name = self.slice.trim_end_matches(".slice");
@@ -70,6 +71,15 @@ impl Scope {
         }
         path.join(&self.unit)
     }
+}
+
+/// Where the slices are: at the top of the tree, but for those of a user's own systemd.
+pub(crate) fn base() -> Result<PathBuf> {
+    if linux::credentials::user() == 0 {
+        return Ok(PathBuf::from("/"));
+    }
+    let mut bus = Bus::ours().step(|| "systemd")?;
+    bus.control_group().step(|| "systemd").map(PathBuf::from)
 }
 
 /// A process that keeps a scope from ending before the container is in it.
@@ -105,7 +115,7 @@ impl Drop for Anchor {
 /// Starts the scope. The caller drops the anchor once the container is in.
 pub(crate) fn start(scope: &Scope, description: &str, resources: &Resources) -> Result<Anchor> {
     let anchor = Anchor::new()?;
-    let mut bus = Bus::system().step(|| "systemd")?;
+    let mut bus = Bus::ours().step(|| "systemd")?;
     let mut properties = vec![
         ("Description", Value::Text(description.to_owned())),
         ("Slice", Value::Text(scope.slice.clone())),
@@ -123,7 +133,7 @@ pub(crate) fn start(scope: &Scope, description: &str, resources: &Resources) -> 
 
 /// Ends the scope. One that is gone already is fine.
 pub(crate) fn stop(unit: &str) -> Result<()> {
-    let mut bus = Bus::system().step(|| "systemd")?;
+    let mut bus = Bus::ours().step(|| "systemd")?;
     bus.stop(unit).step(|| format!("unable to stop unit {unit:?}"))
 }
 
@@ -133,7 +143,7 @@ pub(crate) fn update(unit: &str, resources: &Resources) -> Result<()> {
     if properties.is_empty() {
         return Ok(());
     }
-    let mut bus = Bus::system().step(|| "systemd")?;
+    let mut bus = Bus::ours().step(|| "systemd")?;
     bus.set_properties(unit, &properties).step(|| format!("unable to set properties of unit {unit:?}"))
 }
 

@@ -16,7 +16,8 @@ use crate::process::{console, take_terminal};
 fn real() -> Option<String> {
     let own = std::env::var("WHARF_TEST_CRIU").unwrap_or_default();
     let path = format!("{own}:{}", std::env::var("PATH").unwrap());
-    let check = Command::new("criu").arg("check").env("PATH", &path).output();
+    // A log that the machine's configuration names would be written to the current directory.
+    let check = Command::new("criu").args(["check", "--no-default-config"]).env("PATH", &path).output();
     let works = check.is_ok_and(|check| check.status.success());
     if !works {
         eprintln!("no CRIU that works on this kernel");

@@ -312,3 +312,55 @@ fn cgroups_that_were_given_to_the_user() {
     told(&["delete", id]);
     assert_eq!(delegated.file("cgroup.procs"), "", "it is gone");
 }
+
+/// Somebody whose own systemd runs, as after a login.
+fn logged_in() -> Option<(u32, u32)> {
+    use std::os::unix::fs::MetadataExt;
+    let entries = std::fs::read_dir("/run/user").ok()?;
+    let found = entries.flatten().filter(|entry| entry.path().join("systemd/private").exists());
+    let mut found = found.filter_map(|entry| entry.metadata().ok());
+    found.find(|found| found.uid() != 0).map(|found| (found.uid(), found.gid()))
+}
+
+/// In cgroups that are his already: systemd alone may move a process there from elsewhere.
+#[test]
+fn a_scope_of_the_users_own_systemd() {
+    let Some((user, group)) = logged_in() else { return };
+    let mut bundle = of_user(&["sleep", "1000"]);
+    bundle.config["linux"]["uidMappings"][0]["hostID"] = json!(user);
+    bundle.config["linux"]["gidMappings"][0]["hostID"] = json!(group);
+    bundle.config["linux"]["cgroupsPath"] = json!(format!("user.slice:wharf:{}", bundle.id));
+    bundle.config["linux"]["resources"] = json!({ "pids": { "limit": 20 } });
+    bundle.write_config();
+    let chown =
+        Command::new("chown").args(["-R", &format!("{user}:{group}")]).arg(&bundle.directory).status();
+    assert!(chown.unwrap().success());
+    let call = |words: &[&str]| {
+        let runtime = bundle.command(&[&["--systemd-cgroup"], words].concat());
+        let mut command = Command::new("setpriv");
+        command.args([&format!("--reuid={user}"), &format!("--regid={group}"), "--clear-groups", "env"]);
+        command.arg(format!("XDG_RUNTIME_DIR=/run/user/{user}"));
+        command.args(["systemd-run", "--user", "--scope", "--quiet", "-p", "Delegate=yes"]);
+        command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&bundle.directory);
+        let log = std::fs::File::create(bundle.directory.join("log")).unwrap();
+        let done =
+            command.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log).status().unwrap();
+        assert!(done.success(), "{words:?}: {}", bundle.log());
+        bundle.log()
+    };
+    call(&["run", "--detach", &bundle.id]);
+    let text = std::fs::read_to_string(format!("/proc/{}/cgroup", bundle.pid())).unwrap();
+    let scope = text.trim().strip_prefix("0::").unwrap();
+    assert!(scope.ends_with(&format!("/user.slice/wharf-{}.scope", bundle.id)), "{text}");
+    let scope = Path::new("/sys/fs/cgroup").join(&scope[1..]);
+    let limit = || std::fs::read_to_string(scope.join("pids.max")).unwrap();
+    assert_eq!(limit(), "20\n");
+    call(&["update", "--pids-limit", "9", &bundle.id]);
+    assert_eq!(limit(), "9\n");
+    call(&["pause", &bundle.id]);
+    assert!(call(&["state", &bundle.id]).contains("paused"));
+    call(&["resume", &bundle.id]);
+    call(&["exec", &bundle.id, "true"]);
+    call(&["delete", "--force", &bundle.id]);
+    assert!(!scope.exists());
+}
