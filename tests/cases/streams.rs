@@ -78,6 +78,7 @@ fn exec_runs_beside_with_its_own_user_environment_and_directory() {
         client.run(&["exec", "base", "/absent"]).code(127).prints("no such file or directory");
         client.run(&["exec", "base", "absent"]).code(127).prints("executable file not found in $PATH");
         client.run(&["exec", "base", "/etc/passwd"]).code(126).prints("permission denied");
+        client.run(&["exec", "base", "/etc"]).code(126).prints("is a directory: permission denied");
         client.run(&["exec", "-w", "here", "base", "true"]).code(128).prints("Cwd must be an absolute path");
         client.run(&["exec", "-d", "base", "touch", &format!("/tmp/{}", client.name)]).code(0);
         let file = format!("/tmp/{}", client.name);

@@ -172,5 +172,8 @@ pub(super) fn duplicate(fd: impl AsFd) -> Result<OwnedFd, Failure> {
 pub(super) fn failure_text(failure: &Failure) -> String {
     let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
     let introduction = if failure.verbatim { "" } else { "exec failed: unable to start container process: " };
-    format!("OCI runtime exec failed: {introduction}{}{causes}", failure.message)
+    // To the runtime's word on a directory Docker adds what a shell would have said.
+    let directory = failure.kind == FailureKind::NotExecutable && failure.message.ends_with("is a directory");
+    let addition = if directory { ": permission denied" } else { "" };
+    format!("OCI runtime exec failed: {introduction}{}{causes}{addition}", failure.message)
 }
