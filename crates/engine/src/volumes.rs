@@ -1,7 +1,6 @@
 //! Volumes: directories that outlive containers.
 //!
-//! The seam to a container's life: [`Volumes::ensure`] when it is created, [`Volumes::acquire`] before each run,
-//! [`Volumes::release`] after it.
+//! The seam to a container: [`Volumes::ensure`] at its creation, [`Volumes::acquire`] and [`Volumes::release`] around a run.
 //!
 //! ```text
 //!  create   record, then volumes/<name>/_data        a record without a directory gets one when it is used
@@ -34,7 +33,6 @@ use crate::images::Turn;
 use crate::{Config, Engine, Paths, Records, clock};
 
 const LOCAL: &str = "local";
-
 /// Marks a volume that nobody named.
 const ANONYMOUS: &str = "com.docker.volume.anonymous";
 
@@ -161,8 +159,7 @@ impl Volumes {
         Ok(path)
     }
 
-    /// Whether a volume is another name for a directory of the host (`type=none,o=bind`), whose files have the host's
-    /// owners.
+    /// Whether a volume is another name for a directory of the host: its files have the host's owners.
     pub(crate) fn is_of_host(&self, name: &str) -> bool {
         self.get(name).is_some_and(|stored| local::binds(&stored.options))
     }
