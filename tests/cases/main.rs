@@ -26,6 +26,8 @@ mod registry;
 mod runtimes;
 mod same_client;
 mod sdk;
+mod shell;
+mod shown;
 mod soak;
 mod streams;
 mod terminals;

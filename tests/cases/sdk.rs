@@ -1,4 +1,5 @@
-//! Docker's SDKs, as programs use them. They read sockets in ways of their own, which the clients do not show.
+//! Docker's SDKs, as programs use them, and an editor's helper. They read sockets in ways of their own, which the
+//! clients do not show.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +10,8 @@ use blackbox::World;
 const PYTHON_SDK: &str = "docker>=7,<8";
 const TESTCONTAINERS: &str = "testcontainers>=4,<5";
 const NODE_SDK: &str = "dockerode@5";
+const NODE_TESTCONTAINERS: &str = "testcontainers@11";
+const DEV_CONTAINERS: &str = "@devcontainers/cli@0";
 
 /// Whether a program ran and succeeded; its complaint otherwise.
 fn succeeds(command: &mut Command) -> Result<(), String> {
@@ -31,31 +34,55 @@ fn python_with(package: &str, directory: &Path) -> Result<PathBuf, String> {
 
 /// Node, and a package for it where the world is.
 fn node_with(package: &str, directory: &Path) -> Result<PathBuf, String> {
-    let install = ["install", "--silent", "--no-audit", "--no-fund", package];
+    let install = ["install", "--silent", "--no-audit", "--no-fund", "--engine-strict", package];
     succeeds(Command::new("npm").args(install).current_dir(directory))?;
     Ok("node".into())
+}
+
+/// The checks of bollard, built where cargo keeps what tests build. Only what lies in the registry may be missing.
+fn rust_with_bollard() -> Result<PathBuf, String> {
+    let folder = sdk("bollard");
+    let cargo = || {
+        let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+        command.current_dir(&folder);
+        command
+    };
+    succeeds(cargo().args(["fetch", "--locked"]))?;
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("bollard");
+    succeeds(cargo().args(["build", "--locked", "--offline"]).env("CARGO_TARGET_DIR", &target))
+        .unwrap_or_else(|error| panic!("{error}"));
+    Ok(target.join("debug/everyday"))
+}
+
+/// A file or folder beside the tests.
+fn sdk(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(name)
 }
 
 /// Runs the checks of a file in `sdk/` beside the engine, where its published ports are.
 #[track_caller]
 fn check(world: &World, interpreter: Result<PathBuf, String>, file: &str) {
-    let interpreter = match interpreter {
-        Ok(interpreter) => interpreter,
-        Err(reason) => {
-            eprintln!("not tested, the SDK cannot be installed here: {reason}");
-            return;
-        }
-    };
-    let checks = Path::new(env!("CARGO_MANIFEST_DIR")).join("sdk").join(file);
+    if let Some(interpreter) = installed(interpreter) {
+        succeed(world, &interpreter, &[], Some(file));
+    }
+}
+
+fn installed(program: Result<PathBuf, String>) -> Option<PathBuf> {
+    program.map_err(|reason| eprintln!("not tested, the SDK cannot be installed here: {reason}")).ok()
+}
+
+#[track_caller]
+fn succeed(world: &World, program: &Path, variables: &[(&str, &Path)], file: Option<&str>) {
     let output = world
         .host()
-        .command(&interpreter.to_string_lossy())
-        .arg(checks)
+        .command(&program.to_string_lossy())
+        .args(file.map(sdk))
         .env("DOCKER_HOST", world.address())
         .env("DOCKER_CONFIG", world.directory().join("config"))
         .env("SDK_DIRECTORY", world.directory())
+        .envs(variables.iter().copied())
         .output()
-        .expect("the interpreter is there");
+        .expect("the program is there");
     assert!(
         output.status.success(),
         "{}\n{}",
@@ -80,4 +107,28 @@ fn test_suites_of_python_find_everything_as_in_docker() {
 fn node_programs_find_everything_as_in_docker() {
     let world = World::start();
     check(&world, node_with(NODE_SDK, world.directory()), "everyday.mjs");
+}
+
+#[test]
+fn test_suites_of_node_find_everything_as_in_docker() {
+    let world = World::start();
+    check(&world, node_with(NODE_TESTCONTAINERS, world.directory()), "testing.mjs");
+}
+
+#[test]
+fn editors_find_everything_as_in_docker() {
+    let world = World::start();
+    let Some(node) = installed(node_with(DEV_CONTAINERS, world.directory())) else { return };
+    for client in ["docker", "wharf"] {
+        let program = PathBuf::from(world.client(client, &[]).get_program());
+        succeed(&world, &node, &[("DOCKER", &program)], Some("developing.mjs"));
+    }
+}
+
+#[test]
+fn rust_programs_find_everything_as_in_docker() {
+    let world = World::start();
+    if let Some(program) = installed(rust_with_bollard()) {
+        succeed(&world, &program, &[], None);
+    }
 }

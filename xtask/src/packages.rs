@@ -18,6 +18,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("util-linux", "/usr/bin/nsenter"),
     ("bsdutils", "/usr/bin/script"),
     ("curl", "/usr/bin/curl"),
+    ("jq", "/usr/bin/jq"), // to read what the interface says
     ("python3-venv", "/usr/share/doc/python3-venv"),
     ("nodejs", "/usr/bin/node"), // Docker's SDKs, as programs use them
     ("npm", "/usr/bin/npm"),

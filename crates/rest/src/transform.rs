@@ -31,6 +31,9 @@ pub(crate) fn create(mut request: CreateRequest, version: ApiVersion) -> Result<
     }
     if before(version, 42) {
         host.console_size = [0, 0];
+    } else {
+        // Gone from the interface.
+        host.resources.kernel_memory = 0;
     }
     if before(version, 43) {
         host.annotations.clear();

@@ -54,7 +54,8 @@ fn last_wins(entries: impl Iterator<Item = String>) -> Vec<String> {
 pub(crate) fn labels(files: &[String], flags: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     let mut all = Vec::new();
     for path in files {
-        all.extend(lines(path)?);
+        // A flag may be a bare key; in a file such a line says nothing.
+        all.extend(lines(path)?.into_iter().filter(|line| line.contains('=')));
     }
     all.extend_from_slice(flags);
     Ok(pairs(&all))

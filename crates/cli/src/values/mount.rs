@@ -116,9 +116,6 @@ fn check(mount: &Mount) -> Result<(), String> {
     if mount.target.is_empty() {
         return Err("target is required".to_owned());
     }
-    if !matches!(kind, "bind" | "volume" | "tmpfs" | "image" | "npipe" | "cluster") {
-        return Err(format!("invalid mount type '{kind}'"));
-    }
     let foreign = [
         ("volume", mount.volume_options.is_some()),
         ("bind", mount.bind_options.is_some()),

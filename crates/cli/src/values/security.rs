@@ -1,4 +1,6 @@
-//! Security options. A seccomp profile is a file of the caller: its text travels, not its path.
+//! Security options and capabilities. A seccomp profile is a file of the caller: its text travels, not its path.
+
+use std::collections::BTreeSet;
 
 use crate::failure::{Failure, doing};
 
@@ -11,6 +13,22 @@ pub(crate) struct Security {
     pub(crate) options: Vec<String>,
     /// Nothing below `/proc` and `/sys` is masked or read-only.
     pub(crate) system_paths_unconfined: bool,
+}
+
+/// Capabilities by their full names, in order, each once; one that is added is not dropped.
+pub(crate) fn capabilities(add: &[String], drop: &[String]) -> (Vec<String>, Vec<String>) {
+    let names = |list: &[String]| -> BTreeSet<String> {
+        let full = |name: &String| {
+            let name = name.trim().to_ascii_uppercase();
+            if name == "ALL" || name.starts_with("CAP_") { name } else { format!("CAP_{name}") }
+        };
+        let all: BTreeSet<String> = list.iter().map(full).collect();
+        // What comes with all of them needs no names.
+        if all.contains("ALL") { BTreeSet::from(["ALL".to_owned()]) } else { all }
+    };
+    let add = names(add);
+    let drop = names(drop).into_iter().filter(|name| !add.contains(name)).collect();
+    (add.into_iter().collect(), drop)
 }
 
 pub(crate) fn parse(entries: &[String]) -> Result<Security, Failure> {
@@ -54,6 +72,20 @@ fn compact(text: &str) -> Result<String, serde_json::Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn capabilities_have_full_names() {
+        let told = |add: &[&str], drop: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            let (add, drop) = capabilities(&own(add), &own(drop));
+            (add.join(" "), drop.join(" "))
+        };
+        assert_eq!(
+            told(&["sys_time", "CAP_CHOWN", "chown"], &["ALL", "x"]),
+            ("CAP_CHOWN CAP_SYS_TIME".into(), "ALL".into())
+        );
+        assert_eq!(told(&["all", "chown"], &["ALL"]), ("ALL".into(), String::new()));
+    }
 
     #[test]
     fn options_pass_and_profiles_travel() {

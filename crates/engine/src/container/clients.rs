@@ -115,6 +115,9 @@ impl Owner {
                     (Answer::Failed(failure), _) => {
                         let words = match failure.verbatim {
                             true => "OCI runtime exec failed",
+                            false if failure.message.starts_with("Cwd ") => {
+                                "OCI runtime exec failed: exec failed"
+                            }
                             false => {
                                 "OCI runtime exec failed: exec failed: unable to start container process"
                             }

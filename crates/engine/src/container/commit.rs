@@ -69,8 +69,8 @@ impl Engine {
 
 fn commit(engine: &Engine, record: &Record, options: CommitOptions) -> Result<String> {
     let CommitOptions { repository, tag, comment, author, changes, config: own, .. } = options;
-    // The lines change what the request says; only then comes what the container has beyond that.
-    let mut config = image_config(&own.unwrap_or_default());
+    // The lines change what the request says, if it says anything; only then comes what the container has beyond that.
+    let mut config = image_config(own.as_ref().unwrap_or(&record.config));
     instructions::apply(&mut config, &changes)?;
     fill(&mut config, image_config(&record.config));
     let names = if repository.is_empty() { Vec::new() } else { vec![name(&repository, &tag)?] };

@@ -26,10 +26,10 @@ impl Engine {
             for pid in pids(engine, &record)? {
                 // One that ended while we looked is not listed.
                 if let Some(process) = Process::read(pid) {
-                    processes.push(columns.iter().map(|column| column.of(&process)).collect());
+                    processes.push(columns.iter().map(|(column, _)| column.of(&process)).collect());
                 }
             }
-            Ok(Top { titles: columns.iter().map(|column| column.title().to_owned()).collect(), processes })
+            Ok(Top { titles: columns.iter().map(|(_, title)| (*title).to_owned()).collect(), processes })
         })
         .await
     }
@@ -44,11 +44,12 @@ fn pids(engine: &Engine, record: &Record) -> Result<Vec<i32>> {
     Ok(pids)
 }
 
+/// A column and the title that ps(1) writes above it, which depends on the name it was asked for by.
+type Titled = (Column, &'static str);
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Column {
     User,
-    /// The same name, under the title of `-f`.
-    UserAsId,
     Pid,
     Parent,
     Cpu,
@@ -70,57 +71,45 @@ enum Column {
 }
 
 impl Column {
-    fn parse(name: &str) -> Option<Column> {
+    fn parse(name: &str) -> Option<Titled> {
         Some(match name {
-            "user" | "euser" | "ruser" | "uname" => Column::User,
-            "pid" | "tgid" => Column::Pid,
-            "ppid" => Column::Parent,
-            "c" => Column::CpuWhole,
-            "%cpu" | "pcpu" => Column::Cpu,
-            "%mem" | "pmem" => Column::Memory,
-            "vsz" | "vsize" => Column::Virtual,
-            "rss" | "rssize" => Column::Resident,
-            "tty" | "tt" | "tname" => Column::Terminal,
-            "stat" | "state" | "s" => Column::State,
-            "stime" | "start" | "start_time" | "bsdstart" => Column::Start,
-            "time" | "cputime" | "bsdtime" => Column::Time,
-            "cmd" | "args" | "command" => Column::Command,
-            "comm" | "ucmd" | "ucomm" => Column::Name,
-            "uid" | "euid" => Column::Uid,
-            "gid" | "egid" => Column::Gid,
-            "ni" | "nice" => Column::Nice,
-            "nlwp" | "thcount" => Column::Threads,
+            "user" | "uname" => (Column::User, "USER"),
+            "euser" => (Column::User, "EUSER"),
+            "ruser" => (Column::User, "RUSER"),
+            "pid" => (Column::Pid, "PID"),
+            "tgid" => (Column::Pid, "TGID"),
+            "ppid" => (Column::Parent, "PPID"),
+            "c" => (Column::CpuWhole, "C"),
+            "%cpu" | "pcpu" => (Column::Cpu, "%CPU"),
+            "%mem" | "pmem" => (Column::Memory, "%MEM"),
+            "vsz" | "vsize" => (Column::Virtual, "VSZ"),
+            "rss" | "rssize" => (Column::Resident, "RSS"),
+            "tty" | "tt" => (Column::Terminal, "TT"),
+            "tname" => (Column::Terminal, "TTY"),
+            "stat" => (Column::State, "STAT"),
+            "state" | "s" => (Column::State, "S"),
+            "stime" => (Column::Start, "STIME"),
+            "start" => (Column::Start, "STARTED"),
+            "start_time" | "bsdstart" => (Column::Start, "START"),
+            "time" | "cputime" | "bsdtime" => (Column::Time, "TIME"),
+            "cmd" => (Column::Command, "CMD"),
+            "args" | "command" => (Column::Command, "COMMAND"),
+            "comm" | "ucomm" => (Column::Name, "COMMAND"),
+            "ucmd" => (Column::Name, "CMD"),
+            "uid" => (Column::Uid, "UID"),
+            "euid" => (Column::Uid, "EUID"),
+            "gid" => (Column::Gid, "GID"),
+            "egid" => (Column::Gid, "EGID"),
+            "ni" | "nice" => (Column::Nice, "NI"),
+            "nlwp" => (Column::Threads, "NLWP"),
+            "thcount" => (Column::Threads, "THCNT"),
             _ => return None,
         })
     }
 
-    fn title(self) -> &'static str {
-        match self {
-            Column::User => "USER",
-            Column::UserAsId => "UID",
-            Column::Pid => "PID",
-            Column::Parent => "PPID",
-            Column::Cpu => "%CPU",
-            Column::CpuWhole => "C",
-            Column::Memory => "%MEM",
-            Column::Virtual => "VSZ",
-            Column::Resident => "RSS",
-            Column::Terminal => "TTY",
-            Column::State => "STAT",
-            Column::Start => "STIME",
-            Column::Time => "TIME",
-            Column::Command => "CMD",
-            Column::Name => "COMMAND",
-            Column::Uid => "UID",
-            Column::Gid => "GID",
-            Column::Nice => "NI",
-            Column::Threads => "NLWP",
-        }
-    }
-
     fn of(self, process: &Process) -> String {
         match self {
-            Column::User | Column::UserAsId => process.user.clone(),
+            Column::User => process.user.clone(),
             Column::Pid => process.pid.to_string(),
             Column::Parent => process.parent.to_string(),
             Column::Cpu => format!("{:.1}", process.cpu()),
@@ -143,20 +132,38 @@ impl Column {
 }
 
 /// What `-f` shows.
-const FULL: [Column; 8] = [
-    Column::UserAsId,
-    Column::Pid,
-    Column::Parent,
-    Column::CpuWhole,
-    Column::Start,
-    Column::Terminal,
-    Column::Time,
-    Column::Command,
+const FULL: [Titled; 8] = [
+    (Column::User, "UID"),
+    (Column::Pid, "PID"),
+    (Column::Parent, "PPID"),
+    (Column::CpuWhole, "C"),
+    (Column::Start, "STIME"),
+    (Column::Terminal, "TTY"),
+    (Column::Time, "TIME"),
+    (Column::Command, "CMD"),
 ];
 
+/// What `aux` shows.
+const BY_USER: [Titled; 11] = [
+    (Column::User, "USER"),
+    (Column::Pid, "PID"),
+    (Column::Cpu, "%CPU"),
+    (Column::Memory, "%MEM"),
+    (Column::Virtual, "VSZ"),
+    (Column::Resident, "RSS"),
+    (Column::Terminal, "TTY"),
+    (Column::State, "STAT"),
+    (Column::Start, "START"),
+    (Column::Time, "TIME"),
+    (Column::Command, "COMMAND"),
+];
+
+/// What `-e` shows.
+const SHORT: [Titled; 4] =
+    [(Column::Pid, "PID"), (Column::Terminal, "TTY"), (Column::Time, "TIME"), (Column::Name, "CMD")];
+
 /// Reads ps(1)'s arguments. What is not understood is refused, since another list would be shown than was asked for.
-fn columns(arguments: &str) -> Result<Vec<Column>> {
-    use Column::{Command, Cpu, Memory, Pid, Resident, Start, State, Terminal, Time, User, Virtual};
+fn columns(arguments: &str) -> Result<Vec<Titled>> {
     let refuse = || {
         Error::invalid(format!(
             "ps arguments {arguments:?} are not supported: use -ef, aux, or -o with columns"
@@ -172,13 +179,11 @@ fn columns(arguments: &str) -> Result<Vec<Column>> {
                 continue;
             }
             "aux" | "-aux" | "axu" | "u" => {
-                chosen.extend([
-                    User, Pid, Cpu, Memory, Virtual, Resident, Terminal, State, Start, Time, Command,
-                ]);
+                chosen.extend(BY_USER);
                 continue;
             }
             "-e" | "-A" | "ax" | "-ax" => {
-                chosen.extend([Pid, Terminal, Time, Column::Name]);
+                chosen.extend(SHORT);
                 continue;
             }
             "-o" | "-eo" | "o" | "--format" => rest.next().copied().ok_or_else(refuse)?,
@@ -195,7 +200,7 @@ fn columns(arguments: &str) -> Result<Vec<Column>> {
     if words.is_empty() {
         chosen.extend(FULL);
     }
-    if !chosen.contains(&Pid) {
+    if !chosen.iter().any(|(_, title)| *title == "PID") {
         return Err(Error::system("Couldn't find PID field in ps output"));
     }
     Ok(chosen)
@@ -329,11 +334,13 @@ mod tests {
     #[test]
     fn forms_of_ps() {
         let titles = |arguments: &str| {
-            columns(arguments).unwrap().iter().map(|column| column.title()).collect::<Vec<_>>().join(" ")
+            columns(arguments).unwrap().iter().map(|(_, title)| *title).collect::<Vec<_>>().join(" ")
         };
         assert_eq!(titles(""), "UID PID PPID C STIME TTY TIME CMD");
         assert_eq!(titles("-ef"), titles(""));
-        assert_eq!(titles("-o pid,comm"), "PID COMMAND");
+        assert_eq!(titles("-e"), "PID TTY TIME CMD");
+        assert_eq!(titles("aux"), "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND");
+        assert_eq!(titles("-o pid,comm,args,cmd"), "PID COMMAND COMMAND CMD");
         assert_eq!(titles("-eo user,pid,%cpu"), "USER PID %CPU");
         assert_eq!(columns("-o comm").unwrap_err().message(), "Couldn't find PID field in ps output");
         assert!(columns("--sort=rss").is_err());

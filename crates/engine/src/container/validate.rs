@@ -131,12 +131,6 @@ fn unsupported(host: &HostConfig) -> Result<()> {
     if !["", "default"].contains(&host.isolation.as_str()) {
         return refuse(format!("invalid isolation ({}): linux only supports 'default'", host.isolation));
     }
-    if !host.volume_driver.is_empty() && host.volume_driver != "local" {
-        return refuse(format!(
-            "error looking up volume plugin {}: plugin \"{}\" not found",
-            host.volume_driver, host.volume_driver
-        ));
-    }
     if !host.cgroup.is_empty() {
         return refuse(format!("invalid cgroup: {:?} is not supported", host.cgroup));
     }

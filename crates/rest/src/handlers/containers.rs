@@ -112,6 +112,10 @@ pub(crate) async fn update(mut call: Call) -> Answer {
     if call.before(40) {
         request.resources.pids_limit = None;
     }
+    if !call.before(42) {
+        // Gone from the interface, and not missed since.
+        request.resources.kernel_memory = 0;
+    }
     Reply::json(&call.engine.container_update(&call.name, request).await?)
 }
 
@@ -150,7 +154,7 @@ pub(crate) async fn prune(call: Call) -> Answer {
 }
 
 pub(crate) async fn commit(mut call: Call) -> Answer {
-    let config = call.optional_json::<Config>().await?;
+    let config = call.optional_json::<Option<Config>>().await?.flatten();
     let text = |key: &str| call.query.text(key).to_owned();
     let options = CommitOptions {
         repository: text("repo"),

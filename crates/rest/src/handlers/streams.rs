@@ -104,8 +104,12 @@ pub(crate) async fn stats(call: Call) -> Answer {
         return Err(Failure::invalid("cannot have stream=true and one-shot=true"));
     }
     let mut sample = call.engine.container_stats(&call.name).await?;
-    if one_shot || (!stream && !is_running(&sample)) {
+    if !stream && !is_running(&sample) {
         return Reply::json(&sample);
+    }
+    if one_shot {
+        // As it comes from the kernel, which knows no names.
+        return Reply::json(&api::container::Stats { id: String::new(), name: String::new(), ..sample });
     }
     if !stream {
         tokio::time::sleep(SAMPLE).await;

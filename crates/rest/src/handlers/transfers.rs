@@ -95,7 +95,14 @@ pub(crate) async fn load(call: Call) -> Answer {
     let platform = platform(&call, 48)?;
     let engine = call.engine.clone();
     let upload = Box::new(call.into_upload());
-    told(move |sender| async move { engine.image_load(upload, quiet, platform, sender).await }).await
+    told(move |sender| async move {
+        // Whatever is wrong with an archive is told in the stream: clients look for it there.
+        if let Err(error) = engine.image_load(upload, quiet, platform, sender.clone()).await {
+            let _ = sender.send(Message::error(error.to_string())).await;
+        }
+        Ok(())
+    })
+    .await
 }
 
 pub(crate) async fn save(call: Call) -> Answer {

@@ -46,6 +46,5 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     for change in parsed.list("change") {
         query = query.set("changes", change);
     }
-    println!("{}", session.client()?.commit(&query, None)?.id);
-    Ok(0)
+    crate::print(&format!("{}\n", session.client()?.commit(&query, None)?.id))
 }

@@ -105,12 +105,14 @@ fn to_container(session: &Session, parsed: &Parsed, local: &str, id: &str, path:
         client.put_archive(id, &wanted, copy_ownership, &mut io::stdin().lock())?;
         return Ok(0);
     }
+    let whole = std::path::absolute(local).unwrap_or_else(|_| Path::new(local).to_owned());
+    let failed = |error| crate::failure::doing("lstat", whole.display())(error);
     let source = match parsed.on("follow-link") {
-        true => std::fs::canonicalize(local).map_err(crate::failure::doing("lstat", local))?,
+        true => std::fs::canonicalize(local).map_err(failed)?,
         false => Path::new(local).to_owned(),
     };
     let contents_only = local.ends_with("/.") || local == ".";
-    let metadata = std::fs::symlink_metadata(&source).map_err(crate::failure::doing("lstat", local))?;
+    let metadata = std::fs::symlink_metadata(&source).map_err(failed)?;
     let landing = plan::landing(&source, metadata.is_dir(), contents_only, &wanted, is_directory)?;
     let mut packer = archive::Packer::new(&source, &landing.name)?;
     let mut counted = Counted { reader: &mut packer, bytes: 0 };

@@ -27,11 +27,11 @@ pub(crate) const SPEC: Spec = Spec::new(
 .names(Names::Images);
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    request::refuse_windows(parsed)?;
     let request = request::build(parsed).map_err(|failure| usage_failure(session, "create", failure))?;
     let policy = PullPolicy::read(parsed).map_err(|failure| usage_failure(session, "create", failure))?;
     let created = create(session, parsed, request, policy)?;
-    println!("{}", created.id);
-    Ok(0)
+    crate::print(&format!("{}\n", created.id))
 }
 
 /// A failure that the command line is to blame for.

@@ -16,21 +16,25 @@ use crate::values::mount::{Volume, parse_volume};
 use crate::values::network::{Attachment, parse_mac};
 use crate::values::{device, gpus, limits, port, security};
 
+/// Refuses the flags that only an engine on Windows understands.
+pub(crate) fn refuse_windows(parsed: &Parsed) -> Result<(), Failure> {
+    match ["cpu-count", "cpu-percent", "io-maxbandwidth", "io-maxiops"]
+        .iter()
+        .find(|flag| parsed.changed(flag))
+    {
+        Some(flag) => Err(Failure::new(format!(
+            "\"--{flag}\" is only supported on a Docker daemon running on windows, but the Docker daemon is running on \
+             linux"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Refuses what this client knows that no engine of ours can do, by name.
 fn refuse_unsupported(parsed: &Parsed) -> Result<(), Failure> {
-    for (flag, why) in [
-        (
-            "use-api-socket",
-            "handing the engine's socket to a container is not supported; mount it with --volume",
-        ),
-        ("cpu-count", "it exists on Windows only"),
-        ("cpu-percent", "it exists on Windows only"),
-        ("io-maxbandwidth", "it exists on Windows only"),
-        ("io-maxiops", "it exists on Windows only"),
-    ] {
-        if parsed.changed(flag) {
-            return Err(Failure::new(format!("unsupported flag --{flag}: {why}")));
-        }
+    if parsed.changed("use-api-socket") {
+        let why = "handing the engine's socket to a container is not supported; mount it with --volume";
+        return Err(Failure::new(format!("unsupported flag --use-api-socket: {why}")));
     }
     parsed.refuse_content_trust()
 }
@@ -195,6 +199,7 @@ fn host_config(
     let text = |name: &str| parsed.text(name).to_owned();
     let security = security::parse(&parsed.list("security-opt"))?;
     let unmasked = security.system_paths_unconfined.then(Vec::new);
+    let (cap_add, cap_drop) = security::capabilities(&parsed.list("cap-add"), &parsed.list("cap-drop"));
     Ok(HostConfig {
         binds: (!volumes.binds.is_empty()).then_some(volumes.binds),
         container_id_file: text("cidfile"),
@@ -206,8 +211,8 @@ fn host_config(
         volume_driver: text("volume-driver"),
         volumes_from: some("volumes-from"),
         annotations: pairs(&parsed.list("annotation")),
-        cap_add: some("cap-add"),
-        cap_drop: some("cap-drop"),
+        cap_add: Some(cap_add).filter(|list| !list.is_empty()),
+        cap_drop: Some(cap_drop).filter(|list| !list.is_empty()),
         cgroupns_mode: text("cgroupns"),
         dns: some("dns"),
         dns_options: some("dns-option"),

@@ -37,7 +37,9 @@ fn flags() -> Vec<clap::Arg> {
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     for flag in ["checkpoint", "checkpoint-dir"] {
         if parsed.changed(flag) {
-            return Err(Failure::new(format!("unsupported flag --{flag}: checkpoints are not supported")));
+            return Err(Failure::new(format!(
+                "\"--{flag}\" is only supported on a Docker daemon with experimental features enabled"
+            )));
         }
     }
     if !parsed.on("attach") && !parsed.on("interactive") {

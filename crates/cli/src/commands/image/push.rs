@@ -44,7 +44,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         (true, _) => "",
         (false, "") => {
             if !parsed.on("quiet") {
-                println!("Using default tag: latest");
+                crate::print("Using default tag: latest\n")?;
             }
             "latest"
         }
@@ -59,7 +59,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if parsed.on("quiet") {
         progress::swallow(messages)?;
         let full = if tag.is_empty() { repository.to_owned() } else { format!("{repository}:{tag}") };
-        println!("{}", reference::normalized(&full));
+        crate::print(&format!("{}\n", reference::normalized(&full)))?;
     } else {
         progress::show(messages, &mut std::io::stdout(), terminal::stdout_is_terminal())?;
     }

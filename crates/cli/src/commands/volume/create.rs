@@ -40,6 +40,5 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         labels: Some(env::pairs(&parsed.list("label"))).filter(|labels| !labels.is_empty()),
         cluster_volume_spec: cluster::spec(parsed)?,
     };
-    println!("{}", session.client()?.create_volume(&request)?.name);
-    Ok(0)
+    crate::print(&format!("{}\n", session.client()?.create_volume(&request)?.name))
 }

@@ -141,9 +141,7 @@ pub(super) fn landing(
         }
         Some(false) if source_is_directory => Err(Failure::new("cannot copy directory")),
         Some(false) if asks_for_directory => Err(Failure::new("not a directory")),
-        None if asks_for_directory && !source_is_directory => Err(Failure::new(
-            "no such directory: the destination of a file ends with a slash, and is not there",
-        )),
+        None if asks_for_directory && !source_is_directory => Err(Failure::new("no such directory")),
         _ => {
             let cleaned = clean(destination);
             let (directory, name) = cleaned.rsplit_once('/').unwrap_or(("", &cleaned));

@@ -1,0 +1,252 @@
+//! That the pages show everything that the lists name, and nothing that they don't.
+//!
+//! What counts as shown: a route by a request that it answers well, asked in the newest version and in the oldest that
+//! has it; a parameter by any request with it; a flag by a line that ends well. In the lists `!` stands before what can
+//! only be shown by its refusal, with the reason in the list.
+
+use std::collections::BTreeSet;
+
+use super::PAGES;
+use super::transcript::{Case, Page};
+use super::uses::{behind, commands, requests};
+
+const ROUTES: &str = include_str!("routes.list");
+const FLAGS: &str = include_str!("flags.list");
+
+/// The versions that the engine speaks. What came later is due when the newest moves.
+const OLDEST: (u32, u32) = (1, 24);
+const NEWEST: (u32, u32) = (1, 51);
+
+fn cases() -> Vec<Case> {
+    PAGES.iter().flat_map(|(_, text)| Page::parse(text).cases().cloned().collect::<Vec<_>>()).collect()
+}
+
+fn lines(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// `name@1.30`: a name and the version that brought it.
+fn since(word: &str) -> (&str, (u32, u32)) {
+    let (name, version) = word.split_once('@').unwrap_or((word, "1.24"));
+    (name, self::version(version))
+}
+
+fn version(text: &str) -> (u32, u32) {
+    let numbers = text.split_once('.').and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    numbers.unwrap_or_else(|| panic!("no version: {text}"))
+}
+
+struct Route {
+    /// It can't be answered well here.
+    refused: bool,
+    method: &'static str,
+    path: &'static str,
+    since: (u32, u32),
+    parameters: Vec<&'static str>,
+}
+
+impl Route {
+    /// All that the engine's versions have.
+    fn all() -> Vec<Route> {
+        let parse = |line: &'static str| {
+            let (refused, line) = line.strip_prefix('!').map_or((false, line), |line| (true, line));
+            let mut words = line.split(' ');
+            let (method, target) = words.next().zip(words.next()).expect("a method and a path");
+            let (path, version) = since(target);
+            let known = words.map(since).filter(|(_, version)| *version <= NEWEST);
+            let parameters = known.map(|(name, _)| name).collect();
+            Route { refused, method, path, since: version.max(OLDEST), parameters }
+        };
+        lines(ROUTES).map(parse).filter(|route| route.since <= NEWEST).collect()
+    }
+
+    fn matches(&self, method: &str, path: &str) -> bool {
+        let same =
+            |(ours, theirs): (&str, &str)| ours == theirs || ours.starts_with('{') && !theirs.is_empty();
+        let (ours, theirs) = (self.path.split('/'), path.split('/'));
+        self.method == method && ours.clone().count() == theirs.clone().count() && ours.zip(theirs).all(same)
+    }
+}
+
+#[test]
+fn every_route_is_shown() {
+    let mut missing = Vec::new();
+    let cases = cases();
+    let all = Route::all();
+    let asked: Vec<_> =
+        cases.iter().flat_map(|case| requests(&case.line).into_iter().map(move |one| (case, one))).collect();
+    for route in &all {
+        let ours: Vec<_> = asked
+            .iter()
+            // A fixed path is never another route's name.
+            .filter(|(_, one)| {
+                let first = all.iter().filter(|route| route.matches(&one.method, &one.path));
+                first
+                    .min_by_key(|route| route.path.matches('{').count())
+                    .is_some_and(|best| best.path == route.path)
+                    && route.method == one.method
+            })
+            .collect();
+        let name = format!("{} {}", route.method, route.path);
+        for due in [route.since, NEWEST] {
+            let shown = ours.iter().any(|(case, one)| {
+                let well = ["200", "201", "204", "304", "101"]
+                    .iter()
+                    .any(|status| case.answer.contains(&format!("HTTP/1.1 {status}")));
+                let asks = |asked: &Option<String>| asked.as_deref().map_or(NEWEST, version) == due;
+                (well || route.refused) && one.versions.iter().any(asks)
+            });
+            if !shown {
+                missing.push(format!("{name} in version {}.{}", due.0, due.1));
+            }
+        }
+        for parameter in &route.parameters {
+            if !ours.iter().any(|(_, one)| one.query.iter().any(|name| name == parameter)) {
+                missing.push(format!("{name}: {parameter}"));
+            }
+        }
+    }
+    missing.dedup();
+    assert!(missing.is_empty(), "no page shows:\n{}", missing.join("\n"));
+}
+
+struct Command {
+    names: Vec<&'static str>,
+    flags: Vec<Flag>,
+}
+
+struct Flag {
+    refused: bool,
+    /// `--all`, and `-a` if there is a short form.
+    names: Vec<&'static str>,
+    takes_value: bool,
+}
+
+impl Command {
+    fn all() -> Vec<Command> {
+        let mut all: Vec<Command> = Vec::new();
+        for line in lines(FLAGS) {
+            match line.strip_prefix("  ") {
+                Some(flags) => {
+                    all.last_mut().expect("a command").flags.extend(flags.split(' ').map(Flag::parse))
+                }
+                None => all.push(Command { names: line.split(", ").collect(), flags: Vec::new() }),
+            }
+        }
+        all
+    }
+
+    /// The flags of a command line that begins behind the command's name.
+    fn flags_in(&self, words: &[String]) -> Vec<&Flag> {
+        // What stands behind these commands' first argument belongs to the container.
+        let ends = ["run", "create", "exec"].iter().any(|name| self.names.contains(name));
+        let mut found = Vec::new();
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            if word == "--" || ends && !word.starts_with('-') {
+                break;
+            }
+            let long = word.starts_with("--");
+            let (name, inline) =
+                word.split_once('=').map_or((word.as_str(), false), |(name, _)| (name, true));
+            if long {
+                let Some(flag) = self.flags.iter().find(|flag| flag.names.contains(&name)) else { continue };
+                found.push(flag);
+                if flag.takes_value && !inline {
+                    words.next();
+                }
+            } else if let Some(letters) = name.strip_prefix('-').filter(|letters| !letters.is_empty()) {
+                for (at, letter) in letters.char_indices() {
+                    let short = format!("-{letter}");
+                    let Some(flag) = self.flags.iter().find(|flag| flag.names.contains(&short.as_str()))
+                    else {
+                        break;
+                    };
+                    found.push(flag);
+                    if flag.takes_value {
+                        if at + letter.len_utf8() == letters.len() && !inline {
+                            words.next();
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Flag {
+    fn parse(word: &'static str) -> Flag {
+        let (refused, word) = word.strip_prefix('!').map_or((false, word), |word| (true, word));
+        let (names, takes_value) = word.strip_suffix('=').map_or((word, false), |names| (names, true));
+        Flag { refused, names: names.split(',').collect(), takes_value }
+    }
+
+    fn name(&self) -> &'static str {
+        self.names.last().copied().unwrap_or_default()
+    }
+}
+
+#[test]
+fn every_flag_is_shown() {
+    let all = Command::all();
+    let mut shown = BTreeSet::new();
+    for case in cases() {
+        let well = !case.answer.contains("(exit ");
+        let found = commands(&case.line);
+        let mut lines: Vec<Vec<String>> =
+            behind(&found, "docker").into_iter().map(<[String]>::to_vec).collect();
+        // `made FORMAT FLAG...` creates a container with these flags.
+        for words in behind(&found, "made") {
+            lines.push([&["create".to_owned()], words.get(1..).unwrap_or_default()].concat());
+        }
+        for words in lines {
+            let Some((command, rest)) = named(&all, &words) else { continue };
+            if well {
+                shown.insert((command.names[0], "", well));
+            }
+            shown
+                .extend(command.flags_in(rest).into_iter().map(|flag| (command.names[0], flag.name(), well)));
+        }
+    }
+    let mut missing = Vec::new();
+    for command in &all {
+        let name = command.names[0];
+        // Where every flag is refused, so is the command.
+        let refused = !command.flags.is_empty() && command.flags.iter().all(|flag| flag.refused);
+        if !refused && !shown.contains(&(name, "", true)) {
+            missing.push(name.to_owned());
+        }
+        for flag in &command.flags {
+            let [well, refused] = [true, false].map(|well| shown.contains(&(name, flag.name(), well)));
+            match (flag.refused, well, refused) {
+                (false, true, _) | (true, false, true) => {}
+                (true, true, _) => missing.push(format!("{name} {}: it is not refused", flag.name())),
+                _ => missing.push(format!("{name} {}", flag.name())),
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no page shows:\n{}", missing.join("\n"));
+}
+
+/// The command that these words name, and the words behind its name.
+fn named<'a, 'w>(all: &'a [Command], words: &'w [String]) -> Option<(&'a Command, &'w [String])> {
+    [2, 1].into_iter().find_map(|count| {
+        let name = words.get(..count)?.join(" ");
+        let command = all.iter().find(|command| command.names.contains(&name.as_str()))?;
+        Some((command, &words[count..]))
+    })
+}
+
+#[test]
+fn flags_are_told_from_what_belongs_to_the_container() {
+    let all = Command::all();
+    let used = |line: &str| {
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let (command, rest) = named(&all, &words).expect("a command");
+        command.flags_in(rest).iter().map(|flag| flag.name()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(used("run -itv a:b --name=x --rm busybox ls -l"), "--interactive --tty --volume --name --rm");
+    assert_eq!(used("container ls x --all -n 2"), "--all --last");
+}
