@@ -41,6 +41,12 @@ ask() {
 }
 # What a stream says, without its frames.
 plain() { LC_ALL=C tr -cd '\12\40-\176' < "$1"; }
+# `websocket VERSION PATH`: what comes in a second by WebSocket.
+websocket() {
+  local key='Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
+  (printf "GET /v$1%s HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n$key\r\n\r\n" "$2"; sleep 1) |
+    timeout 2 curl -s -N --unix-socket "$SOCKET" -T - telnet://localhost | LC_ALL=C tr -cd '\12\40-\176' | sed '/^$/d'
+}
 # `made FORMAT FLAG...`: what a container that is created with these flags remembers.
 made() {
   local format=$1 id

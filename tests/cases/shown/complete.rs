@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use regex_lite::Regex;
+
 use super::PAGES;
 use super::transcript::{Case, Page};
 use super::uses::{behind, commands, requests};
@@ -60,11 +62,13 @@ impl Route {
         lines(ROUTES).map(parse).filter(|route| route.since <= NEWEST).collect()
     }
 
+    /// A name may have slashes, an id has none.
     fn matches(&self, method: &str, path: &str) -> bool {
-        let same =
-            |(ours, theirs): (&str, &str)| ours == theirs || ours.starts_with('{') && !theirs.is_empty();
-        let (ours, theirs) = (self.path.split('/'), path.split('/'));
-        self.method == method && ours.clone().count() == theirs.clone().count() && ours.zip(theirs).all(same)
+        let holes = Regex::new(r"\{\w+\}").expect("a constant pattern");
+        let any = |hole: &regex_lite::Captures<'_>| if &hole[0] == "{name}" { ".+" } else { "[^/]+" };
+        let pattern = format!("^{}$", holes.replace_all(self.path, any));
+        self.method == method
+            && Regex::new(&pattern).expect("paths have no letters of patterns").is_match(path)
     }
 }
 

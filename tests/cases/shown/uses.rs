@@ -71,7 +71,13 @@ pub(super) fn requests(line: &str) -> Vec<Request> {
     let in_turn = behind(&commands, "for")
         .into_iter()
         .find_map(|words| words.strip_prefix(&["version".into(), "in".into()]));
-    asked.into_iter().filter_map(|words| request(words, in_turn.unwrap_or_default())).collect()
+    let asked = asked.into_iter().map(<[String]>::to_vec);
+    // `websocket VERSION PATH` names no method.
+    let upgraded = behind(&commands, "websocket").into_iter().filter_map(|words| match words {
+        [version, path] => Some(vec![version.clone(), "GET".to_owned(), path.clone()]),
+        _ => None,
+    });
+    asked.chain(upgraded).filter_map(|words| request(&words, in_turn.unwrap_or_default())).collect()
 }
 
 fn request(words: &[String], in_turn: &[String]) -> Option<Request> {
