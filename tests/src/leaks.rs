@@ -5,7 +5,8 @@ use std::path::Path;
 
 /// Everything on this machine that still belongs to the world with these roots, a line each.
 pub(crate) fn find(roots: &Path) -> Vec<String> {
-    let mark = roots.to_string_lossy().into_owned();
+    // With the slash: the second world is not the twentieth.
+    let mark = format!("{}/", roots.display());
     let mut left = Vec::new();
     for process in fs::read_dir("/proc").into_iter().flatten().flatten() {
         let Ok(arguments) = fs::read(process.path().join("cmdline")) else { continue };
