@@ -71,6 +71,11 @@ fn root_inside_is_nobody_outside() {
         }
         // Others of the host are seen by nobody's name, and cannot be had.
         assert_eq!(inside("stat -c %u /proc/sys/kernel"), "65534");
+        assert_eq!(
+            fs::metadata("/dev/null").unwrap().uid(),
+            0,
+            "standard input of a container is not given to it"
+        );
         client.run(&["exec", "box", "mknod", "/node", "c", "1", "3"]).code(1);
         let text = client.run(&["top", "box"]).ok();
         assert!(text.lines().nth(1).is_some_and(|line| line.starts_with(&ROOT.to_string())), "{text}");
