@@ -26,15 +26,17 @@ devices:
 
 /// An engine that knows one vendor's devices, and another kind for `--gpus`.
 fn world() -> World {
-    let directory = std::env::temp_dir().join(format!("wharf-test-cdi-{}", std::process::id()));
-    std::fs::create_dir_all(&directory).unwrap();
+    let mut world = World::empty(Settings::default());
+    let directory = world.directory().join("cdi");
+    std::fs::create_dir(&directory).unwrap();
     std::fs::write(directory.join("driver"), "the driver\n").unwrap();
     let text = FILE.replace("HERE", directory.to_str().unwrap());
     std::fs::write(directory.join("sensor.json"), &text).unwrap();
     let text = GPUS.replace("HERE", directory.to_str().unwrap());
     std::fs::write(directory.join("gpu.yaml"), text).unwrap();
-    let flags = vec!["--cdi-spec-dir".to_owned(), directory.to_string_lossy().into_owned()];
-    let world = World::empty(Settings { flags, ..Settings::default() });
+    world.stop_engine();
+    world.set_flags(&["--cdi-spec-dir", directory.to_str().unwrap()]);
+    world.start_engine();
     world.load(&busybox_image(IMAGE));
     world
 }
