@@ -1,4 +1,4 @@
-//! That the pages show everything that the lists name, and nothing that they don't.
+//! That the pages show everything that the lists name.
 //!
 //! What counts as shown: a route by a request that it answers well, asked in the newest version and in the oldest that
 //! has it; a parameter by any request with it; a flag by a line that ends well. In the lists `!` stands before what can
