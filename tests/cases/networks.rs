@@ -19,9 +19,9 @@ fn fetch(host: &Host, url: &str) -> String {
 #[test]
 fn a_published_port_answers_from_everywhere() {
     let world = World::start();
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
     for client in world.clients() {
-        let outside = Host::new();
-        world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
         serve(&client, &["--name", "web", "-p", "8080:80"]);
         let page = "hello from inside\n";
         assert_eq!(fetch(&outside, "http://10.77.0.1:8080/"), page, "from outside");
@@ -45,9 +45,9 @@ fn a_published_port_answers_from_everywhere() {
 #[test]
 fn a_port_on_one_address_answers_there_alone() {
     let world = World::start();
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
     for client in world.clients() {
-        let outside = Host::new();
-        world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
         serve(&client, &["-p", "127.0.0.1:8081:80"]);
         assert_eq!(fetch(world.host(), "http://127.0.0.1:8081/"), "hello from inside\n");
         assert!(!outside.try_run(&["curl", "-sS", "-m", "2", "http://10.77.0.1:8081/"]).status.success());
@@ -197,32 +197,32 @@ fn user_networks_have_names_and_are_apart() {
 #[test]
 fn outgoing_traffic_has_the_hosts_address() {
     let world = World::start();
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+    let mut server = outside
+        .command("socat")
+        .args(["TCP-LISTEN:9000,reuseaddr,fork", "SYSTEM:echo $SOCAT_PEERADDR"])
+        .spawn()
+        .unwrap();
     for client in world.clients() {
-        let outside = Host::new();
-        world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
-        let mut server = outside
-            .command("socat")
-            .args(["TCP-LISTEN:9000,reuseaddr,fork", "SYSTEM:echo $SOCAT_PEERADDR"])
-            .spawn()
-            .unwrap();
         let seen = eventually("an answer", || {
             let output = client.run(&["run", "--rm", IMAGE, "nc", "-w", "5", "10.77.0.2", "9000"]);
             (output.code == 0).then_some(output.stdout)
         });
         assert_eq!(seen, "10.77.0.1\n");
-        server.kill().unwrap();
-        server.wait().unwrap();
         world.tidy();
     }
+    server.kill().unwrap();
+    server.wait().unwrap();
 }
 
 #[test]
 fn routed_networks_publish_the_containers_own_address() {
     let world = World::start();
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+    outside.run(&["ip", "route", "add", "10.88.0.0/24", "via", "10.77.0.1"]);
     for client in world.clients() {
-        let outside = Host::new();
-        world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
-        outside.run(&["ip", "route", "add", "10.88.0.0/24", "via", "10.77.0.1"]);
         let mode = "com.docker.network.bridge.gateway_mode_ipv4=routed";
         client.run(&["network", "create", "-o", mode, "--subnet", "10.88.0.0/24", "street"]).ok();
         serve(&client, &["--name", "house", "--network", "street", "--ip", "10.88.0.7", "-p", "8080:80/tcp"]);
