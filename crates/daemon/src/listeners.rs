@@ -41,12 +41,14 @@ pub(crate) enum Bound {
 pub(crate) struct Listeners {
     pub(crate) bound: Vec<Bound>,
     pub(crate) made: Vec<PathBuf>,
+    /// A second name of the socket, and what it points to.
+    linked: Option<(PathBuf, PathBuf)>,
 }
 
 impl Listeners {
     /// Binds, or takes over, what the configuration names.
     pub(crate) fn open(hosts: &[Host], group: Option<&str>) -> Result<Listeners, String> {
-        let mut listeners = Listeners { bound: kept()?, made: Vec::new() };
+        let mut listeners = Listeners { bound: kept()?, made: Vec::new(), linked: None };
         if !listeners.bound.is_empty() {
             return Ok(listeners);
         }
@@ -76,8 +78,21 @@ impl Listeners {
         })
     }
 
-    /// Takes away the paths that were made.
+    /// Makes the Unix socket reachable by another path, too.
+    pub(crate) fn link(&mut self, path: &Path) -> Result<(), String> {
+        let socket = self.path().ok_or("--docker-socket needs a Unix socket to point to")?;
+        link(path, &socket)?;
+        self.linked = Some((path.to_owned(), socket));
+        Ok(())
+    }
+
+    /// Takes away the paths that were made; a link only if nobody has made it his since.
     pub(crate) fn remove(&self) {
+        if let Some((link, target)) = &self.linked
+            && std::fs::read_link(link).is_ok_and(|current| current == *target)
+        {
+            let _ = std::fs::remove_file(link);
+        }
         for path in &self.made {
             if let Err(error) = std::fs::remove_file(path)
                 && error.kind() != ErrorKind::NotFound
@@ -200,7 +215,7 @@ fn kind_of(descriptor: OwnedFd) -> Bound {
 
 /// Makes `link` another name of the socket at `target`. A link that is there already is moved; a socket that somebody
 /// serves is left alone.
-pub(crate) fn link(link: &Path, target: &Path) -> Result<(), String> {
+fn link(link: &Path, target: &Path) -> Result<(), String> {
     let failed =
         |error: io::Error| format!("cannot link {} to {}: {error}", link.display(), target.display());
     if std::fs::read_link(link).is_ok_and(|current| current == target) {

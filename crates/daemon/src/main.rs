@@ -45,6 +45,8 @@ const BLOCKING: usize = 64;
 const IDLE: Duration = Duration::from_secs(5);
 /// Heaps for all threads together: as many as there are workers, so that those rarely wait for each other.
 const HEAPS: u8 = 2;
+/// Bytes of freed memory at the end of a heap, and of a block that is mapped by itself.
+const KEPT: i32 = 128 << 10;
 /// The third request to end is taken literally, as dockerd does.
 const FORCED: usize = 3;
 
@@ -95,6 +97,7 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
     // Shims are our children but outlive us and each other: nobody waits for them.
     linux::signal::ignore(linux::signal::SIGCHLD).map_err(|error| error.to_string())?;
     linux::memory::limit_heaps(HEAPS);
+    linux::memory::keep_at_most(KEPT);
     // Clients, shims and images hold descriptors; containers begin with the limit that we began with.
     if let Err(error) = linux::process::raise_open_files() {
         tracing::warn!(%error, "the limit of open files stays as it is");
@@ -134,8 +137,7 @@ async fn serve(
         .await
         .map_err(|error| format!("failed to start daemon: {error}"))?;
     if let Some(path) = &settings.docker_socket {
-        let socket = listeners.path().ok_or("--docker-socket needs a Unix socket to point to")?;
-        listeners::link(path, &socket)?;
+        listeners.link(path)?;
     }
     let bound = std::mem::take(&mut listeners.bound).into_iter().map(|bound| match (bound, &tls) {
         (Bound::Unix(listener), _) => Listener::Unix(listener),

@@ -13,14 +13,14 @@
 //! It is taken away when it is read, and `<file>.log` gets the name of each point that is passed from then on. A simulation
 //! is asked instead of the file ([`crate::ambient`]). A release build has none of this.
 
-use crate::{Error, Result};
+use crate::Result;
 
 /// A point that can fail.
 #[inline]
 pub fn point(name: &'static str) -> Result<()> {
     #[cfg(debug_assertions)]
     if let Some(errno) = armed::reach(name) {
-        return Err(Error::new("fault", name, errno));
+        return Err(crate::Error::new("fault", name, errno));
     }
     let _ = name;
     Ok(())
