@@ -45,8 +45,6 @@ const BLOCKING: usize = 64;
 const IDLE: Duration = Duration::from_secs(5);
 /// Heaps for all threads together: as many as there are workers, so that those rarely wait for each other.
 const HEAPS: u8 = 2;
-/// Bytes of freed memory at the end of a heap, and of a block that is mapped by itself.
-const KEPT: i32 = 128 << 10;
 /// The third request to end is taken literally, as dockerd does.
 const FORCED: usize = 3;
 
@@ -97,7 +95,6 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
     // Shims are our children but outlive us and each other: nobody waits for them.
     linux::signal::ignore(linux::signal::SIGCHLD).map_err(|error| error.to_string())?;
     linux::memory::limit_heaps(HEAPS);
-    linux::memory::keep_at_most(KEPT);
     // Clients, shims and images hold descriptors; containers begin with the limit that we began with.
     if let Err(error) = linux::process::raise_open_files() {
         tracing::warn!(%error, "the limit of open files stays as it is");

@@ -2,7 +2,7 @@
 //!
 //! glibc gives each thread that allocates beside others a heap of its own, up to eight for each processor, and keeps
 //! freed memory for the next burst. A process that lives for months and works in bursts would rather give it back.
-//! Other C libraries do neither, and there these calls do nothing.
+//! Other C libraries do neither, and there both calls do nothing.
 
 /// At most so many heaps for all threads together (mallopt(3), `M_ARENA_MAX`). To be called before threads start.
 pub fn limit_heaps(count: u8) {
@@ -13,19 +13,6 @@ pub fn limit_heaps(count: u8) {
     }
     #[cfg(not(target_env = "gnu"))]
     let _ = count;
-}
-
-/// Keeps little of what is freed (mallopt(3), `M_MMAP_THRESHOLD` and `M_TRIM_THRESHOLD`, both in bytes): larger blocks
-/// are mapped one by one, and a heap's free end goes back from that size on. glibc begins so, too, but raises both to as
-/// much as 32 MiB with each large block that it sees freed, and so keeps the burst of a moment for good.
-pub fn keep_at_most(size: i32) {
-    #[cfg(target_env = "gnu")]
-    for setting in [libc::M_MMAP_THRESHOLD, libc::M_TRIM_THRESHOLD] {
-        // SAFETY: takes numbers only, and changes nothing but where later allocations are placed.
-        unsafe { libc::mallopt(setting, size) };
-    }
-    #[cfg(not(target_env = "gnu"))]
-    let _ = size;
 }
 
 /// Gives free pages of every heap back to the kernel (malloc_trim(3)): a walk over the free lists, about a tenth of a
