@@ -31,6 +31,12 @@ pub(crate) fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository").to_owned()
 }
 
+/// The folder that cargo builds into, `CARGO_TARGET_DIR` if there is one: this program lies in it.
+pub(crate) fn target() -> PathBuf {
+    let own = std::env::current_exe().expect("a program knows its own path");
+    own.ancestors().nth(2).expect("cargo puts programs into a profile's folder").to_owned()
+}
+
 /// Runs a program in the repository's root and waits for it.
 pub(crate) fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = A>) -> Outcome {
     let mut command = Command::new(program);
