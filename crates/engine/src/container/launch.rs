@@ -118,17 +118,14 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     // Should the start fail, the shim takes its copies of the sockets with it, but who waits for the end still waits.
     let waiters = held.waiting()?;
     let descriptors = descriptors(users, joined, std::mem::take(held));
-    // What is thrown away at its end anyway is not worth a commit: restore learns of it from the runtime directory.
     let (mut launched, mut stored) = (None, Ok(()));
     let mut told = Some((shim, descriptors));
-    engine.effects().together(
-        &mut || {
-            if !record.host.auto_remove {
-                stored = store(engine, record);
-            }
-        },
-        &mut || launched = told.take().map(|(shim, descriptors)| shim.launch(&launch, descriptors)),
-    );
+    let mut start = || launched = told.take().map(|(shim, descriptors)| shim.launch(&launch, descriptors));
+    match record.host.auto_remove {
+        // What is thrown away at its end anyway is not worth a commit: restore learns of it from the runtime directory.
+        true => start(),
+        false => engine.effects().together(&mut || stored = store(engine, record), &mut start),
+    }
     let failed_inside = || Err(io::Error::other("the engine failed inside").into());
     let launched = launched.unwrap_or_else(failed_inside).inspect_err(|_| held.waiters = waiters);
     let Launched { shim, pid, started_at, shim_pid } = launched.map_err(start_failure)?;

@@ -301,10 +301,12 @@ fn every_option_of_a_restore_arrives() {
     )
     .unwrap();
     let options = "--detach --image-path images --work-path work --tcp-established --ext-unix-sk --shell-job
-        --file-locks --auto-dedup --lazy-pages --manage-cgroups-mode ignore --empty-ns network --no-pivot
+        --file-locks --auto-dedup --lazy-pages --manage-cgroups-mode ignore --empty-ns network
         --no-subreaper --lsm-profile selinux:label --lsm-mount-context context --pid-file pid";
     let words: Vec<&str> =
         ["restore"].into_iter().chain(options.split_whitespace()).chain([bundle.id.as_str()]).collect();
+    let refused = call(&bundle, &directory, &["restore", "--no-pivot", bundle.id.as_str()]);
+    assert!(refused.status == 1 && refused.stderr.contains("--no-pivot"), "{}", refused.stderr);
     let outcome = call(&bundle, &directory, &words);
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     let rootfs = bundle.rootfs().display().to_string();
