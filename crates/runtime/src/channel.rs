@@ -23,6 +23,16 @@
 //!      │ ── Go ──────────────────────────▶ the new one goes on
 //! ```
 //!
+//! With a user namespace that is new, the builder has no right to join them by then. It does so first, which counts for
+//! its children alone, and makes the user namespace next; from there on it has no child but the one that stays:
+//!
+//! ```text
+//!      │ ◀── Separate ───────────────────────────│ has made the user namespace
+//!      │ id maps ── Go ─────────────────────────▶│
+//!      │ ◀── Hooks (+ the root's directory) ─────│ only if there are hooks of createContainer
+//!      │ runs them ── Go ───────────────────────▶│
+//! ```
+//!
 //! Messages are packets of a `SOCK_SEQPACKET` pair: a letter, then for `Failed` the error as JSON. The end of the
 //! channel without a message means the other side is gone.
 
@@ -51,6 +61,10 @@ pub(crate) enum Report {
     Maps(usize, OwnedFd),
     /// The container's process is another one from here on.
     Born(Pid),
+    /// It is in the user namespace that it was to have.
+    Separate,
+    /// The hooks of `createContainer`, in its namespaces and this directory, are ours to run.
+    Hooks(OwnedFd),
     Failed(Error),
     /// The program was executed, or the process died; its exit status tells which.
     Closed,
@@ -86,6 +100,14 @@ impl Channel {
 
     pub(crate) fn born(&self, pid: Pid) -> Result<()> {
         fd::send(&self.socket, format!("B{pid}").as_bytes(), &[]).map(drop).step(|| "channel")
+    }
+
+    pub(crate) fn separate(&self) -> Result<()> {
+        fd::send(&self.socket, b"S", &[]).map(drop).step(|| "channel")
+    }
+
+    pub(crate) fn hooks(&self, root: BorrowedFd<'_>) -> Result<()> {
+        fd::send(&self.socket, b"H", &[root]).map(drop).step(|| "channel")
     }
 
     /// Tells why; there is nobody else to tell if that fails too.
@@ -127,6 +149,11 @@ impl Channel {
             Some((b'B', pid)) => match number(pid) {
                 Some(pid) => Ok(Report::Born(pid)),
                 None => Err(Error::other("channel: a process without an id")),
+            },
+            Some((b'S', _)) => Ok(Report::Separate),
+            Some((b'H', _)) => match descriptors.pop() {
+                Some(root) => Ok(Report::Hooks(root)),
+                None => Err(Error::other("channel: hooks without a directory")),
             },
             Some((b'F', json)) => Ok(Report::Failed(
                 serde_json::from_slice(json).unwrap_or_else(|_| Error::new(Kind::Other, "unknown error")),

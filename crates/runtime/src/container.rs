@@ -233,8 +233,22 @@ impl Container {
     /// New limits. What is absent stays as it is.
     pub fn update(&self, new: &Resources) -> Result<()> {
         self.needs_cgroup("cannot set limits")?;
+        // On v1 systemd denies all devices first and allows them one by one.
+        let blinks = self.unit.is_some() && !self.cgroup.is_unified() && !new.devices.is_empty();
+        let held = blinks && !self.is_paused();
+        if held {
+            self.pause()?;
+        }
+        let updated = self.update_now(new);
+        if held {
+            return updated.and(self.resume());
+        }
+        updated
+    }
+
+    fn update_now(&self, new: &Resources) -> Result<()> {
         if let Some(unit) = &self.unit {
-            systemd::update(unit, new)?;
+            systemd::update(unit, self.cgroup.is_unified(), new)?;
         }
         resources::apply(&self.cgroup, new)?;
         if new.devices.is_empty() {

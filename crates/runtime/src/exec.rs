@@ -204,7 +204,11 @@ impl Container {
                 }
                 Report::Failed(error) => return Err(error),
                 Report::Closed => return Ok(terminal),
-                Report::Prepared | Report::Maps(..) | Report::Born(_) => {
+                Report::Prepared
+                | Report::Maps(..)
+                | Report::Born(_)
+                | Report::Separate
+                | Report::Hooks(_) => {
                     return Err(Error::other("channel: unexpected message of a later process"));
                 }
             }

@@ -21,7 +21,7 @@ use crate::hooks::Environment;
 use crate::inside::init::{self, Gate, Init, Wanted};
 use crate::inside::rootfs::{self, Source};
 use crate::inside::{mounts, opener};
-use crate::namespaces::{Given, Mounts, Namespaces};
+use crate::namespaces::{self, Given, Mounts, Namespaces};
 use crate::place::Placed;
 use crate::plan::{Listener, Plan};
 use crate::program::Program;
@@ -300,8 +300,9 @@ fn prepare<'a>(
         Rootfs::Mount(mount) => Source::Mount(mount),
     };
     // An ordinary user has more rights in the container's namespaces than here.
-    let by_us = (plan.namespaces.has_user() && linux::credentials::user() == 0 && mounts != Mounts::Joined)
-        || plan.mounts.iter().any(|mount| mount.id_maps.is_some());
+    let lacks_rights = plan.namespaces.has_user() && linux::credentials::user() == 0;
+    let by_us =
+        mounts != Mounts::Joined && (lacks_rights || plan.mounts.iter().any(|mount| mount.id_maps.is_some()));
     let directory = match &source {
         Source::Directory(path) => Some(path.as_path()),
         Source::Mount(_) => None,
@@ -315,12 +316,13 @@ fn prepare<'a>(
         Start::ByHandle => Gate::Channel,
         Start::BySocket(path) => Gate::Listener(linux::socket::listen_packets(path).step(|| "start socket")?),
     };
-    let procfs = match plan.namespaces.entered_late() {
-        Some(inside) => {
+    let procfs = match &plan.namespaces.joined_pid {
+        // Over a new user namespace's procfs of it nobody has rights: as everywhere, mounting that is refused.
+        Some(inside) if plan.namespaces.promised_pid().is_none() => {
             let count = plan.mounts.iter().filter(|mount| init::is_procfs(&mount.kind)).count() + 1;
             opener::open(&plan.namespaces, inside, count)?
         }
-        None => Vec::new(),
+        _ => Vec::new(),
     };
     Ok(Init {
         id: launch.id,
@@ -343,8 +345,10 @@ fn prepare<'a>(
 
 fn clone(plan: &Plan, doors: &Doors) -> Result<Cloned> {
     let namespaces = &plan.namespaces;
-    // These two only after the process has reached its cgroup, and with offsets set.
-    let late = namespace::CGROUP | namespace::TIME;
+    if namespaces.promised_pid().is_some() {
+        let cgroup = doors.birthplace();
+        return Clone { cgroup, ..Clone::default() }.start().step(|| "unable to clone");
+    }
     let join = |_: BorrowedFd<'_>| {
         namespaces.enter_with_our_rights()?;
         match &namespaces.joined_user {
@@ -354,12 +358,11 @@ fn clone(plan: &Plan, doors: &Doors) -> Result<Cloned> {
     };
     let joins = namespaces.joined_user.is_some()
         || (namespaces.is_new(namespace::USER) && !namespaces.joined.is_empty());
-    let at_once = namespaces.joined_pid.as_ref().filter(|_| namespaces.entered_late().is_none());
     let request = Clone {
-        namespaces: namespaces.new & !late,
+        namespaces: namespaces.new & !namespaces::LATE,
         cgroup: doors.birthplace(),
-        pid_namespace: at_once.map(AsFd::as_fd),
         before: joins.then_some(&join),
+        ..Clone::default()
     };
     request.start().step(|| "unable to clone")
 }
@@ -377,9 +380,12 @@ fn guide(
     if let Some(score) = program.oom_score {
         set_oom_score(pid, score)?;
     }
-    if plan.namespaces.is_new(namespace::USER) {
+    let map_ids = || {
         idmap::write(pid, &plan.namespaces.users, &plan.namespaces.groups)?;
-        channel.go()?;
+        channel.go()
+    };
+    if plan.namespaces.is_new(namespace::USER) && plan.namespaces.promised_pid().is_none() {
+        map_ids()?;
     }
     let mut state = State {
         oci_version: oci::runtime::VERSION.to_owned(),
@@ -410,6 +416,11 @@ fn guide(
                     .map_err(Error::met_in_container)?;
                 channel.go()?;
             }
+            Report::Separate => map_ids()?,
+            Report::Hooks(root) => {
+                run_create_container(plan, first, &root, &state)?;
+                channel.go()?;
+            }
             Report::Born(pid) => {
                 first.succeeded_by(pid)?;
                 state.pid = Some(pid);
@@ -424,6 +435,34 @@ fn guide(
                 return Err(Error::other("the container's first process died before it was ready"));
             }
         }
+    }
+}
+
+/// Runs hooks where the builder would, but for its PID namespace: that of its children is not for these.
+fn run_create_container(plan: &Plan, builder: &First, root: &OwnedFd, state: &State) -> Result<()> {
+    const NAME: &str = "createContainer";
+    let (ours, theirs) = Channel::pair()?;
+    let inside = plan.namespaces.all() & !namespace::PID;
+    let enter = |_: BorrowedFd<'_>| namespace::enter(&builder.pidfd, inside);
+    let request = Clone { before: Some(&enter), ..Clone::default() };
+    let pid = match request.start().step(|| NAME)? {
+        Cloned::Copy => {
+            let ran = init::become_root_inside(&plan.namespaces)
+                .and_then(|()| process::change_directory_to(root).step(|| "container root"))
+                .and_then(|()| hooks::run(NAME, &plan.hooks.create_container, state, Environment::Empty));
+            if let Err(error) = ran {
+                theirs.failed(&error.met_in_container());
+            }
+            process::exit_now(0)
+        }
+        Cloned::Caller { pid, .. } => pid,
+    };
+    drop(theirs);
+    let report = ours.report();
+    process::wait(pid).map(drop).step(|| NAME)?;
+    match report? {
+        Report::Failed(error) => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -13,6 +13,9 @@ use oci::runtime::{IdMapping, Linux, Namespace, NamespaceKind, TimeOffset};
 
 use crate::{Error, Result, error::Step};
 
+/// Those made only when the process has reached its cgroup, and with offsets set.
+pub(crate) const LATE: u64 = namespace::CGROUP | namespace::TIME;
+
 #[derive(Debug, Default)]
 pub(crate) struct Namespaces {
     /// `CLONE_NEW…` flags of those made new, the user namespace included.
@@ -69,10 +72,11 @@ impl Namespaces {
         }
     }
 
-    /// The PID namespace of others whose processes must not see the container being built: its first process is born
-    /// there at the end. A user namespace that is new has no rights over it, so there the whole way is theirs to see.
-    pub(crate) fn entered_late(&self) -> Option<&OwnedFd> {
-        self.joined_pid.as_ref().filter(|_| !self.is_new(namespace::USER))
+    /// The PID namespace of others, whose processes must not see the container being built: its first process is born
+    /// there at the end. A user namespace that is new has no rights over it: whoever builds the container must have
+    /// joined it, for the child that it will have, before.
+    pub(crate) fn promised_pid(&self) -> Option<&OwnedFd> {
+        self.joined_pid.as_ref().filter(|_| self.is_new(namespace::USER))
     }
 
     /// Joins what belongs to the user namespace that we are in: those of the one that the container will be in, it joins
@@ -221,5 +225,5 @@ pub(crate) fn first_id(ranges: &[IdRange]) -> u32 {
 pub(crate) fn descriptors(namespaces: &Namespaces) -> Vec<BorrowedFd<'_>> {
     let joined = namespaces.joined.iter().map(|(_, fd)| fd.as_fd());
     let user = namespaces.joined_user.as_ref().map(AsFd::as_fd);
-    joined.chain(user).chain(namespaces.entered_late().map(AsFd::as_fd)).collect()
+    joined.chain(user).chain(namespaces.joined_pid.as_ref().map(AsFd::as_fd)).collect()
 }

@@ -8,7 +8,7 @@ use oci::runtime::{Resources, Spec};
 
 use crate::error::{Step, plain};
 use crate::rdt::{self, Class, Group};
-use crate::systemd::{self, Anchor, Scope};
+use crate::systemd::{self, Anchor, Property, Scope};
 use crate::{Error, Kind, Result, resources};
 
 /// Who manages the cgroup trees of this machine.
@@ -71,14 +71,13 @@ fn path(configured: &str, id: &str) -> PathBuf {
 pub(crate) fn planned(spec: &Spec, id: &str, driver: CgroupDriver) -> Result<(Cgroup, Option<String>)> {
     let layout = Layout::detect().step(|| "cgroup")?;
     let configured = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()).unwrap_or_default();
-    let (place, unit) = match driver {
-        CgroupDriver::Cgroupfs => (path(configured, id), None),
+    match driver {
+        CgroupDriver::Cgroupfs => Ok((Cgroup::at(&layout, &path(configured, id)).step(|| "cgroup")?, None)),
         CgroupDriver::Systemd => {
             let scope = Scope::parse(configured, id)?;
-            (scope.path(), Some(scope.unit))
+            Ok((systemd::cgroup(&layout, &scope)?, Some(scope.unit)))
         }
-    };
-    Ok((Cgroup::at(&layout, &place).step(|| "cgroup")?, unit))
+    }
 }
 
 /// Makes the cgroup with its limits. A cgroup that was there may hold nobody else.
@@ -91,7 +90,8 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
     let nothing = Resources::default();
     let limits = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()).unwrap_or(&nothing);
     if driver == CgroupDriver::Systemd {
-        return create_scope(&layout, &Scope::parse(configured, id)?, id, limits);
+        let scope = Scope::parse(configured, id)?;
+        return create_scope(&layout, &scope, id, limits, &systemd::asked(&spec.annotations)?);
     }
     let mut cgroup = Cgroup::at(&layout, &path(configured, id)).step(|| STEP)?;
     let made = cgroup.create();
@@ -167,37 +167,47 @@ fn limit_rootless(cgroup: &Cgroup, limits: &Resources) -> Result<()> {
     })
 }
 
-fn create_scope(layout: &Layout, scope: &Scope, id: &str, limits: &Resources) -> Result<Placed> {
-    if !layout.is_unified() {
-        return Err(Error::invalid(
-            "the systemd cgroup driver needs cgroup v2 alone: use cgroupfs on this machine",
-        ));
-    }
-    let path = systemd::base()?.join(scope.path().strip_prefix("/").unwrap_or(Path::new("")));
-    let cgroup = Cgroup::at(layout, &path).step(|| "scope")?;
-    let description = format!("container {id}");
-    let anchor = match systemd::start(scope, &description, limits) {
+fn create_scope(
+    layout: &Layout,
+    scope: &Scope,
+    id: &str,
+    limits: &Resources,
+    asked: &[Property],
+) -> Result<Placed> {
+    let cgroup = systemd::cgroup(layout, scope)?;
+    let start = || systemd::start(scope, id, layout, limits, asked);
+    let anchor = match start() {
         // What is left of one whose keeper was killed. With a process in it, it is somebody's.
         Err(error) if error.kind() == Kind::WrongState && is_deserted(&cgroup) => {
             systemd::stop(&scope.unit)?;
-            systemd::start(scope, &description, limits)
+            start()
         }
         other => other,
     }?;
     let unit = Some(scope.unit.clone());
     let placed = Placed { unit, anchor: Some(anchor), ..Placed::new(cgroup) };
-    let checked = if placed.cgroup.exists() {
-        limit(&placed.cgroup, limits)
-    } else {
-        Err(Error::other(format_args!("systemd has started {:?} elsewhere than {path:?}", scope.unit)))
-    };
-    match checked {
+    match fill(&placed.cgroup, layout, scope).and_then(|()| limit(&placed.cgroup, limits)) {
         Ok(()) => Ok(placed),
         Err(error) => {
             placed.undo();
             Err(error)
         }
     }
+}
+
+/// Makes the scope's directories in the v1 trees that systemd does not know.
+fn fill(cgroup: &Cgroup, layout: &Layout, scope: &Scope) -> Result<()> {
+    if !systemd::has_made(cgroup) {
+        let places = cgroup.paths();
+        return Err(Error::other(format_args!(
+            "systemd has started {:?} elsewhere than in any of {places:?}",
+            scope.unit
+        )));
+    }
+    if layout.is_unified() {
+        return Ok(());
+    }
+    cgroup.create().map(drop).step(|| "unable to apply cgroup configuration")
 }
 
 fn is_deserted(cgroup: &Cgroup) -> bool {

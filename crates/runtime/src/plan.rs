@@ -219,11 +219,6 @@ fn mount(mount: &oci::runtime::Mount, namespaces: &Namespaces) -> Result<Mount> 
     if id_maps.is_some() && !matches!(kind, MountKind::Bind { .. }) {
         return Err(Error::invalid(format_args!("mount {destination:?}: only bind mounts can be id-mapped")));
     }
-    if id_maps.is_some() && namespaces.mounts() == Mounts::Joined {
-        return Err(Error::invalid(format_args!(
-            "mount {destination:?}: in a mount namespace that is joined nothing can be id-mapped"
-        )));
-    }
     Ok(Mount { destination, kind, source, options, id_maps })
 }
 

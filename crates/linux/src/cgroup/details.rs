@@ -82,11 +82,18 @@ impl Cgroup {
             .legacy("cpuacct")
             .map(|directory| per_cpu(&text(directory, "cpuacct.usage_all")))
             .unwrap_or_default();
+        let other = self.unified();
         Details {
-            swap: memory("memory.memsw"),
+            swap: match (self.legacy("memory"), other) {
+                (None, Some(directory)) => unified_swap(directory, &self.stats()),
+                _ => memory("memory.memsw"),
+            },
             kernel: memory("memory.kmem"),
             kernel_tcp: memory("memory.kmem.tcp"),
-            cpuset: self.legacy("cpuset").map(legacy_cpuset).unwrap_or_default(),
+            cpuset: match self.legacy("cpuset") {
+                Some(directory) => legacy_cpuset(directory),
+                None => other.map(unified_cpuset).unwrap_or_default(),
+            },
             kernel_per_cpu,
             user_per_cpu,
             ..Details::default()
@@ -129,20 +136,28 @@ fn legacy_cpuset(directory: &Path) -> Cpuset {
     }
 }
 
-fn unified(directory: &Path, stats: &Stats) -> Details {
+fn unified_swap(directory: &Path, stats: &Stats) -> MemoryCounter {
     let events = text(directory, "memory.swap.events");
+    MemoryCounter {
+        limit: stats.memory.swap_limit,
+        usage: stats.memory.swap_usage,
+        max_usage: number(directory, "memory.swap.peak").unwrap_or(0),
+        failures: field(&events, "max").unwrap_or(0),
+    }
+}
+
+fn unified_cpuset(directory: &Path) -> Cpuset {
+    Cpuset {
+        cpus: list(directory, "cpuset.cpus.effective"),
+        mems: list(directory, "cpuset.mems.effective"),
+        switches: Vec::new(),
+    }
+}
+
+fn unified(directory: &Path, stats: &Stats) -> Details {
     Details {
-        swap: MemoryCounter {
-            limit: stats.memory.swap_limit,
-            usage: stats.memory.swap_usage,
-            max_usage: number(directory, "memory.swap.peak").unwrap_or(0),
-            failures: field(&events, "max").unwrap_or(0),
-        },
-        cpuset: Cpuset {
-            cpus: list(directory, "cpuset.cpus.effective"),
-            mems: list(directory, "cpuset.mems.effective"),
-            switches: Vec::new(),
-        },
+        swap: unified_swap(directory, stats),
+        cpuset: unified_cpuset(directory),
         cpu_pressure: pressure(&text(directory, "cpu.pressure")),
         memory_pressure: pressure(&text(directory, "memory.pressure")),
         io_pressure: pressure(&text(directory, "io.pressure")),

@@ -36,7 +36,8 @@ impl DeviceAccess {
         known.then(|| DeviceAccess { read: has('r'), write: has('w'), make: has('m') })
     }
 
-    fn letters(self) -> String {
+    /// In the order `rwm`.
+    pub fn letters(self) -> String {
         [(self.read, 'r'), (self.write, 'w'), (self.make, 'm')]
             .iter()
             .filter(|(on, _)| *on)

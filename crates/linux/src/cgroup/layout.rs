@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::read;
+use crate::process::Pid;
 use crate::{Errno, Error, Result, mount};
 
 /// The trees of this machine.
@@ -82,12 +83,21 @@ fn controllers(super_options: &str) -> Vec<String> {
 
 /// Where this process is: below the mount point of a v1 controller, or of the v2 tree with `None`.
 pub fn own_path(controller: Option<&str>) -> Result<PathBuf> {
-    let text = read(Path::new("/proc/self/cgroup"))?;
-    own_path_in(&text, controller)
-        .ok_or_else(|| Error::new("read", format_args!("/proc/self/cgroup: {controller:?}"), Errno::NOENT))
+    path_by("/proc/self/cgroup", controller)
 }
 
-fn own_path_in(text: &str, controller: Option<&str>) -> Option<PathBuf> {
+/// Where another process is.
+pub fn path_of(pid: Pid, controller: Option<&str>) -> Result<PathBuf> {
+    path_by(&format!("/proc/{pid}/cgroup"), controller)
+}
+
+fn path_by(file: &str, controller: Option<&str>) -> Result<PathBuf> {
+    let text = read(Path::new(file))?;
+    path_in(&text, controller)
+        .ok_or_else(|| Error::new("read", format_args!("{file}: {controller:?}"), Errno::NOENT))
+}
+
+fn path_in(text: &str, controller: Option<&str>) -> Option<PathBuf> {
     text.lines().find_map(|line| {
         let mut parts = line.splitn(3, ':');
         let (number, controllers, path) = (parts.next()?, parts.next()?, parts.next()?);
@@ -118,10 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn own_paths() {
+    fn paths_of_processes() {
         let text = "4:memory,x:/a:b\n9:name=systemd:/s\n0::/u\n";
-        assert_eq!(own_path_in(text, Some("memory")).unwrap(), Path::new("/a:b"));
-        assert_eq!(own_path_in(text, None).unwrap(), Path::new("/u"));
-        assert_eq!(own_path_in(text, Some("cpu")), None);
+        assert_eq!(path_in(text, Some("memory")).unwrap(), Path::new("/a:b"));
+        assert_eq!(path_in(text, None).unwrap(), Path::new("/u"));
+        assert_eq!(path_in(text, Some("cpu")), None);
     }
 }

@@ -28,7 +28,7 @@ use crate::{Errno, Error, Result};
 pub use control::MemoryWatch;
 pub use details::{Cpuset, Details, MemoryCounter, Pressure, Stall};
 pub use devices::{DeviceAccess, DeviceKind, DeviceRule};
-pub use layout::{Kind, Layout, Tree, own_path};
+pub use layout::{Kind, Layout, Tree, own_path, path_of};
 pub use stats::{BlockEntry, BlockStats, CpuStats, HugepageStats, MemoryStats, PidsStats, Stats};
 
 /// How often a removal is tried again while the kernel still counts a dying process in: with the pauses below,
@@ -52,13 +52,18 @@ struct Member {
 impl Cgroup {
     /// The cgroup at `path` (like `/wharf/1234`) below the mount points. Nothing is created.
     pub fn at(layout: &Layout, path: &Path) -> Result<Cgroup> {
-        let relative = normal(path)?;
-        let legacy = layout.legacy.iter().map(|tree| Member {
-            controllers: tree.controllers.clone(),
-            directory: tree.mounted.join(&relative),
+        Cgroup::at_each(layout, |_| Ok(path.to_owned()))
+    }
+
+    /// The same at a path of its own in each tree, which is asked for by a v1 controller, or by nothing for v2.
+    pub fn at_each(layout: &Layout, path: impl Fn(Option<&str>) -> Result<PathBuf>) -> Result<Cgroup> {
+        let below = |mounted: &Path, controller: Option<&str>| Ok(mounted.join(normal(&path(controller)?)?));
+        let legacy = layout.legacy.iter().map(|tree| {
+            let directory = below(&tree.mounted, tree.controllers.first().map(String::as_str))?;
+            Ok(Member { controllers: tree.controllers.clone(), directory })
         });
-        let unified = layout.unified.as_ref().map(|mounted| mounted.join(&relative));
-        Ok(Cgroup { legacy: legacy.collect(), unified })
+        let unified = layout.unified.as_ref().map(|mounted| below(mounted, None));
+        Ok(Cgroup { legacy: legacy.collect::<Result<_>>()?, unified: unified.transpose()? })
     }
 
     /// What [`Cgroup::paths`] gave, read back from a record.

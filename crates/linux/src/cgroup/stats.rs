@@ -78,12 +78,23 @@ impl Cgroup {
         if self.is_unified() {
             return self.unified().map(unified).unwrap_or_default();
         }
+        // Controllers that a hybrid has on v2: kernels leave more and more of v1 out.
+        let other = self.unified();
         Stats {
-            cpu: legacy_cpu(self),
-            memory: self.legacy("memory").map(legacy_memory).unwrap_or_default(),
-            pids: self.legacy("pids").or(self.unified()).map(pids).unwrap_or_default(),
-            block: self.legacy("blkio").map(legacy_block).unwrap_or_default(),
-            hugepages: BTreeMap::new(),
+            cpu: match self.legacy("cpuacct").or(self.legacy("cpu")) {
+                Some(_) => legacy_cpu(self),
+                None => other.map(unified_cpu).unwrap_or_default(),
+            },
+            memory: match self.legacy("memory") {
+                Some(directory) => legacy_memory(directory),
+                None => other.map(unified_memory).unwrap_or_default(),
+            },
+            pids: self.legacy("pids").or(other).map(pids).unwrap_or_default(),
+            block: match self.legacy("blkio") {
+                Some(directory) => legacy_block(directory),
+                None => other.map(|directory| unified_block(&text(directory, "io.stat"))).unwrap_or_default(),
+            },
+            hugepages: other.filter(|_| self.legacy("hugetlb").is_none()).map(hugepages).unwrap_or_default(),
         }
     }
 }
@@ -163,30 +174,37 @@ fn legacy_block(directory: &Path) -> BlockStats {
     }
 }
 
-fn unified(directory: &Path) -> Stats {
+fn unified_cpu(directory: &Path) -> CpuStats {
     let cpu = text(directory, "cpu.stat");
     let micro = |key| field(&cpu, key).unwrap_or(0).saturating_mul(1000);
-    let usage = number(directory, "memory.current").unwrap_or(0);
+    CpuStats {
+        total: micro("usage_usec"),
+        user: micro("user_usec"),
+        system: micro("system_usec"),
+        per_cpu: Vec::new(),
+        periods: field(&cpu, "nr_periods").unwrap_or(0),
+        throttled_periods: field(&cpu, "nr_throttled").unwrap_or(0),
+        throttled_time: micro("throttled_usec"),
+    }
+}
+
+fn unified_memory(directory: &Path) -> MemoryStats {
     let events = text(directory, "memory.events");
+    MemoryStats {
+        usage: number(directory, "memory.current").unwrap_or(0),
+        max_usage: number(directory, "memory.peak").unwrap_or(0),
+        failures: field(&events, "max").unwrap_or(0),
+        limit: number(directory, "memory.max").unwrap_or(u64::MAX),
+        swap_usage: number(directory, "memory.swap.current").unwrap_or(0),
+        swap_limit: number(directory, "memory.swap.max").unwrap_or(u64::MAX),
+        details: table(&text(directory, "memory.stat")),
+    }
+}
+
+fn unified(directory: &Path) -> Stats {
     Stats {
-        cpu: CpuStats {
-            total: micro("usage_usec"),
-            user: micro("user_usec"),
-            system: micro("system_usec"),
-            per_cpu: Vec::new(),
-            periods: field(&cpu, "nr_periods").unwrap_or(0),
-            throttled_periods: field(&cpu, "nr_throttled").unwrap_or(0),
-            throttled_time: micro("throttled_usec"),
-        },
-        memory: MemoryStats {
-            usage,
-            max_usage: number(directory, "memory.peak").unwrap_or(0),
-            failures: field(&events, "max").unwrap_or(0),
-            limit: number(directory, "memory.max").unwrap_or(u64::MAX),
-            swap_usage: number(directory, "memory.swap.current").unwrap_or(0),
-            swap_limit: number(directory, "memory.swap.max").unwrap_or(u64::MAX),
-            details: table(&text(directory, "memory.stat")),
-        },
+        cpu: unified_cpu(directory),
+        memory: unified_memory(directory),
         pids: pids(directory),
         block: unified_block(&text(directory, "io.stat")),
         hugepages: hugepages(directory),

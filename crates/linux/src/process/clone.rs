@@ -141,12 +141,12 @@ impl Clone<'_> {
     }
 }
 
-/// A copy of this process that is its sibling, born in a PID namespace of others: the way in for a process that has
-/// put away what they must not see. Returns the copy's id, or nothing in the copy, which has the same descriptors.
+/// A copy of this process that is its sibling. Where this one has joined a PID namespace of others it is born among
+/// them: the way in for a process that has put away what they must not see. Returns the copy's id, or nothing in the
+/// copy, which has the same descriptors.
 ///
 /// For a process with one thread: what [`Clone`] makes is one.
-pub fn sibling_in(pid_namespace: BorrowedFd<'_>) -> Result<Option<Pid>> {
-    namespace::enter(pid_namespace, namespace::PID)?;
+pub fn sibling() -> Result<Option<Pid>> {
     let mut args = arguments(0);
     args.flags = libc::CLONE_PARENT as u64;
     clone3(&args).map(|pid| (pid != 0).then_some(pid))

@@ -14,7 +14,7 @@ mod spawn;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-pub use clone::{Before, Clone, Cloned, sibling_in};
+pub use clone::{Before, Clone, Cloned, sibling};
 pub use limits::{
     Limit, MemoryPolicy, Resource, limit, raise_open_files, reset_affinity, set_affinity, set_io_priority,
     set_limit, set_limit_of, set_memory_policy, set_personality, set_scheduler,

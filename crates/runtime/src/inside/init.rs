@@ -94,7 +94,7 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
         process::set_dumpable(false).step(|| "set dumpable")?;
     }
     let mut sources = init.sources;
-    let tree = Tree::attach(plan, init.source, &mut sources)?;
+    let tree = Tree::attach(plan, init.source, &mut sources, channel)?;
     let mut sources = sources.unwrap_or_default();
     let own_procfs = hand_out(plan, &mut sources, init.procfs);
     tree.furnish(plan, sources, rootfs.as_deref(), channel)?;
@@ -107,8 +107,8 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     tree.enter(plan.namespaces.mounts(), init.pivot)?;
     tree.propagate(plan)?;
     drop(tree);
-    if let Some(namespace) = plan.namespaces.entered_late() {
-        be_born_in(namespace, &streams, &init.preserved, &init.gate, channel)?;
+    if plan.namespaces.joined_pid.is_some() {
+        be_born(&plan.namespaces, &streams, &init.preserved, &init.gate, channel)?;
     }
 
     let mut keep = vec![channel.as_fd()];
@@ -180,10 +180,21 @@ fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> 
     init.doors.enter_legacy().step(|| "unable to join cgroup")?;
     // Whoever calls us may be bound to some CPUs: the container is not, but by its cgroup.
     process::reset_affinity();
+    if let Some(pid) = init.plan.namespaces.promised_pid() {
+        separate(&init.plan.namespaces, pid)?;
+        channel.separate()?;
+    }
     if init.plan.namespaces.is_new(namespace::USER) && !channel.wait_for_go()? {
         return Err(Stop::Abandoned);
     }
     Ok(())
+}
+
+/// What a clone does elsewhere, after a PID namespace was joined that the new user namespace has no rights over.
+fn separate(namespaces: &Namespaces, pid: &OwnedFd) -> Result<()> {
+    namespaces.enter_with_our_rights().step(|| "unable to join namespaces")?;
+    namespace::enter(pid, namespace::PID).step(|| "unable to join pid namespace")?;
+    namespace::unshare(namespaces.new & !namespaces::LATE).step(|| "user namespace")
 }
 
 fn enter_namespaces(init: &Init<'_>) -> Result<()> {
@@ -221,7 +232,7 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
 
 /// Ids of the host mean nothing any more; everything that follows is done by the namespace's root, or where nobody is
 /// its root, by the first whom it knows.
-fn become_root_inside(ids: &Namespaces) -> Result<()> {
+pub(crate) fn become_root_inside(ids: &Namespaces) -> Result<()> {
     match credentials::set_groups(&[]) {
         Err(error) if error.is(linux::Errno::PERM) => {}
         other => other.step(|| "user namespace groups")?,
@@ -247,14 +258,17 @@ pub(crate) fn is_procfs(kind: &MountKind) -> bool {
 
 /// The container is built. From here on it is a process that those of its PID namespace see, so it is a new one: born
 /// among them with the container's root, and with nothing open that they may not have.
-fn be_born_in(
-    namespace: &OwnedFd,
+fn be_born(
+    namespaces: &Namespaces,
     streams: &Streams,
     preserved: &[OwnedFd],
     gate: &Gate,
     channel: &Channel,
 ) -> std::result::Result<(), Stop> {
-    let mut keep = vec![channel.as_fd(), namespace.as_fd()];
+    const STEP: &str = "unable to join pid namespace";
+    let late = namespaces.joined_pid.as_ref().filter(|_| namespaces.promised_pid().is_none());
+    let mut keep = vec![channel.as_fd()];
+    keep.extend(late.map(AsFd::as_fd));
     keep.extend(streams.each());
     keep.extend(preserved.iter().map(AsFd::as_fd));
     if let Streams::Terminal(terminal) = streams {
@@ -264,7 +278,10 @@ fn be_born_in(
         keep.push(listener.as_fd());
     }
     fd::close_all_except(&keep).step(|| "descriptors")?;
-    if let Some(pid) = process::sibling_in(namespace.as_fd()).step(|| "unable to join pid namespace")? {
+    if let Some(namespace) = late {
+        namespace::enter(namespace, namespace::PID).step(|| STEP)?;
+    }
+    if let Some(pid) = process::sibling().step(|| STEP)? {
         channel.born(pid)?;
         process::exit_now(0);
     }
@@ -301,6 +318,11 @@ fn run_hooks(
     }
     if plan.hooks.create_container.is_empty() {
         return Ok(());
+    }
+    if plan.namespaces.promised_pid().is_some() {
+        // A child of ours would be born among others, with the host's root.
+        channel.hooks(root.as_fd())?;
+        return if channel.wait_for_go()? { Ok(()) } else { Err(Stop::Abandoned) };
     }
     // They are executed by their host's paths and find the container's root as their directory.
     process::change_directory_to(root).step(|| "container root")?;

@@ -11,6 +11,7 @@ use linux::{Errno, namespace};
 use super::copy_up;
 use super::rootfs::{Prepared, Tree, place};
 use crate::channel::Channel;
+use crate::namespaces::Mounts;
 use crate::options::Options;
 use crate::plan::{IdMaps, Mount, MountKind, Plan};
 use crate::{Error, Result, error::Step};
@@ -45,10 +46,19 @@ pub(crate) fn describe(mount: &Mount) -> String {
     format!("error mounting {source:?} to rootfs at {:?}", mount.destination.display().to_string())
 }
 
-/// A detached copy of a bind's source with its attributes set.
-pub(crate) fn clone_source(plan: &Plan, mount: &Mount, recursive: bool) -> Result<OwnedFd> {
+/// A detached copy of a bind's source with its attributes set; the id maps by the runtime, where it is named.
+pub(crate) fn clone_source(
+    plan: &Plan,
+    index: usize,
+    recursive: bool,
+    runtime: Option<&Channel>,
+) -> Result<OwnedFd> {
+    let mount = &plan.mounts[index];
     let tree = mount::clone_tree(None, &mount.source, recursive).step(|| "bind source")?;
-    dress(&tree, plan, mount, own_maps(mount)?)?;
+    match runtime.filter(|_| mount.id_maps.is_some()) {
+        Some(runtime) => dress_with(runtime, &tree, plan, index)?,
+        None => dress(&tree, plan, mount, own_maps(mount)?)?,
+    }
     Ok(tree)
 }
 
@@ -66,6 +76,14 @@ pub(crate) fn own_maps(mount: &Mount) -> Result<Option<OwnedFd>> {
 fn dress(tree: &OwnedFd, plan: &Plan, mount: &Mount, maps: Option<OwnedFd>) -> Result<()> {
     set_maps(tree, plan, mount, maps)?;
     give_attributes(tree, plan, mount)
+}
+
+/// The same where the runtime has to make the maps and to set them.
+fn dress_with(runtime: &Channel, tree: &OwnedFd, plan: &Plan, index: usize) -> Result<()> {
+    if !runtime.map_ids(index, tree)? {
+        return Err(Error::other("id-mapped mount: the runtime is gone"));
+    }
+    give_attributes(tree, plan, &plan.mounts[index])
 }
 
 /// The id maps alone, for a container that may not set them itself.
@@ -187,15 +205,13 @@ fn clone_inside(
     };
     let source = root.resolve(inner).step(|| "bind source")?;
     let tree = mount::clone_handle(&source, recursive).step(|| "bind source")?;
-    if mount.id_maps.is_none() || !plan.namespaces.has_user() {
-        dress(&tree, plan, mount, maps)?;
-        return Ok(tree);
+    // In a user namespace nobody has rights over the file system of the root; in a mount namespace that was joined there
+    // are no maps yet.
+    let by_runtime = plan.namespaces.has_user() || plan.namespaces.mounts() == Mounts::Joined;
+    match mount.id_maps {
+        Some(_) if by_runtime => dress_with(runtime, &tree, plan, index)?,
+        _ => dress(&tree, plan, mount, maps)?,
     }
-    // In a user namespace nobody has rights over the file system of the root.
-    if !runtime.map_ids(index, &tree)? {
-        return Err(Error::other("id-mapped mount: the runtime is gone"));
-    }
-    give_attributes(&tree, plan, mount)?;
     Ok(tree)
 }
 

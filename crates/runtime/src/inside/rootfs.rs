@@ -21,7 +21,7 @@ use linux::path::Root;
 use super::{devices, masks, mounts};
 use crate::channel::Channel;
 use crate::namespaces::Mounts;
-use crate::plan::{MountKind, Plan};
+use crate::plan::{Mount, MountKind, Plan};
 use crate::{Error, Result, error::Step};
 
 /// Where the root mount comes from.
@@ -41,7 +41,8 @@ impl Source {
 }
 
 /// Bind sources by the mount's place in the list. Where the container's side lacks the rights (a user namespace) or
-/// the means (the host's procfs, to make an id map) the runtime clones them; otherwise the container's side does.
+/// the means (the host's procfs, to make an id map) the runtime clones them; otherwise, and in a mount namespace that is
+/// joined, the container's side does.
 pub(crate) type Sources = Vec<Option<Prepared>>;
 
 /// What is ready of a bind before the container's tree is put together.
@@ -65,7 +66,7 @@ impl AsFd for Prepared {
 
 /// Sources cloned in the host's mount namespace, and cut off from it as a copy of the namespace would be.
 pub(crate) fn clone_host_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<Sources> {
-    let sources = clone_sources(plan, rootfs)?;
+    let sources = clone_sources(plan, rootfs, None)?;
     if plan.root_propagation.is_some_and(|(propagation, _)| propagation == Propagation::Shared) {
         return Ok(sources);
     }
@@ -78,20 +79,24 @@ pub(crate) fn clone_host_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<S
     Ok(sources)
 }
 
-fn clone_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<Sources> {
-    plan.mounts
-        .iter()
-        .map(|mount| match mount.kind {
-            MountKind::Bind { .. } if rootfs.is_some_and(|root| mount.source.starts_with(root)) => {
-                let maps = mounts::own_maps(mount).step(|| mounts::describe(mount))?;
-                Ok(maps.map(Prepared::Maps))
+/// With the runtime named, it makes the id maps: in a mount namespace that was joined there may be no procfs to do it by.
+fn clone_sources(plan: &Plan, rootfs: Option<&Path>, runtime: Option<&Channel>) -> Result<Sources> {
+    let numbered = plan.mounts.iter().enumerate();
+    let clone = |(index, mount): (usize, &Mount)| match mount.kind {
+        MountKind::Bind { .. } if rootfs.is_some_and(|root| mount.source.starts_with(root)) => {
+            match runtime {
+                Some(_) => Ok(None),
+                None => mounts::own_maps(mount)
+                    .step(|| mounts::describe(mount))
+                    .map(|maps| maps.map(Prepared::Maps)),
             }
-            MountKind::Bind { recursive } => mounts::clone_source(plan, mount, recursive)
-                .step(|| mounts::describe(mount))
-                .map(|tree| Some(Prepared::Tree(tree))),
-            _ => Ok(None),
-        })
-        .collect()
+        }
+        MountKind::Bind { recursive } => mounts::clone_source(plan, index, recursive, runtime)
+            .step(|| mounts::describe(mount))
+            .map(|tree| Some(Prepared::Tree(tree))),
+        _ => Ok(None),
+    };
+    numbered.map(clone).collect()
 }
 
 /// The tree under construction.
@@ -103,7 +108,12 @@ pub(crate) struct Tree {
 
 impl Tree {
     /// Attaches the root mount in this mount namespace.
-    pub(crate) fn attach(plan: &Plan, source: Source, sources: &mut Option<Sources>) -> Result<Tree> {
+    pub(crate) fn attach(
+        plan: &Plan,
+        source: Source,
+        sources: &mut Option<Sources>,
+        runtime: &Channel,
+    ) -> Result<Tree> {
         let mounts = plan.namespaces.mounts();
         if mounts == Mounts::Own {
             isolate(plan)?;
@@ -113,7 +123,8 @@ impl Tree {
             Source::Mount(_) => None,
         };
         if sources.is_none() {
-            *sources = Some(clone_sources(plan, directory.as_deref())?);
+            let mapper = Some(runtime).filter(|_| mounts == Mounts::Joined);
+            *sources = Some(clone_sources(plan, directory.as_deref(), mapper)?);
         }
         let host = Root::open(Path::new("/")).step(|| "host's root")?;
         let null = host.resolve(Path::new("/dev/null")).step(|| "host's /dev/null")?;

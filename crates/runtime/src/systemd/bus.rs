@@ -1,8 +1,8 @@
 //! As much of D-Bus as three calls to systemd need: authentication, marshalling, waiting for a job.
 //!
-//! Root talks to the machine's systemd, others to their own; the message bus is for where root finds no socket. The format is that of the D-Bus specification,
-//! <https://dbus.freedesktop.org/doc/dbus-specification.html>: a fixed header, header fields as an array of
-//! (byte, variant), a body; everything aligned to its own size.
+//! Root talks to the machine's systemd, others to their own; the message bus is for where root finds no socket. The
+//! format is that of the D-Bus specification, <https://dbus.freedesktop.org/doc/dbus-specification.html>: a fixed header,
+//! header fields as an array of (byte, variant), a body; everything aligned to its own size.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -33,13 +33,20 @@ const MAX_PASSED_OVER: usize = 10_000;
 
 /// A property's value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Value {
+pub(crate) enum Value {
     Text(String),
     Flag(bool),
     Number(u64),
     Numbers(Vec<u32>),
     Bytes(Vec<u8>),
+    Texts(Vec<String>),
+    Pairs(Vec<(String, String)>),
+    /// A number of another width, by its signature.
+    Plain(char, Vec<u8>),
 }
+
+/// A name and what it is to be.
+pub(crate) type Property = (String, Value);
 
 pub(super) struct Bus {
     socket: UnixStream,
@@ -102,7 +109,7 @@ impl Bus {
         Ok(Bus { socket, serial: 0, ended: Vec::new() })
     }
 
-    pub(super) fn start_transient(&mut self, unit: &str, properties: &[(&str, Value)]) -> Result<()> {
+    pub(super) fn start_transient(&mut self, unit: &str, properties: &[Property]) -> Result<()> {
         let mut body = Writer::default();
         body.text(unit);
         body.text("replace");
@@ -132,7 +139,7 @@ impl Bus {
         Err(Error::other("the unit does not end"))
     }
 
-    pub(super) fn set_properties(&mut self, unit: &str, properties: &[(&str, Value)]) -> Result<()> {
+    pub(super) fn set_properties(&mut self, unit: &str, properties: &[Property]) -> Result<()> {
         let mut body = Writer::default();
         body.text(unit);
         // For as long as the machine runs, not longer.
@@ -351,7 +358,7 @@ impl Writer {
         self.bytes[place..place + 4].copy_from_slice(&length.to_le_bytes());
     }
 
-    fn properties(&mut self, properties: &[(&str, Value)]) {
+    fn properties(&mut self, properties: &[Property]) {
         self.array(8, |out| {
             for (name, value) in properties {
                 out.align(8);
@@ -383,6 +390,25 @@ impl Writer {
             Value::Bytes(bytes) => {
                 self.signature("ay");
                 self.array(1, |out| out.bytes.extend_from_slice(bytes));
+            }
+            Value::Texts(texts) => {
+                self.signature("as");
+                self.array(4, |out| texts.iter().for_each(|text| out.text(text)));
+            }
+            Value::Pairs(pairs) => {
+                self.signature("a(ss)");
+                self.array(8, |out| {
+                    for (first, second) in pairs {
+                        out.align(8);
+                        out.text(first);
+                        out.text(second);
+                    }
+                });
+            }
+            Value::Plain(signature, bytes) => {
+                self.signature(&signature.to_string());
+                self.align(bytes.len());
+                self.bytes.extend_from_slice(bytes);
             }
         }
     }
@@ -444,9 +470,9 @@ mod tests {
         let mut body = Writer::default();
         body.text("unit");
         body.properties(&[
-            ("PIDs", Value::Numbers(vec![7])),
-            ("Max", Value::Number(9)),
-            ("D", Value::Flag(true)),
+            ("PIDs".to_owned(), Value::Numbers(vec![7])),
+            ("Max".to_owned(), Value::Number(9)),
+            ("D".to_owned(), Value::Flag(true)),
         ]);
         let call =
             Call { destination: "d", path: "/p", interface: "i", member: "M", body: Some(("sa(sv)", body)) };
@@ -459,6 +485,21 @@ mod tests {
         assert_eq!(message.member, "M");
         let mut read = Reader::new(&bytes[bytes.len() - body..]);
         assert_eq!(read.text().unwrap(), "unit");
+    }
+
+    #[test]
+    fn values_are_aligned_to_their_own_size() {
+        let written = |value: &Value| {
+            let mut out = Writer::default();
+            out.variant(value);
+            out.bytes
+        };
+        let pair = Value::Pairs(vec![("char-*".to_owned(), "m".to_owned())]);
+        // Signature to 8, length to 12, and the first pair at a multiple of 8.
+        let expected = b"\x05a(ss)\0\0\x12\0\0\0\0\0\0\0\x06\0\0\0char-*\0\0\x01\0\0\0m\0";
+        assert_eq!(written(&pair), expected);
+        assert_eq!(written(&Value::Plain('n', vec![1, 2])), b"\x01n\0\0\x01\x02");
+        assert_eq!(written(&Value::Texts(Vec::new())), b"\x02as\0\0\0\0\0");
     }
 
     #[test]

@@ -22,4 +22,5 @@ mod namespaces;
 mod process;
 mod rdt;
 mod rootless;
+mod scopes;
 mod seccomp;

@@ -62,6 +62,28 @@ fn a_mount_namespace_that_is_named_by_its_path() {
     assert_eq!(bundle.output(), format!("held\n{}\n", link(&holder.pid(), "mnt")));
 }
 
+/// Of what is mounted in the other namespace alone, and of what lies in the container's own tree.
+#[test]
+fn id_mapped_binds_in_a_mount_namespace_that_is_joined() {
+    let mut bundle = Bundle::shell("stat -c %u /held/file /within/file");
+    let holder = Holder::new(&bundle);
+    let source = bundle.directory.join("held");
+    let seen = PathBuf::from(format!("/proc/{}/root{}/file", holder.pid(), source.display()));
+    std::os::unix::fs::chown(seen, Some(1005), None).unwrap();
+    let within = bundle.rootfs().join("tmp");
+    std::fs::write(within.join("file"), "").unwrap();
+    std::os::unix::fs::chown(within.join("file"), Some(1005), None).unwrap();
+    namespace(&mut bundle, "mount")["path"] = json!(format!("/proc/{}/ns/mnt", holder.pid()));
+    let ids = json!([{ "containerID": 1000, "hostID": 7000, "size": 10 }]);
+    for (destination, source) in [("/held", &source), ("/within", &within)] {
+        bundle.mount(destination, "bind", source.to_str().unwrap(), &["bind"]);
+        let mount = bundle.config["mounts"].as_array_mut().unwrap().last_mut().unwrap();
+        mount["uidMappings"] = ids.clone();
+        mount["gidMappings"] = ids.clone();
+    }
+    assert_eq!(bundle.output(), "7005\n7005\n");
+}
+
 /// The mounts of a container that has no namespace for them, which nobody takes away.
 struct Mounted(PathBuf);
 

@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
-use super::{ROUNDS, add_capability};
+use super::{ROUNDS, add_capability, drop_mounts};
 use crate::bundle::Bundle;
 
 /// A container that looks through `/proc/<pid>` of every process that it sees: for the host's root, its working directory,
@@ -49,13 +49,45 @@ fn cve_2016_9962_a_process_on_its_way_in_shows_nothing_of_the_host() {
 fn cve_2016_9962_a_container_that_joins_others_is_built_out_of_their_sight() {
     let watching = watcher();
     let mut bundle = Bundle::new(&["true"]);
-    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
-    let pid = namespaces.iter_mut().find(|namespace| namespace["type"] == "pid").unwrap();
-    pid["path"] = json!(format!("/proc/{}/ns/pid", watching.pid()));
+    join_processes(&mut bundle, &watching);
     for _ in 0..ROUNDS {
         bundle.output();
     }
     assert_eq!(found_by(&watching), "");
+}
+
+/// And for one that has a user namespace of its own, which has no rights over that of the processes. What is executed
+/// for it on the way is not to be seen either.
+#[test]
+fn cve_2016_9962_a_container_with_ids_of_its_own_is_too() {
+    let watching = watcher();
+    let mut bundle = Bundle::shell("echo $$ $(id -u)");
+    join_processes(&mut bundle, &watching);
+    // As everywhere, procfs is for those who have rights over its processes.
+    drop_mounts(&mut bundle, "/proc");
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+    let ids = json!([{ "containerID": 0, "hostID": 100_000, "size": 1000 }]);
+    bundle.config["linux"]["uidMappings"] = ids.clone();
+    bundle.config["linux"]["gidMappings"] = ids;
+    let script = "[ $(id -u) = 0 ] && [ -d bin ] && exec sleep 0.05";
+    let hook = json!([{ "path": "/bin/busybox", "args": ["busybox", "sh", "-c", script], "env": ["PATH=/bin:/usr/bin"] }]);
+    bundle.config["hooks"]["createContainer"] = hook;
+    for _ in 0..ROUNDS {
+        let output = bundle.output();
+        let (pid, user) = output.trim().split_once(' ').unwrap();
+        assert!(pid.parse::<i32>().unwrap() > 1, "it is beside the other's first: {output}");
+        assert_eq!(user, "0");
+    }
+    assert_eq!(found_by(&watching), "");
+    bundle.config["hooks"]["createContainer"][0]["args"][3] = json!("echo why; exit 3");
+    let told = bundle.refused();
+    assert!(told.contains("error running createContainer hook #0: exit status 3, stdout: why"), "{told}");
+}
+
+fn join_processes(bundle: &mut Bundle, other: &Bundle) {
+    let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+    let pid = namespaces.iter_mut().find(|namespace| namespace["type"] == "pid").unwrap();
+    pid["path"] = json!(format!("/proc/{}/ns/pid", other.pid()));
 }
 
 /// The process that waits to be started holds no directory at all, and only root may look at it.
