@@ -12,7 +12,7 @@ use crate::channel::Channel;
 use crate::hooks::Environment;
 use crate::place::Placed;
 use crate::plan::{Confinement, Plan};
-use crate::rdt::Group;
+use crate::rdt::{self, Class, Group};
 use crate::record::Record;
 use crate::{
     Error, Kind, Result,
@@ -258,14 +258,25 @@ impl Container {
         self.cgroup.set_devices(&rules).step(|| "unable to apply device rules")
     }
 
-    /// New amounts of cache and memory bandwidth: lines of `schemata`.
-    pub fn update_class(&self, lines: &[String]) -> Result<()> {
-        match &self.group {
-            Some(group) => group.write_schemata(lines),
-            None => {
-                Err(Error::invalid("the container has no class of resources: its config has no intelRdt"))
+    /// New amounts of the last cache and of memory bandwidth, as lines of `schemata`. A container without a class gets
+    /// one: then what was recorded of it has to be recorded again.
+    pub fn update_class(&mut self, cache: Option<&str>, bandwidth: Option<&str>) -> Result<()> {
+        let lines = rdt::amounts(cache, bandwidth)?;
+        if let Some(group) = &self.group {
+            return group.write_schemata(&lines);
+        }
+        let class = Class::of_its_own(&lines);
+        let group = class.group(&rdt::root()?, &self.id);
+        class.establish(&group)?;
+        match group.add_all(|| self.processes()) {
+            Ok(()) => self.group = Some(group),
+            Err(error) => {
+                // The first failure is the one to tell; whoever was moved falls back into the root's class.
+                let _leftover = group.remove();
+                return Err(error);
             }
         }
+        Ok(())
     }
 
     /// All processes, as the host counts them.

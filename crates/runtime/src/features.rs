@@ -41,6 +41,6 @@ pub fn document() -> Value {
             "netDevices": { "enabled": true },
         },
         "annotations": { "org.opencontainers.runc.checkpoint.enabled": "true" },
-        "potentiallyUnsafeConfigAnnotations": ["org.criu.config"],
+        "potentiallyUnsafeConfigAnnotations": ["org.systemd.property.", "org.criu.config"],
     })
 }

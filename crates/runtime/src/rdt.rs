@@ -15,6 +15,7 @@
 //! See <https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#intelrdt> and the kernel's
 //! `Documentation/filesystems/resctrl.rst`.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,6 +25,9 @@ use oci::runtime::IntelRdt;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, error::Step};
+
+/// How often processes are looked for that were born meanwhile. Each time there are fewer.
+const ROUNDS: u32 = 100;
 
 /// What the configuration asks for, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,16 +67,37 @@ pub(crate) fn plan(wanted: &IntelRdt) -> Result<Class> {
     Ok(Class { name, schemata, monitored: wanted.enable_monitoring })
 }
 
+/// New amounts for a container, as lines of `schemata`; checked against what this machine can share out.
+pub(crate) fn amounts(cache: Option<&str>, bandwidth: Option<&str>) -> Result<Vec<String>> {
+    let root = mounted()?;
+    let has = |resource: &str| root.as_ref().is_some_and(|root| root.join("info").join(resource).exists());
+    if cache.is_some() && !has("L3") && !has("L3CODE") {
+        return Err(Error::other("Intel RDT/CAT: l3 cache schema is not enabled"));
+    }
+    if bandwidth.is_some() && !has("MB") {
+        return Err(Error::other("Intel RDT/MBA: memory bandwidth schema is not enabled"));
+    }
+    Ok([cache, bandwidth].into_iter().flatten().map(str::to_owned).collect())
+}
+
+fn mounted() -> Result<Option<PathBuf>> {
+    let mounts = linux::mount::list().step(|| "intelRdt")?;
+    Ok(mounts.into_iter().find(|mount| mount.kind == "resctrl").map(|mount| mount.target))
+}
+
 /// Where the file system is mounted.
 pub(crate) fn root() -> Result<PathBuf> {
-    let mounts = linux::mount::list().step(|| "intelRdt")?;
-    let found = mounts.into_iter().find(|mount| mount.kind == "resctrl").map(|mount| mount.target);
-    found.ok_or_else(|| {
+    mounted()?.ok_or_else(|| {
         Error::invalid("linux.intelRdt is specified in config, but no resctrl file system is mounted")
     })
 }
 
 impl Class {
+    /// One of the container's own, for one that runs without.
+    pub(crate) fn of_its_own(schemata: &[String]) -> Class {
+        Class { name: None, schemata: schemata.to_vec(), monitored: false }
+    }
+
     /// Where a container with this class is, whether or not it is there yet.
     pub(crate) fn group(&self, root: &Path, id: &str) -> Group {
         let directory = match self.name.as_deref() {
@@ -113,6 +138,28 @@ impl Group {
         let mut places = vec![&self.directory];
         places.extend(&self.monitor);
         places.into_iter().try_for_each(|place| self.write(&place.join("tasks"), &pid.to_string()))
+    }
+
+    /// Takes everybody in who runs already, thread by thread. Whoever is born later is born into it; so it is looked
+    /// again until there is nobody new.
+    pub(crate) fn add_all(&self, processes: impl Fn() -> Result<Vec<Pid>>) -> Result<()> {
+        let mut added = BTreeSet::new();
+        for _ in 0..ROUNDS {
+            let threads: BTreeSet<Pid> = processes()?.into_iter().flat_map(threads).collect();
+            let new: Vec<Pid> = threads.difference(&added).copied().collect();
+            if new.is_empty() {
+                return Ok(());
+            }
+            for thread in new {
+                match self.add(thread) {
+                    // It has ended meanwhile.
+                    Err(_) if !Path::new(&format!("/proc/{thread}")).exists() => {}
+                    other => other?,
+                }
+            }
+            added = threads;
+        }
+        Err(Error::other("intelRdt: its processes multiply faster than they can be moved"))
     }
 
     /// New amounts for a container that runs.
@@ -179,6 +226,11 @@ impl Group {
         }
         Ok(())
     }
+}
+
+fn threads(pid: Pid) -> Vec<Pid> {
+    let entries = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
 /// A line of `schemata`: a resource, and a value for each of its domains.
@@ -306,6 +358,31 @@ mod tests {
         fs::remove_file(monitor.join("tasks")).unwrap();
         group.remove().unwrap();
         assert!(!monitor.exists() && fake.0.exists());
+    }
+
+    #[test]
+    fn whoever_runs_already_is_moved_with_all_threads() {
+        let fake = Fake::new("all");
+        let class = Class::of_its_own(&["L3:0=f".to_owned()]);
+        let group = class.group(&fake.0, "box");
+        fake.class("box");
+        class.establish(&group).unwrap();
+        let (ended, end) = std::sync::mpsc::channel::<()>();
+        let thread = std::thread::spawn(move || end.recv().is_err());
+        let own = std::process::id() as Pid;
+        assert!(threads(own).len() > 1);
+        let asked = std::cell::Cell::new(0);
+        let processes = || {
+            asked.set(asked.get() + 1);
+            // The second one is nobody's.
+            Ok(vec![own, Pid::MAX])
+        };
+        group.add_all(processes).unwrap();
+        assert!(asked.get() > 1, "it is looked again");
+        let last: Pid = fs::read_to_string(group.directory.join("tasks")).unwrap().parse().unwrap();
+        assert!(Path::new(&format!("/proc/{own}/task/{last}")).exists() || last > own);
+        drop(ended);
+        assert!(thread.join().unwrap());
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub(super) const RESTORE: &[Flag] = &[
     create::CREATE[0], create::CREATE[1], create::CREATE[3],
     Flag::switch("detach", Some('d'), "detach from the container's process"),
     Flag::switch("no-subreaper", None, "do not become the parent of what the container leaves behind"),
-    Flag::switch("no-pivot", None, "refused: criu enters the root in its own way"),
+    Flag::switch("no-pivot", None, "means nothing here: criu enters the root in its own way"),
     Flag::value("lsm-profile", None, "profile of the kernel's security module, as TYPE:NAME"),
     Flag::value("lsm-mount-context", None, "label of mounts instead of the one they had"),
 ];
@@ -81,9 +81,7 @@ pub(super) fn checkpoint(context: &Context, arguments: &Arguments) -> Result<u8>
 pub(super) fn restore(context: &Context, arguments: &Arguments) -> Result<u8> {
     warn_of_rootless(context);
     if arguments.is_set("no-pivot") {
-        return Err(Error::invalid(
-            "restore cannot do without pivot_root (--no-pivot): criu enters the root by it",
-        ));
+        context.log.warn("--no-pivot means nothing to restore: criu enters the root by pivot_root");
     }
     let settings = settings(arguments)?;
     let id = arguments.id()?.to_owned();

@@ -30,7 +30,7 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 pub(super) fn update(context: &Context, arguments: &Arguments) -> Result<u8> {
-    let found = context.store.find(arguments.id()?)?;
+    let mut found = context.store.find(arguments.id()?)?;
     if found.status == Status::Stopped {
         return Err(Error::new(Kind::WrongState, "container not running"));
     }
@@ -38,13 +38,11 @@ pub(super) fn update(context: &Context, arguments: &Arguments) -> Result<u8> {
         Some(path) => read(path)?,
         None => from_options(arguments)?,
     };
-    let schemata: Vec<String> = ["l3-cache-schema", "mem-bw-schema"]
-        .iter()
-        .filter_map(|name| arguments.path(name))
-        .map(str::to_owned)
-        .collect();
-    if !schemata.is_empty() {
-        found.container.update_class(&schemata)?;
+    let (cache, bandwidth) = (arguments.path("l3-cache-schema"), arguments.path("mem-bw-schema"));
+    if cache.is_some() || bandwidth.is_some() {
+        found.container.update_class(cache, bandwidth)?;
+        found.saved.record = found.container.record();
+        context.store.save(&found.saved)?;
     }
     found.container.update(&resources)?;
     Ok(0)

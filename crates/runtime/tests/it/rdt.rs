@@ -25,12 +25,18 @@ fn a_class_that_cannot_be_had_is_refused_by_name() {
 }
 
 #[test]
-fn amounts_for_a_container_without_a_class_are_refused() {
+fn amounts_that_the_machine_cannot_share_out_are_refused() {
+    if has_resctrl() {
+        return;
+    }
     let bundle = Bundle::new(&["sleep", "1000"]);
     bundle.create();
-    for option in ["--l3-cache-schema=L3:0=f", "--mem-bw-schema=MB:0=50"] {
+    for (option, expected) in [
+        ("--l3-cache-schema=L3:0=f", "Intel RDT/CAT: l3 cache schema is not enabled"),
+        ("--mem-bw-schema=MB:0=50", "Intel RDT/MBA: memory bandwidth schema is not enabled"),
+    ] {
         let outcome = bundle.call(&["update", option, &bundle.id]);
         assert_eq!(outcome.status, 1);
-        assert!(outcome.stderr.contains("its config has no intelRdt"), "{}", outcome.stderr);
+        assert!(outcome.stderr.contains(expected), "{}", outcome.stderr);
     }
 }

@@ -197,10 +197,14 @@ fn features_name_what_the_kernel_takes() {
     let supported = seccomp["supportedFlags"].as_array().unwrap();
     assert!(supported.iter().all(|flag| known.contains(flag)));
     assert!(supported.contains(&json!("SECCOMP_FILTER_FLAG_LOG")), "{supported:?}");
+    // It is for filters that ask somebody: see `listeners_are_handed_over`.
+    assert!(known.contains(&json!("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")), "{known:?}");
     let mut bundle = Bundle::new(&["true"]);
-    bundle.config["linux"]["seccomp"] =
-        json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"], "flags": [] });
-    bundle.output();
+    for flags in [&Vec::new(), supported] {
+        bundle.config["linux"]["seccomp"] =
+            json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": seccomp["archs"], "flags": flags });
+        bundle.output();
+    }
 }
 
 /// A program for x86-64 that makes one call without valid arguments, and ends with the errno.
