@@ -1,132 +1,149 @@
-//! OCI runtimes by themselves: a bundle is run, and a process beside it, by ours and by those that stand beside the peer.
+//! OCI runtimes by themselves: ours, runc, crun and whoever else is named, with one bundle, in one run.
 //!
-//! All of them run where the peer runs, on the same bundle: ours is copied there. Each round takes every runtime in turn.
+//! All of them run where the peer runs, on copies of the same bundle on disk; each round takes every runtime in turn. Work is
+//! done warm and cold (the kernel's caches of files, directories and inodes dropped before each sample), by one and by two
+//! at once; and all of it in up to two worlds:
+//!
+//! - *the host's cgroups*. Controllers that a hybrid has left on v2 are mounted as v1, in a mount namespace and for the run
+//!   alone: crun refuses to work beside them.
+//! - *v2 alone*, where the host has v1 as well: a mount namespace in which `/sys/fs/cgroup` is the unified hierarchy.
+//!
+//! Peak memory is that of one process, as the kernel tells who waits for it (`ru_maxrss`); pages of its file count, also those
+//! that it shares with others.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
+mod place;
+
 use std::time::Duration;
 
-use crate::report::{Report, Row, median};
-use crate::shell::Shell;
+use crate::Options;
+use crate::bundles::place::{Cgroups, Place, Runtime};
+use crate::report::{Comparison, Comparisons, median};
 
-const OURS: &str = "wharf-runtime";
-/// Those of the field, by the names of their packages' programs.
-const OTHERS: [&str; 2] = ["runc", "crun"];
+/// One runtime does the work once, with a container of this name: the line for the shell.
+type Line = fn(&Runtime, &str) -> String;
 
-/// What the shell is told for a runtime of this name.
-type Line = fn(&str) -> String;
+const WORK: [(&str, Line); 3] = [
+    ("`run`", |runtime, id| format!("{runtime} run -b $bundle {id}")),
+    ("`create`, `start`, `delete -f`", |runtime, id| {
+        format!("{runtime} create -b $bundle {id} && {runtime} start {id} && {runtime} delete -f {id}")
+    }),
+    ("`exec`", |runtime, _| format!("{runtime} exec {} true", runtime.standing())),
+];
 
-/// A directory on the peer's side with the bundle, our runtime and everybody's state.
-struct Place {
-    shell: Shell,
-    directory: String,
+/// The commands whose memory is looked at, with what comes before and after.
+const MEMORY: [(&str, Line); 4] = [
+    ("`run`", |runtime, id| format!("$peak {runtime} run -b $bundle {id}")),
+    ("`create`", |runtime, id| format!("$peak {runtime} create -b $bundle {id} && {runtime} delete -f {id}")),
+    ("`start`", |runtime, id| {
+        format!("{runtime} create -b $bundle {id} && $peak {runtime} start {id} && {runtime} delete -f {id}")
+    }),
+    ("`exec`", |runtime, _| format!("$peak {runtime} exec {} true", runtime.standing())),
+];
+
+/// How often the memory of a command is looked at; the largest counts.
+const LOOKS: usize = 3;
+
+/// The table of all rows that are wanted.
+pub(crate) fn compare(options: &Options) -> Comparisons {
+    let mut table = Comparisons::default();
+    let prefix = options.peer.as_deref().unwrap_or("env");
+    for cgroups in [Cgroups::Host, Cgroups::Unified] {
+        let Some(mut place) = Place::new(prefix, cgroups, &options.runtimes) else { continue };
+        table.columns = place.runtimes().iter().map(|runtime| runtime.name.clone()).collect();
+        times(&mut table, &mut place, options);
+        if cgroups == Cgroups::Host {
+            memory(&mut table, &mut place, options);
+            sizes(&mut table, &mut place, options);
+        }
+    }
+    table
 }
 
-pub(crate) fn rows(report: &mut Report, prefix: &str, rounds: usize, wanted: impl Fn(&str) -> bool) {
-    let work: [(&str, Line); 3] = [
-        ("a bundle: `run`", |runtime| format!("{runtime} run -b $bundle r")),
-        ("a bundle: `create`, `start`, `delete`", |runtime| {
-            format!(
-                "{runtime} create -b $bundle r && {runtime} start r && until {runtime} delete r 2>/dev/null; do :; done"
-            )
-        }),
-        ("a bundle: `exec`", |runtime| format!("{runtime} exec stands true")),
-    ];
-    if !work.iter().any(|(name, _)| wanted(name)) {
+fn times(table: &mut Comparisons, place: &mut Place, options: &Options) {
+    for (work, line) in WORK {
+        for (warmth, cold) in [("warm", false), ("cold", true)] {
+            for (crowd, at_once) in [("", 1), (", two at once", 2)] {
+                let name = format!("{work}, {warmth}{crowd}, {}", place.cgroups());
+                if !options.wants(&name) {
+                    continue;
+                }
+                let values = medians(place, options.rounds, &name, |place, runtime| {
+                    if cold {
+                        place.cool();
+                    }
+                    place.time(&together(runtime, line, at_once))
+                });
+                table.add(Comparison { name, unit: "ms", values });
+            }
+        }
+    }
+}
+
+/// All runtimes in turn, as often as wanted. Before, each does it once: that warms what may be warm, and who can't do it
+/// here is left out.
+fn medians(
+    place: &mut Place,
+    rounds: usize,
+    name: &str,
+    work: impl Fn(&mut Place, &Runtime) -> Option<Duration>,
+) -> Vec<Option<f64>> {
+    let mut runtimes: Vec<(Runtime, bool, Vec<Duration>)> =
+        place.runtimes().iter().map(|runtime| (runtime.clone(), true, Vec::new())).collect();
+    for (runtime, able, _) in &mut runtimes {
+        *able = work(place, runtime).is_some();
+        if !*able {
+            eprintln!("{} does not do this here: {name}", runtime.name);
+        }
+    }
+    for _ in 0..rounds {
+        for (runtime, _, samples) in runtimes.iter_mut().filter(|(_, able, _)| *able) {
+            samples.extend(work(place, runtime));
+        }
+    }
+    let middle = |samples: &mut Vec<Duration>| (!samples.is_empty()).then(|| median(samples));
+    runtimes.iter_mut().map(|(.., samples)| middle(samples)).collect()
+}
+
+/// The work as often as wanted at the same time; it has succeeded when all have.
+fn together(runtime: &Runtime, line: Line, at_once: usize) -> String {
+    let start = |number: usize| format!("{{ {}; }} & p{number}=$!; ", line(runtime, &format!("c{number}")));
+    let wait = |number: usize| format!("wait $p{number}");
+    match at_once {
+        1 => line(runtime, "c1"),
+        _ => {
+            let waits: Vec<String> = (1..=at_once).map(wait).collect();
+            (1..=at_once).map(start).collect::<String>() + &waits.join(" && ")
+        }
+    }
+}
+
+fn memory(table: &mut Comparisons, place: &mut Place, options: &Options) {
+    for (command, line) in MEMORY {
+        let name = format!("peak memory of {command}");
+        if !options.wants(&name) {
+            continue;
+        }
+        let runtimes = place.runtimes().to_vec();
+        let values = runtimes
+            .iter()
+            .map(|runtime| (0..LOOKS).filter_map(|_| place.peak(&line(runtime, "c1"))).reduce(f64::max))
+            .collect();
+        table.add(Comparison { name, unit: "KiB", values });
+    }
+}
+
+fn sizes(table: &mut Comparisons, place: &mut Place, options: &Options) {
+    let name = "size of the program, without its libraries".to_owned();
+    if !options.wants(&name) {
         return;
     }
-    let mut place = Place::new(prefix);
-    for (name, line) in work.into_iter().filter(|(name, _)| wanted(name)) {
-        let mut runtimes: Vec<(&str, Vec<Duration>)> =
-            [OURS].into_iter().chain(OTHERS).map(|name| (name, Vec::new())).collect();
-        // Who can't run here (crun, where hierarchies of both kinds have controllers) is left out, and it is said.
-        runtimes.retain(|(runtime, _)| {
-            let answer = place.ask(runtime, &line(runtime));
-            if answer.is_none() {
-                eprintln!("{runtime} does not run here: left out of {name}");
-            }
-            answer.is_some()
-        });
-        for _ in 0..rounds {
-            for (runtime, samples) in &mut runtimes {
-                samples.extend(place.ask(runtime, &line(runtime)));
-            }
-        }
-        let mut runtimes = runtimes.into_iter();
-        let Some((OURS, mut samples)) = runtimes.next() else { panic!("{OURS} does not run here") };
-        let wharf = median(&mut samples);
-        for (runtime, mut samples) in runtimes {
-            let peer = Some(median(&mut samples));
-            report.add(Row {
-                name: format!("{name}, beside {runtime}"),
-                unit: "ms",
-                wharf,
-                peer,
-                floor: None,
-            });
-        }
-    }
-}
-
-impl Place {
-    fn new(prefix: &str) -> Self {
-        let directory = format!("/tmp/wharf-bench-{}", std::process::id());
-        let mut shell = Shell::start(behind(prefix, &["sh"]));
-        shell.run(&format!("mkdir -p {directory}")).ok();
-        let program = std::env::current_exe().expect("a process has an executable");
-        let runtime = program.with_file_name(OURS);
-        copy(prefix, &runtime, &format!("{directory}/{OURS}"));
-        copy(prefix, Path::new("/bin/busybox"), &format!("{directory}/busybox"));
-        let lines = format!(
-            "cd {directory}; PATH={directory}:$PATH; bundle={directory}/bundle; mkdir -p bundle/rootfs/bin bundle/rootfs/proc \
-             bundle/rootfs/dev bundle/rootfs/sys; for name in busybox true sleep; do cp busybox bundle/rootfs/bin/$name; done; \
-             cp -r bundle stands; (cd bundle && runc spec && sed -i 's/\"terminal\": true/\"terminal\": false/; s/\"sh\"/\"true\"/' config.json); \
-             (cd stands && sed 's/\"true\"/\"sleep\", \"100000\"/' ../bundle/config.json > config.json); \
-             export PATH"
-        );
-        shell.run(&lines).ok();
-        for name in [OURS].into_iter().chain(OTHERS) {
-            // Each with state of its own.
-            let line = format!(
-                "{name} --root {directory}/state-{name} run -d -b {directory}/stands stands-{name} </dev/null >/dev/null"
-            );
-            shell.run(&line);
-        }
-        Place { shell, directory }
-    }
-
-    /// How long a line takes with this runtime, if it can run it at all.
-    fn ask(&mut self, runtime: &str, line: &str) -> Option<Duration> {
-        let ours = format!("{runtime} --root {}/state-{runtime}", self.directory);
-        let line = line
-            .replace(&format!("{runtime} "), &format!("{ours} "))
-            .replace("exec stands", &format!("exec stands-{runtime}"));
-        let answer = self.shell.run(&line);
-        (answer.code == 0).then_some(answer.took)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let names = [OURS].into_iter().chain(OTHERS).collect::<Vec<_>>().join(" ");
-        self.shell.run(&format!(
-            "for name in {names}; do $name --root {0}/state-$name delete -f stands-$name; done; cd /; rm -rf {0}",
-            self.directory
-        ));
-    }
-}
-
-/// A command on the peer's side.
-fn behind(prefix: &str, words: &[&str]) -> Command {
-    let mut parts = prefix.split_whitespace();
-    let mut command = Command::new(parts.next().expect("--peer is not empty"));
-    command.args(parts).args(words);
-    command
-}
-
-fn copy(prefix: &str, from: &Path, to: &str) {
-    let file = std::fs::File::open(from).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
-    let line = format!("cat > {to} && chmod 755 {to}");
-    let done = behind(prefix, &["sh", "-c", &line]).stdin(Stdio::from(file)).status();
-    assert!(done.is_ok_and(|status| status.success()), "cannot copy {} to the peer's side", from.display());
+    let runtimes = place.runtimes().to_vec();
+    let values = runtimes
+        .iter()
+        .map(|runtime| {
+            let line = format!("stat -Lc %s $(command -v {})", runtime.name);
+            place.number(&line).map(|bytes| bytes / 1024.0)
+        })
+        .collect();
+    table.add(Comparison { name, unit: "KiB", values });
 }

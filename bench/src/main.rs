@@ -9,6 +9,7 @@
 //! cargo xtask bench --peer "PREFIX..."          beside a Docker in which `PREFIX docker ps` works
 //! cargo xtask bench --rounds 30 --only run      more samples of fewer rows
 //! cargo xtask bench --crowd 500                 rows about many containers, too (minutes)
+//! cargo xtask bench --bundles --runtime PATH    runtimes alone, beside runc, crun and that program
 //! ```
 
 mod bundles;
@@ -42,20 +43,25 @@ fn main() -> ExitCode {
         Ok(options) => options,
         Err(message) => {
             eprintln!(
-                "bench: {message}\nUsage: bench [--peer PREFIX] [--rounds N] [--only TEXT] [--crowd N]"
+                "bench: {message}\nUsage: bench [--peer PREFIX] [--rounds N] [--only TEXT] [--crowd N] \
+                 [--bundles] [--runtime PATH]..."
             );
             return ExitCode::from(2);
         }
     };
+    if options.bundles {
+        print!("{}", bundles::compare(&options));
+        return ExitCode::SUCCESS;
+    }
     if options.peer.is_none() {
         eprintln!("bench: no --peer given: Wharf is measured alone, there are no ratios");
     }
     let mut report = Report::default();
     Bench::new(&options).run(&mut report);
-    if let Some(prefix) = &options.peer {
-        bundles::rows(&mut report, prefix, options.rounds, |name| options.wants(name));
-    }
     print!("{report}");
+    if options.peer.is_some() {
+        print!("\n{}", bundles::compare(&options));
+    }
     ExitCode::SUCCESS
 }
 
@@ -69,6 +75,10 @@ struct Options {
     only: Option<String>,
     /// How many containers stand while what many of them cost is measured.
     crowd: Option<usize>,
+    /// Only runtimes by themselves.
+    bundles: bool,
+    /// Programs of other runtimes, beside those that are found where the peer is.
+    runtimes: Vec<String>,
 }
 
 impl Options {
@@ -77,7 +87,8 @@ impl Options {
     }
 
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options = Options { peer: None, rounds: 15, only: None, crowd: None };
+        let mut options =
+            Options { peer: None, rounds: 15, only: None, crowd: None, bundles: false, runtimes: Vec::new() };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value"));
             match word.as_str() {
@@ -89,6 +100,8 @@ impl Options {
                     let crowd = value()?.parse().map_err(|error| format!("--crowd: {error}"))?;
                     options.crowd = Some(crowd);
                 }
+                "--bundles" => options.bundles = true,
+                "--runtime" => options.runtimes.push(value()?),
                 "--only" => options.only = Some(value()?),
                 _ => return Err(format!("unknown option {word}")),
             }

@@ -1,4 +1,4 @@
-//! The table that is printed at the end.
+//! The tables that are printed at the end.
 
 use std::fmt;
 use std::time::Duration;
@@ -57,6 +57,62 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "| work | unit | Wharf | peer | ratio | floor |")?;
         writeln!(f, "|---|---|---:|---:|---:|---:|")?;
+        for row in &self.rows {
+            writeln!(f, "{row}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The same work by several, ours first.
+#[derive(Debug)]
+pub(crate) struct Comparison {
+    pub(crate) name: String,
+    pub(crate) unit: &'static str,
+    /// A value for each column; none of those who can't do it.
+    pub(crate) values: Vec<Option<f64>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Comparisons {
+    /// Who is compared.
+    pub(crate) columns: Vec<String>,
+    rows: Vec<Comparison>,
+}
+
+impl Comparisons {
+    pub(crate) fn add(&mut self, row: Comparison) {
+        eprintln!("{row}");
+        self.rows.push(row);
+    }
+}
+
+impl fmt::Display for Comparison {
+    /// Each value, and what part of it ours is.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "| {} | {} |", self.name, self.unit)?;
+        let digits = if self.unit == "ms" { 1 } else { 0 };
+        let ours = self.values.first().copied().flatten();
+        for (number, value) in self.values.iter().enumerate() {
+            match (value, ours) {
+                (Some(value), Some(ours)) if number > 0 => {
+                    write!(f, " {value:.digits$} (1/{:.1}) |", value / ours)?;
+                }
+                (Some(value), _) => write!(f, " {value:.digits$} |")?,
+                (None, _) => write!(f, " – |")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Comparisons {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return Ok(());
+        }
+        writeln!(f, "| work | unit | {} |", self.columns.join(" | "))?;
+        writeln!(f, "|---|---|{}", "---:|".repeat(self.columns.len()))?;
         for row in &self.rows {
             writeln!(f, "{row}")?;
         }
