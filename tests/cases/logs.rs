@@ -247,8 +247,6 @@ fn what_docker_refuses_is_refused_when_docker_does() {
     refused(&["--log-opt", "mode=odd"], "logger: logging mode not supported: odd");
     refused(&["--log-driver", "gelf"], "gelf-address is a required parameter");
     refused(&["--log-driver", "none-such"], "plugin \"none-such\" not found");
-    let tls = ["--log-driver", "syslog", "--log-opt", "syslog-address=tcp+tls://127.0.0.1:6514"];
-    refused(&tls, "sends logs without TLS");
 
     // The rest is found out at start.
     let address = "syslog-address=tcp://127.0.0.1:9";

@@ -26,6 +26,7 @@ mod registry;
 mod runtimes;
 mod same_client;
 mod sdk;
+mod secure_logs;
 mod shell;
 mod shown;
 mod soak;

@@ -25,6 +25,8 @@ pub struct Settings {
     pub exec_root: Option<PathBuf>,
     /// On the engine's machine there is a user `dockremap`, who has this many subordinate ids from the first number on.
     pub subordinate_ids: Option<(u32, u32)>,
+    /// More environment for `wharfd`.
+    pub environment: Vec<(String, String)>,
 }
 
 /// Roots, a network namespace and a running engine, all of them gone when it is dropped.
@@ -66,6 +68,11 @@ impl World {
     /// Gives other flags to the engine that is started next.
     pub fn set_flags(&mut self, flags: &[&str]) {
         self.settings.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    }
+
+    /// Gives this variable to engines that are started from now on.
+    pub fn set_variable(&mut self, name: &str, value: &str) {
+        self.settings.environment.push((name.to_owned(), value.to_owned()));
     }
 
     /// Starts `wharfd` and waits until it answers.
@@ -135,6 +142,7 @@ impl World {
             .arg("-H")
             .arg(self.address())
             .args(&self.settings.flags)
+            .envs(self.settings.environment.iter().cloned())
             .env("WHARF_FAULTS", self.faults());
         command
     }

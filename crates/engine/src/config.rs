@@ -18,6 +18,8 @@ pub struct Config {
     pub exec_root: PathBuf,
     /// The `wharf-shim` binary.
     pub shim: PathBuf,
+    /// The `wharf-tls` binary, which shims start.
+    pub tls: PathBuf,
     /// Another binary for `/sbin/docker-init` under `--init` than our own.
     pub init: Option<PathBuf>,
     /// `key=value` labels of the engine itself, shown by info.
@@ -173,6 +175,7 @@ impl Config {
             data_root: data_root.into(),
             exec_root: exec_root.into(),
             shim: sibling("wharf-shim"),
+            tls: sibling("wharf-tls"),
             init: None,
             labels: Vec::new(),
             debug: false,

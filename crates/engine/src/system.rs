@@ -103,6 +103,7 @@ impl Engine {
                 Component { name: "Engine".into(), version: api::version::ENGINE.into(), details },
                 own("wharf-shim"),
                 own("wharf-runtime"),
+                own("wharf-tls"),
             ],
             version: api::version::ENGINE.into(),
             api_version: api::version::NEWEST.to_string(),

@@ -134,6 +134,12 @@ pub fn set_read_timeout(socket: impl AsFd, timeout: Option<std::time::Duration>)
         .context("setsockopt", || "SO_RCVTIMEO")
 }
 
+/// How much may wait in a socket that nobody reads, with the kernel's overhead.
+pub fn set_send_buffer(socket: impl AsFd, bytes: usize) -> Result<()> {
+    rustix::net::sockopt::set_socket_send_buffer_size(socket, bytes)
+        .context("setsockopt", || format!("SO_SNDBUF, {bytes}"))
+}
+
 /// Closes one or both directions; the peer sees the end of the stream.
 pub fn shutdown_write(socket: impl AsFd) -> Result<()> {
     rustix::net::shutdown(socket, rustix::net::Shutdown::Write).context("shutdown", || "SHUT_WR")

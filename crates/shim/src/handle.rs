@@ -122,15 +122,16 @@ impl Spawned {
     }
 }
 
-/// What a shim gets of the engine's environment. One that is tested has fault points of its own, in a file beside the
+/// What a shim gets of the engine's environment: where programs are found, and the system's authorities. One that is tested has fault points of its own, in a file beside the
 /// engine's: which of both comes to a point first is chance.
 fn environment() -> Vec<String> {
-    let path = std::env::var("PATH").map(|path| format!("PATH={path}")).ok();
+    let named = |name: &str| std::env::var(name).map(|value| format!("{name}={value}")).ok();
+    let passed = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(named);
     let faults = std::env::var_os("WHARF_FAULTS").filter(|_| cfg!(debug_assertions)).map(|file| {
         let own = Path::new(&file).with_file_name("shim-faults");
         format!("WHARF_FAULTS={}", own.display())
     });
-    path.into_iter().chain(faults).collect()
+    passed.chain(faults).collect()
 }
 
 /// A shim that must not start anything later on, unless it is taken out.

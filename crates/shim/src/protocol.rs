@@ -28,7 +28,7 @@ use serde::{Deserialize, Serialize};
 mod logging;
 
 pub use logging::{
-    Collector, Endpoint, Fluentd, Gelf, GelfCompression, Log, LogDriver, Remote, Syslog, SyslogFormat,
+    Collector, Endpoint, Fluentd, Gelf, GelfCompression, Log, LogDriver, Remote, Syslog, SyslogFormat, Tls,
 };
 
 /// The newest protocol this build speaks. A peer announces its own in [`Launch`] and [`Snapshot`].

@@ -23,12 +23,12 @@ use std::fs::{DirBuilder, File};
 use std::io::Write;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use api::container::LogConfig;
 use shim::log::query::Progress;
 use shim::log::{Format, Output};
-use shim::protocol::{Attachment, Collector, Endpoint, Log, LogDriver, LogQuery, Remote};
+use shim::protocol::{Attachment, Collector, Endpoint, Log, LogDriver, LogQuery, Remote, Tls};
 
 use super::record::Record;
 use crate::Engine;
@@ -65,10 +65,19 @@ enum Driver {
     Fluentd,
 }
 
+/// What the host has for logs.
+#[derive(Clone, Copy)]
+struct Host<'a> {
+    name: &'a str,
+    /// The program that speaks TLS.
+    tls: &'a Path,
+}
+
 /// What a driver that sends is told at start.
 struct Told {
     collector: Collector,
     endpoints: Vec<Endpoint>,
+    tls: Option<Tls>,
 }
 
 impl Engine {
@@ -218,7 +227,8 @@ fn check(kind: &str, options: &Options) -> Read<()> {
 
 /// What the shim needs, when the container starts.
 pub(super) fn describe(engine: &Engine, record: &Record) -> Result<Log> {
-    let log = read(engine.paths(), &engine.shared().host.hostname, record).map_err(|error| {
+    let host = Host { name: &engine.shared().host.hostname, tls: &engine.config().tls };
+    let log = read(engine.paths(), host, record).map_err(|error| {
         let words = "failed to create task for container: failed to initialize logging driver";
         Error::system(format!("{words}: {error}"))
     })?;
@@ -229,7 +239,7 @@ pub(super) fn describe(engine: &Engine, record: &Record) -> Result<Log> {
     Ok(log)
 }
 
-fn read(paths: &Paths, hostname: &str, record: &Record) -> Read<Log> {
+fn read(paths: &Paths, host: Host<'_>, record: &Record) -> Read<Log> {
     let config: &LogConfig = &record.host.log_config;
     let none = Options::new();
     let options = config.config.as_ref().unwrap_or(&none);
@@ -238,7 +248,7 @@ fn read(paths: &Paths, hostname: &str, record: &Record) -> Read<Log> {
         Some((path, format)) => (path, Some(format)),
         None => (PathBuf::new(), None),
     };
-    let subject = Subject { record, hostname, log_path: path.to_string_lossy().into_owned(), options };
+    let subject = Subject { record, host, log_path: path.to_string_lossy().into_owned(), options };
     let (rotation, attributes, told) = match driver {
         Driver::None => (None, BTreeMap::new(), None),
         Driver::JsonFile => (Some(file::json_file(options)?), json_attributes(&subject)?, None),
@@ -261,7 +271,8 @@ fn read(paths: &Paths, hostname: &str, record: &Record) -> Read<Log> {
         max_files: rotation.max_files,
         compress: rotation.compress,
         attributes,
-        remote: told.map(|Told { collector, endpoints }| Box::new(Remote { collector, endpoints, buffer })),
+        remote: told
+            .map(|Told { collector, endpoints, tls }| Box::new(Remote { collector, endpoints, tls, buffer })),
     })
 }
 
@@ -338,7 +349,7 @@ mod tests {
         let mut record = record("web");
         record.host.log_config = LogConfig { kind: kind.into(), config: Some(options(given)) };
         let paths = Paths::new("/data", "/run");
-        read(&paths, "box", &record)
+        read(&paths, Host { name: "box", tls: Path::new("/wharf-tls") }, &record)
     }
 
     #[test]
@@ -376,6 +387,44 @@ mod tests {
         let lossy = [address, ("cache-disabled", "1"), ("mode", "non-blocking"), ("max-buffer-size", "4k")];
         let log = described("syslog", &lossy).unwrap();
         assert_eq!((log.driver, log.remote.unwrap().buffer), (LogDriver::None, Some(4096)));
+    }
+
+    #[test]
+    fn what_goes_through_tls_is_told_whom_to_believe() {
+        let tls = |given: &[(&str, &str)]| {
+            let address = ("syslog-address", "tcp+tls://127.0.0.1:5");
+            let given = [&[address], given].concat();
+            let remote = described("syslog", &given).unwrap().remote.unwrap();
+            assert_eq!(remote.endpoints, [Endpoint::Tcp("127.0.0.1:5".parse().unwrap())]);
+            let Collector::Syslog(told) = remote.collector else { panic!("it is a syslog") };
+            (remote.tls.unwrap(), told.counted)
+        };
+        let plain = Tls {
+            program: "/wharf-tls".into(),
+            server: "127.0.0.1".into(),
+            authority: None,
+            certificate: None,
+            key: None,
+            verify: true,
+        };
+        assert_eq!(tls(&[]), (plain.clone(), false));
+        let files = [("syslog-tls-ca-cert", "/ca"), ("syslog-tls-cert", "/c"), ("syslog-tls-key", "/k")];
+        let with = Tls {
+            authority: Some("/ca".into()),
+            certificate: Some("/c".into()),
+            key: Some("/k".into()),
+            ..plain.clone()
+        };
+        assert_eq!(tls(&files), (with, false));
+        // Whatever it says, as in Docker.
+        let skip = [("syslog-tls-skip-verify", "false"), ("syslog-format", "rfc5424")];
+        assert_eq!(tls(&skip), (Tls { verify: false, ..plain.clone() }, true));
+        let remote = described("fluentd", &[("fluentd-address", "tls://127.0.0.1")]).unwrap().remote.unwrap();
+        assert_eq!(remote.tls, Some(plain));
+        // Without TLS, the files do not matter.
+        let remote =
+            described("syslog", &[("syslog-address", "tcp://127.0.0.1:5"), files[0]]).unwrap().remote;
+        assert_eq!(remote.unwrap().tls, None);
     }
 
     #[test]

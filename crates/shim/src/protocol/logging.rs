@@ -32,9 +32,28 @@ pub struct Remote {
     pub collector: Collector,
     /// Tried in turn. All are stream sockets, or all datagrams, but for the local syslog.
     pub endpoints: Vec<Endpoint>,
+    /// Connections to TCP endpoints go through TLS.
+    #[serde(default)]
+    pub tls: Option<Tls>,
     /// How many bytes may wait before records are dropped (`mode=non-blocking`). Absent: the container waits.
     #[serde(default)]
     pub buffer: Option<u64>,
+}
+
+/// A program that speaks TLS (`wharf-tls`), and what it is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tls {
+    pub program: PathBuf,
+    /// Whom the server's certificate must be made out to.
+    pub server: String,
+    /// Files, read at each connection: an authority beside the system's, our certificate and its key.
+    #[serde(default)]
+    pub authority: Option<PathBuf>,
+    #[serde(default)]
+    pub certificate: Option<PathBuf>,
+    #[serde(default)]
+    pub key: Option<PathBuf>,
+    pub verify: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +108,9 @@ pub struct Syslog {
     /// 0 to 23.
     pub facility: u8,
     pub format: SyslogFormat,
+    /// Messages are told apart by their lengths (RFC 5425) rather than by line feeds alone.
+    #[serde(default)]
+    pub counted: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

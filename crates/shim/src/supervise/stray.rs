@@ -12,7 +12,9 @@ impl Supervisor {
     pub(super) fn adopt_strays(&mut self) {
         let children = self.container.as_ref().map(|container| container.strays()).unwrap_or_default();
         for pid in children {
-            if self.processes.values().any(|known| known.pid == pid) {
+            let is_the_logs =
+                self.collector.as_ref().is_some_and(|collector| collector.remote.has_child(pid));
+            if is_the_logs || self.processes.values().any(|known| known.pid == pid) {
                 continue;
             }
             // One that has ended is over with this; one that runs is watched like any other.

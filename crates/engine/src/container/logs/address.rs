@@ -74,10 +74,6 @@ pub(super) fn endpoints(network: &str, host: &str, port: u16) -> Read<Vec<Endpoi
     })
 }
 
-pub(super) fn no_tls(option: &str, address: &str) -> String {
-    format!("{option} {address} is not supported: this engine sends logs without TLS")
-}
-
 /// The addresses of a host, IPv4 first.
 fn resolve(network: &str, host: &str, port: u16) -> Read<Vec<SocketAddr>> {
     if host.is_empty() {

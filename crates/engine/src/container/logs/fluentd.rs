@@ -1,13 +1,13 @@
-//! The options of the `fluentd` driver.
+//! The options of the `fluentd` driver. By `tls://` the server is held against the system's authorities.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use shim::health::go_duration;
-use shim::protocol::{Collector, Endpoint, Fluentd};
+use shim::protocol::{Collector, Endpoint, Fluentd, Tls};
 
 use super::Told;
-use super::address::{Url, endpoints, no_tls};
+use super::address::{Url, endpoints};
 use super::options::{Options, Read, Units, boolean, millis, size, text, unsigned};
 use super::subject::{DEFAULT_TAG, Subject};
 use crate::duration;
@@ -39,6 +39,7 @@ const RECONNECT: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)
 enum Address {
     Socket(PathBuf),
     Tcp(String, u16),
+    Tls(String, u16),
 }
 
 pub(super) fn check(options: &Options) -> Read<()> {
@@ -47,15 +48,21 @@ pub(super) fn check(options: &Options) -> Read<()> {
 }
 
 pub(super) fn describe(subject: &Subject<'_>) -> Read<Told> {
-    let endpoints = match address(subject.options)? {
-        Address::Socket(path) => vec![Endpoint::Unix(path)],
-        Address::Tcp(host, port) => endpoints("tcp", &host, port)?,
+    let (endpoints, tls) = match address(subject.options)? {
+        Address::Socket(path) => (vec![Endpoint::Unix(path)], None),
+        Address::Tcp(host, port) => (endpoints("tcp", &host, port)?, None),
+        Address::Tls(host, port) => {
+            let endpoints = endpoints("tcp", &host, port)?;
+            let program = subject.host.tls.to_owned();
+            let (authority, certificate, key) = (None, None, None);
+            (endpoints, Some(Tls { program, server: host, authority, certificate, key, verify: true }))
+        }
     };
     let mut fields = subject.attributes(str::to_owned)?;
     fields.entry("container_id".into()).or_insert_with(|| subject.id().to_owned());
     fields.entry("container_name".into()).or_insert_with(|| format!("/{}", subject.record.name));
     let told = Fluentd { tag: subject.tag(DEFAULT_TAG)?, fields, ..terms(subject.options)? };
-    Ok(Told { collector: Collector::Fluentd(told), endpoints })
+    Ok(Told { collector: Collector::Fluentd(told), endpoints, tls })
 }
 
 fn terms(options: &Options) -> Read<Fluentd> {
@@ -115,9 +122,6 @@ fn address(options: &Options) -> Read<Address> {
         if !url.path.is_empty() {
             return Err("should not contain a path element".into());
         }
-        if url.scheme == "tls" {
-            return Err(no_tls("fluentd-address", given));
-        }
         let (host, port) = url.split_host();
         let host = if host.is_empty() { "127.0.0.1" } else { host };
         let port = match port.filter(|port| !port.is_empty()) {
@@ -128,7 +132,8 @@ fn address(options: &Options) -> Read<Address> {
             }
             None => PORT,
         };
-        Ok(Address::Tcp(host.to_owned(), port))
+        let host = host.to_owned();
+        Ok(if url.scheme == "tls" { Address::Tls(host, port) } else { Address::Tcp(host, port) })
     };
     read().map_err(|error| format!("invalid fluentd-address ({given}): {error}"))
 }
@@ -162,7 +167,8 @@ mod tests {
             refused("fluentd-write-timeout", "zz"),
             "invalid value for fluentd-write-timeout: value must be a duration: time: invalid duration \"zz\""
         );
-        let address = address(&options(&[("fluentd-address", "collector")]));
-        assert_eq!(address, Ok(Address::Tcp("collector".into(), 24224)));
+        let address = |text: &str| address(&options(&[("fluentd-address", text)]));
+        assert_eq!(address("collector"), Ok(Address::Tcp("collector".into(), 24224)));
+        assert_eq!(address("tls://collector:5"), Ok(Address::Tls("collector".into(), 5)));
     }
 }

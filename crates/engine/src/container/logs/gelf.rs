@@ -75,7 +75,7 @@ pub(super) fn describe(subject: &Subject<'_>) -> Read<Told> {
     let number =
         |key: &str, default: u32| text(options, key).and_then(|text| text.parse().ok()).unwrap_or(default);
     let collector = Collector::Gelf(Gelf {
-        hostname: subject.hostname.to_owned(),
+        hostname: subject.host.name.to_owned(),
         extra,
         compression: match text(options, "gelf-compression-type") {
             Some("none") => GelfCompression::None,
@@ -90,7 +90,7 @@ pub(super) fn describe(subject: &Subject<'_>) -> Read<Told> {
         max_reconnect: number("gelf-tcp-max-reconnect", MAX_RECONNECT),
         reconnect_delay: number("gelf-tcp-reconnect-delay", RECONNECT_DELAY),
     });
-    Ok(Told { collector, endpoints: endpoints(network, host, port).map_err(unreachable)? })
+    Ok(Told { collector, endpoints: endpoints(network, host, port).map_err(unreachable)?, tls: None })
 }
 
 fn address(options: &Options) -> Read<Url> {

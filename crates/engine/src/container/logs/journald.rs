@@ -28,7 +28,7 @@ pub(super) fn describe(subject: &Subject<'_>) -> Read<Told> {
     }
     fields.remove("");
     let endpoints = vec![Endpoint::Unixgram(SOCKET.into())];
-    Ok(Told { collector: Collector::Journald { fields }, endpoints })
+    Ok(Told { collector: Collector::Journald { fields }, endpoints, tls: None })
 }
 
 /// A name that the journal takes: capitals, digits and underscores, the first of them no underscore.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use gtmpl_ng::{Context, FuncError, Template, Value};
 
+use super::Host;
 use super::options::{Options, Read, text};
 use crate::container::record::Record;
 
@@ -13,8 +14,7 @@ pub(super) const DEFAULT_TAG: &str = "{{.ID}}";
 /// The container that is logged.
 pub(super) struct Subject<'a> {
     pub(super) record: &'a Record,
-    /// The host's.
-    pub(super) hostname: &'a str,
+    pub(super) host: Host<'a>,
     pub(super) log_path: String,
     pub(super) options: &'a Options,
 }
@@ -85,7 +85,7 @@ impl Subject<'_> {
             ("ImageFullID", string(&record.image)),
             ("ImageName", string(&record.config.image)),
             ("DaemonName", string("docker")),
-            ("Hostname", string(self.hostname)),
+            ("Hostname", string(self.host.name)),
             ("Command", string(&self.command())),
             ("ContainerID", string(self.id())),
             ("ContainerName", string(&name)),
@@ -194,7 +194,8 @@ mod tests {
         record.config.labels = Some(BTreeMap::from([("a".into(), "1".into()), ("ab".into(), "2".into())]));
         record.config.env = Some(vec!["E=x".into(), "F=y=z".into()]);
         record.image = "sha256:0123456789".into();
-        look(&Subject { record: &record, hostname: "box", log_path: "/log".into(), options: &options })
+        let host = Host { name: "box", tls: std::path::Path::new("/wharf-tls") };
+        look(&Subject { record: &record, host, log_path: "/log".into(), options: &options })
     }
 
     fn tag(template: &str) -> Read<String> {

@@ -1,13 +1,14 @@
 //! The options of the `syslog` driver.
 //!
-//! The options `syslog-tls-*` matter with an address `tcp+tls://` only, in Docker, too; that is refused.
+//! The options `syslog-tls-*` matter with an address `tcp+tls://` only, in Docker, too. The files are read by whoever
+//! connects.
 
 use std::path::{Path, PathBuf};
 
-use shim::protocol::{Collector, Endpoint, Syslog, SyslogFormat};
+use shim::protocol::{Collector, Endpoint, Syslog, SyslogFormat, Tls};
 
 use super::Told;
-use super::address::{Url, endpoints, no_tls};
+use super::address::{Url, endpoints};
 use super::options::{Options, Read, text};
 use super::subject::{DEFAULT_TAG, Subject};
 
@@ -42,6 +43,8 @@ enum Address {
     Socket(PathBuf, bool),
     /// Go's name of the network, host, port.
     Network(&'static str, String, u16),
+    /// By TLS over TCP: host, port.
+    Secure(String, u16),
 }
 
 pub(super) fn check(options: &Options) -> Read<()> {
@@ -51,7 +54,13 @@ pub(super) fn check(options: &Options) -> Read<()> {
 }
 
 pub(super) fn describe(subject: &Subject<'_>) -> Read<Told> {
-    let endpoints = match address(subject.options)? {
+    let address = address(subject.options)?;
+    let format = format(subject.options)?;
+    let tls = match &address {
+        Address::Secure(host, _) => Some(tls(subject, host)),
+        _ => None,
+    };
+    let endpoints = match address {
         Address::Local => LOCAL
             .iter()
             .flat_map(|path| [Endpoint::Unixgram(path.into()), Endpoint::Unix(path.into())])
@@ -59,14 +68,30 @@ pub(super) fn describe(subject: &Subject<'_>) -> Read<Told> {
         Address::Socket(path, true) => vec![Endpoint::Unixgram(path)],
         Address::Socket(path, false) => vec![Endpoint::Unix(path)],
         Address::Network(network, host, port) => endpoints(network, &host, port)?,
+        Address::Secure(host, port) => endpoints("tcp", &host, port)?,
     };
+    let is_5424 = matches!(format, SyslogFormat::Rfc5424 | SyslogFormat::Rfc5424Micro);
     let collector = Collector::Syslog(Syslog {
         tag: subject.tag(DEFAULT_TAG)?,
-        hostname: subject.hostname.to_owned(),
+        hostname: subject.host.name.to_owned(),
         facility: facility(subject.options)?,
-        format: format(subject.options)?,
+        format,
+        counted: is_5424 && tls.is_some(),
     });
-    Ok(Told { collector, endpoints })
+    Ok(Told { collector, endpoints, tls })
+}
+
+fn tls(subject: &Subject<'_>, host: &str) -> Tls {
+    let file = |key: &str| text(subject.options, key).map(PathBuf::from);
+    Tls {
+        program: subject.host.tls.to_owned(),
+        server: host.to_owned(),
+        authority: file("syslog-tls-ca-cert"),
+        certificate: file("syslog-tls-cert"),
+        key: file("syslog-tls-key"),
+        // Docker looks whether it is there, not at what it says.
+        verify: !subject.options.contains_key("syslog-tls-skip-verify"),
+    }
 }
 
 fn address(options: &Options) -> Read<Address> {
@@ -77,15 +102,18 @@ fn address(options: &Options) -> Read<Address> {
             exists(Path::new(&url.path))?;
             return Ok(Address::Socket(url.path.into(), url.scheme == "unixgram"));
         }
-        "udp" => "udp",
-        "tcp" => "tcp",
-        "tcp+tls" => return Err(no_tls("syslog-address", given)),
+        network @ ("udp" | "tcp" | "tcp+tls") => network,
         other => return Err(format!("unsupported scheme: '{other}'")),
     };
     let (host, port) = url.split_host();
     let port =
         port.map_or(Ok(PORT), |port| port.parse()).map_err(|_| format!("address {port:?}: invalid port"))?;
-    Ok(Address::Network(network, host.to_owned(), port))
+    let host = host.to_owned();
+    Ok(match network {
+        "udp" => Address::Network("udp", host, port),
+        "tcp" => Address::Network("tcp", host, port),
+        _ => Address::Secure(host, port),
+    })
 }
 
 fn exists(path: &Path) -> Read<()> {
@@ -131,9 +159,9 @@ mod tests {
         );
         assert_eq!(refused("syslog-facility", "24"), "invalid syslog facility");
         assert_eq!(refused("syslog-format", "foo"), "Invalid syslog format");
-        assert!(refused("syslog-address", "tcp+tls://a").contains("without TLS"));
-        let address = address(&options(&[("syslog-address", "tcp://a")]));
-        assert_eq!(address, Ok(Address::Network("tcp", "a".into(), 514)));
+        let address = |text: &str| address(&options(&[("syslog-address", text)]));
+        assert_eq!(address("tcp://a"), Ok(Address::Network("tcp", "a".into(), 514)));
+        assert_eq!(address("tcp+tls://[::1]:6514"), Ok(Address::Secure("::1".into(), 6514)));
         for facility in ["local7", "0", "23", "authpriv"] {
             check(&options(&[("syslog-facility", facility)])).unwrap();
         }

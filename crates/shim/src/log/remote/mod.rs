@@ -18,12 +18,13 @@
 //! - *lossy* (`mode=non-blocking`, `fluentd-async`): the container never waits; what does not fit into the queue is
 //!   dropped and counted.
 //!
-//! *Limits*: addresses are those of the launch; a name is not looked up again. TLS is refused by the engine.
+//! *Limits*: addresses are those of the launch; a name is not looked up again.
 
 mod fluentd;
 mod gelf;
 mod journald;
 mod link;
+mod speaker;
 mod syslog;
 
 use std::collections::VecDeque;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use linux::Errno;
 use linux::poll::Interest;
+use linux::process::Pid;
 
 use crate::clock;
 use crate::log::loss::{Loss, Losses};
@@ -116,8 +118,9 @@ impl Remote {
         let terms = Terms::of(told);
         let background = matches!(&told.collector, Collector::Fluentd(told) if told.asynchronous);
         let link = match background {
-            true => Link::new(&told.endpoints),
-            false => Link::connect(&told.endpoints).map_err(|error| refusal(&told.collector, error))?,
+            true => Link::new(&told.endpoints, told.tls.as_ref()),
+            false => Link::connect(&told.endpoints, told.tls.as_ref())
+                .map_err(|error| refusal(&told.collector, error))?,
         };
         Ok(Remote {
             encoder: Encoder::new(told),
@@ -167,6 +170,11 @@ impl Remote {
         self.queue.is_empty()
     }
 
+    /// Whether that process works for this log.
+    pub fn has_child(&self, pid: Pid) -> bool {
+        self.link.has_child(pid)
+    }
+
     /// Nobody waits for what is left any longer.
     pub fn give_up(&mut self) {
         self.queue.clear();
@@ -196,14 +204,12 @@ impl Remote {
 
     /// When to pump again, whatever the connection says.
     pub fn wake_after(&self) -> Option<Duration> {
-        if self.queue.is_empty() {
-            return None;
-        }
+        let has_more = !self.queue.is_empty();
         let stalled = self.link.connected().and_then(|connected| {
-            let timeout = self.terms.write_timeout?;
+            let timeout = self.terms.write_timeout.filter(|_| has_more)?;
             Some(timeout.saturating_sub(connected.moved.elapsed()))
         });
-        self.link.wake_after().into_iter().chain(stalled).min()
+        self.link.wake_after(has_more).into_iter().chain(stalled).min()
     }
 
     /// The connection has something to say.
@@ -216,6 +222,7 @@ impl Remote {
 
     /// Sends what goes without waiting.
     pub fn pump(&mut self) {
+        self.link.reap();
         for _ in 0..ROUNDS {
             if self.queue.is_empty() {
                 return;
@@ -260,7 +267,8 @@ impl Remote {
                 self.check_stall()
             }
             Err(error) => {
-                self.fail(words(&error));
+                let why = connected.complaint();
+                self.fail(why.unwrap_or_else(|| words(&error)));
                 self.failures == 1
             }
         }
@@ -319,7 +327,10 @@ impl Remote {
         let mut bytes = [0; 1024];
         match connected.receive(&mut bytes) {
             Ok(None) => {}
-            Ok(Some(0)) => self.fail("the collector has closed the connection".into()),
+            Ok(Some(0)) => {
+                let why = connected.complaint();
+                self.fail(why.unwrap_or_else(|| "the collector has closed the connection".into()));
+            }
             Ok(Some(count)) => {
                 let Encoder::Fluentd(encoder) = &mut self.encoder else { return };
                 match encoder.answered(&bytes[..count]).filter(|_| self.awaiting) {
@@ -332,7 +343,10 @@ impl Remote {
                     None => {}
                 }
             }
-            Err(error) => self.fail(words(&error)),
+            Err(error) => {
+                let why = connected.complaint();
+                self.fail(why.unwrap_or_else(|| words(&error)));
+            }
         }
     }
 

@@ -7,7 +7,8 @@
 //!   rfc5424micro  <PRI>1 2026-11-21T11:22:33.123456Z HOST TAG PID TAG - text
 //! ```
 //!
-//! Each ends with a line feed, which is what tells messages on a stream apart. Standard error has severity 3, standard
+//! Each ends with a line feed, which is what tells messages on a stream apart; by TLS those of RFC 5424 have their length
+//! in front besides (`LENGTH SPACE message`, RFC 5425). Standard error has severity 3, standard
 //! output 6. Times are local, and of the moment of sending. Empty lines are not sent.
 
 use std::io::Write;
@@ -41,6 +42,7 @@ impl Encoder {
         let Syslog { tag, hostname, format, .. } = &self.told;
         let (priority, pid) = (self.told.facility << 3 | severity, self.pid);
         let bytes = &mut out.bytes;
+        let start = bytes.len();
         // Writing to memory does not fail.
         let _ = match format {
             SyslogFormat::Unix => write!(bytes, "<{priority}>{} {tag}[{pid}]: ", stamp(now)),
@@ -55,6 +57,10 @@ impl Encoder {
         bytes.extend_from_slice(&record.text);
         if !record.text.ends_with(b"\n") {
             bytes.push(b'\n');
+        }
+        if self.told.counted {
+            let length = format!("{} ", bytes.len() - start);
+            bytes.splice(start..start, length.into_bytes());
         }
         out.end_frame();
     }
@@ -96,7 +102,11 @@ mod tests {
     use super::*;
 
     fn message(format: SyslogFormat, stream: Stream, text: &str) -> String {
-        let told = Syslog { tag: "tag".into(), hostname: "host".into(), facility: 3, format };
+        told(false, format, stream, text)
+    }
+
+    fn told(counted: bool, format: SyslogFormat, stream: Stream, text: &str) -> String {
+        let told = Syslog { tag: "tag".into(), hostname: "host".into(), facility: 3, format, counted };
         let mut frames = Frames::default();
         let encoder = Encoder { told, pid: 7 };
         // 2024-02-09T12:34:56.000123456Z, whatever the zone: only what does not depend on it is compared.
@@ -117,6 +127,13 @@ mod tests {
         assert!(rfc5424.ends_with(" host tag 7 tag - hello\n") && !rfc5424.contains(".000"), "{rfc5424}");
         let micro = message(SyslogFormat::Rfc5424Micro, Stream::Stdout, "x");
         assert!(micro.contains(".000123") && !micro.contains(".0001234"), "{micro}");
+    }
+
+    #[test]
+    fn a_length_counts_all_of_its_message() {
+        let plain = message(SyslogFormat::Rfc5424, Stream::Stdout, "hello");
+        let counted = told(true, SyslogFormat::Rfc5424, Stream::Stdout, "hello");
+        assert_eq!(counted, format!("{} {plain}", plain.len()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use linux::poll::Poll;
 
 use super::*;
 use crate::protocol::{Endpoint, Fluentd, Gelf, GelfCompression, Syslog, SyslogFormat};
-use crate::testing::scratch;
+use crate::testing::{Scratch, scratch};
 
 /// A record of one and a half seconds past the epoch.
 pub(super) fn record(stream: Stream, text: &str) -> Waiting {
@@ -17,12 +17,23 @@ pub(super) fn record(stream: Stream, text: &str) -> Waiting {
 }
 
 fn syslog(endpoint: Endpoint, buffer: Option<u64>) -> protocol::Remote {
-    let told = Syslog { tag: "t".into(), hostname: "h".into(), facility: 3, format: SyslogFormat::Unix };
-    protocol::Remote { collector: Collector::Syslog(told), endpoints: vec![endpoint], buffer }
+    let told = Syslog {
+        tag: "t".into(),
+        hostname: "h".into(),
+        facility: 3,
+        format: SyslogFormat::Unix,
+        counted: false,
+    };
+    protocol::Remote { collector: Collector::Syslog(told), endpoints: vec![endpoint], tls: None, buffer }
 }
 
 fn fluentd(endpoint: Endpoint, told: Fluentd) -> protocol::Remote {
-    protocol::Remote { collector: Collector::Fluentd(told), endpoints: vec![endpoint], buffer: None }
+    protocol::Remote {
+        collector: Collector::Fluentd(told),
+        endpoints: vec![endpoint],
+        tls: None,
+        buffer: None,
+    }
 }
 
 fn open(told: &protocol::Remote) -> Remote {
@@ -98,7 +109,12 @@ fn a_collector_that_is_not_there_is_refused_in_gos_words() {
         max_reconnect: 3,
         reconnect_delay: 1,
     };
-    let told = protocol::Remote { collector: Collector::Gelf(told), endpoints: vec![endpoint], buffer: None };
+    let told = protocol::Remote {
+        collector: Collector::Gelf(told),
+        endpoints: vec![endpoint],
+        tls: None,
+        buffer: None,
+    };
     let refused = Remote::open(&told).err().unwrap();
     let expected = format!("dial tcp {address}: connect: connection refused");
     assert_eq!(refused, format!("gelf: cannot connect to GELF endpoint: {address} {expected}"));
@@ -266,7 +282,12 @@ fn the_journal_gets_large_records_in_a_file() {
     let path = dir.join("socket");
     let socket = UnixDatagram::bind(&path).unwrap();
     let told = Collector::Journald { fields: [("CONTAINER_TAG".to_owned(), "t".to_owned())].into() };
-    let told = protocol::Remote { collector: told, endpoints: vec![Endpoint::Unixgram(path)], buffer: None };
+    let told = protocol::Remote {
+        collector: told,
+        endpoints: vec![Endpoint::Unixgram(path)],
+        tls: None,
+        buffer: None,
+    };
     let mut remote = open(&told);
     append(&mut remote, "small");
     let large = "x".repeat(1 << 20);
@@ -283,4 +304,69 @@ fn the_journal_gets_large_records_in_a_file() {
     std::io::Seek::rewind(&mut file).unwrap();
     file.read_to_string(&mut text).unwrap();
     assert!(text.contains(&format!("MESSAGE={large}\n")) && text.ends_with("\n"), "{}", text.len());
+}
+
+/// A program in the place of `wharf-tls`: says what is in the file `refuse`, or takes everything in the order of its runs.
+fn speaker(topic: &str) -> (Scratch, protocol::Remote) {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = scratch(topic);
+    let program = dir.join("speaker");
+    let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 1\necho \"$@\" >>calls\n\
+        [ -e refuse ] && { cat refuse >&2; exit 1; }\nprintf + >&0\nexec cat >>received\n";
+    std::fs::write(&program, script).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+    let tls = protocol::Tls {
+        program,
+        server: "logs.example".into(),
+        authority: Some("/ca".into()),
+        certificate: None,
+        key: None,
+        verify: false,
+    };
+    let endpoint = Endpoint::Tcp("127.0.0.1:6514".parse().unwrap());
+    (dir, protocol::Remote { tls: Some(tls), ..syslog(endpoint, None) })
+}
+
+#[test]
+fn somebody_else_speaks_tls_and_is_waited_for_when_it_ends() {
+    let (dir, told) = speaker("speaks");
+    let mut remote = open(&told);
+    let received = || std::fs::read_to_string(dir.join("received")).unwrap_or_default();
+    append(&mut remote, "one");
+    drive(&mut remote, |remote| remote.is_empty() && received().ends_with("one\n"));
+    let first = remote.link.children[0];
+    assert!(remote.has_child(first));
+    linux::process::kill(first, linux::signal::SIGKILL).unwrap();
+    // An idle connection that ends leaves no zombie, though nothing is there to be sent.
+    drive(&mut remote, |remote| remote.link.children.is_empty());
+    assert_eq!(remote.wake_after(), None);
+    append(&mut remote, "two");
+    drive(&mut remote, |remote| remote.is_empty() && received().ends_with("two\n"));
+    assert_eq!(texts(&received()), ["one", "two"]);
+    assert_eq!(remote.take_loss(), None);
+    let calls = std::fs::read_to_string(dir.join("calls")).unwrap();
+    assert_eq!(calls, "127.0.0.1:6514 logs.example --ca /ca --skip-verify\n".repeat(2));
+}
+
+#[test]
+fn why_there_is_no_tls_is_told_as_it_was_said() {
+    let (dir, told) = speaker("refuses");
+    let words = "tls: failed to verify certificate: x509: certificate signed by unknown authority";
+    std::fs::write(dir.join("refuse"), words).unwrap();
+    assert_eq!(Remote::open(&told).err().unwrap(), words);
+    std::fs::remove_file(dir.join("refuse")).unwrap();
+    let mut remote = open(&told);
+    std::fs::write(dir.join("refuse"), words).unwrap();
+    linux::process::kill(remote.link.children[0], linux::signal::SIGKILL).unwrap();
+    drive(&mut remote, |remote| remote.failures > 0);
+    append(&mut remote, "waits");
+    drive(&mut remote, |remote| remote.failures > 1);
+    remote.losses.add(1, 1);
+    assert_eq!(remote.take_loss().unwrap().error, words);
+    assert!(!remote.is_empty());
+
+    let mut none = told;
+    none.tls.as_mut().unwrap().program = dir.join("nobody");
+    let refused = Remote::open(&none).err().unwrap();
+    assert_eq!(refused, format!("{}: no such file or directory", dir.join("nobody").display()));
 }
