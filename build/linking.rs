@@ -1,10 +1,21 @@
 //! How the binaries are linked: for a start that costs little.
 //!
-//! A client and the processes of a container start thousands of times a day, and live for milliseconds. Finding, mapping
-//! and relocating one more library is a tenth of a millisecond of each, and a few pages of each shim for as long as
-//! it stands.
+//! A client and the processes of a container start thousands of times a day, and live for milliseconds. The C library as a
+//! file of its own has to be found, mapped and relocated each time: a quarter of a millisecond and thirty copied pages.
+//! So those programs carry what they use of it:
+//!
+//! | program | linked | because |
+//! |---|---|---|
+//! | `wharf` | static, at a fixed address | reads what its own user's engine says, in safe Rust; has no privileges to lose |
+//! | `wharf-shim`, `wharf-runtime` | static, where chance puts them | run as root beside containers |
+//! | `wharfd` | with the shared C library | starts once, and asks the system's name service for registries |
+//!
+//! Without shared libraries there is no name service with its modules: the client asks `getent(1)` instead, and the
+//! others are given addresses. `+crt-static` would do the same to all programs and tests of the workspace at once; cargo
+//! has no stable way to say it for some.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::{env, fs};
 
 fn main() {
@@ -12,25 +23,49 @@ fn main() {
     if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("gnu") {
         return;
     }
-    embed_the_unwinder();
-    if env::var("CARGO_PKG_NAME").as_deref() == Ok("cli") {
-        fix_the_address();
+    match env::var("CARGO_PKG_NAME").as_deref() {
+        Ok("cli") => embed_the_c_library(&["-static", "-no-pie"]),
+        Ok("shim" | "runtime") => embed_the_c_library(&["-static-pie"]),
+        _ => {}
     }
+    embed_the_unwinder();
 }
 
 /// The C compiler's unwinder becomes part of the binary, instead of being loaded from `libgcc_s.so.1`. The standard
 /// library asks the linker for `-lgcc_s`; this puts a linker script of that name first on its path that stands for the
 /// static archives of the same code.
 fn embed_the_unwinder() {
-    let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    fs::write(folder.join("libgcc_s.so"), "INPUT(-lgcc_eh -lgcc)\n").expect("OUT_DIR is writable");
+    let folder = scripts("unwinder", &[("gcc_s", "INPUT(-lgcc_eh -lgcc)")]);
     println!("cargo::rustc-link-search=native={}", folder.display());
 }
 
-/// The client's code lies at an address known when it is linked, as that of most programs written in Go does. Otherwise
-/// each start writes thousands of addresses into its tables of strings and functions: twenty-five copied pages, a fifth
-/// of a millisecond. It has no privileges to lose and reads what its own user's engine says, in safe Rust; what runs as
-/// root or beside containers stays where chance puts it.
-fn fix_the_address() {
-    println!("cargo::rustc-link-arg-bins=-no-pie");
+/// Distributions put it beside the C library's headers (Debian) or into a package of its own (Fedora).
+fn has_a_static_c_library() -> bool {
+    let asked = Command::new("cc").arg("-print-file-name=libc.a").output();
+    asked.is_ok_and(|told| Path::new(String::from_utf8_lossy(&told.stdout).trim()).is_absolute())
+}
+
+/// The same for `-lc` and `-lm`, in this package's programs only: a search path would be passed on to whatever is linked
+/// with its library, and half a C library in a dynamic program is none.
+fn embed_the_c_library(kind: &[&str]) {
+    if !has_a_static_c_library() {
+        println!("cargo::warning=no libc.a (glibc-static on some systems): programs start more slowly");
+        return;
+    }
+    let folder = scripts("libc", &[("c", "GROUP(-l:libc.a -lgcc_eh -lgcc)"), ("m", "INPUT(-l:libm.a)")]);
+    println!("cargo::rustc-link-arg-bins=-L{}", folder.display());
+    for argument in kind {
+        println!("cargo::rustc-link-arg-bins={argument}");
+    }
+}
+
+/// Linker scripts in the place of shared libraries.
+fn scripts(name: &str, libraries: &[(&str, &str)]) -> PathBuf {
+    let folder = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join(name);
+    fs::create_dir_all(&folder).expect("OUT_DIR is writable");
+    for (library, script) in libraries {
+        fs::write(folder.join(format!("lib{library}.so")), format!("{script}\n"))
+            .expect("OUT_DIR is writable");
+    }
+    folder
 }

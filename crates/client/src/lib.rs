@@ -13,6 +13,7 @@ mod client;
 mod error;
 mod host;
 mod http;
+mod names;
 mod query;
 mod stream;
 mod tls;

@@ -4,7 +4,7 @@
 //! because that is what an attached terminal needs.
 
 use std::io::{self, Read, Write};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use rustls::ClientConfig;
 
 use crate::tls::Session;
-use crate::{Error, Host, Result};
+use crate::{Error, Host, Result, names};
 
 /// A host that drops packets would otherwise hold the user for two minutes.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -97,7 +97,7 @@ fn refused(host: &Host, source: io::Error) -> Error {
 
 fn dial(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{host} has no address"));
-    for address in (host, port).to_socket_addrs()? {
+    for address in names::addresses(host, port)? {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(socket) => return Ok(socket),
             Err(error) => last = error,
