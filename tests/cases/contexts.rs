@@ -74,6 +74,15 @@ fn a_context_goes_from_one_configuration_to_another() {
     assert_eq!(run(&["context", "export", "near", "near.tar"]).stderr, "open near.tar: file exists\n");
 
     run(&["context", "import", "copy", "near.tar"]).ok();
+    let zip = "import tarfile, zipfile\nwith zipfile.ZipFile('near.zip', 'w', zipfile.ZIP_DEFLATED) as out:\n  \
+               for one in tarfile.open('near.tar'):\n    \
+                 out.writestr(one.name, b'' if one.isdir() else tarfile.open('near.tar').extractfile(one).read())\n";
+    let mut python = Command::new("python3");
+    python.args(["-c", zip]).current_dir(world.directory());
+    assert!(python.status().expect("python3 runs").success());
+    run(&["context", "import", "zipped", "near.zip"]).ok();
+    let shown = run(&["context", "inspect", "zipped", "-f", "{{.Endpoints.docker.Host}}"]).ok();
+    assert_eq!(shown, world.address());
     run(&["context", "update", "copy", "--description", "the other one"]).ok();
     let inspected = run(&[
         "context",

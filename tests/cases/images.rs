@@ -2,6 +2,8 @@
 
 use blackbox::{IMAGE, World, busybox, directory, file};
 
+use crate::registry::Registry;
+
 #[test]
 fn list_tag_and_remove() {
     let world = World::start();
@@ -224,5 +226,60 @@ fn the_tree_of_images_is_drawn_alike() {
         let words = ["images", "--tree", "-a"];
         let (our, their) = (ours.in_terminal(&words, 24, columns), theirs.in_terminal(&words, 24, columns));
         assert_eq!(our.stdout, their.stdout, "{columns} columns");
+    }
+}
+
+#[test]
+fn layers_in_an_archive_may_be_packed_by_anything() {
+    let world = World::start();
+    let _registry = Registry::start(&world);
+    let directory = world.directory().join("archive");
+    for packer in ["gzip", "bzip2", "xz"] {
+        let script = format!(
+            "rm -rf {0} && mkdir {0} && cd {0} && tar x && for layer in */layer.tar; do {packer} <$layer >packed && mv packed $layer; done && tar c *",
+            directory.display()
+        );
+        let mut command = std::process::Command::new("sh");
+        command.args(["-ec", &script]);
+        let name = format!("localhost:5000/by-{packer}");
+        let packed = piped(command, &busybox().layer(|layer| file(layer, packer, b"", 0o644)).build(&name));
+        world.load(&packed);
+        let listed = world.wharf(&["run", "--rm", &name, "ls", "/"]).ok();
+        assert!(listed.lines().any(|line| line == packer), "{listed}");
+        // It goes on as any other: to an archive, to a registry.
+        let saved = world.directory().join("saved.tar");
+        world.wharf(&["save", "-o", saved.to_str().unwrap(), &name]).ok();
+        world.wharf(&["push", &name]).ok();
+        world.wharf(&["rmi", &name]).ok();
+        world.wharf(&["pull", "-q", &name]).ok();
+        world.wharf(&["rmi", &name]).ok();
+        world.wharf(&["load", "-i", saved.to_str().unwrap()]).ok();
+    }
+}
+
+/// What a program makes of these bytes.
+fn piped(mut command: std::process::Command, input: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    use std::process::Stdio;
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("sh runs");
+    child.stdin.take().expect("it is piped").write_all(input).expect("it reads all before it writes");
+    let output = child.wait_with_output().expect("a child can be waited for");
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[test]
+fn an_image_is_removed_only_for_its_platform() {
+    let world = World::start();
+    let other = if cfg!(target_arch = "x86_64") { "linux/arm64" } else { "linux/amd64" };
+    let own = if cfg!(target_arch = "x86_64") { "linux/amd64" } else { "linux/arm64" };
+    for client in world.clients() {
+        client.run(&["tag", IMAGE, "one"]).ok();
+        client.run(&["rmi", "--platform", other, "one"]).code(1).says(&format!(
+            "image with reference one was found but its platform ({own}) does not match the specified platform ({other})"
+        ));
+        let both = format!("{own},{other}");
+        client.run(&["rmi", "--platform", &both, "one"]).code(1).says("multiple platforms are not supported");
+        assert_eq!(client.run(&["rmi", "--platform", own, "one"]).ok(), "Untagged: one:latest");
     }
 }

@@ -396,3 +396,22 @@ fn options_of_endpoints_that_are_for_nobody_are_kept() {
             .says("the endpoint option com.docker.network.endpoint.colour=blue is not supported");
     }
 }
+
+#[test]
+fn a_link_is_taken_back() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["run", "-d", "--name", "db", IMAGE, "sleep", "1000"]).ok();
+        client.run(&["run", "-d", "--name", "web", "--link", "db:store", IMAGE, "sleep", "1000"]).ok();
+        let known = || client.run(&["exec", "web", "grep", "-c", "store", "/etc/hosts"]).stdout;
+        assert_eq!(known(), "1\n");
+        client.run(&["rm", "--link", "web/other"]).code(1).says("No such container: web/other");
+        client.run(&["rm", "--link", "nobody/store"]).code(1).says("No such container: nobody/store");
+        client.run(&["rm", "--link", "web"]).code(1).says("Conflict, cannot remove the default link name");
+        assert_eq!(client.run(&["rm", "--link", "/web/store"]).ok(), "/web/store");
+        assert_eq!(client.run(&["inspect", "-f", "{{json .HostConfig.Links}}", "web"]).ok(), "null");
+        assert_eq!(known(), "0\n");
+        client.run(&["rm", "--link", "web/store"]).code(1).says("No such container: web/store");
+        client.run(&["rm", "-f", "db", "web"]).ok();
+    }
+}

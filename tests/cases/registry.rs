@@ -156,7 +156,7 @@ fn a_password_is_asked_for_kept_and_forgotten() {
     for client in world.clients() {
         let name = format!("localhost:5000/{}", client.name);
         client.run(&["tag", IMAGE, &name]).code(0);
-        client.run(&["push", &name]).code(1).says("no basic auth credentials");
+        assert_eq!(client.run(&["push", &name]).code(1).stderr, "no basic auth credentials\n");
         client.run(&["pull", &name]).code(1).says("no basic auth credentials");
         client.run(&["run", "--rm", "--pull", "always", &name]).code(125).says("no basic auth credentials");
         login(&client, "wrong").code(1).says("401 Unauthorized");

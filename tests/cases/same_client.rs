@@ -216,6 +216,54 @@ container prune --filter label=x
 network prune
 "#;
 
+/// Members of documents, also those that the engine leaves out when they say nothing, and by the names of Go's types.
+const MEMBERS: &[(&str, &str)] = &[
+    (
+        "image inspect bare -f",
+        ".Config.User .Config.ExposedPorts .Config.Env .Config.Entrypoint .Config.Cmd .Config.Volumes .Config.WorkingDir \
+         .Config.Labels .Config.StopSignal .Config.ArgsEscaped .Config.Healthcheck .Config.OnBuild .Config.Shell \
+         .Config.Hostname .Container .ContainerConfig .Variant .OsVersion .VirtualSize .Descriptor .Manifests .Parent \
+         .Comment .Author .ID .Id .RootFS.Layers .RootFS.Type .RootFS.DiffIDs .Metadata .Metadata.LastTagTime .RepoTags \
+         .RepoDigests .Created .Size .Identity .Os .Architecture",
+    ),
+    (
+        "inspect c4 -f",
+        ".Config.Healthcheck.Interval .Config.Healthcheck.Timeout .Config.Healthcheck .Config.Healthcheck.Retries \
+         .Config.Healthcheck.StartInterval .Config.ArgsEscaped .Config.NetworkDisabled .Config.MacAddress .Config.Tty \
+         .Config.Domainname .Config.StopTimeout .HostConfig.KernelMemory .HostConfig.KernelMemoryTCP .HostConfig.Init \
+         .HostConfig.Runtime .HostConfig.Mounts .HostConfig.Isolation .HostConfig.Capabilities .HostConfig.UTSMode \
+         .HostConfig.ConsoleSize .State.Health .State.Health.Status .SizeRw .ImageManifestDescriptor .Node .Mounts \
+         .NetworkSettings.Bridge .NetworkSettings.LinkLocalIPv6Address .HostConfig.Tmpfs .HostConfig.RestartPolicy \
+         .HostConfig.LogConfig .HostConfig.BlkioWeightDevice .HostConfig.Devices .HostConfig.NanoCpus .HostConfig.NanoCPUs \
+         .HostConfig.CpuRealtimePeriod .HostConfig.CPURealtimePeriod .HostConfig.CPUShares .HostConfig.CpuShares \
+         .HostConfig.DNS .HostConfig.Dns .HostConfig.DNSOptions .HostConfig.DNSSearch .HostConfig.IOMaximumIOps \
+         .HostConfig.CPUPeriod .HostConfig.CPUQuota .HostConfig.CPURealtimeRuntime .HostConfig.CPUCount .ID .Id .Created \
+         .HostConfig.CPUPercent .NetworkSettings.SandboxID .ExecIDs .State.StartedAt .State.OOMKilled",
+    ),
+    (
+        "network inspect n1 -f",
+        ".Peers .Services .ConfigFrom .ConfigOnly .IPAM.Options .ID .Id .Scope .EnableIPv4 .Created .Containers .Options",
+    ),
+    ("volume inspect v2 -f", ".Status .UsageData .ClusterVolume .CreatedAt .Labels .Options .Scope"),
+];
+
+/// Members of what lists hold.
+const ELEMENTS: &str = r#"
+inspect c4 -f '{{range .Mounts}}[{{.Type}} {{.Name}} {{.Driver}} {{.Source}} {{.Mode}} {{.Propagation}}]{{end}}'
+inspect c4 -f '{{range .HostConfig.Mounts}}[{{.Type}} {{.Source}} {{.ReadOnly}} {{.BindOptions}} {{.TmpfsOptions}}]{{end}}'
+network inspect -f '{{range .IPAM.Config}}{{.Subnet}} {{.Gateway}} {{.IPRange}} {{.AuxAddress}} {{end}}' n1
+network inspect -f '{{range .IPAM.Config}}{{.AuxiliaryAddresses}} {{end}}' n1
+network inspect -f '{{.IPAM.Config}}' n1
+"#;
+
+#[test]
+fn members_that_say_nothing_are_shown_alike() {
+    let fields = MEMBERS.iter().flat_map(|(words, fields)| {
+        fields.split_whitespace().map(move |field| format!("{words} '{{{{{field}}}}}'"))
+    });
+    compare(&fields.chain([ELEMENTS.to_owned()]).collect::<Vec<_>>().join("\n"));
+}
+
 #[test]
 fn mistakes_are_told_alike() {
     compare(MISTAKES);
@@ -241,11 +289,19 @@ fn compare(lines: &str) {
     make("network create --label q=1 n1");
     make("volume create --label l=1 v10");
     make("volume create v2");
+    make(
+        "create --name c4 --health-cmd true --health-interval 90s -v /tmp:/a -v v1:/b --mount type=tmpfs,target=/t busybox",
+    );
+    std::fs::write(world.directory().join("bare.tar"), [0; 1024]).expect("the world's directory is writable");
+    make("import bare.tar bare");
     let blank = Regex::new(r"28\.\d+\.\d+|AS /\w+/|\b(\d+|Less than a|About a) (second|minute)s?")
         .expect("a constant pattern");
+    let spaces = Regex::new("  +").expect("a constant pattern");
     let shown = |output: &Output| {
         let text = format!("exit code {}\n{}\n{}", output.code, output.stdout, output.stderr);
-        blank.replace_all(&text, "<…>").into_owned()
+        let blanked = blank.replace_all(&text, "<…>").into_owned();
+        // Columns are as wide as the times that were blanked.
+        if blanked.contains("ago") { spaces.replace_all(&blanked, "  ").into_owned() } else { blanked }
     };
     let mut differences = Vec::new();
     let lines: Vec<&str> = lines.lines().filter(|line| !line.is_empty()).collect();

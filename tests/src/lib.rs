@@ -7,6 +7,7 @@
 
 mod disk;
 mod host;
+mod kernel;
 mod leaks;
 mod rootfs;
 mod session;
@@ -16,6 +17,7 @@ mod world;
 
 pub use disk::{SmallDisk, sh};
 pub use host::Host;
+pub use kernel::Kernel;
 pub use rootfs::{Archive, busybox, busybox_image, directory, file, link};
 pub use session::{Output, Session, eventually};
 pub use wire::{Response, Wire};

@@ -1,5 +1,6 @@
 //! An engine of its own for each test.
 
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use sha2::{Digest, Sha256};
 
 use crate::host::Host;
+use crate::kernel::Kernel;
 use crate::session::{Output, Session, eventually};
 use crate::{busybox_image, leaks};
 
@@ -27,6 +29,8 @@ pub struct Settings {
     pub subordinate_ids: Option<(u32, u32)>,
     /// More environment for `wharfd`.
     pub environment: Vec<(String, String)>,
+    /// The engine and whatever it starts find an older kernel than there is.
+    pub kernel: Option<Kernel>,
 }
 
 /// Roots, a network namespace and a running engine, all of them gone when it is dropped.
@@ -73,6 +77,11 @@ impl World {
     /// Gives this variable to engines that are started from now on.
     pub fn set_variable(&mut self, name: &str, value: &str) {
         self.settings.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Shows this kernel to the engine that is started next.
+    pub fn set_kernel(&mut self, kernel: Option<Kernel>) {
+        self.settings.kernel = kernel;
     }
 
     /// Starts `wharfd` and waits until it answers.
@@ -122,15 +131,18 @@ impl World {
             Some(directory) => directory.join("wharfd"),
             None => binary("wharfd"),
         };
-        let mut command = match self.settings.subordinate_ids {
-            None => self.host.command(&wharfd.to_string_lossy()),
-            Some(ids) => {
-                let mut command = self.host.command("unshare");
-                command.args(["--mount", "sh", "-ec", &self.user_files(ids), "sh"]).arg(wharfd);
-                command
-            }
-        };
+        let mut words: Vec<OsString> = Vec::new();
+        if let Some(ids) = self.settings.subordinate_ids {
+            words
+                .extend(["unshare", "--mount", "sh", "-ec", &self.user_files(ids), "sh"].map(OsString::from));
+        }
+        if let Some(kernel) = self.settings.kernel {
+            words.extend(kernel.launcher().map(OsString::from));
+        }
+        words.push(wharfd.into());
+        let mut command = self.host.command(&words[0].to_string_lossy());
         command
+            .args(&words[1..])
             .arg("--data-root")
             .arg(self.data_root())
             .arg("--exec-root")
@@ -144,6 +156,9 @@ impl World {
             .args(&self.settings.flags)
             .envs(self.settings.environment.iter().cloned())
             .env("WHARF_FAULTS", self.faults());
+        if let Some(kernel) = self.settings.kernel {
+            command.env("WHARF_KERNEL", kernel.version());
+        }
         command
     }
 

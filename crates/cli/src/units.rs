@@ -117,6 +117,32 @@ pub(crate) fn parse_bytes_or_unlimited(text: &str) -> Result<i64, String> {
     if text == "-1" { Ok(-1) } else { parse_bytes(text) }
 }
 
+/// Nanoseconds as Go shows a duration: `1m30s`, `1.5s`, `20ms`.
+pub(crate) fn go_duration(nanoseconds: i64) -> String {
+    let (sign, all) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
+    let fraction = |whole: u64, rest: u64, digits: usize| {
+        let text = format!("{whole}.{rest:0digits$}");
+        text.trim_end_matches('0').trim_end_matches('.').to_owned()
+    };
+    let text = match all {
+        0 => "0s".to_owned(),
+        1..1_000 => format!("{all}ns"),
+        1_000..1_000_000 => fraction(all / 1_000, all % 1_000, 3) + "µs",
+        1_000_000..1_000_000_000 => fraction(all / 1_000_000, all % 1_000_000, 6) + "ms",
+        _ => {
+            let seconds = all / 1_000_000_000;
+            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
+            let rest = fraction(seconds % 60, all % 1_000_000_000, 9) + "s";
+            match (hours, minutes) {
+                (0, 0) => rest,
+                (0, minutes) => format!("{minutes}m{rest}"),
+                (hours, minutes) => format!("{hours}h{minutes}m{rest}"),
+            }
+        }
+    };
+    format!("{sign}{text}")
+}
+
 /// A Go duration in nanoseconds: `1h30m`, `500ms`, `-1.5s`, `0`.
 pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
     let bad = || format!("time: invalid duration {text:?}");
@@ -264,6 +290,14 @@ mod tests {
         for (seconds, text) in told {
             assert_eq!(human_duration(seconds), text, "{seconds}");
         }
+    }
+
+    #[test]
+    fn durations_are_shown_like_go_shows_them() {
+        let second = 1_000_000_000;
+        let shown = [0, 1, 1_500, 20_000_000, second, 3 * second / 2, 90 * second, -3661 * second];
+        let expected = ["0s", "1ns", "1.5µs", "20ms", "1s", "1.5s", "1m30s", "-1h1m1s"];
+        assert_eq!(shown.map(go_duration), expected);
     }
 
     #[test]

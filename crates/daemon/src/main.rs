@@ -88,6 +88,7 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
         return keeper::run(&settings, words).map(ExitCode::from);
     }
     let level = log::start(&settings.log);
+    linux::kernel::check()?;
     if let Some(wanted) = &settings.remap {
         settings.engine.remap = remap::resolve(wanted)?;
     }

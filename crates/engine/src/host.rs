@@ -28,6 +28,8 @@ pub(crate) struct Host {
     pub(crate) capabilities: BTreeSet<String>,
     pub(crate) seccomp: bool,
     pub(crate) apparmor: bool,
+    /// When this program was made, as Docker writes that.
+    pub(crate) built: String,
     /// Which boot this is; a runtime root of another one is stale.
     pub(crate) boot: String,
 }
@@ -71,6 +73,7 @@ impl Host {
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
             apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
                 .is_ok_and(|text| text.trim() == "Y"),
+            built: built(),
             boot: read("/proc/sys/kernel/random/boot_id")?,
         })
     }
@@ -122,6 +125,14 @@ fn read(path: &str) -> Result<String> {
     let text =
         fs::read_to_string(path).map_err(|error| Error::failed(format!("cannot read {path}"), error))?;
     Ok(text.trim_end().to_owned())
+}
+
+/// The time of our own file, which packages set to that of their sources: nothing that changes is compiled in. Empty where
+/// it cannot be told.
+fn built() -> String {
+    let modified = fs::metadata("/proc/self/exe").and_then(|file| file.modified()).ok();
+    let time = modified.and_then(|time| jiff::Timestamp::try_from(time).ok());
+    time.map_or_else(String::new, |time| time.strftime("%Y-%m-%dT%H:%M:%S.000000000+00:00").to_string())
 }
 
 fn version(release: &str) -> (u32, u32) {

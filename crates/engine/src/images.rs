@@ -60,9 +60,20 @@ impl Engine {
     }
 
     /// `DELETE /images/{name}`
-    pub async fn image_remove(&self, name: &str, force: bool, prune: bool) -> Result<Vec<Deleted>> {
+    /// With a platform, only an image that is for it.
+    pub async fn image_remove(
+        &self,
+        name: &str,
+        platform: Option<api::image::Platform>,
+        force: bool,
+        prune: bool,
+    ) -> Result<Vec<Deleted>> {
         let name = name.to_owned();
-        self.blocking(move |engine| engine.remove_image(&name, force, prune)).await
+        self.blocking(move |engine| {
+            engine.image_for(&name, platform)?;
+            engine.remove_image(&name, force, prune)
+        })
+        .await
     }
 
     fn remove_image(&self, name: &str, force: bool, prune: bool) -> Result<Vec<Deleted>> {

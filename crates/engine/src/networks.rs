@@ -35,6 +35,7 @@ use shim::protocol::{Names, Relay};
 use crate::effects::{Effects, HostNetwork};
 use crate::error::{Error, Result};
 use crate::{Config, Paths, Records};
+pub(crate) use naming::parse_link;
 use record::Network;
 use run::Run;
 use table::Table;

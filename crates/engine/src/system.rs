@@ -84,6 +84,7 @@ impl Engine {
             [
                 ("ApiVersion", api::version::NEWEST.to_string()),
                 ("Arch", host.architecture.to_owned()),
+                ("BuildTime", host.built.clone()),
                 ("Experimental", self.config().experimental.to_string()),
                 ("KernelVersion", host.kernel.clone()),
                 ("MinAPIVersion", api::version::OLDEST.to_string()),
@@ -111,6 +112,7 @@ impl Engine {
             os: "linux".into(),
             arch: host.architecture.into(),
             kernel_version: host.kernel.clone(),
+            build_time: host.built.clone(),
             experimental: self.config().experimental,
             ..Version::default()
         }
@@ -154,7 +156,7 @@ fn prepare(config: Config, effects: Arc<dyn Effects>) -> Result<Engine> {
         make_root(&directory)?;
     }
     install_init(&paths)?;
-    container::probe_users(&config, paths.data_root())?;
+    container::probe_users(&config, &paths)?;
     let records = Records::open(&paths.database())?;
     let shared = Shared {
         id: engine_id(&paths)?,

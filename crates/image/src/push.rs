@@ -1,11 +1,13 @@
 //! Pushing: an image that is here, byte for byte, to a registry.
 //!
-//! The manifest that is sent is the one by which the image came or was made, so its digest stays what it was. Layers
-//! go first, several at a time: each is looked for at the registry, then asked to be mounted from a repository of
+//! The manifest that is sent is the one by which the image came or was made, so its digest stays what it was; one that
+//! was loaded with layers that are not packed is packed first ([`pack`]). Layers go first, several at a time: each is looked for at the registry, then asked to be mounted from a repository of
 //! the same registry that is known to have it, and only then sent. The config and the manifest follow; the tag exists
 //! when all that it stands for does.
 //!
 //! Limits: as many layers at a time as [`crate::pull::Limits`] says, [`MOUNT_TRIES`] repositories asked for each.
+
+mod pack;
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,10 +34,15 @@ struct Push {
     images: Images,
     image: Arc<Image>,
     reference: Reference,
-    manifest: Manifest,
-    content: Vec<u8>,
     limits: Limits,
     sink: Arc<dyn Sink>,
+}
+
+/// What goes over the wire besides layers.
+struct Documents {
+    manifest: Manifest,
+    content: Vec<u8>,
+    descriptor: Descriptor,
 }
 
 impl Pulls {
@@ -50,9 +57,8 @@ impl Pulls {
         let name = reference.name_only();
         sink(Progress::status(format!("The push refers to repository [{name}]")));
         for (reference, image) in found {
-            let images = self.images().clone();
-            let push = Push::prepare(images, image, reference, *self.limits(), sink.clone()).await?;
-            let push = Arc::new(push);
+            let (images, limits, sink) = (self.images().clone(), *self.limits(), sink.clone());
+            let push = Arc::new(Push { images, image, reference, limits, sink });
             let sessions = self.registries().sessions(&name, credentials, Access::Push).await?;
             first_answer(sessions, |session| {
                 let push = push.clone();
@@ -96,39 +102,27 @@ fn associations(
 }
 
 impl Push {
-    async fn prepare(
-        images: Images,
-        image: Arc<Image>,
-        reference: Reference,
-        limits: Limits,
-        sink: Arc<dyn Sink>,
-    ) -> Result<Self, crate::Error> {
-        let (blobs, digest) = (images.blobs().clone(), image.manifest.digest.clone());
-        let content = spawn_blocking(move || blobs.read(&digest)).await.map_err(died)??;
-        let manifest = serde_json::from_slice(&content).map_err(|error| {
-            crate::Error::caused(crate::Kind::Other, format!("manifest {}", image.manifest.digest), error)
-        })?;
-        Ok(Self { images, image, reference, manifest, content, limits, sink })
-    }
-
     async fn run(&self, session: &Session) -> Result<(), Error> {
         // Nothing of it may be collected meanwhile.
-        let needed = self.manifest.layers.iter().map(|layer| layer.digest.clone());
-        let _lease = self.images.leases().hold(needed.chain([self.manifest.config.digest.clone()]));
-        let layers = self.layers();
-        for (_, id) in &layers {
-            self.tell(id, Step::Preparing);
+        let _lease = self.images.leases().hold(Images::parts(&self.image));
+        for id in Self::layers(&self.image).into_iter().map(|(_, id)| id) {
+            self.tell(&id, Step::Preparing);
         }
-        stream::iter(layers.into_iter().map(Ok))
+        // Whoever may not push hears it before anything is packed.
+        let has_config = session.has_blob(&self.image.id).await?;
+        let image = self.packed().await?;
+        let _lease = self.images.leases().hold(Images::parts(&image));
+        let Documents { manifest, content, descriptor } = self.documents(&image).await?;
+        stream::iter(Self::layers(&image).into_iter().map(Ok))
             .try_for_each_concurrent(self.limits.uploads.max(1), |(layer, id)| async move {
                 self.layer(session, layer, &id).await
             })
             .await?;
-        self.blob(session, &self.manifest.config, |_| ()).await?;
-
+        if !has_config {
+            self.send(session, &manifest.config, |_| ()).await?;
+        }
         let tag = self.reference.tag().unwrap_or(oci::reference::DEFAULT_TAG);
-        let descriptor = self.media_type_of_manifest();
-        let put = || session.put_manifest(tag, &descriptor, self.content.clone());
+        let put = || session.put_manifest(tag, &descriptor, content.clone());
         crate::retry::retrying(self.limits.retry, put).await?;
         self.remember(descriptor.digest.clone()).await?;
         (self.sink)(Progress::Pushed {
@@ -139,23 +133,38 @@ impl Push {
         Ok(())
     }
 
-    /// What is distinct of the layers, each with the twelve digits that people see: those of its diff ID.
-    fn layers(&self) -> Vec<(&Descriptor, String)> {
-        let mut seen = HashSet::new();
-        let ids = self.image.diff_ids().iter().map(|diff_id| diff_id.short().to_owned());
-        self.manifest.layers.iter().zip(ids).filter(|(layer, _)| seen.insert(&layer.digest)).collect()
+    /// The image in the form in which it goes.
+    async fn packed(&self) -> Result<Arc<Image>, Error> {
+        if self.images.is_packed(&self.image) {
+            return Ok(self.image.clone());
+        }
+        let (images, image) = (self.images.clone(), self.image.clone());
+        Ok(spawn_blocking(move || images.pack(&image)).await.map_err(died)??)
     }
 
-    fn media_type_of_manifest(&self) -> Descriptor {
-        let mut descriptor = self.image.manifest.clone();
-        if let Some(inside) = &self.manifest.media_type {
+    async fn documents(&self, image: &Image) -> Result<Documents, Error> {
+        let (blobs, mut descriptor) = (self.images.blobs().clone(), image.manifest.clone());
+        let digest = descriptor.digest.clone();
+        let content = spawn_blocking(move || blobs.read(&digest)).await.map_err(died)?;
+        let content = content.map_err(crate::Error::from)?;
+        let manifest: Manifest = serde_json::from_slice(&content).map_err(|error| {
+            crate::Error::caused(crate::Kind::Other, format!("manifest {}", descriptor.digest), error)
+        })?;
+        if let Some(inside) = &manifest.media_type {
             descriptor.media_type.clone_from(inside);
         }
         if descriptor.media_type.is_empty() {
             descriptor.media_type = oci::image::media_type::OCI_MANIFEST.to_owned();
         }
-        descriptor.size = self.content.len() as u64;
-        descriptor
+        descriptor.size = content.len() as u64;
+        Ok(Documents { manifest, content, descriptor })
+    }
+
+    /// What is distinct of the layers, each with the twelve digits that people see: those of its diff ID.
+    fn layers(image: &Image) -> Vec<(&Descriptor, String)> {
+        let mut seen = HashSet::new();
+        let ids = image.diff_ids().iter().map(|diff_id| diff_id.short().to_owned());
+        image.layers.iter().zip(ids).filter(|(layer, _)| seen.insert(&layer.digest)).collect()
     }
 
     async fn layer(&self, session: &Session, layer: &Descriptor, id: &str) -> Result<(), Error> {
@@ -166,7 +175,7 @@ impl Push {
         for from in self.mount_sources(&layer.digest) {
             // An upload that is opened instead is left to expire: its bytes may have to be sent in several tries.
             if let Mounting::Mounted = session.mount(&layer.digest, from.path()).await? {
-                (self.sink)(Progress::Mounted { id: id.to_owned(), from: from.familiar_name() });
+                (self.sink)(Progress::Mounted { id: id.to_owned(), from: from.path().to_owned() });
                 return Ok(());
             }
         }
@@ -184,18 +193,6 @@ impl Push {
         .await?;
         self.tell(id, Step::Pushed);
         Ok(())
-    }
-
-    async fn blob(
-        &self,
-        session: &Session,
-        descriptor: &Descriptor,
-        sent: impl Fn(u64) + Send + Sync + 'static,
-    ) -> Result<(), Error> {
-        if session.has_blob(&descriptor.digest).await? {
-            return Ok(());
-        }
-        self.send(session, descriptor, sent).await
     }
 
     /// Other repositories of this registry that are known to have a blob: images came from there or went there.

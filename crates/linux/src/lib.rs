@@ -16,6 +16,7 @@ mod error;
 pub mod fault;
 pub mod fd;
 pub mod inet;
+pub mod kernel;
 pub mod localtime;
 pub mod memory;
 pub mod mount;

@@ -18,6 +18,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 
 use crate::error::{Context, check};
+use crate::kernel::Feature;
 use crate::{Errno, Error, Result};
 
 pub const RDONLY: u64 = libc::MOUNT_ATTR_RDONLY;
@@ -164,6 +165,7 @@ pub fn overlay(layers: &Overlay<'_>) -> Result<OwnedFd> {
 }
 
 fn overlay_layer_by_layer(layers: &Overlay<'_>) -> Result<OwnedFd> {
+    Feature::LayerByLayer.need("fsconfig", "\"overlay\", FSCONFIG_SET_STRING, \"lowerdir+\"")?;
     let fs = NewFs::open("overlay")?;
     fs.option("source", "overlay")?;
     for lower in layers.lowers {
@@ -173,9 +175,9 @@ fn overlay_layer_by_layer(layers: &Overlay<'_>) -> Result<OwnedFd> {
 }
 
 /// For kernels without `lowerdir+`. One value of fsconfig(2) ends at 255 bytes, some fourteen layers; the page of options
-/// that mount(2) takes holds two hundred.
+/// that mount(2) takes holds eight hundred.
 pub fn overlay_in_one(layers: &Overlay<'_>) -> Result<OwnedFd> {
-    let (text, _handles) = joined(layers.lowers)?;
+    let (text, _handles) = joined("/proc/self/fd/", layers.lowers)?;
     if text.len() > 255 {
         return overlay_in_a_page(layers);
     }
@@ -185,8 +187,8 @@ pub fn overlay_in_one(layers: &Overlay<'_>) -> Result<OwnedFd> {
     finish_overlay(fs, layers)
 }
 
-/// Short names without anything to escape, good for as long as the handles.
-fn joined(directories: &[PathBuf]) -> Result<(String, Vec<OwnedFd>)> {
+/// Short names without anything to escape, good for as long as the handles. `base` leads to `/proc/self/fd`.
+fn joined(base: &str, directories: &[PathBuf]) -> Result<(String, Vec<OwnedFd>)> {
     let mut handles = Vec::with_capacity(directories.len());
     let mut text = String::new();
     for directory in directories {
@@ -194,24 +196,26 @@ fn joined(directories: &[PathBuf]) -> Result<(String, Vec<OwnedFd>)> {
             rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
                 .context("open", || format!("{directory:?}, O_PATH"))?;
         let separator = if text.is_empty() { "" } else { ":" };
-        let _ = write!(text, "{separator}/proc/self/fd/{}", handle.as_raw_fd());
+        let _ = write!(text, "{separator}{base}{}", handle.as_raw_fd());
         handles.push(handle);
     }
     Ok((text, handles))
 }
 
 /// mount(2) knows no detached mounts: a thread mounts in a namespace of its own, and a copy comes out of it. The layers
-/// are opened in there, too: overlay takes none of other namespaces.
+/// are opened in there, too: overlay takes none of other namespaces. The thread's own working directory makes their names
+/// as short as numbers.
 fn overlay_in_a_page(layers: &Overlay<'_>) -> Result<OwnedFd> {
     let mount = || {
         crate::namespace::unshare(libc::CLONE_NEWNS as u64)?;
         set_propagation(Path::new("/"), Propagation::Private, true)?;
-        let (lowers, _handles) = joined(layers.lowers)?;
+        rustix::process::chdir(c"/proc/self/fd").context("chdir", || "/proc/self/fd")?;
+        let (lowers, _handles) = joined("", layers.lowers)?;
         let mut options = format!("lowerdir={lowers}");
         let mut others = Vec::new();
         if let Some((upper, work)) = layers.upper {
             for (key, path) in [("upperdir", upper), ("workdir", work)] {
-                let (name, handle) = joined(&[path.to_owned()])?;
+                let (name, handle) = joined("", &[path.to_owned()])?;
                 let _ = write!(options, ",{key}={name}");
                 others.push(handle);
             }
@@ -261,6 +265,12 @@ pub fn clone_handle(handle: impl AsFd, recursive: bool) -> Result<OwnedFd> {
     flags.set(OpenTreeFlags::AT_RECURSIVE, recursive);
     rustix::mount::open_tree(&handle, c"", flags)
         .context("open_tree", || format!("{:?}, OPEN_TREE_CLONE", crate::path::of(&handle)))
+}
+
+/// A copy of a detached mount. Kernels before 6.15 make none (`EINVAL`).
+pub fn copy_detached(mount: &OwnedFd) -> Result<OwnedFd> {
+    Feature::DetachedSources.need("open_tree", "OPEN_TREE_CLONE of a detached mount")?;
+    clone_handle(mount, false)
 }
 
 /// Attaches a detached mount, or moves an attached one, onto a handle.
@@ -521,10 +531,10 @@ mod tests {
 
     #[test]
     fn overlay_takes_more_layers_than_a_string_holds() {
-        // As many as Docker's own limit, so that an image that runs there runs on every kernel.
+        // Docker's own limit is 128, and a layer may need a second directory here: what runs there runs on every kernel.
         let base = overlay_base("many");
         let mut lowers = vec![base.join("one")];
-        for number in 0..126 {
+        for number in 0..254 {
             let lower = base.join(format!("between-{number}"));
             std::fs::create_dir(&lower).unwrap();
             std::fs::write(lower.join(format!("file-{number}")), "").unwrap();

@@ -155,6 +155,41 @@ pub struct Manifest {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// A manifest in Docker's form (image manifest version 2, schema 2), byte for byte as Docker's engine writes it: the same
+/// image has the same digest whichever engine pushes it.
+pub fn docker_manifest(config: &Descriptor, layers: &[Descriptor]) -> Vec<u8> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Entry<'a> {
+        media_type: &'a str,
+        size: u64,
+        digest: &'a Digest,
+    }
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Manifest<'a> {
+        schema_version: u32,
+        media_type: &'a str,
+        config: Entry<'a>,
+        layers: Vec<Entry<'a>>,
+    }
+    fn written(of: &Descriptor) -> Entry<'_> {
+        Entry { media_type: &of.media_type, size: of.size, digest: &of.digest }
+    }
+    let manifest = Manifest {
+        schema_version: 2,
+        media_type: media_type::DOCKER_MANIFEST,
+        config: written(config),
+        layers: layers.iter().map(written).collect(),
+    };
+    let mut content = Vec::new();
+    let format = serde_json::ser::PrettyFormatter::with_indent(b"   ");
+    manifest
+        .serialize(&mut serde_json::Serializer::with_formatter(&mut content, format))
+        .expect("text and numbers can be written to memory");
+    content
+}
+
 /// Several manifests behind one name: an OCI index or a Docker manifest list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -388,6 +423,32 @@ mod tests {
         assert_eq!(message("", "<html>"), "manifest is no valid JSON document of its kind");
         let negative = manifest.replace("\"size\":1", "\"size\":-1");
         assert_eq!(message("", &negative), "manifest is no valid JSON document of its kind");
+    }
+
+    #[test]
+    fn a_manifest_is_written_as_docker_writes_it() {
+        let config = Descriptor::new(media_type::DOCKER_CONFIG, digest("config"), 893);
+        let layer = Descriptor::new(media_type::DOCKER_LAYER_GZIP, digest("layer"), 1_137_063);
+        let expected = format!(
+            r#"{{
+   "schemaVersion": 2,
+   "mediaType": "application/vnd.docker.distribution.manifest.v2+json",
+   "config": {{
+      "mediaType": "application/vnd.docker.container.image.v1+json",
+      "size": 893,
+      "digest": "{}"
+   }},
+   "layers": [
+      {{
+         "mediaType": "application/vnd.docker.image.rootfs.diff.tar.gzip",
+         "size": 1137063,
+         "digest": "{}"
+      }}
+   ]
+}}"#,
+            config.digest, layer.digest
+        );
+        assert_eq!(String::from_utf8(docker_manifest(&config, &[layer])).unwrap(), expected);
     }
 
     #[test]

@@ -122,8 +122,9 @@ impl Spawned {
     }
 }
 
-/// What a shim gets of the engine's environment: where programs are found, and the system's authorities. One that is tested has fault points of its own, in a file beside the
-/// engine's: which of both comes to a point first is chance.
+/// What a shim gets of the engine's environment: where programs are found, and the system's authorities. One that is
+/// tested finds the engine's kernel, and has fault points of its own, in a file beside the engine's: which of both comes to a
+/// point first is chance.
 fn environment() -> Vec<String> {
     let named = |name: &str| std::env::var(name).map(|value| format!("{name}={value}")).ok();
     let passed = ["PATH", "SSL_CERT_FILE", "SSL_CERT_DIR"].into_iter().filter_map(named);
@@ -131,7 +132,8 @@ fn environment() -> Vec<String> {
         let own = Path::new(&file).with_file_name("shim-faults");
         format!("WHARF_FAULTS={}", own.display())
     });
-    passed.chain(faults).collect()
+    let kernel = named("WHARF_KERNEL").filter(|_| cfg!(debug_assertions));
+    passed.chain(faults).chain(kernel).collect()
 }
 
 /// A shim that must not start anything later on, unless it is taken out.

@@ -51,10 +51,6 @@ impl Run<'_> {
         let line = before.matches('\n').count() + 1;
         let column = blame - before.rfind('\n').map_or(0, |newline| newline + 1);
         let node = self.source[at..end].trim();
-        let node = match node.char_indices().nth(20) {
-            Some((cut, _)) => format!("{}...", &node[..cut]),
-            None => node.to_owned(),
-        };
         Err(format!("template: :{line}:{column}: executing \"\" at <{node}>: {}", why.as_ref()))
     }
 

@@ -268,6 +268,8 @@ fn compare(one: &Value, other: &Value) -> Result<Ordering, String> {
     let basic =
         |value: &Value| matches!(value, Value::Bool(_) | Value::Int(_) | Value::Float(_) | Value::Text(_));
     match (one, other) {
+        (Value::Typed(one), other) => compare(&one.plain, other),
+        (one, Value::Typed(other)) => compare(one, &other.plain),
         (Value::Int(one), Value::Int(other)) => Ok(one.cmp(other)),
         (Value::Text(one), Value::Text(other)) => Ok(one.cmp(other)),
         (Value::Float(one), Value::Float(other)) => Ok(one.total_cmp(other)),

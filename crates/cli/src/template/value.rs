@@ -24,6 +24,7 @@ pub(crate) enum Value {
     List(Rc<Vec<Value>>),
     Map(Rc<BTreeMap<String, Value>>),
     Struct(Rc<Struct>),
+    Typed(Rc<Typed>),
 }
 
 /// What a `null` stands for.
@@ -41,6 +42,13 @@ pub(crate) enum Kind {
 pub(crate) struct Struct {
     pub(crate) members: Vec<Member>,
     pub(crate) labels: Labels,
+}
+
+/// A value that Go's type shows in another way than JSON: `1m30s`.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Typed {
+    pub(crate) shown: String,
+    pub(crate) plain: Value,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +95,7 @@ impl Value {
             Value::List(values) => !values.is_empty(),
             Value::Map(members) => !members.is_empty(),
             Value::Struct(_) => true,
+            Value::Typed(typed) => typed.plain.truth(),
         }
     }
 
@@ -101,6 +110,7 @@ impl Value {
             Value::List(_) | Value::Null(Kind::List) => "[]interface {}",
             Value::Map(_) | Value::Null(Kind::Map { .. }) => "map[string]interface {}",
             Value::Struct(_) => "struct",
+            Value::Typed(typed) => typed.plain.type_name(),
         }
     }
 
@@ -111,7 +121,9 @@ impl Value {
 
 impl Struct {
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
-        self.members.iter().find(|member| member.name == name).map(|member| &member.value)
+        let by = |name: &str| self.members.iter().find(|member| member.name == name);
+        let found = by(name).or_else(|| by(super::document::other_name(name)?));
+        found.map(|member| &member.value)
     }
 }
 
@@ -134,6 +146,7 @@ impl fmt::Display for Value {
             Value::Struct(object) => {
                 between(f, "{", object.members.iter(), |f, member| write!(f, "{}", member.value), "}")
             }
+            Value::Typed(typed) => f.write_str(&typed.shown),
         }
     }
 }
@@ -178,6 +191,7 @@ impl Serialize for Value {
                 }
                 map.end()
             }
+            Value::Typed(typed) => typed.plain.serialize(serializer),
         }
     }
 }

@@ -11,8 +11,8 @@ use super::owner::{Command, Live, Owner};
 use super::record::{MountKind, NAMES, Record};
 use super::state::State;
 use super::{launch, rootfs};
-use crate::Engine;
 use crate::error::{Error, Result};
+use crate::{Engine, networks};
 use shim::protocol::Request;
 use store::fault;
 use store::records::Durability;
@@ -23,26 +23,47 @@ pub struct RemoveOptions {
     pub force: bool,
     /// With its anonymous volumes.
     pub volumes: bool,
-    /// Only the link of that name: not supported, since links of that kind are not made.
+    /// Only the link of that name, `container/alias`.
     pub link: bool,
 }
 
 impl Engine {
     pub async fn container_remove(&self, wanted: &str, options: RemoveOptions) -> Result<()> {
         if options.link {
-            // A link is named by its owner and its alias.
-            return match self.container(wanted) {
-                Ok(_) => Err(Error::system("Conflict, cannot remove the default link name of the container")),
-                Err(error) if !wanted.trim_start_matches('/').contains('/') => Err(error),
-                Err(_) => Err(Error::not_implemented(
-                    "removing a link is not supported: legacy links have no names of their own",
-                )),
-            };
+            return self.container_unlink(wanted).await;
         }
         let container = self.container(wanted)?;
         let RemoveOptions { force, volumes, .. } = options;
         let wanted = wanted.to_owned();
         container.ask(|reply| Command::Remove { wanted, force, volumes, reply }).await
+    }
+
+    /// Takes a link back, which is named by its owner and its alias.
+    async fn container_unlink(&self, wanted: &str) -> Result<()> {
+        let Some((owner, alias)) = wanted.trim_start_matches('/').rsplit_once('/') else {
+            self.container(wanted)?;
+            return Err(Error::system("Conflict, cannot remove the default link name of the container"));
+        };
+        let gone = format!("No such container: {wanted}");
+        let container = self.container(owner).map_err(|_| Error::not_found(gone.clone()))?;
+        let (alias, engine) = (alias.to_owned(), self.clone());
+        container
+            .edit(move |record, live| {
+                let links = record.host.links.as_mut();
+                let found = links.and_then(|links| {
+                    let at = links.iter().position(|link| networks::parse_link(link).1 == alias)?;
+                    links.remove(at);
+                    Some(links.is_empty())
+                });
+                if found.ok_or_else(|| Error::not_found(gone))? {
+                    record.host.links = None;
+                }
+                match live {
+                    Some(live) => engine.shared().networks.unlinked(&engine, record, live),
+                    None => Ok(()),
+                }
+            })
+            .await
     }
 }
 

@@ -14,11 +14,13 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use api::container::HostConfig;
+use linux::mount::{self, Mapping, Overlay};
 use linux::namespace::{self, IdMaps};
 
 use super::record::Record;
 use crate::config::{Config, Remap};
 use crate::error::{Error, Result};
+use crate::paths::Paths;
 use crate::{Engine, runtimes, spec};
 
 /// The user namespace of one run.
@@ -40,9 +42,9 @@ impl Users {
     }
 
     /// As a mount of layers takes it.
-    pub(super) fn mapping(&self) -> linux::mount::Mapping<'_> {
+    pub(super) fn mapping(&self) -> Mapping<'_> {
         let (user, group) = self.maps.root();
-        linux::mount::Mapping { namespace: self.namespace.as_fd(), user, group }
+        Mapping { namespace: self.namespace.as_fd(), user, group }
     }
 }
 
@@ -138,16 +140,18 @@ fn process_of(path: &Path) -> Option<i32> {
 }
 
 /// Whether this machine can do what `--userns-remap` asks for, with files where ours are.
-pub(crate) fn probe(config: &Config, data_root: &Path) -> Result<()> {
+pub(crate) fn probe(config: &Config, paths: &Paths) -> Result<()> {
     let Some(remap) = &config.remap else { return Ok(()) };
     let users = own(&remap.maps)?;
-    let mapped = linux::mount::mapped_directory(data_root, &users);
-    mapped.map(drop).map_err(|error| {
-        let root = data_root.display();
+    // Any two directories that lie where layers do.
+    let lowers = [paths.containers(), paths.volumes()];
+    let overlay = Overlay { lowers: &lowers, upper: None, volatile: false, extra: &image::OVERLAY_OPTIONS };
+    mount::overlay_mapped(&overlay, users.mapping()).map(drop).map_err(|error| {
+        let root = paths.data_root().display();
         Error::failed(
             format!(
-                "--userns-remap needs id-mapped mounts, which Linux has since 5.12 and overlays of them since 5.19, on \
-                 file systems like ext4, xfs and btrfs: cannot mount {root} so"
+                "--userns-remap needs overlays of id-mapped mounts, which Linux has since 5.19 on file systems like \
+                 ext4, xfs and btrfs: cannot mount {root} so"
             ),
             error,
         )

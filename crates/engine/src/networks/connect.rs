@@ -173,6 +173,12 @@ impl Networks {
         Ok(())
     }
 
+    /// A running container has lost a link: its files say so.
+    pub(crate) fn unlinked(&self, engine: &Engine, record: &mut Record, live: &Live) -> Result<()> {
+        let run = self.run(record)?;
+        if run.endpoints.is_empty() { Ok(()) } else { self.settle(engine, record, live, run) }
+    }
+
     /// The container learns of the change: names, files, what inspect shows, and what a later engine will read.
     fn settle(&self, engine: &Engine, record: &mut Record, live: &Live, run: Run) -> Result<()> {
         record.network.endpoints.values_mut().for_each(clear);

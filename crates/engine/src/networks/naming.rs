@@ -138,7 +138,7 @@ fn links(record: &Record) -> BTreeMap<String, String> {
 }
 
 /// The container's name and its alias.
-pub(super) fn parse_link(link: &str) -> (&str, &str) {
+pub(crate) fn parse_link(link: &str) -> (&str, &str) {
     let last = |text| str::rsplit(text, '/').next().unwrap_or_default();
     match link.split_once(':') {
         Some((name, alias)) => (last(name), last(alias)),

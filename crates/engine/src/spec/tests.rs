@@ -25,6 +25,7 @@ fn host() -> Host {
         capabilities,
         seccomp: true,
         apparmor: false,
+        built: String::new(),
         boot: "boot".into(),
     }
 }

@@ -87,7 +87,7 @@ async fn an_image_goes_when_nobody_uses_it() {
     let world = World::new().await;
     let engine = world.engine();
     let id = world.create("user", "true", |_| {}).await;
-    let refused = engine.image_remove(IMAGE, false, true).await.unwrap_err();
+    let refused = engine.image_remove(IMAGE, None, false, true).await.unwrap_err();
     assert_eq!(refused.kind(), ErrorKind::Conflict);
     let words = format!("(must force) - container {} is using its referenced image", &id[..12]);
     assert!(refused.message().contains(&words), "{refused}");
@@ -97,7 +97,7 @@ async fn an_image_goes_when_nobody_uses_it() {
     assert!(report.space_reclaimed > 0);
     assert_eq!(tags(&engine, &[]).await, [IMAGE], "the used one stays");
     // Forced, the container keeps its files and still starts.
-    engine.image_remove(IMAGE, true, true).await.unwrap();
+    engine.image_remove(IMAGE, None, true, true).await.unwrap();
     assert!(tags(&engine, &[]).await.is_empty());
     engine.container_start(&id).await.unwrap();
     assert_eq!(world.wait(&id).await, 0);
@@ -111,7 +111,7 @@ async fn what_is_saved_can_be_loaded_again() {
     engine.image_tag(IMAGE, "app", "1").await.unwrap();
     let id = engine.image_inspect("app:1", None).await.unwrap().id;
     let archive = saved(&engine, &["app:1", IMAGE]).await;
-    engine.image_remove(&id, true, true).await.unwrap();
+    engine.image_remove(&id, None, true, true).await.unwrap();
     assert_eq!(engine.image_inspect("app:1", None).await.unwrap_err().kind(), ErrorKind::NotFound);
 
     let upload = Box::new(std::io::Cursor::new(archive));
@@ -186,7 +186,7 @@ async fn a_commit_is_an_image_that_runs() {
     assert_eq!(world.wait(&copy).await, 0);
     assert_eq!(world.logs(&copy, false).await, "changed\n");
     // Its parent is needed, and the name of a parent may go.
-    let refused = engine.image_remove(&shown.parent, true, true).await.unwrap_err();
+    let refused = engine.image_remove(&shown.parent, None, true, true).await.unwrap_err();
     assert!(refused.message().contains("(cannot be forced) - image has dependent child images"), "{refused}");
     world.end().await;
 }

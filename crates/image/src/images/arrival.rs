@@ -102,7 +102,7 @@ impl Images {
     }
 
     /// Everything an image is made of: what a lease on it covers, and what a collector keeps.
-    pub(super) fn parts(image: &Image) -> HashSet<Digest> {
+    pub(crate) fn parts(image: &Image) -> HashSet<Digest> {
         let mut parts: HashSet<Digest> = image.diff_ids().iter().cloned().collect();
         parts.extend(image.layers.iter().map(|l| l.digest.clone()));
         parts.extend([image.id.clone(), image.manifest.digest.clone()]);

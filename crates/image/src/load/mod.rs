@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use oci::digest::Digest;
-use oci::image::{Descriptor, Manifest, media_type};
+use oci::image::{Descriptor, docker_manifest, media_type};
 use oci::platform::Platform;
 use oci::reference::Reference;
 
@@ -46,7 +46,7 @@ impl Images {
         sink: &dyn Sink,
     ) -> Result<Vec<Loaded>, Error> {
         let mut shelf = Shelf::new(self);
-        let result = shelf.fill(archive).and_then(|()| self.load_from(&shelf, platform, sink));
+        let result = shelf.fill(archive).and_then(|()| self.load_from(&mut shelf, platform, sink));
         let seen = shelf.into_digests();
         let collected = self.collect_unused(seen);
         let loaded = result?;
@@ -56,12 +56,17 @@ impl Images {
 
     fn load_from(
         &self,
-        shelf: &Shelf<'_>,
+        shelf: &mut Shelf<'_>,
         platform: Option<&Platform>,
         sink: &dyn Sink,
     ) -> Result<Vec<Loaded>, Error> {
         let mut loaded = Vec::new();
-        for wanted in documents::images(shelf, platform)? {
+        for mut wanted in documents::images(shelf, platform)? {
+            if wanted.manifest.is_none() {
+                for layer in &mut wanted.layers {
+                    *layer = shelf.packed_usually(layer)?;
+                }
+            }
             let names = wanted.names.clone();
             let id = self.load_one(wanted, sink)?;
             for name in &names {
@@ -154,25 +159,18 @@ impl Images {
         self.layers().unpack(Some(diff_id), source)
     }
 
-    /// The manifest of an image that came without one.
+    /// The manifest of an image that came without one, in Docker's form.
     pub(crate) fn make_manifest(&self, config: &Digest, layers: &[Digest]) -> Result<Descriptor, Error> {
         let describe = |kind: &str, digest: &Digest| match self.blobs().size(digest) {
             Some(size) => Ok(Descriptor::new(kind, digest.clone(), size)),
             None => Err(Error::new(Kind::NotFound, format!("blob {digest} does not exist"))),
         };
-        let manifest = Manifest {
-            schema_version: 2,
-            media_type: Some(media_type::OCI_MANIFEST.to_owned()),
-            artifact_type: None,
-            config: describe(media_type::OCI_CONFIG, config)?,
-            layers: layers.iter().map(|l| describe(self.layer_type(l)?, l)).collect::<Result<_, Error>>()?,
-            subject: None,
-            annotations: Default::default(),
-        };
-        let content =
-            serde_json::to_vec(&manifest).map_err(|e| Error::caused(Kind::Other, "encode manifest", e))?;
+        let config = describe(media_type::DOCKER_CONFIG, config)?;
+        let layers: Vec<Descriptor> =
+            layers.iter().map(|l| describe(self.layer_type(l)?, l)).collect::<Result<_, Error>>()?;
+        let content = docker_manifest(&config, &layers);
         let digest = self.blobs().put(&content)?;
-        Ok(Descriptor::new(media_type::OCI_MANIFEST, digest, content.len() as u64))
+        Ok(Descriptor::new(media_type::DOCKER_MANIFEST, digest, content.len() as u64))
     }
 
     /// The media type of a stored layer archive, judged by its first bytes.
@@ -180,9 +178,9 @@ impl Images {
         let mut start = Vec::new();
         self.blobs().reader(layer)?.take(8).read_to_end(&mut start)?;
         Ok(match Compression::detect(&start) {
-            Compression::None => media_type::OCI_LAYER,
-            Compression::Gzip => media_type::OCI_LAYER_GZIP,
-            Compression::Zstd => media_type::OCI_LAYER_ZSTD,
+            Compression::None => media_type::DOCKER_LAYER,
+            Compression::Gzip => media_type::DOCKER_LAYER_GZIP,
+            Compression::Zstd => media_type::DOCKER_LAYER_ZSTD,
             other @ (Compression::Bzip2 | Compression::Xz) => {
                 let message =
                     format!("layer {layer} is compressed with {other:?}, for which there is no media type");

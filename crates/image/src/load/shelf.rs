@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use store::leases::Lease;
 
 use crate::archive::{Content, Limits, Reader};
-use crate::compression::Decoder;
+use crate::compression::{Compression, Decoder, peek};
 use crate::{Error, Images, Kind};
 
 /// Members of an image archive. Three per layer was the most that any version wrote, and 127 layers the most that Docker allows; many
@@ -86,6 +86,16 @@ impl<'a> Shelf<'a> {
                 return Ok(known);
             }
         }
+        let digest = self.keep(data)?;
+        if let Some(promised) = blob_name(name)
+            && promised != digest
+        {
+            return Err(Error::new(Kind::Hostile, format!("invalid archive: {name:?} has digest {digest}")));
+        }
+        Ok(digest)
+    }
+
+    fn keep(&mut self, data: &mut impl Read) -> Result<Digest, Error> {
         let mut fresh = self.images.blobs().create()?;
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -100,12 +110,20 @@ impl<'a> Shelf<'a> {
         self.lease.add(digest.clone());
         fresh.commit()?;
         self.fresh.insert(digest.clone());
-        if let Some(promised) = blob_name(name)
-            && promised != digest
-        {
-            return Err(Error::new(Kind::Hostile, format!("invalid archive: {name:?} has digest {digest}")));
-        }
         Ok(digest)
+    }
+
+    /// A layer in a form that has a media type: what is packed with bzip2 or xz is kept as it is inside.
+    pub(super) fn packed_usually(&mut self, layer: &Digest) -> Result<Digest, Error> {
+        let (compression, whole) = peek(self.images.blobs().reader(layer)?)?;
+        match compression {
+            Compression::None | Compression::Gzip | Compression::Zstd => Ok(layer.clone()),
+            Compression::Bzip2 | Compression::Xz => {
+                // One byte more than a layer may have, at which unpacking gives up.
+                let limit = Limits::default().bytes.saturating_add(1);
+                self.keep(&mut Decoder::new(whole)?.take(limit))
+            }
+        }
     }
 
     /// The blob of a file in the archive.

@@ -1,11 +1,12 @@
 //! Looking at an image where it is, without fetching it.
 
+use oci::digest::Digest;
 use oci::image::{Descriptor, Document, ImageConfig, media_type};
 use oci::platform::Platform;
 use oci::reference::Reference;
 use store::blobs::DOCUMENT_LIMIT;
 
-use super::{Pulls, in_words};
+use super::Pulls;
 use crate::registry::{Access, Credentials, Error, Kind, Session, first_answer};
 
 /// What a registry has under a name.
@@ -31,12 +32,18 @@ impl Pulls {
             let target = target.clone();
             async move { inspect(&session, &target).await }
         });
-        found.await.map_err(|error| in_words(error, &reference))
+        // In the registry's own words.
+        Ok(found.await?)
     }
 }
 
 async fn inspect(session: &Session, target: &str) -> Result<Remote, Error> {
-    let found = session.manifest(target).await?;
+    // A HEAD that says no has no body to say why; the GET will.
+    let head = if target.parse::<Digest>().is_ok() { None } else { session.head_manifest(target).await? };
+    let found = match head {
+        Some(head) => session.manifest(head.digest.as_str()).await?,
+        None => session.manifest(target).await?,
+    };
     let mut descriptor = found.descriptor;
     let document = Document::parse(&descriptor.media_type, &found.content)
         .map_err(|error| Error::new(Kind::Unsupported, error.to_string()))?;

@@ -250,7 +250,8 @@ impl Session {
 
     async fn header(&self, line: &str) -> Result<Option<HeaderValue>, Error> {
         self.authorization.header(&self.transport).await.map_err(|error| match error.kind() {
-            Kind::NoCredentials | Kind::Unauthorized => error.context(line),
+            // Docker tells who pushes nothing but the reason.
+            Kind::NoCredentials | Kind::Unauthorized if self.access == Access::Pull => error.context(line),
             _ => error,
         })
     }

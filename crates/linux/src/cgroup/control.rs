@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::OFlags;
 
 use super::{Cgroup, open, read, write};
+use crate::kernel::Feature;
 use crate::poll::Waker;
 use crate::process::Pid;
 use crate::{Errno, Error, Result};
@@ -87,7 +88,9 @@ impl Cgroup {
     /// sent, not when the processes are gone.
     pub fn kill(&self) -> Result<()> {
         let by_kernel = match self.unified() {
-            Some(directory) if directory.join("cgroup.kill").exists() => {
+            Some(directory)
+                if directory.join("cgroup.kill").exists() && !Feature::CgroupKill.is_missing() =>
+            {
                 match write(&directory.join("cgroup.kill"), "1") {
                     // Removed just now, by systemd for one: only an empty cgroup can be.
                     Err(error) if !gone(&error) => return Err(error),

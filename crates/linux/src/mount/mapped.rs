@@ -9,18 +9,17 @@
 //! mount with the map, and the overlay stacked from those. It acts on the layers in its maker's name: that must be
 //! somebody whom the map knows, who still has all of root's rights over files.
 //!
-//! Kernels before 6.15 take detached mounts as layers no more than paths that are not mounted. There a process in a
-//! mount namespace of its own puts the copies in their layers' places, stacks, and hands the overlay out.
+//! Kernels before 6.15 take detached mounts as layers no more than paths that are not mounted. There a thread in a
+//! mount namespace of its own puts the copies in their layers' places and stacks.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 
 use super::{
     Attributes, Overlay, Propagation, attach_at, clone_tree, overlay, set_attributes, set_propagation,
 };
-use crate::process::{Clone, Cloned, exit_now, wait};
-use crate::{Errno, Error, Result, credentials, fd, namespace};
+use crate::kernel::Feature;
+use crate::{Errno, Error, Result, credentials, namespace};
 
 /// Whose namespace the ids of a mount are translated by, and who is root there.
 #[derive(Debug, Clone, Copy)]
@@ -41,9 +40,9 @@ pub fn mapped_directory(path: &Path, namespace: impl AsFd) -> Result<OwnedFd> {
 
 /// As [`overlay`], of layers in which ids are translated. Upper and work directory must stand in one directory.
 pub fn overlay_mapped(layers: &Overlay<'_>, mapping: Mapping<'_>) -> Result<OwnedFd> {
+    Feature::MappedLayers.need("fsconfig", "\"overlay\", FSCONFIG_CMD_CREATE, id-mapped layers")?;
     let copies = Copies::make(layers, mapping.namespace)?;
-    let made = credentials::as_owner(mapping.user, mapping.group, || copies.stack(layers))?;
-    match made {
+    match credentials::as_owner(mapping.user, mapping.group, || copies.stack(layers))? {
         Err(error) if error.is(Errno::INVAL) => overlay_mapped_in_own_namespace(layers, mapping),
         other => other,
     }
@@ -52,32 +51,14 @@ pub fn overlay_mapped(layers: &Overlay<'_>, mapping: Mapping<'_>) -> Result<Owne
 /// For kernels that take no detached mounts as layers.
 pub fn overlay_mapped_in_own_namespace(layers: &Overlay<'_>, mapping: Mapping<'_>) -> Result<OwnedFd> {
     let copies = Copies::make(layers, mapping.namespace)?;
-    let (ours, theirs) =
-        UnixStream::pair().map_err(|error| Error::from_io("socketpair", "AF_UNIX", &error))?;
-    let request = Clone { namespaces: namespace::MOUNT, ..Clone::default() };
-    match request.start()? {
-        Cloned::Copy => {
-            drop(ours);
-            let made = copies.attach(layers).and_then(|()| {
-                credentials::as_owner(mapping.user, mapping.group, || overlay(layers)).flatten()
-            });
-            let sent = match made {
-                Ok(mount) => fd::send_all(&theirs, b"\0", &[mount.as_fd()]),
-                Err(error) => {
-                    let text =
-                        format!("{}\0{}\0{}", error.call(), error.args(), error.errno().raw_os_error());
-                    fd::send_all(&theirs, text.as_bytes(), &[])
-                }
-            };
-            exit_now(i32::from(sent.is_err()))
-        }
-        Cloned::Caller { pid, .. } => {
-            drop(theirs);
-            let received = receive(&ours);
-            wait(pid)?;
-            received
-        }
-    }
+    let stack = || {
+        namespace::unshare(namespace::MOUNT)?;
+        copies.attach(layers)?;
+        credentials::as_owner(mapping.user, mapping.group, || overlay(layers))?
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(stack).join().expect("a thread that only makes calls does not panic")
+    })
 }
 
 /// The id-mapped copies of an overlay's layers.
@@ -108,6 +89,7 @@ impl Copies {
     /// By way of descriptors: the copies are nowhere.
     fn stack(&self, layers: &Overlay<'_>) -> Result<OwnedFd> {
         use std::os::fd::AsRawFd;
+        Feature::DetachedSources.need("fsconfig", "\"overlay\", FSCONFIG_CMD_CREATE, detached layers")?;
         let path = |mount: &OwnedFd| PathBuf::from(format!("/proc/self/fd/{}", mount.as_raw_fd()));
         let lowers: Vec<PathBuf> = self.lowers.iter().map(path).collect();
         let below = |place: &Path| {
@@ -129,30 +111,6 @@ impl Copies {
             Some((mount, path)) => attach_at(mount, path),
             None => Ok(()),
         }
-    }
-}
-
-fn receive(socket: &UnixStream) -> Result<OwnedFd> {
-    let mut descriptors = Vec::new();
-    let mut text = Vec::new();
-    let mut chunk = [0; 512];
-    // One byte with the overlay, or one error.
-    while text.len() < 64 << 10 {
-        match fd::receive(socket, &mut chunk, &mut descriptors)? {
-            0 => break,
-            count => text.extend_from_slice(&chunk[..count]),
-        }
-    }
-    if let Some(mount) = descriptors.pop() {
-        return Ok(mount);
-    }
-    let text = String::from_utf8_lossy(&text).into_owned();
-    let mut parts = text.split('\0').map(str::to_owned);
-    let mut part = || parts.next().unwrap_or_default();
-    let (call, args, errno) = (part(), part(), part());
-    match errno.parse() {
-        Ok(errno) => Err(Error::from_parts(call, args, errno)),
-        Err(_) => Err(Error::new("clone3", "the process that stacks layers died", Errno::CHILD)),
     }
 }
 

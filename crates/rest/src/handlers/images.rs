@@ -36,12 +36,16 @@ pub(crate) fn platform(call: &Call, since: u16) -> Result<Option<Platform>, Fail
     if named.next().is_some() {
         return Err(Failure::invalid("multiple platform parameters are not supported"));
     }
+    parse_platform(text).map(Some)
+}
+
+fn parse_platform(text: &str) -> Result<Platform, Failure> {
     let platform: Platform = serde_json::from_str(text)
         .map_err(|error| Failure::invalid(format!("failed to parse platform: {error}")))?;
     if platform.os.is_empty() || platform.architecture.is_empty() {
         return Err(Failure::invalid("both OS and Architecture must be provided"));
     }
-    Ok(Some(platform))
+    Ok(platform)
 }
 
 pub(crate) async fn history(call: Call) -> Answer {
@@ -57,13 +61,13 @@ pub(crate) async fn remove(call: Call) -> Answer {
     if call.name.trim().is_empty() {
         return Err(Failure::invalid("image name cannot be blank"));
     }
-    if !call.before(50) && call.query.all("platforms").any(|platform| !platform.is_empty()) {
-        return Err(Failure::not_implemented(
-            "removing one platform of an image is not supported: it has no other",
-        ));
+    let named = call.query.all("platforms").filter(|_| !call.before(50));
+    let platforms = named.map(parse_platform).collect::<Result<Vec<_>, _>>()?;
+    if platforms.len() > 1 {
+        return Err(Failure::invalid("multiple platforms are not supported"));
     }
     let (force, prune) = (call.query.flag("force"), !call.query.flag("noprune"));
-    Reply::json(&call.engine.image_remove(&call.name, force, prune).await?)
+    Reply::json(&call.engine.image_remove(&call.name, platforms.into_iter().next(), force, prune).await?)
 }
 
 pub(crate) async fn prune(call: Call) -> Answer {

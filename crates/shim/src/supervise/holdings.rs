@@ -131,7 +131,7 @@ impl Holdings {
 
     /// The root for one run.
     pub(super) fn root(&mut self, rootfs: &Rootfs) -> linux::Result<runtime::Rootfs> {
-        self.root_by(rootfs, |kept| mount::clone_handle(kept, false))
+        self.root_by(rootfs, mount::copy_detached)
     }
 
     /// `copy` fails with `EINVAL` where the kernel cannot.

@@ -32,8 +32,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let client = session.client()?;
     let options =
         RemoveOptions { force: parsed.on("force"), volumes: parsed.on("volumes"), link: parsed.on("link") };
-    each(parsed.arguments(), |name| {
-        let name = name.trim_matches('/');
+    each(parsed.arguments(), |argument| {
+        let name = argument.trim_matches('/');
         if name.is_empty() {
             return Err(Failure::new("container name cannot be empty"));
         }
@@ -43,7 +43,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
                 writeln!(std::io::stderr(), "{error}")?;
                 Ok(String::new())
             }
-            result => result.map(|()| name.to_owned()).map_err(Failure::from),
+            result => result.map(|()| argument.to_owned()).map_err(Failure::from),
         }
     })
 }

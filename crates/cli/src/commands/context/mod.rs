@@ -16,6 +16,7 @@ pub(crate) mod rm;
 pub(crate) mod show;
 pub(crate) mod switch;
 pub(crate) mod update;
+mod zip;
 
 use std::collections::BTreeMap;
 use std::fs;
