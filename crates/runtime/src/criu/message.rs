@@ -4,7 +4,7 @@
 
 use std::os::fd::RawFd;
 
-use super::wire::{Reader, Value, Writer};
+use protobuf::{Reader, Value, Writer};
 
 /// Requests, and the answers to them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,7 +15,6 @@
 //! its log, of which the lines with errors are quoted.
 
 pub(crate) mod message;
-mod wire;
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};

@@ -14,6 +14,8 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use protobuf::{Reader, Value};
+
 use crate::log::record::{Record, Stream};
 use crate::log::splitter::{Part, Piece};
 
@@ -21,11 +23,6 @@ use crate::log::splitter::{Part, Piece};
 pub const LENGTH: usize = 4;
 /// A line has at most 16 KiB; the rest is generosity towards other writers of the format.
 pub const MAX_ENTRY: usize = 1 << 20;
-
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
-const FIXED32: u64 = 5;
 
 /// Writes records. All lines of one read begin the same (source and time), so that is made once for them.
 #[derive(Default)]
@@ -38,8 +35,8 @@ impl Encoder {
     pub fn encode(&mut self, stream: Stream, piece: &Piece<'_>, out: &mut Vec<u8>) {
         if self.beginning_of != Some((stream, piece.time)) {
             self.beginning.clear();
-            bytes_field(1, stream.name().as_bytes(), &mut self.beginning);
-            number_field(2, piece.time.cast_unsigned(), &mut self.beginning);
+            protobuf::bytes(&mut self.beginning, 1, stream.name().as_bytes());
+            number(&mut self.beginning, 2, piece.time.cast_unsigned());
             self.beginning_of = Some((stream, piece.time));
         }
         // Room for both lengths and the line's key: one check instead of one for each part.
@@ -47,7 +44,7 @@ impl Encoder {
         let start = out.len();
         out.extend_from_slice(&[0; LENGTH]);
         out.extend_from_slice(&self.beginning);
-        bytes_field(3, piece.text, out);
+        protobuf::bytes(out, 3, piece.text);
         if let Some(part) = piece.part {
             encode_part(part, out);
         }
@@ -59,24 +56,24 @@ impl Encoder {
 
 fn encode_part(part: Part, out: &mut Vec<u8>) {
     let mut inner = Vec::with_capacity(80);
-    number_field(1, u64::from(part.last), &mut inner);
-    bytes_field(2, part.id_text().as_bytes(), &mut inner);
-    number_field(3, u64::from(part.ordinal), &mut inner);
-    number_field(4, 1, out);
-    bytes_field(5, &inner, out);
+    number(&mut inner, 1, u64::from(part.last));
+    protobuf::bytes(&mut inner, 2, part.id_text().as_bytes());
+    number(&mut inner, 3, u64::from(part.ordinal));
+    number(out, 4, 1);
+    protobuf::bytes(out, 5, &inner);
 }
 
 /// Reads one record, lengths included. `None`: damaged.
 pub fn decode(record: &[u8]) -> Option<Record<'_>> {
     let entry = record.get(LENGTH..record.len().checked_sub(LENGTH)?)?;
     let (mut stream, mut time, mut line, mut ends) = (Stream::Stdout, 0, &entry[..0], true);
-    for field in Fields(entry) {
+    for field in Reader(entry) {
         match field? {
             (1, Value::Bytes(source)) if source == b"stderr" => stream = Stream::Stderr,
             (2, Value::Number(nanos)) => time = nanos.cast_signed(),
             (3, Value::Bytes(bytes)) => line = bytes,
             (5, Value::Bytes(part)) => {
-                let last = Fields(part).flatten().any(|field| matches!(field, (1, Value::Number(1))));
+                let last = Reader(part).flatten().any(|field| matches!(field, (1, Value::Number(1))));
                 ends = last;
             }
             _ => {}
@@ -107,85 +104,10 @@ impl Part {
 
 const DIGITS: &[u8; 16] = b"0123456789abcdef";
 
-fn bytes_field(number: u64, bytes: &[u8], out: &mut Vec<u8>) {
-    varint(number << 3 | BYTES, out);
-    varint(bytes.len() as u64, out);
-    out.extend_from_slice(bytes);
-}
-
 /// Zero is what an absent field says.
-fn number_field(number: u64, value: u64, out: &mut Vec<u8>) {
+fn number(out: &mut Vec<u8>, field: u32, value: u64) {
     if value != 0 {
-        varint(number << 3 | VARINT, out);
-        varint(value, out);
-    }
-}
-
-fn varint(mut value: u64, out: &mut Vec<u8>) {
-    while value >= 0x80 {
-        out.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    out.push(value as u8);
-}
-
-enum Value<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    /// Of a width that no known field has.
-    Other,
-}
-
-/// The fields of a message. A `None` among them is damage, and the end.
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Iterator for Fields<'a> {
-    type Item = Option<(u64, Value<'a>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_none() {
-            self.0 = &[];
-        }
-        Some(field)
-    }
-}
-
-impl<'a> Fields<'a> {
-    fn field(&mut self) -> Option<(u64, Value<'a>)> {
-        let key = self.varint()?;
-        let value = match key & 7 {
-            VARINT => Value::Number(self.varint()?),
-            BYTES => {
-                let length = usize::try_from(self.varint()?).ok()?;
-                Value::Bytes(self.take(length)?)
-            }
-            FIXED64 => self.take(8).map(|_| Value::Other)?,
-            FIXED32 => self.take(4).map(|_| Value::Other)?,
-            _ => return None,
-        };
-        Some((key >> 3, value))
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.take(1)?[0];
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
+        protobuf::number(out, field, value);
     }
 }
 

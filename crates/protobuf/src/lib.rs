@@ -1,91 +1,105 @@
-//! Protocol buffers, as far as CRIU's messages need them: numbers, texts and messages in messages.
+//! Messages of protocol buffers, without a schema: a field is a key (its number, and how it is encoded) and a value.
 //!
-//! A field is a key (its number, and how it is encoded) and a value. What a reader does not know it passes over.
-//! See <https://protobuf.dev/programming-guides/encoding/>.
+//! Two of our formats are such messages and have a dozen fields each: what CRIU is asked and answers, and the entries of
+//! Docker's `local` logs. Who knows a format names its numbers; what a reader does not know it passes over. Groups, which
+//! nobody writes any more, are damage. See <https://protobuf.dev/programming-guides/encoding/>.
 
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const LENGTH: u64 = 2;
 const FIXED32: u64 = 5;
 
+/// Appends a field that is a number.
+pub fn number(out: &mut Vec<u8>, field: u32, value: u64) {
+    key(out, field, VARINT);
+    varint(out, value);
+}
+
+/// Appends a field that is bytes, a text or a whole message.
+pub fn bytes(out: &mut Vec<u8>, field: u32, value: &[u8]) {
+    key(out, field, LENGTH);
+    varint(out, value.len() as u64);
+    out.extend_from_slice(value);
+}
+
+fn key(out: &mut Vec<u8>, field: u32, kind: u64) {
+    varint(out, u64::from(field) << 3 | kind);
+}
+
+fn varint(out: &mut Vec<u8>, mut value: u64) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
 /// A message under construction.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Writer {
+pub struct Writer {
     bytes: Vec<u8>,
 }
 
 impl Writer {
-    pub(crate) fn number(&mut self, field: u32, value: u64) -> &mut Writer {
-        self.key(field, VARINT);
-        self.varint(value);
+    pub fn number(&mut self, field: u32, value: u64) -> &mut Writer {
+        number(&mut self.bytes, field, value);
         self
     }
 
     /// A signed number is sent with its sign in all of 64 bits.
-    pub(crate) fn signed(&mut self, field: u32, value: i32) -> &mut Writer {
+    pub fn signed(&mut self, field: u32, value: i32) -> &mut Writer {
         self.number(field, i64::from(value).cast_unsigned())
     }
 
-    pub(crate) fn flag(&mut self, field: u32, value: bool) -> &mut Writer {
+    pub fn flag(&mut self, field: u32, value: bool) -> &mut Writer {
         self.number(field, u64::from(value))
     }
 
-    pub(crate) fn text(&mut self, field: u32, value: &str) -> &mut Writer {
+    pub fn text(&mut self, field: u32, value: &str) -> &mut Writer {
         self.bytes(field, value.as_bytes())
     }
 
-    pub(crate) fn message(&mut self, field: u32, fill: impl FnOnce(&mut Writer)) -> &mut Writer {
+    pub fn message(&mut self, field: u32, fill: impl FnOnce(&mut Writer)) -> &mut Writer {
         let mut inner = Writer::default();
         fill(&mut inner);
         self.bytes(field, &inner.bytes)
     }
 
-    pub(crate) fn bytes(&mut self, field: u32, value: &[u8]) -> &mut Writer {
-        self.key(field, LENGTH);
-        self.varint(value.len() as u64);
-        self.bytes.extend_from_slice(value);
+    pub fn bytes(&mut self, field: u32, value: &[u8]) -> &mut Writer {
+        bytes(&mut self.bytes, field, value);
         self
     }
 
-    pub(crate) fn finish(self) -> Vec<u8> {
+    pub fn finish(self) -> Vec<u8> {
         self.bytes
-    }
-
-    fn key(&mut self, field: u32, kind: u64) {
-        self.varint(u64::from(field) << 3 | kind);
-    }
-
-    fn varint(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes.push(value as u8 | 0x80);
-            value >>= 7;
-        }
-        self.bytes.push(value as u8);
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Value<'a> {
+pub enum Value<'a> {
     Number(u64),
+    /// Bytes, a text or a message: which, only the format knows.
     Bytes(&'a [u8]),
+    /// Of a width that belongs to its kind: 4 or 8 bytes.
+    Fixed(&'a [u8]),
 }
 
 impl Value<'_> {
     /// Numbers are sent in 64 bits, whatever they were declared as.
-    pub(crate) fn signed(self) -> i32 {
+    pub fn signed(self) -> i32 {
         match self {
             Value::Number(number) => number as i32,
-            Value::Bytes(_) => 0,
+            Value::Bytes(_) | Value::Fixed(_) => 0,
         }
     }
 
-    pub(crate) fn flag(self) -> bool {
+    pub fn flag(self) -> bool {
         matches!(self, Value::Number(number) if number != 0)
     }
 
-    pub(crate) fn text(self) -> String {
+    pub fn text(self) -> String {
         match self {
-            Value::Number(_) => String::new(),
+            Value::Number(_) | Value::Fixed(_) => String::new(),
             Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
         }
     }
@@ -93,7 +107,7 @@ impl Value<'_> {
 
 /// The fields of a message, in their order. `None` inside says that the rest makes no sense.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Reader<'a>(pub(crate) &'a [u8]);
+pub struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Iterator for Reader<'a> {
     type Item = Option<(u32, Value<'a>)>;
@@ -115,8 +129,8 @@ impl<'a> Reader<'a> {
         let key = self.varint()?;
         let value = match key & 7 {
             VARINT => Value::Number(self.varint()?),
-            FIXED64 => Value::Bytes(self.take(8)?),
-            FIXED32 => Value::Bytes(self.take(4)?),
+            FIXED64 => Value::Fixed(self.take(8)?),
+            FIXED32 => Value::Fixed(self.take(4)?),
             LENGTH => {
                 let length = self.varint()?;
                 Value::Bytes(self.take(usize::try_from(length).ok()?)?)
@@ -175,6 +189,14 @@ mod tests {
         assert_eq!(bytes.len(), 11 + 2);
         let fields: Vec<_> = Reader(&bytes).flatten().collect();
         assert_eq!((fields[0].1.signed(), fields[1].1.flag()), (-2, true));
+    }
+
+    #[test]
+    fn widths_that_belong_to_a_kind_are_passed_over_whole() {
+        let message = [0x09, 1, 2, 3, 4, 5, 6, 7, 8, 0x15, 1, 2, 3, 4, 0x18, 7];
+        let fields: Vec<_> = Reader(&message).flatten().collect();
+        assert_eq!(fields[0], (1, Value::Fixed(&[1, 2, 3, 4, 5, 6, 7, 8])));
+        assert_eq!(fields[1..], [(2, Value::Fixed(&[1, 2, 3, 4])), (3, Value::Number(7))]);
     }
 
     #[test]
