@@ -190,12 +190,6 @@ pub(crate) fn names(plan: &Plan) -> Result<Vec<PathBuf>> {
     for mount in &plan.mounts {
         let name = Path::new("/").join(crate::plan::clean(&mount.destination));
         match mount.kind {
-            MountKind::Bind { .. } if mount.id_maps.is_some() => {
-                return Err(Error::invalid(format_args!(
-                    "mount {:?}: CRIU does not know id-mapped mounts",
-                    mount.destination
-                )));
-            }
             MountKind::Bind { .. } => names.push(name),
             MountKind::Cgroup => names.extend(cgroup_binds(plan)?.iter().map(|(below, _)| name.join(below))),
             MountKind::Remount | MountKind::FileSystem(_) => {}

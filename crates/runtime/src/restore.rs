@@ -9,7 +9,8 @@
 //! ```
 //!
 //! CRIU wants the container's root to be a mount of the host's. It is one in the namespace that CRIU is started in, and
-//! in no other: nothing has to be taken away afterwards, whoever is killed meanwhile.
+//! in no other: nothing has to be taken away afterwards, whoever is killed meanwhile. Id-mapped mounts, which CRIU would
+//! make again without their maps, are made there too, for it to bind from.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -27,10 +28,10 @@ use crate::checkpoint::{self, DESCRIPTORS, Directories, MASK, Settings};
 use crate::criu::message::{self, Kind, Notify, Options};
 use crate::criu::{self, Session};
 use crate::hooks::{self, Environment};
-use crate::inside::{devices, rootfs as tree};
+use crate::inside::{devices, mounts, rootfs as tree};
 use crate::namespaces::Given;
 use crate::place::{self, Placed};
-use crate::plan::{MountKind, Plan};
+use crate::plan::{Mount, MountKind, Plan};
 use crate::{CgroupDriver, Container, Error, Result, error::Step, interfaces};
 
 const LOG: &str = "restore.log";
@@ -44,6 +45,8 @@ pub struct Restore<'a> {
     pub spec: &'a Spec,
     pub bundle: &'a Path,
     pub rootfs: &'a Path,
+    /// A directory that CRIU finds nothing in: in its mount namespace, something else may be mounted there.
+    pub scratch: &'a Path,
     pub settings: Settings,
     pub cgroup_driver: CgroupDriver,
     pub rootless: Option<bool>,
@@ -94,14 +97,14 @@ fn restore_in(
     options.evasive_devices = true;
     options.lsm_profile = wanted.lsm_profile.clone();
     options.lsm_mount_context = wanted.lsm_mount_context.clone();
-    options.mounts = outer_mounts(&plan, placed)?;
+    options.mounts = outer_mounts(&plan, placed, wanted.scratch)?;
     let mut given = Vec::new();
     add_namespaces(wanted.spec, &mut options, &mut given)?;
     add_streams(&wanted.settings.images, &mut options)?;
     make_places(&plan, wanted.rootfs)?;
 
     let terminal = wanted.spec.process.as_ref().is_some_and(|process| process.terminal);
-    let (session, directories) = start(wanted, terminal, &given)?;
+    let (session, directories) = start(wanted, &plan, terminal, &given)?;
     directories.name(&mut options);
     let mut progress = Progress { wanted, plan: Some(plan), placed, container: None, terminal: None, made };
     let restored = enter(&session, placed, &mut options).and_then(|()| {
@@ -180,7 +183,12 @@ impl Progress<'_> {
 }
 
 /// Starts CRIU where the container's root is a mount. Its directories are opened there too: it mounts in them.
-fn start(wanted: &Restore<'_>, terminal: bool, given: &[OwnedFd]) -> Result<(Session, Directories)> {
+fn start(
+    wanted: &Restore<'_>,
+    plan: &Plan,
+    terminal: bool,
+    given: &[OwnedFd],
+) -> Result<(Session, Directories)> {
     let null = criu::null()?;
     let (stdin, stdout, stderr) = (std::io::stdin(), std::io::stdout(), std::io::stderr());
     let streams = match terminal {
@@ -190,8 +198,10 @@ fn start(wanted: &Restore<'_>, terminal: bool, given: &[OwnedFd]) -> Result<(Ses
     let host = namespace::open(Path::new("/proc/self/ns/mnt")).step(|| "mount namespace")?;
     let directory = File::open(".").step(|| "current directory")?;
     namespace::unshare(namespace::MOUNT).step(|| "mount namespace")?;
-    let started =
-        bind_to_itself(wanted.rootfs).step(|| format!("rootfs {:?}", wanted.rootfs)).and_then(|()| {
+    let started = bind_to_itself(wanted.rootfs)
+        .step(|| format!("rootfs {:?}", wanted.rootfs))
+        .and_then(|()| mount_mapped(plan, wanted.scratch))
+        .and_then(|()| {
             let directories = Directories::open(&wanted.settings, LOG)?;
             Ok((Session::start(streams, given)?, directories))
         });
@@ -203,6 +213,34 @@ fn start(wanted: &Restore<'_>, terminal: bool, given: &[OwnedFd]) -> Result<(Ses
 fn bind_to_itself(rootfs: &Path) -> linux::Result<()> {
     mount::set_propagation(Path::new("/"), Propagation::Slave, true)?;
     mount::attach_at(mount::clone_tree(None, rootfs, true)?, rootfs)
+}
+
+/// Sources with their id maps, each in its place.
+fn mount_mapped(plan: &Plan, scratch: &Path) -> Result<()> {
+    let mapped = plan.mounts.iter().enumerate().filter(|(_, mount)| mount.id_maps.is_some());
+    for (at, (index, mount)) in mapped.enumerate() {
+        if at == 0 {
+            let empty = mount::new_fs("tmpfs", Some("tmpfs"), &["mode=700"], 0).step(|| "scratch")?;
+            mount::attach_at(empty, scratch).step(|| "scratch")?;
+        }
+        let step = || mounts::describe(mount);
+        let recursive = mount.kind == MountKind::Bind { recursive: true };
+        let tree = mount::clone_tree(None, &mount.source, recursive).step(step)?;
+        mounts::map_ids(&tree, plan, mount).step(step)?;
+        let directory = linux::path::kind(&tree).step(step)? == linux::path::Kind::Directory;
+        let root = Root::open(scratch).step(step)?;
+        let place = tree::place(&root, Path::new(&index.to_string()), directory).step(step)?;
+        mount::attach(&tree, &place).step(step)?;
+    }
+    Ok(())
+}
+
+/// Where CRIU finds the source of a bind.
+fn source_of(mount: &Mount, index: usize, scratch: &Path) -> PathBuf {
+    match mount.id_maps {
+        Some(_) => scratch.join(index.to_string()),
+        None => mount.source.clone(),
+    }
 }
 
 /// Puts CRIU into the container's cgroup, below which it will make what it has saved of cgroups.
@@ -223,14 +261,12 @@ fn enter(session: &Session, placed: &Placed, options: &mut Options) -> Result<()
 }
 
 /// Mounts from outside by their names, and where they come from now.
-fn outer_mounts(plan: &Plan, placed: &Placed) -> Result<Vec<(String, String)>> {
-    // For what cannot be restored, the same error as when it could not be dumped.
-    checkpoint::names(plan)?;
+fn outer_mounts(plan: &Plan, placed: &Placed, scratch: &Path) -> Result<Vec<(String, String)>> {
     let mut mounts: Vec<(PathBuf, PathBuf)> = Vec::new();
-    for mount in &plan.mounts {
+    for (index, mount) in plan.mounts.iter().enumerate() {
         let name = Path::new("/").join(crate::plan::clean(&mount.destination));
         match mount.kind {
-            MountKind::Bind { .. } => mounts.push((name, mount.source.clone())),
+            MountKind::Bind { .. } => mounts.push((name, source_of(mount, index, scratch))),
             MountKind::Cgroup => {
                 for (below, controller) in checkpoint::cgroup_binds(plan)? {
                     let directory = placed.cgroup.legacy(&controller).map(Path::to_owned);

@@ -119,11 +119,13 @@ fn restore_claimed(
     let rootfs = bundle.join(&root.path);
     let rootfs =
         std::fs::canonicalize(&rootfs).map_err(|error| Error::of_file("stat", rootfs.display(), &error))?;
+    let id = arguments.id()?;
     let wanted = Restore {
-        id: arguments.id()?,
+        id,
         spec,
         bundle,
         rootfs: &rootfs,
+        scratch: &context.store.directory(id),
         settings,
         cgroup_driver: context.cgroup_driver,
         rootless: context.rootless,

@@ -99,6 +99,37 @@ impl Counter {
     }
 }
 
+/// CRIU would make the mount again without its maps.
+#[test]
+fn id_maps_of_mounts_are_kept() {
+    let Some(path) = real() else { return };
+    let mut counter = Counter::new(path, ":");
+    let script = counter.bundle.config["process"]["args"][2].as_str().unwrap();
+    let script = script.replace("sleep 0.05", "stat -c %u /mapped/file >/outside/owner; sleep 0.05");
+    counter.bundle.config["process"]["args"][2] = json!(script);
+    let source = counter.bundle.directory.join("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("file"), "").unwrap();
+    std::os::unix::fs::chown(source.join("file"), Some(1005), None).unwrap();
+    counter.bundle.mount("/mapped", "bind", source.to_str().unwrap(), &["bind"]);
+    let ids = json!([{ "containerID": 1000, "hostID": 7000, "size": 10 }]);
+    let mount = counter.bundle.config["mounts"].as_array_mut().unwrap().last_mut().unwrap();
+    (mount["uidMappings"], mount["gidMappings"]) = (ids.clone(), ids);
+    counter.bundle.write_config();
+    counter.run();
+    counter.counts_past(2);
+    let owner = counter.shown.with_file_name("owner");
+    counter.checkpoint(&["--image-path", "images"]);
+    let count = counter.count();
+    assert_eq!(std::fs::read_to_string(&owner).unwrap(), "7005\n");
+    std::fs::remove_file(&owner).unwrap();
+    counter.restore(&["--image-path", "images"]);
+    counter.counts_past(count + 2);
+    assert_eq!(std::fs::read_to_string(&owner).unwrap(), "7005\n");
+    let id = counter.bundle.id.clone();
+    assert_eq!(counter.ask(&["delete", "--force", &id]).status, 0);
+}
+
 #[test]
 fn a_process_goes_on_with_what_it_had() {
     let Some(path) = real() else { return };

@@ -286,6 +286,10 @@ fn a_criu_that_is_too_old_or_fails_is_told_of() {
 fn every_option_of_a_restore_arrives() {
     let mut bundle = Bundle::new(&["sleep", "1000"]);
     bundle.mount("/data", "bind", "/tmp", &["rbind"]);
+    bundle.mount("/mapped", "bind", "/tmp", &["bind"]);
+    let ids = serde_json::json!([{ "containerID": 0, "hostID": 7000, "size": 10 }]);
+    let mount = bundle.config["mounts"].as_array_mut().unwrap().last_mut().unwrap();
+    (mount["uidMappings"], mount["gidMappings"]) = (ids.clone(), ids);
     bundle.config["linux"]["maskedPaths"] = serde_json::json!(["/proc/keys"]);
     bundle.config["annotations"] = serde_json::json!({ "org.criu.config": "/somewhere/criu.conf" });
     let seen = bundle.directory.join("seen");
@@ -309,9 +313,10 @@ fn every_option_of_a_restore_arrives() {
     assert_eq!(outcome.status, 0, "{}", outcome.stderr);
     assert!(outcome.stderr.contains("--no-pivot means nothing to restore"), "{}", outcome.stderr);
     let rootfs = bundle.rootfs().display().to_string();
+    let mapped = bundle.directory.join("state").join(&bundle.id).join("5").display().to_string();
     let expected = format!(
         "4 1\n5 1\n6 1\n7 1\n8 1\n9 4\n10 restore.log\n12 1\n13 {rootfs}\n16 1\n24 1\n26 1\n34 0\n38 1073741824\n48 1\n50 1
-         51 /somewhere/criu.conf\n53 selinux:label\n63 context\n23 /data /tmp\n23 /dev/null /dev/null
+         51 /somewhere/criu.conf\n53 selinux:label\n63 context\n23 /data /tmp\n23 /mapped {mapped}\n23 /dev/null /dev/null
          27 pipe:[5] 0\n27 pipe:[6] 2"
     );
     assert_asked(&directory, &lines(&expected));
