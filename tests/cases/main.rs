@@ -23,6 +23,7 @@ mod old_kernels;
 mod options;
 mod points;
 mod pushes;
+mod quotas;
 mod registries;
 mod registry;
 mod runtimes;

@@ -63,6 +63,51 @@ impl Drop for SmallDisk {
     }
 }
 
+/// A file system on a file that counts by project, unmounted at the end.
+#[derive(Debug)]
+pub struct CountedDisk(PathBuf);
+
+impl CountedDisk {
+    /// None, and a word about it, where the kernel or the machine has no such thing. `kind`: `xfs` or `ext4`.
+    pub fn mount(kind: &str) -> Option<CountedDisk> {
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let disk =
+            CountedDisk(std::env::temp_dir().join(format!("wharf-counted-{}-{number}", std::process::id())));
+        std::fs::create_dir_all(disk.path()).expect("the temporary directory is writable");
+        let (image, path) = (disk.image().display().to_string(), disk.path().display().to_string());
+        let make = match kind {
+            "xfs" => "mkfs.xfs -q",
+            _ => "mkfs.ext4 -q -O quota,project -E quotatype=usrquota:grpquota:prjquota",
+        };
+        let script =
+            format!("truncate -s 400M {image} && {make} {image} && mount -o loop,prjquota {image} {path}");
+        let output = Command::new("sh").args(["-ec", &script]).output().expect("sh runs");
+        if output.status.success() {
+            return Some(disk);
+        }
+        let _ = (std::fs::remove_dir(disk.path()), std::fs::remove_file(disk.image()));
+        std::mem::forget(disk);
+        let why = String::from_utf8_lossy(&output.stderr);
+        eprintln!("not tested: no {kind} with project quotas: {}", why.trim());
+        None
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn image(&self) -> PathBuf {
+        self.0.with_extension("img")
+    }
+}
+
+impl Drop for CountedDisk {
+    fn drop(&mut self) {
+        let (image, path) = (self.image().display().to_string(), self.path().display().to_string());
+        sh(&format!("umount {path} || umount -l {path}; rmdir {path}; rm {image}"));
+    }
+}
+
 /// Runs a script; the test fails when it does. Gives what it prints.
 #[track_caller]
 pub fn sh(script: &str) -> String {

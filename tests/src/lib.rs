@@ -15,7 +15,7 @@ pub mod soak;
 mod wire;
 mod world;
 
-pub use disk::{SmallDisk, sh};
+pub use disk::{CountedDisk, SmallDisk, sh};
 pub use host::Host;
 pub use kernel::Kernel;
 pub use rootfs::{Archive, busybox, busybox_image, directory, file, link};

@@ -152,7 +152,7 @@ fn engine(said: &Said<'_>, exec_root: PathBuf) -> Result<Config, String> {
     }
     config.cgroup.driver = cgroup_driver(said, config.cgroup.parent.as_deref())?;
     containers(said, &mut config.container)?;
-    storage(said)?;
+    config.container.root_size = root_size(said)?;
     network(said, &mut config.network)?;
     registry(said, &mut config.registry)?;
     let proxy = |key: &str| said.text(key).filter(|proxy| !proxy.is_empty()).map(str::to_owned);
@@ -254,18 +254,24 @@ fn containers(said: &Said<'_>, config: &mut engine::ContainerDefaults) -> Result
     Ok(())
 }
 
-/// There is nothing to choose: whatever is said of the storage is refused, in the words of Docker's.
-fn storage(said: &Said<'_>) -> Result<(), String> {
-    let Some(option) = said.list("storage-opts").next() else { return Ok(()) };
-    let reason = match option.split_once('=') {
-        None => format!("unable to parse storage-opt key/value: {option}"),
-        Some(("overlay2.size", text)) if size(text).is_none() => format!("invalid size: '{text}'"),
-        Some((key @ "overlay2.size", _)) => {
-            format!("Storage option {key} not supported. This engine sets no project quotas")
-        }
-        Some((key, _)) => format!("overlay2: unknown option {key}"),
-    };
-    Err(format!("error initializing graphdriver: {reason}"))
+/// Options of the storage; what a root may hold is all there is to say. An error is in the words of Docker's.
+fn root_size(said: &Said<'_>) -> Result<Option<u64>, String> {
+    let mut limit = None;
+    for option in said.list("storage-opts") {
+        let reason = match option.split_once('=') {
+            None => format!("unable to parse storage-opt key/value: {option}"),
+            Some(("overlay2.size", text)) => match size(text).and_then(|size| u64::try_from(size).ok()) {
+                Some(size) => {
+                    limit = Some(size).filter(|size| *size > 0);
+                    continue;
+                }
+                None => format!("invalid size: '{text}'"),
+            },
+            Some((key, _)) => format!("overlay2: unknown option {key}"),
+        };
+        return Err(format!("error initializing graphdriver: {reason}"));
+    }
+    Ok(limit)
 }
 
 fn ulimits(said: &Said<'_>) -> Result<Vec<Ulimit>, String> {
@@ -438,6 +444,7 @@ mod tests {
         assert_eq!(settings.pid_file, Path::new("/run/wharf.pid"));
         assert_eq!(settings.engine.data_root, Path::new("/var/lib/wharf"));
         assert_eq!(settings.engine.container.shm_size, 64 << 20);
+        assert_eq!(settings.engine.container.root_size, None);
         assert_eq!(settings.tls, Tls::Off);
     }
 
@@ -497,10 +504,6 @@ mod tests {
             ("foo", "unable to parse storage-opt key/value: foo"),
             ("foo=bar", "overlay2: unknown option foo"),
             ("overlay2.size=x", "invalid size: 'x'"),
-            (
-                "overlay2.size=10m",
-                "Storage option overlay2.size not supported. This engine sets no project quotas",
-            ),
         ] {
             let error = error(&format!("--storage-opt {option}"));
             assert_eq!(error, format!("error initializing graphdriver: {reason}"));

@@ -97,6 +97,8 @@ pub struct Container {
     pub device_directories: Vec<PathBuf>,
     /// What `host-gateway` stands for in `--add-host`; empty: the default bridge's addresses.
     pub host_gateway: Vec<IpAddr>,
+    /// Bytes that a root may hold (`--storage-opt overlay2.size`), where project quotas are enforced.
+    pub root_size: Option<u64>,
 }
 
 /// A default limit, as `--default-ulimit` gives it.
@@ -221,6 +223,7 @@ impl Default for Container {
             dns_search: Vec::new(),
             device_directories: ["/etc/cdi", "/var/run/cdi"].map(PathBuf::from).to_vec(),
             host_gateway: Vec::new(),
+            root_size: None,
         }
     }
 }

@@ -25,6 +25,10 @@ use crate::container::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::{Config, Engine, Paths, Records};
 
+/// Docker's words for a disk that counts nothing by project.
+const NO_QUOTAS: &str = "error initializing graphdriver: Storage option overlay2.size not supported. Filesystem does not \
+                         support Project Quota: Filesystem does not support, or has not enabled quotas";
+
 /// The engine's images.
 pub(crate) struct Store {
     images: image::Images,
@@ -33,8 +37,11 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn open(_config: &Config, paths: &Paths, records: &Records) -> Result<Store> {
+    pub(crate) fn open(config: &Config, paths: &Paths, records: &Records) -> Result<Store> {
         let images = image::Images::open(paths.data_root(), records)?;
+        if config.container.root_size.is_some() && !images.snapshots().can_be_limited() {
+            return Err(Error::invalid(NO_QUOTAS));
+        }
         // The first run must work without a network.
         images.install_embedded()?;
         Ok(Store { images, registry: crate::pulls::Registry::default(), pruning: AtomicBool::new(false) })

@@ -16,7 +16,7 @@ mod passing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -121,7 +121,7 @@ impl Volumes {
             ))));
         }
         check_volume_name(&name)?;
-        local::check(&wanted.options).map_err(within)?;
+        local::check(&wanted.options, || self.can_be_limited()).map_err(within)?;
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let created = self.get(&name).is_none();
         if created {
@@ -150,7 +150,7 @@ impl Volumes {
         let path = self.paths.volume_data(name);
         let mut users = self.users();
         let all = users.entry(name.to_owned()).or_default();
-        if all.is_empty() && !stored.options.is_empty() && !local::is_mounted(&path)? {
+        if all.is_empty() && local::is_mount(&stored.options) && !local::is_mounted(&path)? {
             let mounted = local::mount(&stored.options, &path);
             mounted
                 .map_err(|error| error.within(format!("error while mounting volume '{}'", path.display())))?;
@@ -175,7 +175,7 @@ impl Volumes {
         }
         // Containers hold mounts of their own; ours is only where the next one finds it.
         match self.get(name) {
-            Some(stored) if !stored.options.is_empty() => local::unmount(&self.paths.volume_data(name)),
+            Some(stored) if local::is_mount(&stored.options) => local::unmount(&self.paths.volume_data(name)),
             _ => Ok(()),
         }
     }
@@ -189,25 +189,41 @@ impl Volumes {
         known.iter().map(|(name, stored)| (name.clone(), stored.clone())).collect()
     }
 
+    /// Before the first volume, the directory that will hold them is not there.
+    fn can_be_limited(&self) -> bool {
+        let directory = self.paths.volumes();
+        let directory = if directory.is_dir() { &directory } else { self.paths.data_root() };
+        image::quotas::are_enforced(directory).unwrap_or(false)
+    }
+
     fn make_directory(&self, name: &str) -> Result<()> {
         let path = self.paths.volume_data(name);
         let failed = |error| Error::failed(format!("cannot make the directory of volume {name}"), error);
         if path.is_dir() {
-            return Ok(());
+            return self.limit(name, &path);
         }
         let outer = self.paths.volume(name);
         std::fs::DirBuilder::new().recursive(true).mode(0o701).create(&outer).map_err(failed)?;
         std::fs::create_dir(&path).map_err(failed)?;
+        self.limit(name, &path)?;
         // Containers' users live in it, whatever our umask.
         let made = Root::open(&path).and_then(|root| linux::entry::set_mode(&root, 0o755));
         made.map_err(|error| Error::failed(format!("cannot make the directory of volume {name}"), error))
+    }
+
+    /// Again at each use: a crash may have come before the first time, when nobody had used it yet.
+    fn limit(&self, name: &str, path: &Path) -> Result<()> {
+        match self.get(name).and_then(|stored| local::limit(&stored.options)) {
+            None | Some(0) => Ok(()),
+            Some(bytes) => Ok(image::quotas::limit(&[path], bytes)?),
+        }
     }
 
     /// Deletes a volume's record and files. Who uses it was asked before.
     fn remove(&self, name: &str) -> Result<()> {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let stored = self.get(name).ok_or_else(|| unknown(name))?;
-        if !stored.options.is_empty() {
+        if local::is_mount(&stored.options) {
             local::unmount(&self.paths.volume_data(name))?;
         }
         let gone = self.paths.volumes().join(format!("{GONE}{name}"));
@@ -226,7 +242,7 @@ impl Volumes {
             return Err(error.into());
         }
         self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
-        delete_tree(&gone)
+        delete_volume(&gone)
     }
 
     /// Finishes removals that a crash interrupted: those whose record is gone. The others get their directory back.
@@ -243,7 +259,7 @@ impl Volumes {
             if self.get(name).is_some() && !self.paths.volume(name).exists() {
                 std::fs::rename(entry.path(), self.paths.volume(name)).map_err(failed)?;
             } else {
-                delete_tree(&entry.path())?;
+                delete_volume(&entry.path())?;
             }
         }
         Ok(())
@@ -449,7 +465,12 @@ fn unknown(name: &str) -> Error {
     Error::not_found(format!("get {name}: no such volume"))
 }
 
-fn delete_tree(path: &std::path::Path) -> Result<()> {
+fn delete_volume(outer: &Path) -> Result<()> {
+    image::quotas::release(&outer.join("_data"));
+    delete_tree(outer)
+}
+
+fn delete_tree(path: &Path) -> Result<()> {
     let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
         return Err(Error::system(format!("refusing to delete {}", path.display())));
     };

@@ -24,6 +24,7 @@ mod paths;
 mod progress;
 pub mod pull;
 mod push;
+pub mod quotas;
 pub mod registry;
 mod retry;
 mod save;

@@ -6,10 +6,12 @@
 //!  remove  rename to gone/<random>, delete when nobody waits
 //! ```
 //!
+//! The two directories of a snapshot may have a limit in common, which [`quotas`] sets.
+//!
 //! A snapshot, not its image, keeps its layers: the image may be removed while a stopped container stands on it.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use linux::entry;
@@ -20,7 +22,7 @@ use store::fault;
 use store::records::{Record, Records, Transaction};
 
 use crate::layers::{Scratch, children, delete_tree, make_directory, make_private_directory};
-use crate::{Error, Kind, Layers, Paths, scaffold};
+use crate::{Error, Kind, Layers, Paths, quotas, scaffold};
 
 /// What to mount. Topmost lower first, as overlayfs wants them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,9 @@ pub const OVERLAY_OPTIONS: [&str; 3] = ["index=off", "metacopy=off", "redirect_d
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Stored {
     diff_ids: Vec<Digest>,
+    /// Bytes that it may hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
 }
 
 impl Record for Stored {
@@ -55,7 +60,7 @@ struct Inner {
     paths: Paths,
     layers: Layers,
     /// Recorded or about to be: what a collector must keep.
-    known: Mutex<HashMap<String, Vec<Digest>>>,
+    known: Mutex<HashMap<String, Stored>>,
 }
 
 /// A removed snapshot, out of sight. Dropping it deletes the files, which may take a while.
@@ -69,15 +74,13 @@ impl Snapshots {
     pub fn open(paths: &Paths, records: &Records, layers: &Layers) -> Result<Self, Error> {
         make_private_directory(&paths.snapshots_gone())?;
         for name in children(&paths.snapshots_gone())? {
-            delete_tree(&paths.snapshots_gone().join(name))?;
+            delete(&paths.snapshots_gone().join(name))?;
         }
-        let known: HashMap<String, Vec<Digest>> = (records.read(|r| r.list::<Stored>())?.into_iter())
-            .map(|(id, stored)| (id, stored.diff_ids))
-            .collect();
+        let known: HashMap<String, Stored> = records.read(|r| r.list::<Stored>())?.into_iter().collect();
         for name in children(&paths.snapshots())? {
             let is_known = name.to_str().is_some_and(|id| id == "gone" || known.contains_key(id));
             if !is_known {
-                delete_tree(&paths.snapshots().join(name))?;
+                delete(&paths.snapshots().join(name))?;
             }
         }
         let inner = Inner { paths: paths.clone(), layers: layers.clone(), known: Mutex::new(known) };
@@ -86,19 +89,35 @@ impl Snapshots {
 
     /// Makes the directories of a new snapshot on an image's layers. It lasts when [`Self::record`] is committed.
     pub fn create(&self, id: &str, diff_ids: &[Digest]) -> Result<Snapshot, Error> {
+        self.create_within(id, diff_ids, None)
+    }
+
+    /// Whether a new snapshot can have a limit.
+    pub fn can_be_limited(&self) -> bool {
+        quotas::are_enforced(&self.inner.paths.snapshots()).unwrap_or(false)
+    }
+
+    /// The same, for a snapshot that holds so many bytes at most.
+    pub fn create_within(
+        &self,
+        id: &str,
+        diff_ids: &[Digest],
+        limit: Option<u64>,
+    ) -> Result<Snapshot, Error> {
         check_id(id)?;
+        let stored = Stored { diff_ids: diff_ids.to_vec(), limit };
         {
             let mut known = self.known();
             if known.contains_key(id) {
                 return Err(Error::new(Kind::Conflict, format!("snapshot {id} exists")));
             }
             // From here on no collector takes the layers away.
-            known.insert(id.to_owned(), diff_ids.to_vec());
+            known.insert(id.to_owned(), stored.clone());
         }
-        let made = self.inner.layers.lowers(diff_ids).and_then(|_| self.make_directories(id, diff_ids));
+        let made = self.inner.layers.lowers(diff_ids).and_then(|_| self.make_directories(id, &stored));
         if let Err(error) = made {
             self.known().remove(id);
-            delete_tree(&self.inner.paths.snapshot(id))?;
+            delete(&self.inner.paths.snapshot(id))?;
             return Err(error);
         }
         self.get(id)
@@ -106,8 +125,8 @@ impl Snapshots {
 
     /// Writes a snapshot down, in the transaction of the container that it belongs to.
     pub fn record(&self, transaction: &Transaction<'_>, id: &str) -> Result<(), store::Error> {
-        let diff_ids = self.known().get(id).cloned().unwrap_or_default();
-        transaction.put(id, &Stored { diff_ids })
+        let none = Stored { diff_ids: Vec::new(), limit: None };
+        transaction.put(id, &self.known().get(id).cloned().unwrap_or(none))
     }
 
     /// Forgets a snapshot, in the transaction that deletes its container.
@@ -117,14 +136,14 @@ impl Snapshots {
 
     /// What to mount. Directories that a power cut swallowed are made again.
     pub fn get(&self, id: &str) -> Result<Snapshot, Error> {
-        let diff_ids = self.layers_of(id)?;
+        let stored = self.stored(id)?;
         let directory = self.inner.paths.snapshot(id);
         if !directory.join("work").is_dir() || !directory.join("fs").is_dir() {
-            self.make_directories(id, &diff_ids)?;
+            self.make_directories(id, &stored)?;
         }
         Ok(Snapshot {
             id: id.to_owned(),
-            lowers: self.inner.layers.lowers(&diff_ids)?,
+            lowers: self.inner.layers.lowers(&stored.diff_ids)?,
             upper: directory.join("fs"),
             work: directory.join("work"),
         })
@@ -132,6 +151,10 @@ impl Snapshots {
 
     /// The layers below a snapshot, bottom first.
     pub fn layers_of(&self, id: &str) -> Result<Vec<Digest>, Error> {
+        Ok(self.stored(id)?.diff_ids)
+    }
+
+    fn stored(&self, id: &str) -> Result<Stored, Error> {
         let known = self.known();
         known.get(id).cloned().ok_or_else(|| Error::new(Kind::NotFound, format!("no snapshot {id}")))
     }
@@ -142,6 +165,9 @@ impl Snapshots {
         fault::point("take a snapshot out of sight")?;
         let gone = Scratch::set_aside(&self.inner.paths.snapshot(id), &self.inner.paths.snapshots_gone())?
             .map(|files| Gone { _files: files });
+        if let Some(Gone { _files: files }) = &gone {
+            release(files.path());
+        }
         fault::passed("a snapshot is out of sight");
         self.known().remove(id);
         Ok(gone)
@@ -149,10 +175,10 @@ impl Snapshots {
 
     /// Layers that some snapshot stands on.
     pub(crate) fn layers_in_use(&self) -> HashSet<Digest> {
-        self.known().values().flatten().cloned().collect()
+        self.known().values().flat_map(|stored| stored.diff_ids.iter().cloned()).collect()
     }
 
-    fn make_directories(&self, id: &str, diff_ids: &[Digest]) -> Result<(), Error> {
+    fn make_directories(&self, id: &str, stored: &Stored) -> Result<(), Error> {
         let directory = self.inner.paths.snapshot(id);
         fault::point("make a snapshot's directories")?;
         make_private_directory(&directory)?;
@@ -161,8 +187,11 @@ impl Snapshots {
                 make_directory(&directory.join(name))?;
             }
         }
+        if let Some(limit) = stored.limit {
+            quotas::limit(&[&directory.join("fs"), &directory.join("work")], limit)?;
+        }
         // The upper directory is `/` of the container.
-        if let Some(root) = self.inner.layers.root_attributes(diff_ids) {
+        if let Some(root) = self.inner.layers.root_attributes(&stored.diff_ids) {
             let upper = Root::open(&directory.join("fs"))?;
             entry::set_owner(&upper, root.uid, root.gid)?;
             entry::set_mode(&upper, root.mode)?;
@@ -170,8 +199,20 @@ impl Snapshots {
         Ok(scaffold::mark(&directory.join("fs"))?)
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Vec<Digest>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Stored>> {
         self.inner.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn delete(directory: &Path) -> Result<(), Error> {
+    release(directory);
+    delete_tree(directory)
+}
+
+/// Either of the two is enough to know the limit by; half of it may be deleted already.
+fn release(directory: &Path) {
+    for name in ["fs", "work"] {
+        quotas::release(&directory.join(name));
     }
 }
 

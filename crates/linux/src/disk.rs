@@ -1,10 +1,10 @@
-//! File systems as a whole: room, syncing, limits per directory tree.
+//! File systems as a whole: room, syncing, placing.
 
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 use rustix::fs::IFlags;
 
-use crate::error::{Context, check};
+use crate::error::Context;
 use crate::{Errno, Result};
 
 /// Room on a file system, in bytes.
@@ -46,32 +46,6 @@ pub fn place_apart(directory: impl AsFd) -> Result<()> {
         Err(Errno::NOTTY | Errno::OPNOTSUPP | Errno::INVAL) => Ok(()),
         done => done.context("ioctl", || "FS_IOC_SETFLAGS, FS_TOPDIR_FL"),
     }
-}
-
-/// A project id for a directory, inherited by what is made below it: what quotas count by (ext4, xfs).
-pub fn set_project(directory: impl AsFd, project: u32) -> Result<()> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct Attributes {
-        flags: u32,
-        extent_size: u32,
-        extents: u32,
-        project: u32,
-        cow_extent_size: u32,
-        padding: [u8; 8],
-    }
-    const GET: libc::Ioctl = 0x801c_581f;
-    const SET: libc::Ioctl = 0x401c_5820;
-    const INHERIT: u32 = 0x200;
-    let raw = directory.as_fd().as_raw_fd();
-    let mut attributes = Attributes::default();
-    // SAFETY: FS_IOC_FSGETXATTR fills a struct of this layout.
-    check(i64::from(unsafe { libc::ioctl(raw, GET, &raw mut attributes) }), "ioctl", || "FS_IOC_FSGETXATTR")?;
-    attributes.project = project;
-    attributes.flags |= INHERIT;
-    // SAFETY: FS_IOC_FSSETXATTR reads a struct of this layout.
-    let result = unsafe { libc::ioctl(raw, SET, &raw const attributes) };
-    check(i64::from(result), "ioctl", || format!("FS_IOC_FSSETXATTR, project {project}")).map(drop)
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod poll;
 pub mod process;
 pub mod procfs;
 pub mod pty;
+pub mod quota;
 pub mod random;
 pub mod seccomp;
 pub mod signal;

@@ -96,7 +96,7 @@ pub(crate) const OPTIONS: &[Opt] = &[
     option("selinux-enabled", None, "selinux-enabled", Switch, Only(&["false"], "SELinux labels are not supported yet"), ""),
     option("shutdown-timeout", None, "shutdown-timeout", Number, Only(&[], "containers are not stopped when the engine ends"), ""),
     option("storage-driver", Some('s'), "storage-driver", Text, Only(&["", "overlay2", "overlayfs"], "layers are stacked by overlayfs only"), ""),
-    option("storage-opt", None, "storage-opts", List, Used, "Options of the storage (none is supported)"),
+    option("storage-opt", None, "storage-opts", List, Used, "Options of the storage (overlay2.size)"),
     option("swarm-default-advertise-addr", None, "swarm-default-advertise-addr", Text, Only(&[""], "swarm mode is not supported"), ""),
     option("data-root", None, "data-root", Text, Used, "Directory of what survives a reboot (default \"/var/lib/wharf\")"),
     option("tls", None, "tls", Switch, Used, "TLS on tcp listeners"),

@@ -9,7 +9,7 @@ use store::records::Durability;
 use super::owner::Owner;
 use super::record::{MountKind, MountPoint, NAMES, NetworkState, Record};
 use super::state::State;
-use super::{bind, defaults, files, logs, mounts, remove, users, validate};
+use super::{bind, defaults, files, logs, mounts, remove, storage, users, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, names, runtimes, spec};
@@ -53,7 +53,8 @@ fn create(
     engine.shared().networks.check(&mut record)?;
 
     let mut made = Made { engine, id: record.id.clone(), volumes: Vec::new(), done: false };
-    engine.images().snapshots().create(record.id.as_str(), &diff_ids)?;
+    let limit = storage::limit(engine, &record.host)?;
+    engine.images().snapshots().create_within(record.id.as_str(), &diff_ids, limit)?;
     fault::point("create: the root is made")?;
     files::make_directory(&engine.paths().container(record.id.as_str()))?;
     fault::point("create: the directory is made")?;

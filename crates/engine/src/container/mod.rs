@@ -33,6 +33,7 @@ mod rootfs;
 mod state;
 mod stats;
 mod status;
+mod storage;
 mod stream;
 mod top;
 mod users;

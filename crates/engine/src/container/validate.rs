@@ -125,9 +125,6 @@ fn unsupported(host: &HostConfig) -> Result<()> {
     if let Some(unknown) = host.storage_opt.keys().find(|key| *key != "size") {
         return refuse(format!("Unknown option {unknown}"));
     }
-    if !host.storage_opt.is_empty() {
-        return refuse("--storage-opt is supported only for overlay over xfs with 'pquota' mount option");
-    }
     if !["", "default"].contains(&host.isolation.as_str()) {
         return refuse(format!("invalid isolation ({}): linux only supports 'default'", host.isolation));
     }

@@ -2,6 +2,7 @@
 //!
 //! `type`, `device` and `o` are those of mount(8): `type=nfs,o=addr=host,device=:/path`, `type=tmpfs,device=tmpfs,o=size=1m`,
 //! `type=none,o=bind,device=/path`. Words of `o` that are flags of mount(2) become flags, all others go to the file system.
+//! `size` limits a volume that mounts nothing, where the file system counts by project.
 
 use std::collections::BTreeMap;
 use std::net::ToSocketAddrs;
@@ -13,6 +14,8 @@ use crate::error::{Error, Result};
 
 /// Options and the others that each needs.
 const NEEDS: &[(&str, &[&str])] = &[("device", &["type"]), ("o", &["device", "type"]), ("type", &["device"])];
+
+const SIZE: &str = "size";
 
 /// Flags of mount(2); see its man page for what they do.
 const RDONLY: u64 = 1;
@@ -58,14 +61,22 @@ const WORDS: &[(&str, u64, bool)] = &[
     ("rbind", BIND | REC, false),
 ];
 
-/// Checks the options of a new volume.
-pub(super) fn check(options: &BTreeMap<String, String>) -> Result<()> {
+/// Checks the options of a new volume; `can_be_limited`: its files lie where something counts them.
+pub(super) fn check(options: &BTreeMap<String, String>, can_be_limited: impl Fn() -> bool) -> Result<()> {
     for name in options.keys() {
-        if name == "size" {
+        if name != SIZE && !NEEDS.iter().any(|(known, _)| known == name) {
+            return Err(Error::invalid(format!("invalid option: {name:?}")));
+        }
+    }
+    if let Some(size) = options.get(SIZE)
+        && limit(options).ok_or_else(|| Error::invalid(format!("invalid size: '{size}'")))? > 0
+    {
+        if !can_be_limited() {
             return Err(Error::invalid("quota size requested but no quota support"));
         }
-        if !NEEDS.iter().any(|(known, _)| known == name) {
-            return Err(Error::invalid(format!("invalid option: {name:?}")));
+        if is_mount(options) {
+            let words = "the option \"size\" limits the engine's own directories: it goes with no \"device\"";
+            return Err(Error::invalid(words));
         }
     }
     for (_, needed) in NEEDS.iter().filter(|(name, _)| options.contains_key(*name)) {
@@ -74,6 +85,16 @@ pub(super) fn check(options: &BTreeMap<String, String>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Whether the options ask for a mount.
+pub(super) fn is_mount(options: &BTreeMap<String, String>) -> bool {
+    options.keys().any(|name| name != SIZE)
+}
+
+/// Bytes that the volume may hold; 0: as many as there are.
+pub(super) fn limit(options: &BTreeMap<String, String>) -> Option<u64> {
+    options.get(SIZE).map_or(Some(0), |size| crate::container::bytes(size))
 }
 
 /// Whether something is mounted exactly there.

@@ -4,6 +4,7 @@ mod archives;
 mod hostile;
 mod images;
 mod layers;
+mod quotas;
 mod registry;
 mod snapshots;
 mod world;

@@ -50,7 +50,7 @@ impl World {
         World::open(scratch)
     }
 
-    fn open(scratch: Scratch) -> World {
+    pub(crate) fn open(scratch: Scratch) -> World {
         let records = Records::open(&store::paths::database(&scratch.0)).unwrap();
         World { images: Images::open(&scratch.0, &records).unwrap(), records, scratch }
     }
