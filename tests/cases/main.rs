@@ -4,6 +4,7 @@
 //! arguments beside it (for example `sudo nsenter … `), and say so where it does not.
 
 mod access;
+mod apparmor;
 mod contexts;
 mod copies;
 mod differential;

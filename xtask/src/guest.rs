@@ -12,7 +12,8 @@ use crate::packages;
 use crate::run::{Failure, Outcome, cargo, execute, root};
 
 /// Programs that a minimal system lacks. What its own packages have is used from there.
-const TOOLS: &[&str] = &["bzip2", "curl", "docker", "docker-registry", "jq", "socat", "xz"];
+const TOOLS: &[&str] =
+    &["apparmor_parser", "bzip2", "curl", "docker", "docker-registry", "jq", "socat", "xz"];
 
 /// A test program, and the folder that cargo would start it in.
 struct Suite {

@@ -13,8 +13,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("procps", "/bin/ps"),
     ("runc", "/usr/sbin/runc"), // other runtimes than ours
     ("crun", "/usr/bin/crun"),
-    ("socat", "/usr/bin/socat"),      // terminals and sockets
-    ("uidmap", "/usr/bin/newuidmap"), // subordinate ids, for containers without root
+    ("apparmor", "/usr/sbin/apparmor_parser"), // compiles the profile of containers
+    ("socat", "/usr/bin/socat"),               // terminals and sockets
+    ("uidmap", "/usr/bin/newuidmap"),          // subordinate ids, for containers without root
     ("util-linux", "/usr/bin/nsenter"),
     ("bsdutils", "/usr/bin/script"),
     ("curl", "/usr/bin/curl"),

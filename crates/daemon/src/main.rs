@@ -10,6 +10,7 @@
 //! It decides nothing and holds nothing that would be missed: containers belong to their shims, and go on when this
 //! process ends, whether it was asked to or killed.
 
+mod apparmor;
 mod file;
 mod flags;
 mod host;

@@ -159,6 +159,7 @@ fn engine(said: &Said<'_>, exec_root: PathBuf) -> Result<Config, String> {
     config.proxies.http = proxy("http-proxy");
     config.proxies.https = proxy("https-proxy");
     config.proxies.none = proxy("no-proxy");
+    config.load_profile = Some(crate::apparmor::load);
     Ok(config)
 }
 

@@ -32,9 +32,14 @@ pub struct Config {
     pub container: Container,
     pub network: Network,
     pub registry: Registry,
+    /// How a profile of AppArmor gets into the kernel; without, containers are not confined by profiles.
+    pub load_profile: Option<LoadProfile>,
     /// Proxies the engine itself uses, shown by info with their credentials masked.
     pub proxies: Proxies,
 }
+
+/// Compiles a profile from its text and gives it to the kernel, or says why not. Blocking.
+pub type LoadProfile = fn(&str) -> Result<(), String>;
 
 /// Whose subordinate ids containers run under.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,6 +192,7 @@ impl Config {
             container: Container::default(),
             network: Network::default(),
             registry: Registry::default(),
+            load_profile: None,
             proxies: Proxies::default(),
         }
     }

@@ -27,6 +27,7 @@ pub(crate) struct Host {
     /// What the engine may pass on.
     pub(crate) capabilities: BTreeSet<String>,
     pub(crate) seccomp: bool,
+    /// Whether containers are confined by profiles.
     pub(crate) apparmor: bool,
     /// When this program was made, as Docker writes that.
     pub(crate) built: String,
@@ -71,8 +72,7 @@ impl Host {
             cgroups: Cgroups::observe(Path::new("/sys/fs/cgroup")),
             capabilities: held_capabilities()?,
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
-            apparmor: fs::read_to_string("/sys/module/apparmor/parameters/enabled")
-                .is_ok_and(|text| text.trim() == "Y"),
+            apparmor: crate::spec::apparmor::enabled(),
             built: built(),
             boot: read("/proc/sys/kernel/random/boot_id")?,
         })

@@ -50,7 +50,7 @@ mod volumes;
 use std::sync::{Arc, PoisonError, RwLock};
 
 pub use config::{AddressPool, Cgroup, Config, Container as ContainerDefaults, Network as NetworkConfig};
-pub use config::{Proxies, Registry as RegistryConfig, Remap, Ulimit, is_slice};
+pub use config::{LoadProfile, Proxies, Registry as RegistryConfig, Remap, Ulimit, is_slice};
 pub use container::validate_logging;
 pub use container::{
     ArchiveStat, AttachOptions, CommitOptions, Exit, ListOptions, PutOptions, RemoveOptions, WaitOutcome,

@@ -146,7 +146,8 @@ impl Engine {
 /// Everything that blocks: directories, the lock, the database.
 fn prepare(config: Config, effects: Arc<dyn Effects>) -> Result<Engine> {
     let paths = Paths::new(&config.data_root, &config.exec_root);
-    let host = host::Host::observe()?;
+    let mut host = host::Host::observe()?;
+    host.apparmor &= config.load_profile.is_some();
     make_root(paths.data_root())?;
     make_root(paths.exec_root())?;
     let lock = lock(&paths)?;
@@ -158,6 +159,11 @@ fn prepare(config: Config, effects: Arc<dyn Effects>) -> Result<Engine> {
     install_init(&paths)?;
     container::probe_users(&config, &paths)?;
     let records = Records::open(&paths.database())?;
+    if host.apparmor
+        && let Err(error) = crate::spec::apparmor::ensure(crate::spec::apparmor::DEFAULT, config.load_profile)
+    {
+        tracing::error!(%error, "Failed to ensure default apparmor profile is loaded");
+    }
     let shared = Shared {
         id: engine_id(&paths)?,
         events: events::Bus::open(&paths.events())?,
@@ -435,6 +441,9 @@ fn registries(config: &Config) -> Registries {
 
 fn security_options(config: &Config, host: &host::Host) -> Vec<String> {
     let mut options = Vec::new();
+    if host.apparmor {
+        options.push("name=apparmor".into());
+    }
     if host.seccomp {
         let profile = match config.container.seccomp_profile.as_str() {
             "" => "builtin",

@@ -62,6 +62,7 @@ impl Engine {
             restart_count: record.restart_count.into(),
             driver: "overlay2".into(),
             platform: "linux".into(),
+            app_armor_profile: crate::spec::apparmor::shown(record, &self.shared().host).to_owned(),
             exec_ids: Some(running).filter(|ids| !ids.is_empty()),
             host_config: self.host_config(record),
             graph_driver: self.layers(id),

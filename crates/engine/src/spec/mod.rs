@@ -4,6 +4,7 @@
 //! of shared namespaces, a profile's text); [`generate`] and the modules below turn it into the specification and are
 //! pure, so that the whole result can be shown in a test.
 
+pub(crate) mod apparmor;
 mod capabilities;
 mod cdi;
 mod devices;
@@ -92,7 +93,11 @@ pub(crate) fn for_container(
         seccomp: profile(&config, record)?,
         linked: links::environment(engine, record)?,
     };
-    generate(&input)
+    let spec = generate(&input)?;
+    if let Some(process) = &spec.process {
+        apparmor::ensure(&process.apparmor_profile, config.load_profile)?;
+    }
+    Ok(spec)
 }
 
 /// A process that `exec` adds to a running container.
@@ -108,7 +113,10 @@ pub(crate) fn for_exec(
     let extra = record.host.group_add.clone().unwrap_or_default();
     let identity = user::resolve(user, &extra, &passwd, &group)?;
     let linked = links::environment(engine, record).unwrap_or_default();
-    process::exec(record, &engine.config(), &engine.shared().host, &identity, request, &linked, console_size)
+    let (config, host) = (engine.config(), &engine.shared().host);
+    let process = process::exec(record, &config, host, &identity, request, &linked, console_size)?;
+    apparmor::ensure(&process.apparmor_profile, config.load_profile)?;
+    Ok(process)
 }
 
 /// Whether the container that this process runs in knows a user.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use oci::runtime::{Capabilities, ConsoleSize, Process, Rlimit, User};
 
-use super::capabilities;
 use super::user::Identity;
+use super::{apparmor, capabilities};
 use crate::config::Config;
 use crate::container::Record;
 use crate::error::{Error, Result};
@@ -112,7 +112,7 @@ fn common(
         capabilities: Some(granted(set, identity.uid)),
         rlimits: rlimits(record, &config.container.ulimits)?,
         no_new_privileges: no_new_privileges(record, config),
-        apparmor_profile: apparmor_profile(record, host),
+        apparmor_profile: apparmor::applied(record, host),
         oom_score_adj: i32::try_from(record.host.oom_score_adj).ok(),
         ..Process::default()
     })
@@ -146,16 +146,6 @@ fn no_new_privileges(record: &Record, config: &Config) -> bool {
             .and_then(|value| value.parse().ok())
             .unwrap_or(before)
     })
-}
-
-/// The profile that was asked for, where the kernel has AppArmor. It must have been loaded.
-fn apparmor_profile(record: &Record, host: &Host) -> String {
-    let options = record.host.security_opt.iter().flatten();
-    let profile = options.filter_map(|option| super::security_value(option, "apparmor")).next_back();
-    match profile {
-        Some(profile) if host.apparmor && profile != "unconfined" => profile.to_owned(),
-        _ => String::new(),
-    }
 }
 
 /// Whether `--init` applies.
