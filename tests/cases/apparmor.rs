@@ -74,16 +74,16 @@ fn the_default_profile_confines_whoever_says_nothing() {
         "--security-opt",
         "systempaths=unconfined",
     ];
-    let script = "mount -t tmpfs none /mnt 2>/dev/null && echo mounted; \
-                  { cat /proc/sys/kernel/panic > /proc/sys/kernel/panic; } 2>/dev/null && echo set; \
-                  cat /proc/kcore 2>/dev/null | head -c 1 | wc -c; true";
+    let script = "mkdir /m && mount -t tmpfs none /m 2>/dev/null && echo mounted; \
+                  { cat /proc/sys/kernel/panic > /proc/sys/kernel/panic; } 2>/dev/null && echo set; true";
     let tried = |words: &[&str]| {
         let run = [&["run", "--rm"], &OPEN[..], words, &[IMAGE, "sh", "-c", script]].concat();
         world.wharf(&run).ok()
     };
-    assert_eq!(tried(&[]), "0");
-    assert_eq!(tried(&["--security-opt", "apparmor=unconfined"]), "mounted\nset\n1");
+    assert_eq!(tried(&[]), "");
+    assert_eq!(tried(&["--security-opt", "apparmor=unconfined"]), "mounted\nset");
 
     let refused = world.wharf(&["run", "--rm", "--security-opt", "apparmor=no-such-profile", IMAGE, "true"]);
-    refused.code(126).says("apparmor");
+    assert_ne!(refused.code, 0, "{refused}");
+    refused.says("unable to apply apparmor profile \"no-such-profile\"");
 }
