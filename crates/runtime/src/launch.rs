@@ -317,7 +317,7 @@ fn prepare<'a>(
         Start::BySocket(path) => Gate::Listener(linux::socket::listen_packets(path).step(|| "start socket")?),
     };
     let procfs = match &plan.namespaces.joined_pid {
-        // Over a new user namespace's procfs of it nobody has rights: as everywhere, mounting that is refused.
+        // A user namespace that is new may not mount their procfs, whoever opened it.
         Some(inside) if plan.namespaces.promised_pid().is_none() => {
             let count = plan.mounts.iter().filter(|mount| init::is_procfs(&mount.kind)).count() + 1;
             opener::open(&plan.namespaces, inside, count)?
