@@ -105,7 +105,10 @@ fn id_maps_of_mounts_are_kept() {
     let Some(path) = real() else { return };
     let mut counter = Counter::new(path, ":");
     let script = counter.bundle.config["process"]["args"][2].as_str().unwrap();
-    let script = script.replace("sleep 0.05", "stat -c %u /mapped/file >/outside/owner; sleep 0.05");
+    let script = script.replace(
+        "sleep 0.05",
+        "stat -c %u /mapped/file >/outside/seen; mv /outside/seen /outside/owner; sleep 0.05",
+    );
     counter.bundle.config["process"]["args"][2] = json!(script);
     let source = counter.bundle.directory.join("source");
     std::fs::create_dir(&source).unwrap();

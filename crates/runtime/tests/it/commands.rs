@@ -38,7 +38,6 @@ fn statuses_of_errors() {
         (&["kill", id, "NOPE"], 1, "unknown signal \\\"NOPE\\\""),
         (&["kill", id, "99"], 1, "unable to signal init: invalid argument"),
         (&["spec", "--bundle", "/none"], 1, "chdir /none: no such file or directory"),
-        (&["update", "--l3-cache-schema", "x", id], 1, "its config has no intelRdt"),
         (&["checkpoint", "absent"], 1, "container does not exist"),
         (&["checkpoint", "--empty-ns", "ipc", id], 1, "namespace \\\"ipc\\\" is not supported"),
         (&["checkpoint", "--manage-cgroups-mode", "x", id], 1, "invalid manage-cgroups-mode value"),
