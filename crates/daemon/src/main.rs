@@ -101,6 +101,10 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
     if let Err(error) = linux::process::raise_open_files() {
         tracing::warn!(%error, "the limit of open files stays as it is");
     }
+    // Before containers take them: starting a shim costs the same however many stand.
+    if let Err(error) = linux::process::reserve_low_descriptors() {
+        tracing::warn!(%error, "shims start with a copy of the table of descriptors");
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .max_blocking_threads(BLOCKING)

@@ -16,16 +16,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use ipnet::IpNet;
 use linux::Errno;
 use linux::inet::Transport;
-use linux::netlink::link::{self, Link, Mac, Veth};
+use linux::netlink::link::{self, Link, Mac, PortMode, Veth};
 use linux::netlink::{Family, Socket, address, route};
 use linux::nftables::Policy;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::firewall::{self, BridgeRules, Published};
-use crate::namespace::{self, Namespace, within};
+use crate::namespace::{Namespace, within};
 use crate::ports::{Request, Reserved, Table};
-use crate::{Error, Result, foreign};
+use crate::{Error, Result, foreign, sysctl};
 
 /// What the engine calls its things on this host: engines with different runtime roots have different names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -462,15 +462,21 @@ impl Host {
         socket.request(vec![link::add_veth(veth)])?;
         // Where bridged packets go through the firewall (br_netfilter), that keeps containers apart, and translated
         // packets may have to leave by the port they came in by. Elsewhere the ports themselves are kept apart.
-        let filtered = namespace::get("net/bridge/bridge-nf-call-iptables").is_ok_and(|value| value == "1");
-        let setting = match (filtered, endpoint.isolated) {
-            (true, _) => link::set_hairpin,
-            (false, true) => link::set_isolated,
-            (false, false) => return Ok(host),
+        let filtered = sysctl::get("net/bridge/bridge-nf-call-iptables").is_ok_and(|value| value == "1");
+        let mode = match (filtered, endpoint.isolated) {
+            (true, _) => PortMode::Hairpin,
+            (false, true) => PortMode::Isolated,
+            (false, false) => PortMode::Plain,
         };
-        let port = link::find(&mut socket, &host)?;
-        socket.request(vec![setting(port.index)])?;
-        Ok(host)
+        // A port passes frames on and is nobody's address. With one it would have routes, too, and the kernel goes through
+        // all routes of the host whenever an interface comes or goes: each start would pay for all that stand.
+        let opened = sysctl::set_if_there(&format!("net/ipv6/conf/{host}/disable_ipv6"), "1")
+            .and_then(|()| socket.request(vec![link::open_port(&host, mode)]));
+        if opened.is_err() {
+            // The first error is the one to tell.
+            let _ = socket.request(vec![link::delete(&host)]);
+        }
+        opened.map(|()| host)
     }
 
     /// Forwarding, if it is off. The policy that the table gets when the host forwards only because of us.
@@ -480,10 +486,10 @@ impl Host {
         let mut policy = None;
         for key in keys {
             let failed = |error| Error::kernel("cannot switch on forwarding", error);
-            if !self.options.ip_forward || namespace::get(key).map_err(failed)? != "0" {
+            if !self.options.ip_forward || sysctl::get(key).map_err(failed)? != "0" {
                 continue;
             }
-            namespace::set(key, "1").map_err(failed)?;
+            sysctl::set(key, "1").map_err(failed)?;
             if self.options.drop_other_forwarding && self.options.firewall {
                 policy = Some(Policy::Drop);
             }
@@ -526,22 +532,24 @@ fn delete_quietly(socket: &mut Socket, name: &str) -> Result<()> {
 /// which what comes from outside would find no container.
 fn configure_bridge(bridge: &Bridge) -> linux::Result<()> {
     let name = &bridge.rules.name;
-    namespace::set(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
-    namespace::set_if_there(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
-    namespace::set_if_there(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
+    sysctl::set(&format!("net/ipv4/conf/{name}/route_localnet"), "1")?;
+    sysctl::set_if_there(&format!("net/ipv6/conf/{name}/accept_ra"), "0")?;
+    sysctl::set_if_there(&format!("net/ipv6/conf/{name}/accept_dad"), "0")?;
     let disabled = if has_ipv6(bridge) { "0" } else { "1" };
-    namespace::set_if_there(&format!("net/ipv6/conf/{name}/disable_ipv6"), disabled)
+    sysctl::set_if_there(&format!("net/ipv6/conf/{name}/disable_ipv6"), disabled)
 }
 
 /// The container's end: addresses before it is up, so that it announces them; routes after.
 fn configure(namespace: &Namespace, endpoint: &Endpoint) -> linux::Result<()> {
     if endpoint.addresses.iter().any(|address| address.addr().is_ipv6()) {
         let key = format!("net/ipv6/conf/{}/disable_ipv6", endpoint.interface);
-        within(namespace, || namespace::set(&key, "0"))?;
+        within(namespace, || sysctl::Inside::visit()?.set(&key, "0"))?;
     }
     if !endpoint.sysctls.is_empty() {
-        let set = |(path, value): &(String, String)| namespace::set(path, value);
-        within(namespace, || endpoint.sysctls.iter().try_for_each(set))?;
+        within(namespace, || {
+            let settings = sysctl::Inside::visit()?;
+            endpoint.sysctls.iter().try_for_each(|(path, value)| settings.set(path, value))
+        })?;
     }
     let mut socket = namespace.route();
     let index = link::find(&mut socket, &endpoint.interface)?.index;

@@ -24,6 +24,7 @@ pub mod namespace;
 pub mod ports;
 pub mod relay;
 pub mod resolution;
+mod sysctl;
 
 use std::net::SocketAddr;
 

@@ -8,8 +8,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use linux::Errno;
 use linux::netlink::{Family, Socket, link};
+
+use crate::sysctl;
 
 /// The threads that visit a namespace make a few system calls; this is ample for them.
 const STACK: usize = 128 << 10;
@@ -49,9 +50,10 @@ impl Namespace {
     /// For a new one, from inside.
     fn settle(fd: OwnedFd) -> linux::Result<Namespace> {
         // Neighbours learn at once that a reused address has moved.
-        set("net/ipv4/conf/default/arp_notify", "1")?;
-        set_if_there("net/ipv6/conf/default/ndisc_notify", "1")?;
-        set_if_there("net/ipv6/conf/default/disable_ipv6", "1")?;
+        let settings = sysctl::Inside::visit()?;
+        settings.set("net/ipv4/conf/default/arp_notify", "1")?;
+        settings.set_if_there("net/ipv6/conf/default/ndisc_notify", "1")?;
+        settings.set_if_there("net/ipv6/conf/default/disable_ipv6", "1")?;
         let mut route = Socket::open(Family::Route)?;
         const LOOPBACK: u32 = 1;
         route.request(vec![link::set_up(LOOPBACK)])?;
@@ -95,26 +97,4 @@ fn on_own_thread<T: Send>(work: impl FnOnce() -> linux::Result<T> + Send) -> lin
             .map_err(|error| linux::Error::from_io("clone3", "a thread for a network namespace", &error))?;
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
-}
-
-/// Write a setting under `/proc/sys`, as the calling thread's namespaces have it.
-pub(crate) fn set(key: &str, value: &str) -> linux::Result<()> {
-    let path = format!("/proc/sys/{key}");
-    std::fs::write(&path, value)
-        .map_err(|error| linux::Error::from_io("write", format_args!("{path:?}, {value:?}"), &error))
-}
-
-/// As [`set`]; a kernel without IPv6 lacks the setting, and needs none.
-pub(crate) fn set_if_there(key: &str, value: &str) -> linux::Result<()> {
-    match set(key, value) {
-        Err(error) if error.is(Errno::NOENT) => Ok(()),
-        other => other,
-    }
-}
-
-pub(crate) fn get(key: &str) -> linux::Result<String> {
-    let path = format!("/proc/sys/{key}");
-    let text = std::fs::read_to_string(&path)
-        .map_err(|error| linux::Error::from_io("read", format_args!("{path:?}"), &error))?;
-    Ok(text.trim().to_owned())
 }

@@ -16,7 +16,7 @@ use linux::Errno;
 use linux::inet::Transport;
 
 use crate::Error;
-use crate::namespace;
+use crate::sysctl;
 
 /// Where random ports come from when the kernel does not say.
 const FALLBACK_RANGE: RangeInclusive<u16> = 49153..=65535;
@@ -150,7 +150,7 @@ impl Table {
 
     /// All random ports, beginning behind the one that was given out last.
     fn random_candidates(&self) -> Vec<u16> {
-        let setting = |key| namespace::get(key).unwrap_or_default();
+        let setting = |key| sysctl::get(key).unwrap_or_default();
         let range = parse_range(&setting("net/ipv4/ip_local_port_range")).unwrap_or(FALLBACK_RANGE);
         let reserved = parse_list(&setting("net/ipv4/ip_local_reserved_ports"));
         let (first, last) = (*range.start(), *range.end());
@@ -169,7 +169,7 @@ pub fn everywhere(ipv6: bool) -> Vec<IpAddr> {
 }
 
 fn has_ipv6() -> bool {
-    namespace::get("net/ipv6/conf/all/disable_ipv6").is_ok_and(|disabled| disabled == "0")
+    sysctl::get("net/ipv6/conf/all/disable_ipv6").is_ok_and(|disabled| disabled == "0")
 }
 
 /// Two numbers with blanks between them.

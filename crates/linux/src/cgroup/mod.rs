@@ -334,7 +334,10 @@ fn make(directory: &Path) -> Result<bool> {
     }
 }
 
-/// A new v1 cpuset is empty, and nobody can enter it until it has CPUs and memory nodes.
+/// A new v1 cpuset is empty, and nobody can enter it until it has CPUs and memory nodes. Each such write is checked
+/// against all siblings and makes the scheduler think its domains over, for as long as there are cpusets. So a parent
+/// that is new itself hands its own down to those that come after this one (`cgroup.clone_children`), which costs
+/// nothing. One that was there is somebody's, and is left as it is.
 fn inherit_cpuset(directory: &Path) -> Result<()> {
     for file in ["cpuset.cpus", "cpuset.mems"] {
         let own = directory.join(file);
@@ -344,6 +347,7 @@ fn inherit_cpuset(directory: &Path) -> Result<()> {
         let Some(parent) = directory.parent() else { continue };
         if read(&parent.join(file))?.trim().is_empty() {
             inherit_cpuset(parent)?;
+            write(&parent.join("cgroup.clone_children"), "1")?;
         }
         write(&own, read(&parent.join(file))?.trim())?;
     }
@@ -494,6 +498,23 @@ mod tests {
                 assert!(!cgroup.exists());
             }
         }
+    }
+
+    #[test]
+    fn a_new_parent_hands_its_cpus_down() {
+        let parent = scratch("cpus");
+        for name in ["first", "second"] {
+            let child = parent.child(Path::new(name)).unwrap();
+            child.create().unwrap();
+            let Some(directory) = child.legacy("cpuset") else { continue };
+            let above = directory.parent().unwrap();
+            for file in ["cpuset.cpus", "cpuset.mems"] {
+                assert_eq!(read(&directory.join(file)).unwrap(), read(&above.join(file)).unwrap(), "{file}");
+            }
+            assert_eq!(read(&above.join("cgroup.clone_children")).unwrap(), "1\n");
+            assert_eq!(read(&above.with_file_name("cgroup.clone_children")).unwrap(), "0\n");
+        }
+        parent.remove().unwrap();
     }
 
     #[test]

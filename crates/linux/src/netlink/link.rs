@@ -1,7 +1,7 @@
 //! Network interfaces: bridges, veth pairs, and how a bridge treats its ports.
 //!
-//! A veth pair is made by one message from the bridge's side: its host end is enslaved and up, its other end appears
-//! in the container's namespace under its final name and address. Nothing is moved or renamed afterwards.
+//! A veth pair is made by one message from the bridge's side: its host end is enslaved, its other end appears in the
+//! container's namespace under its final name and address. Nothing is moved or renamed afterwards.
 //! The kernel deletes the pair when the namespace dies; deleting it by hand waits for two grace periods (10 ms and more).
 
 use std::fmt;
@@ -26,6 +26,8 @@ const IFLA_NET_NS_FD: u16 = 28;
 const IFLA_EXT_MASK: u16 = 29;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
 const VETH_INFO_PEER: u16 = 1;
 const BRPORT_STATE: u16 = 1;
 const BRPORT_MODE: u16 = 4;
@@ -86,14 +88,14 @@ pub struct Link {
     pub up: bool,
 }
 
-/// A veth pair between a bridge in this namespace and another namespace.
+/// A veth pair between a bridge in this namespace and another namespace. Both ends are down at first.
 #[derive(Debug, Clone, Copy)]
 pub struct Veth<'a> {
     /// Name of the end that becomes a port of the bridge.
     pub host: &'a str,
     /// The bridge's index.
     pub bridge: u32,
-    /// Name of the end in the other namespace; it is down at first.
+    /// Name of the end in the other namespace.
     pub inside: &'a str,
     pub namespace: BorrowedFd<'a>,
     pub mac: Mac,
@@ -107,7 +109,7 @@ pub fn add_veth(veth: Veth<'_>) -> Message {
         None => message,
     };
     let namespace = veth.namespace.as_raw_fd().cast_unsigned();
-    with_mtu(Message::new(NEWLINK, Mode::Create, &header(AF_UNSPEC, 0, true), name))
+    with_mtu(Message::new(NEWLINK, Mode::Create, &header(AF_UNSPEC, 0, false), name))
         .text(IFLA_IFNAME, veth.host)
         .u32(IFLA_MASTER, veth.bridge)
         .nest(IFLA_LINKINFO, |info| {
@@ -162,31 +164,40 @@ pub fn delete(name: &str) -> Message {
         .text(IFLA_IFNAME, name)
 }
 
-/// Let frames leave by the port they came in by: wanted where bridged packets are translated (`br_netfilter`).
-pub fn set_hairpin(port: u32) -> Message {
-    port_setting(port, "hairpin", |message| message.u8(BRPORT_MODE, 1))
+/// How a bridge treats a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PortMode {
+    Plain,
+    /// Frames may leave by the port they came in by: wanted where bridged packets are translated (`br_netfilter`).
+    Hairpin,
+    /// It exchanges frames with the bridge itself, but with no other isolated port.
+    Isolated,
 }
 
-/// Let the port exchange frames with the bridge itself, but with no other isolated port.
-pub fn set_isolated(port: u32) -> Message {
-    port_setting(port, "isolated", |message| message.u8(BRPORT_ISOLATED, 1))
+/// Set a port up that was made down, in its mode from the first frame on.
+pub fn open_port(name: &str, mode: PortMode) -> Message {
+    let label = format!("RTM_NEWLINK(port {name} up, {mode:?})");
+    let message =
+        Message::new(NEWLINK, Mode::Plain, &header(AF_UNSPEC, 0, true), label).text(IFLA_IFNAME, name);
+    let setting = match mode {
+        PortMode::Plain => return message,
+        PortMode::Hairpin => BRPORT_MODE,
+        PortMode::Isolated => BRPORT_ISOLATED,
+    };
+    message.nest(IFLA_LINKINFO, |info| {
+        info.text(IFLA_INFO_SLAVE_KIND, "bridge").nest(IFLA_INFO_SLAVE_DATA, |data| data.u8(setting, 1))
+    })
 }
 
 /// Stop a port at once and forget what was learned of it, without the grace period that deleting it costs.
 pub fn retire_port(port: u32) -> Message {
-    port_setting(port, "retired", |message| {
-        message.attribute(BRPORT_FLUSH, &[]).u8(BRPORT_STATE, PORT_DISABLED)
-    })
-}
-
-fn port_setting(port: u32, name: &str, setting: impl FnOnce(Message) -> Message) -> Message {
     Message::new(
         SETLINK,
         Mode::Plain,
         &header_unchanged(AF_BRIDGE, port),
-        format!("RTM_SETLINK(port {port} {name})"),
+        format!("RTM_SETLINK(port {port} retired)"),
     )
-    .nest(IFLA_PROTINFO, setting)
+    .nest(IFLA_PROTINFO, |message| message.attribute(BRPORT_FLUSH, &[]).u8(BRPORT_STATE, PORT_DISABLED))
 }
 
 /// The interface called `name`; `ENODEV` when there is none.

@@ -20,7 +20,7 @@ pub use limits::{
     set_limit, set_limit_of, set_memory_policy, set_personality, set_scheduler,
 };
 pub use limits::{Scheduling, cpu_list};
-pub use spawn::{Child, Program, Spawn};
+pub use spawn::{Child, Program, Spawn, reserve_low_descriptors};
 
 use crate::error::check;
 use crate::{Errno, Error, Result};

@@ -2,12 +2,15 @@
 //!
 //! The child borrows our memory and we stand still until it has executed, so the price does not grow with our
 //! size. Until then it may only make system calls: everything they need is laid out before. It gets exactly the
-//! descriptors it is given; all others close, whoever opened them without close-on-exec.
+//! descriptors it is given; all others close, whoever opened them without close-on-exec. Where low numbers are reserved
+//! ([`reserve_low_descriptors`]) the price does not grow with the number of our descriptors either.
 //!
 //! A program can be given a mount that nobody else sees ([`Spawn::private_mount`]): it gets a mount namespace of its own,
 //! and what is attached there ends with the program and what it starts. All other mounts stay peers of ours, so that what
 //! the program shares with the host (`rshared`) is still shared. Only the mount that the new one is attached to must not
 //! pass it on, so it leaves its peers for that moment (`MOVE_MOUNT_SET_GROUP` brings it back, since Linux 5.15).
+
+mod seats;
 
 use std::ffi::{CString, OsStr};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -19,6 +22,9 @@ use rustix::fs::{Mode, OFlags};
 use super::{Exit, Pid, pointers, wait};
 use crate::error::Context;
 use crate::{Errno, Error, Result, mount};
+
+use seats::Seated;
+pub use seats::reserve_low_descriptors;
 
 /// `MOVE_MOUNT_SET_GROUP`, which the C headers do not have everywhere.
 const SET_GROUP: libc::c_uint = 0x100;
@@ -158,18 +164,27 @@ impl<'a> Spawn<'a> {
     pub fn start(self) -> Result<Child> {
         let (argv, envp) = (pointers(&self.args), pointers(&self.env));
         let lowest = self.descriptors.iter().map(|(_, target)| target + 1).max().unwrap_or(3).max(3);
+        let seated = self.seated();
+        let number = |fd: BorrowedFd<'_>| seated.as_ref().map_or(fd.as_raw_fd(), |seated| seated.number(fd));
         let mut plan = Plan {
             spawn: &self,
             argv: argv.as_ptr(),
             envp: envp.as_ptr(),
             lowest,
+            table_ends: seated.as_ref().map(Seated::end),
+            sources: self.descriptors.iter().map(|(fd, _)| number(*fd)).collect(),
+            program: match &self.program {
+                Source::Open(file) => number(*file),
+                Source::Path(_) => -1,
+            },
             moved: vec![-1; self.descriptors.len()],
             open_files: super::limits::open_files_of_children(),
             failed: None,
         };
         let mut stack = vec![0u8; STACK];
         let mut pidfd: libc::c_int = -1;
-        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD;
+        let files = if seated.is_some() { libc::CLONE_FILES } else { 0 };
+        let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD | files;
         // SAFETY: with CLONE_VFORK we do not go on until the child has executed or exited, so the plan and the
         // stack outlive its use of them; the stack top is inside the allocation and aligned; `child` makes only
         // system calls and touches nothing but its plan.
@@ -190,6 +205,16 @@ impl<'a> Spawn<'a> {
         Ok(Child { pid, pidfd })
     }
 
+    /// Everything that the child needs, on low numbers. A private mount needs more than numbers, and is rare.
+    fn seated(&self) -> Option<Seated> {
+        let program = match &self.program {
+            Source::Open(file) => Some(*file),
+            Source::Path(_) => None,
+        };
+        let given = self.descriptors.iter().map(|(fd, _)| *fd);
+        if self.mount.is_some() { None } else { Seated::take(given.chain(program)) }
+    }
+
     fn name(&self) -> String {
         match &self.program {
             Source::Path(path) => format!("{path:?}"),
@@ -204,6 +229,12 @@ struct Plan<'p, 'a> {
     argv: *const *const libc::c_char,
     envp: *const *const libc::c_char,
     lowest: RawFd,
+    /// The table of descriptors is shared with us until the child has its own, which ends here.
+    table_ends: Option<RawFd>,
+    /// Where the descriptors are, in the order of the request.
+    sources: Vec<RawFd>,
+    /// Where the program is that is open, or -1.
+    program: RawFd,
     moved: Vec<RawFd>,
     open_files: Option<libc::rlimit64>,
     failed: Option<(&'static str, i32)>,
@@ -234,10 +265,21 @@ unsafe fn prepare_and_execute(plan: &mut Plan<'_, '_>) -> &'static str {
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut());
+        if let Some(end) = plan.table_ends
+            && libc::syscall(libc::SYS_close_range, end, u32::MAX, libc::CLOSE_RANGE_UNSHARE) < 0
+        {
+            return "close_range";
+        }
         // First out of the way, then to their places: a source may sit on another's target.
-        for (index, (fd, _)) in spawn.descriptors.iter().enumerate() {
-            plan.moved[index] = libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, plan.lowest);
+        for (index, source) in plan.sources.iter().enumerate() {
+            plan.moved[index] = libc::fcntl(*source, libc::F_DUPFD_CLOEXEC, plan.lowest);
             if plan.moved[index] < 0 {
+                return "fcntl";
+            }
+        }
+        if plan.program >= 0 {
+            plan.program = libc::fcntl(plan.program, libc::F_DUPFD_CLOEXEC, plan.lowest);
+            if plan.program < 0 {
                 return "fcntl";
             }
         }
@@ -278,8 +320,8 @@ unsafe fn prepare_and_execute(plan: &mut Plan<'_, '_>) -> &'static str {
                 libc::execve(path.as_ptr(), plan.argv, plan.envp);
                 "execve"
             }
-            Source::Open(file) => {
-                let (file, flags) = (file.as_raw_fd(), libc::AT_EMPTY_PATH);
+            Source::Open(_) => {
+                let (file, flags) = (plan.program, libc::AT_EMPTY_PATH);
                 libc::syscall(libc::SYS_execveat, file, c"".as_ptr(), plan.argv, plan.envp, flags);
                 "execveat"
             }
@@ -324,6 +366,33 @@ fn c_string(text: &OsStr) -> Result<CString> {
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
+
+    /// What a busybox shell says of a script, with low numbers reserved.
+    fn said(script: &str, numbers: &[RawFd]) -> String {
+        reserve_low_descriptors().unwrap();
+        let (reader, writer) = crate::fd::pipe().unwrap();
+        let mut spawn =
+            Spawn::new(Program::Path(Path::new("/bin/busybox")), &["busybox", "sh", "-c", script]).unwrap();
+        for number in numbers {
+            spawn = spawn.descriptor(writer.as_fd(), *number);
+        }
+        assert_eq!(spawn.start().unwrap().wait().unwrap(), Exit::Code(0));
+        drop(writer);
+        // Ends, since no copy of ours is left on a low number.
+        let mut output = String::new();
+        std::io::Read::read_to_string(&mut std::fs::File::from(reader), &mut output).unwrap();
+        output
+    }
+
+    #[test]
+    fn a_program_of_somebody_with_many_descriptors_begins_with_few() {
+        reserve_low_descriptors().unwrap();
+        let (_reader, writer) = crate::fd::pipe().unwrap();
+        let _far = crate::fd::duplicate_from(&writer, 900).unwrap();
+        let size = said("sed -n 's/FDSize:.//p' /proc/self/status", &[1]);
+        assert!(size.trim().parse::<u32>().unwrap() < 512, "{size}");
+        assert_eq!(said("echo a >&7; echo b >&900", &[7, 900]), "a\nb\n");
+    }
 
     #[test]
     fn a_program_gets_what_it_is_given_and_nothing_else() {
