@@ -138,8 +138,12 @@ impl Volumes {
             self.records.write(|transaction| transaction.put(&name, &stored))?;
             self.known.write().unwrap_or_else(PoisonError::into_inner).insert(name.clone(), Arc::new(stored));
         }
-        store::fault::point("make a volume's directory")?;
-        self.make_directory(&name)?;
+        if let Err(error) = self.make_directory(&name) {
+            if created {
+                self.take_back(&name);
+            }
+            return Err(error);
+        }
         Ok(Volume { driver: LOCAL.into(), mountpoint: self.paths.volume_data(&name), created, name })
     }
 
@@ -196,9 +200,27 @@ impl Volumes {
         image::quotas::are_enforced(directory).unwrap_or(false)
     }
 
+    /// A volume that was recorded just now and has got no directory. Where that fails, too, it exists, and gets one when
+    /// somebody uses it.
+    fn take_back(&self, name: &str) {
+        match self.records.write(|transaction| transaction.remove::<Stored>(name)) {
+            Ok(_) => {
+                self.known.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+                // Empty, if it is there at all.
+                image::quotas::release(&self.paths.volume_data(name));
+                let _ = std::fs::remove_dir(self.paths.volume_data(name));
+                let _ = std::fs::remove_dir(self.paths.volume(name));
+            }
+            Err(error) => {
+                tracing::warn!(volume = name, %error, "cannot take back a volume without a directory")
+            }
+        }
+    }
+
     fn make_directory(&self, name: &str) -> Result<()> {
         let path = self.paths.volume_data(name);
         let failed = |error| Error::failed(format!("cannot make the directory of volume {name}"), error);
+        store::fault::point("make a volume's directory")?;
         if path.is_dir() {
             return self.limit(name, &path);
         }
@@ -228,6 +250,7 @@ impl Volumes {
         }
         let gone = self.paths.volumes().join(format!("{GONE}{name}"));
         delete_tree(&gone)?;
+        store::fault::point("take a volume out of sight")?;
         match std::fs::rename(self.paths.volume(name), &gone) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 return Err(Error::failed(format!("cannot remove the directory of volume {name}"), error));

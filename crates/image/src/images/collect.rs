@@ -4,14 +4,15 @@
 //! their own, since a layer may have a hundred thousand of them.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use oci::digest::Digest;
 use store::blobs::Detached;
 
-use super::Images;
-use crate::Error;
+use super::{Image, Images};
 use crate::layers::Scratch;
+use crate::{Error, Gone};
 
 /// How long what an interrupted pull has fetched waits to be used. A person tries again the same day or starts afresh.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
@@ -39,6 +40,19 @@ impl Images {
     /// Deletes those of `digests` that turned out not to be needed.
     pub(crate) fn collect_unused(&self, digests: HashSet<Digest>) -> Result<(), Error> {
         self.collect(digests).map(drop)
+    }
+
+    /// Takes a container's root out of sight, and whatever of it was only kept for it: an image that was removed before its
+    /// container has left its layers behind. Dropping the result deletes the files.
+    pub fn remove_snapshot(&self, id: &str) -> Result<Option<Gone>, Error> {
+        let layers = self.snapshots().layers_of(id).unwrap_or_default();
+        let gone = self.snapshots().remove(id)?;
+        let of_an_image = |image: &Arc<Image>| layers.iter().all(|layer| image.diff_ids().contains(layer));
+        if !self.index().images.values().any(of_an_image) {
+            let archives = layers.iter().filter_map(|layer| self.layers().get(layer)?.archive);
+            self.collect(archives.chain(layers.iter().cloned()).collect())?;
+        }
+        Ok(gone)
     }
 
     /// Everything that an image or a snapshot refers to.

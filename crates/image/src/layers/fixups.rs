@@ -59,7 +59,9 @@ impl Fixups {
         };
         let path = layer.join(FILE);
         let body = serde_json::to_vec(&stored).map_err(|e| Error::caused(Kind::Other, "encode fixups", e))?;
-        std::fs::write(&path, body).map_err(|e| Error::caused(Kind::Other, format!("write({path:?})"), e))
+        linux::fault::io("write what a layer implies")
+            .and_then(|()| std::fs::write(&path, body))
+            .map_err(|e| Error::caused(Kind::Other, format!("write({path:?})"), e))
     }
 
     pub(super) fn read(layer: &Path) -> Result<Self, Error> {

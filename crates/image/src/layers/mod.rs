@@ -113,7 +113,9 @@ pub(crate) struct Scratch(PathBuf);
 impl Scratch {
     pub(crate) fn create(parent: &Path) -> Result<Self, Error> {
         let path = Self::fresh(parent)?;
-        std::fs::create_dir(&path).map_err(|e| Error::caused(Kind::Other, format!("mkdir({path:?})"), e))?;
+        linux::fault::io("make a working directory")
+            .and_then(|()| std::fs::create_dir(&path))
+            .map_err(|e| Error::caused(Kind::Other, format!("mkdir({path:?})"), e))?;
         Ok(Self(path))
     }
 
@@ -248,7 +250,7 @@ impl Layers {
     }
 
     /// Makes layers durable and visible. `record` is the rest of the transaction that gives them a reason to exist: when it fails,
-    /// they are deleted again at the next start.
+    /// they are deleted again, at the next start if not at once. One publication at a time: the caller sees to it.
     ///
     /// `stacks` are the diff IDs, bottom first, of the images that are about to use them; `archives` says which blob each of them
     /// came from.
@@ -260,6 +262,44 @@ impl Layers {
         record: impl FnOnce(&Transaction<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut placed: HashMap<Digest, Layer> = HashMap::new();
+        let mut chains = Vec::new();
+        let published = self.place_all(unpacked, stacks, &mut placed, &mut chains).and_then(|()| {
+            // Known before, from a blob that may be gone by now.
+            for (diff_id, archive) in archives {
+                if let Some(layer) = placed.get(diff_id).cloned().or_else(|| self.get(diff_id))
+                    && layer.archive.as_ref() != Some(archive)
+                {
+                    placed.insert(diff_id.clone(), Layer { archive: Some(archive.clone()), ..layer });
+                }
+            }
+            self.inner.records.write(|t| {
+                for (diff_id, layer) in &placed {
+                    t.put(diff_id.as_str(), layer)?;
+                }
+                for (id, chain) in &chains {
+                    t.put(id.as_str(), chain)?;
+                }
+                record(t)
+            })
+        });
+        if published.is_err() {
+            self.take_back(placed.keys(), &chains);
+            return published;
+        }
+        self.inner.known.write().unwrap_or_else(PoisonError::into_inner).extend(placed);
+        let mut known = self.inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
+        known.extend(chains.into_iter().map(|(id, chain)| (id, chain.directory)));
+        published
+    }
+
+    /// Puts layers in their places, and on the disk. What was done by the time of an error is in `placed` and `chains`.
+    fn place_all(
+        &self,
+        unpacked: Vec<Unpacked>,
+        stacks: &[Vec<Digest>],
+        placed: &mut HashMap<Digest, Layer>,
+        chains: &mut Vec<(Digest, Chain)>,
+    ) -> Result<(), Error> {
         for unpacked in unpacked {
             let Unpacked { diff_id, layer, work } = unpacked;
             if !self.contains(&diff_id) && !placed.contains_key(&diff_id) {
@@ -267,36 +307,31 @@ impl Layers {
                 placed.insert(diff_id, layer);
             }
         }
-        let mut chains = Vec::new();
         for stack in stacks {
-            chains.extend(self.resolve_chains(stack, &placed)?);
+            self.resolve_chains(stack, placed, chains)?;
         }
         if !placed.is_empty() || !chains.is_empty() {
             let handle = Root::open(&self.inner.paths.layers())?;
             let readable = entry::read_node(&handle)?;
+            linux::fault::point("sync layers")?;
             disk::sync_file_system(&readable)?;
         }
-        // Known before, from a blob that may be gone by now.
-        for (diff_id, archive) in archives {
-            if let Some(layer) = placed.get(diff_id).cloned().or_else(|| self.get(diff_id))
-                && layer.archive.as_ref() != Some(archive)
-            {
-                placed.insert(diff_id.clone(), Layer { archive: Some(archive.clone()), ..layer });
+        Ok(())
+    }
+
+    /// Deletes what was placed and has not been recorded. What cannot be deleted waits for the next start.
+    fn take_back<'a>(&self, placed: impl Iterator<Item = &'a Digest>, chains: &[(Digest, Chain)]) {
+        let paths = &self.inner.paths;
+        let layers = placed.filter(|diff_id| !self.contains(diff_id)).map(|diff_id| paths.layer(diff_id));
+        let chains = chains
+            .iter()
+            .filter(|(id, chain)| chain.directory && !self.chain_has_directory(id))
+            .map(|(id, _)| paths.chain(id));
+        for directory in layers.chain(chains) {
+            if let Err(error) = Scratch::set_aside(&directory, &paths.layers_gone()) {
+                tracing::warn!(%error, "left for the next start");
             }
         }
-        let value = self.inner.records.write(|t| {
-            for (diff_id, layer) in &placed {
-                t.put(diff_id.as_str(), layer)?;
-            }
-            for (id, chain) in &chains {
-                t.put(id.as_str(), chain)?;
-            }
-            record(t)
-        })?;
-        self.inner.known.write().unwrap_or_else(PoisonError::into_inner).extend(placed);
-        let mut known = self.inner.chains.lock().unwrap_or_else(PoisonError::into_inner);
-        known.extend(chains.into_iter().map(|(id, chain)| (id, chain.directory)));
-        Ok(value)
     }
 
     fn place(&self, diff_id: &Digest, work: &Scratch) -> Result<(), Error> {
@@ -352,8 +387,8 @@ impl Layers {
         &self,
         stack: &[Digest],
         placed: &HashMap<Digest, Layer>,
-    ) -> Result<Vec<(Digest, Chain)>, Error> {
-        let mut resolved = Vec::new();
+        resolved: &mut Vec<(Digest, Chain)>,
+    ) -> Result<(), Error> {
         let mut lowers: Vec<PathBuf> = Vec::new();
         for (at, (diff_id, chain_id)) in stack.iter().zip(chain_ids(stack)).enumerate() {
             let files = self.inner.paths.layer_files(diff_id);
@@ -378,7 +413,7 @@ impl Layers {
                 lowers.insert(0, self.inner.paths.chain(&chain_id).join("fs"));
             }
         }
-        Ok(resolved)
+        Ok(())
     }
 
     fn resolve_chain(&self, chain_id: &Digest, diff_id: &Digest, lowers: &[PathBuf]) -> Result<bool, Error> {
@@ -391,7 +426,8 @@ impl Layers {
             let to = self.inner.paths.chain(chain_id);
             // What a failed transaction left.
             delete_tree(&to)?;
-            std::fs::rename(work.path(), &to)
+            linux::fault::io("place a chain")
+                .and_then(|()| std::fs::rename(work.path(), &to))
                 .map_err(|e| Error::caused(Kind::Other, format!("rename({to:?})"), e))?;
         }
         Ok(directory)
@@ -400,6 +436,9 @@ impl Layers {
     /// Forgets layers that nobody refers to. Their directories are out of sight afterwards; dropping the result deletes them. The
     /// caller makes sure, under the leases' lock, that nobody needs them.
     pub(crate) fn detach(&self, diff_ids: &[Digest]) -> Result<Vec<Scratch>, Error> {
+        if diff_ids.is_empty() {
+            return Ok(Vec::new());
+        }
         let dropped: HashSet<&Digest> = diff_ids.iter().collect();
         let chains: Vec<(String, Chain)> = (self.inner.records.read(|r| r.list::<Chain>())?.into_iter())
             .filter(|(_, chain)| chain.diff_ids.iter().any(|d| dropped.contains(d)))

@@ -219,3 +219,27 @@ fn removed_snapshots_are_out_of_sight_at_once() {
     world.assert_clean();
     assert!(world.images.snapshots().remove("c1").unwrap().is_none());
 }
+
+#[test]
+fn layers_of_a_removed_image_go_with_the_last_container() {
+    let world = World::new("last-container");
+    let id = base(&world);
+    let image = world.images.resolve(&id.to_string()).unwrap();
+    let layer = image.diff_ids()[0].clone();
+    for name in ["one", "two"] {
+        world.images.snapshots().create(name, image.diff_ids()).unwrap();
+    }
+    world.images.remove("base:1", true, true, &|_: &oci::digest::Digest| Vec::new()).unwrap();
+    let archive = world.images.layers().get(&layer).and_then(|layer| layer.archive).unwrap();
+    drop(world.images.remove_snapshot("one").unwrap());
+    assert!(world.images.layers().contains(&layer), "the other still stands on it");
+    drop(world.images.remove_snapshot("two").unwrap());
+    assert!(!world.images.layers().contains(&layer));
+    assert!(!world.images.blobs().contains(&archive));
+    // An image that stays keeps them.
+    let id = base(&world);
+    let image = world.images.resolve(&id.to_string()).unwrap();
+    world.images.snapshots().create("three", image.diff_ids()).unwrap();
+    drop(world.images.remove_snapshot("three").unwrap());
+    assert!(world.images.layers().contains(&layer));
+}

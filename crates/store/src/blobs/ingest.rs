@@ -165,10 +165,8 @@ pub struct Fresh {
 impl Fresh {
     pub(super) fn create(blobs: Blobs) -> Result<Self, Error> {
         let path = blobs.ingests().join(fresh_name()?);
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .open(&path)
+        let file = linux::fault::io("open a blob")
+            .and_then(|()| OpenOptions::new().write(true).create_new(true).open(&path))
             .map_err(|e| Error::io("open", &path, e))?;
         Ok(Self { blobs, path: Scratch(path), file, size: 0, hasher: Hasher::new(Algorithm::Sha256) })
     }
@@ -228,11 +226,8 @@ pub(super) fn fresh_name() -> Result<String, Error> {
 /// to a finished blob; so the name must still lead to what we locked.
 fn open_locked(path: &Path, digest: &Digest) -> Result<File, Error> {
     loop {
-        let file = OpenOptions::new()
-            .read(true)
-            .append(true)
-            .create(true)
-            .open(path)
+        let file = linux::fault::io("open a blob")
+            .and_then(|()| OpenOptions::new().read(true).append(true).create(true).open(path))
             .map_err(|e| Error::io("open", path, e))?;
         match file.try_lock() {
             Ok(()) => {}

@@ -157,6 +157,7 @@ impl Blobs {
     pub fn detach(&self, digest: &Digest) -> Result<Option<Detached>, Error> {
         let Some(size) = self.size(digest) else { return Ok(None) };
         let path = self.ingests().join(ingest::fresh_name()?);
+        fault::point("take a blob out of sight")?;
         match fs::rename(self.path(digest), &path) {
             Ok(()) => Ok(Some(Detached { path, size })),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -183,12 +184,15 @@ impl Blobs {
     fn publish(&self, file: &File, from: &Path, digest: &Digest) -> Result<(), Error> {
         let to = self.path(digest);
         file.set_permissions(fs::Permissions::from_mode(0o444)).map_err(|e| Error::io("fchmod", from, e))?;
-        file.sync_data().map_err(|e| Error::io("fdatasync", from, e))?;
+        linux::fault::io("sync a blob")
+            .and_then(|()| file.sync_data())
+            .map_err(|e| Error::io("fdatasync", from, e))?;
         fault::point("publish a blob")?;
         fs::rename(from, &to).map_err(|e| Error::io("rename", &to, e))?;
-        fault::passed("a blob is published");
         let directory = self.root.join(digest.algorithm().as_str());
-        File::open(&directory).and_then(|d| d.sync_all()).map_err(|e| Error::io("fsync", &directory, e))
+        linux::fault::io("a blob is published")
+            .and_then(|()| File::open(&directory)?.sync_all())
+            .map_err(|e| Error::io("fsync", &directory, e))
     }
 }
 
