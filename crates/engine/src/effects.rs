@@ -67,6 +67,9 @@ pub trait Effects: Send + Sync + 'static {
 
     /// Takes it off again; containers that share it keep it.
     fn unmount_shm(&self, path: &Path) -> linux::Result<()>;
+
+    /// The root directory as a process of a running container has it.
+    fn root_of(&self, pid: i32) -> linux::Result<OwnedFd>;
 }
 
 /// A shim that has not been told of its container yet. Dropped, it is gone.

@@ -133,7 +133,7 @@ impl Engine {
         match record.state.run() {
             Some(run) if !user.is_empty() && !numbers => {
                 let pid = run.pid;
-                self.blocking(move |_| spec::check_user(pid, &user))
+                self.blocking(move |engine| spec::check_user(engine, pid, &user))
                     .await
                     .map_err(|error| Error::invalid(error.to_string()))
             }

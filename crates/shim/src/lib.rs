@@ -24,6 +24,7 @@ pub mod log;
 pub mod paths;
 pub mod protocol;
 pub mod restart;
+pub mod stop;
 
 pub use handle::{Handle, LaunchError, Launched, Spawned};
 pub use state::{Cleaned, cleanup, conclude};

@@ -34,6 +34,8 @@ pub enum Stage<R> {
 pub struct Life<R> {
     pub stage: Stage<R>,
     pub restarts: Restarts,
+    /// This run's grace has ended in SIGKILL once already.
+    pub killed: bool,
     /// Somebody asked the container to end: no policy brings it back.
     stopping: bool,
 }
@@ -57,8 +59,15 @@ impl<R> Life<R> {
         Life {
             stage: Stage::Exited { exit: never_ran },
             restarts: Restarts::new(policy, restarts),
+            killed: false,
             stopping: false,
         }
+    }
+
+    /// Its process runs.
+    pub fn started(&mut self, running: R) {
+        self.stage = Stage::Running(running);
+        self.killed = false;
     }
 
     /// Its process has ended after so long. `Some`: it comes back after that time. `lost`: nobody will look after it.

@@ -1,5 +1,6 @@
 //! Requests that change a container's run or its record: start, stop, kill, pause, rename, update.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use api::container::{Resources, UpdateRequest, UpdateResponse};
@@ -297,9 +298,9 @@ impl Owner {
             return Err(Error::invalid("Renaming a container with the same name as its current name"));
         }
         let former = old.clone();
-        let mut record = self.record.clone();
+        let mut record = Record::clone(&self.record);
         record.name.clone_from(&name);
-        self.record = self
+        let renamed = self
             .engine
             .blocking(move |engine| {
                 let id = record.id.as_str();
@@ -320,6 +321,7 @@ impl Owner {
                 Ok(record)
             })
             .await?;
+        self.record = Arc::new(renamed);
         self.publish();
         self.engine.container_event(&self.record, "rename", &[("oldName", format!("/{former}"))]);
         Ok(())

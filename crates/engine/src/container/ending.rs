@@ -9,11 +9,13 @@
 //!
 //! An engine that is killed meanwhile finds a shim whose container has exited, and comes here again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::owner::{Live, Owner, store};
+use super::record::Record;
 use super::{launch, remove};
 use crate::error::Result;
 
@@ -37,13 +39,13 @@ impl Owner {
         let live = self.connected.take().map(|connected| connected.live);
         let auto_remove = self.record.host.auto_remove && !std::mem::take(&mut self.keep);
         self.engine.shared().execs.container_ended(&self.record.id);
-        let mut record = self.record.clone();
+        let mut record = Record::clone(&self.record);
         let left = self.engine.blocking(move |engine| {
             launch::leave(engine, &mut record);
             Ok(record)
         });
         match left.await {
-            Ok(record) => self.record = record,
+            Ok(record) => self.record = Arc::new(record),
             Err(error) => tracing::error!(container = %self.record.id, %error, "cannot leave the network"),
         }
         self.publish();

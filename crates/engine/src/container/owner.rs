@@ -172,7 +172,8 @@ pub(super) struct Connected {
 
 pub(super) struct Owner {
     pub(super) engine: Engine,
-    pub(super) record: Record,
+    /// The same that everybody sees, until it is changed: a container that stands has one.
+    pub(super) record: Arc<Record>,
     view: watch::Sender<Arc<Record>>,
     pub(super) connected: Option<Connected>,
     pub(super) held: Held,
@@ -199,7 +200,8 @@ impl Owner {
         connected: Option<Connected>,
         found: Option<Observed>,
     ) -> Handle {
-        let (view, watched) = watch::channel(Arc::new(record.clone()));
+        let record = Arc::new(record);
+        let (view, watched) = watch::channel(record.clone());
         let (mailbox, commands) = mpsc::channel(MAILBOX);
         let handle = Handle { id: record.id.clone(), view: watched, mailbox };
         engine.shared().containers.insert(handle.clone());
@@ -216,7 +218,7 @@ impl Owner {
         };
         tokio::spawn(async move {
             if let Some(found) = found {
-                owner.resume(found).await;
+                Box::pin(owner.resume(found)).await;
             }
             owner.run(commands).await;
         });
@@ -246,17 +248,19 @@ impl Owner {
                 }
             };
             // Events first: a request is decided on the newest state.
+            // Boxed, since a task is as large as the largest thing that it may come to do, and most wait for years.
             tokio::select! {
                 biased;
-                event = next => self.heard(event).await,
-                () = policy => self.come_back().await,
-                () = ending => drop(self.finish_ending().await),
+                event = next => Box::pin(self.heard(event)).await,
+                () = policy => Box::pin(self.come_back()).await,
+                () = ending => drop(Box::pin(self.finish_ending()).await),
                 command = commands.recv() => match command {
                     None | Some(Command::Leave) => return,
-                    Some(command) => {
+                    Some(command) => Box::pin(async {
                         self.catch_up().await;
                         self.obey(command).await;
-                    }
+                    })
+                    .await,
                 },
             }
         }
@@ -324,7 +328,7 @@ impl Owner {
     }
 
     async fn happened(&mut self, event: Event) {
-        let consequences = life::happened(&mut self.record, &event);
+        let consequences = life::happened(self.record_mut(), &event);
         if let Some((connected, run)) = self.connected.as_mut().zip(self.record.state.run()) {
             connected.live.pid = run.pid;
         }
@@ -409,7 +413,7 @@ impl Owner {
                 if let Some(run) = self.record.state.run().cloned() {
                     let ended = run.lost(137, crate::clock::now());
                     let extra = life::die_attributes(&ended);
-                    self.record.state = State::Exited(ended);
+                    self.record_mut().state = State::Exited(ended);
                     self.publish();
                     self.engine.container_event(&self.record, "die", &extra);
                     self.settle(run.incarnation).await;
@@ -418,9 +422,14 @@ impl Owner {
         }
     }
 
+    /// The record, to change it. What others see stays as it is.
+    pub(super) fn record_mut(&mut self) -> &mut Record {
+        Arc::make_mut(&mut self.record)
+    }
+
     /// Shows the record as it is now to everybody.
     pub(super) fn publish(&self) {
-        self.view.send_replace(Arc::new(self.record.clone()));
+        self.view.send_replace(self.record.clone());
     }
 
     /// Listens to the shim until the record satisfies `condition`.
@@ -460,12 +469,12 @@ impl Owner {
         // The end of the run before is still with its shim.
         self.finish_ending().await?;
         let held = std::mem::take(&mut self.held);
-        let record = self.record.clone();
+        let record = Record::clone(&self.record);
         let launched =
             self.engine.blocking(move |engine| Ok(launch::launch(engine, record, held, restarts))).await?;
         match launched {
             Ok(launched) => {
-                self.record = launched.record;
+                self.record = Arc::new(launched.record);
                 self.connected = Some(launched.connected);
                 self.publish();
                 // The shim's first event says that it runs; it is there already.
@@ -473,7 +482,7 @@ impl Owner {
             }
             Err(failed) => {
                 let launch::Failed { record, held, error } = *failed;
-                self.record = record;
+                self.record = Arc::new(record);
                 self.held = held;
                 self.publish();
                 self.engine.container_event(
@@ -491,7 +500,7 @@ impl Owner {
 
     async fn stop(&mut self, signal: Option<i32>, timeout: Option<i64>) -> Result<()> {
         life::admit_stop(&self.record)?;
-        self.record.manually_stopped = true;
+        self.record_mut().manually_stopped = true;
         match self.request(Request::Stop { signal, timeout }, Vec::new()).await {
             // It ended by itself just now: that is what was wanted.
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -504,7 +513,7 @@ impl Owner {
     async fn kill(&mut self, signal: i32) -> Result<()> {
         life::admit_kill(&self.record)?;
         let configured = launch::stop_signal_configured(&self.record)?;
-        self.record.manually_stopped = true;
+        self.record_mut().manually_stopped = true;
         let final_stop = life::ends_policy(signal, configured);
         match self.request(Request::Signal { signal, final_stop }, Vec::new()).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {
@@ -540,9 +549,9 @@ impl Owner {
 
     async fn remove(&mut self, wanted: &str, force: bool, volumes: bool) -> Result<()> {
         if life::admit_remove(&self.record, wanted, force)? == Removal::KillFirst {
-            self.record.manually_stopped = true;
+            self.record_mut().manually_stopped = true;
             // The container goes away with `--rm` or with us, but only once.
-            self.record.host.auto_remove = false;
+            self.record_mut().host.auto_remove = false;
             match self.request(Request::Signal { signal: 9, final_stop: true }, Vec::new()).await {
                 Err(error) if error.kind() != ErrorKind::Conflict => return Err(error),
                 // Killed, or over already.
@@ -561,9 +570,9 @@ impl Owner {
     }
 
     async fn edit(&mut self, change: Change) -> Result<()> {
-        let mut record = self.record.clone();
+        let mut record = Record::clone(&self.record);
         let live = self.connected.as_ref().map(|connected| connected.live.clone());
-        self.record = self
+        let changed = self
             .engine
             .blocking(move |engine| {
                 change(&mut record, live.as_ref())?;
@@ -571,6 +580,7 @@ impl Owner {
                 Ok(record)
             })
             .await?;
+        self.record = Arc::new(changed);
         self.publish();
         Ok(())
     }

@@ -71,12 +71,12 @@ impl Owner {
     /// Removes a container that does not run. `live` is the shim to let go, if its run has only just ended.
     pub(super) async fn remove_now(&mut self, volumes: bool, live: Option<Live>) -> Result<()> {
         let ended = self.record.state.ended().cloned();
-        let before = std::mem::replace(&mut self.record.state, State::Removing { ended });
+        let before = std::mem::replace(&mut self.record_mut().state, State::Removing { ended });
         self.publish();
         let record = self.record.clone();
         let forgotten = self.engine.blocking(move |engine| forget(engine, &record, volumes)).await;
         if let Err(error) = forgotten {
-            self.record.state = before;
+            self.record_mut().state = before;
             self.publish();
             return Err(error.within(format!("cannot remove container \"/{}\"", self.record.name)));
         }

@@ -47,7 +47,7 @@ pub(super) fn prepare(engine: &Engine, record: &Record) -> Result<Rootfs> {
 /// Removes a container's writable layer.
 pub(super) fn remove(engine: &Engine, id: &str) -> Result<()> {
     // Dropping what was taken out of sight deletes the files.
-    drop(engine.images().snapshots().remove(id)?);
+    drop(engine.images().remove_snapshot(id)?);
     Ok(())
 }
 
@@ -75,8 +75,10 @@ pub(crate) fn database(engine: &Engine, record: &Record, root: &Rootfs) -> Resul
 }
 
 /// The same of a container that runs, from its own root.
-pub(crate) fn opened_database(pid: i32) -> Result<(String, String)> {
-    let root = linux::procfs::root_of(pid)
+pub(crate) fn opened_database(engine: &Engine, pid: i32) -> Result<(String, String)> {
+    let root = engine
+        .effects()
+        .root_of(pid)
         .map_err(|error| Error::failed("cannot look into the container", error))?;
     read_database(&Root::from_directory(root))
 }

@@ -1,7 +1,7 @@
 //! The events of one shim, as they come.
 
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read};
+use std::io::ErrorKind;
 use std::os::unix::net::UnixStream as Blocking;
 
 use shim::protocol::{Decoder, Event};
@@ -14,8 +14,6 @@ const CHUNK: usize = 16 << 10;
 
 pub(crate) struct EventStream {
     socket: UnixStream,
-    /// The same socket, to look at without waiting for the reactor to notice.
-    direct: Blocking,
     decoder: Decoder,
     ready: VecDeque<Event>,
 }
@@ -26,7 +24,6 @@ impl EventStream {
         let failed = |error| Error::failed("cannot listen to a shim", error);
         socket.set_nonblocking(true).map_err(failed)?;
         Ok(EventStream {
-            direct: socket.try_clone().map_err(failed)?,
             socket: UnixStream::from_std(socket).map_err(failed)?,
             decoder: Decoder::default(),
             ready: VecDeque::new(),
@@ -50,11 +47,11 @@ impl EventStream {
         }
     }
 
-    /// An event that is there already. The end of the stream is left for [`EventStream::next`] to find.
+    /// An event that is there already, whether the reactor has noticed or not. The end of the stream is left for [`EventStream::next`] to find.
     pub(super) fn at_hand(&mut self) -> Option<Event> {
         if self.ready.is_empty() {
             let mut chunk = [0; CHUNK];
-            let count = self.direct.read(&mut chunk).ok()?;
+            let count = linux::fd::read(&self.socket, &mut chunk).ok()?;
             self.decode(&chunk[..count])?;
         }
         self.ready.pop_front()

@@ -91,6 +91,10 @@ impl Effects for Kernel {
     fn unmount_shm(&self, path: &Path) -> linux::Result<()> {
         linux::mount::unmount(path, true)
     }
+
+    fn root_of(&self, pid: i32) -> linux::Result<OwnedFd> {
+        linux::procfs::root_of(pid)
+    }
 }
 
 impl Unborn for shim::Spawned {

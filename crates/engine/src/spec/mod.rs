@@ -108,7 +108,7 @@ pub(crate) fn for_exec(
     request: &api::exec::CreateRequest,
     console_size: Option<[u32; 2]>,
 ) -> Result<Process> {
-    let (passwd, group) = opened_database(live.pid)?;
+    let (passwd, group) = opened_database(engine, live.pid)?;
     let user = if request.user.is_empty() { &record.config.user } else { &request.user };
     let extra = record.host.group_add.clone().unwrap_or_default();
     let identity = user::resolve(user, &extra, &passwd, &group)?;
@@ -120,8 +120,8 @@ pub(crate) fn for_exec(
 }
 
 /// Whether the container that this process runs in knows a user.
-pub(crate) fn check_user(pid: i32, wanted: &str) -> Result<()> {
-    let (passwd, group) = opened_database(pid)?;
+pub(crate) fn check_user(engine: &Engine, pid: i32, wanted: &str) -> Result<()> {
+    let (passwd, group) = opened_database(engine, pid)?;
     user::resolve(wanted, &[], &passwd, &group).map(drop)
 }
 

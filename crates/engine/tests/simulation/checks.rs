@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use api::container::{Inspect, Status};
+use api::event::Message;
 use engine::{Engine, EventQuery, ListOptions};
 use shim::life::Stage;
 
@@ -36,6 +37,8 @@ pub(crate) async fn all(world: &World, engine: &Engine, promises: &mut Promises,
     if failed {
         promises.untold.extend(shown.iter().map(|one| one.id.clone()));
     }
+    let standing: Vec<String> = shown.iter().map(|one| one.id.clone()).collect();
+    world.check_waits(&standing, failed || !exactly)?;
     told(world, engine, &shown, &promises.untold)
 }
 
@@ -130,6 +133,10 @@ fn as_its_shim_says(world: &World, one: &Inspect) -> Checked {
             "{} restarts are shown and {} were",
             one.restart_count, shim.life.restarts.count
         ));
+    }
+    let beside = one.exec_ids.iter().flatten();
+    if let Some(exec) = beside.clone().find(|id| !shim.is_some_and(|shim| shim.execs.contains_key(*id))) {
+        return said(format!("its exec {exec} does not run"));
     }
     let last = shim.and_then(|shim| shim.exits.last());
     let last = last.or_else(|| host.history.get(&one.id)?.1.last()).copied();
@@ -266,7 +273,7 @@ async fn volumes(engine: &Engine, shown: &[Inspect], promises: &mut Promises, ex
     }
 }
 
-/// Each start and each exit of a container that stands is told once.
+/// Each start and each exit of a container that stands, and of each exec in it, is told once and as it was.
 fn told(world: &World, engine: &Engine, shown: &[Inspect], untold: &BTreeSet<String>) -> Checked {
     let query = EventQuery { since: Some(0), ..EventQuery::default() };
     let events = engine.events(query).map_err(|error| error.to_string())?;
@@ -276,20 +283,51 @@ fn told(world: &World, engine: &Engine, shown: &[Inspect], untold: &BTreeSet<Str
     let host = world.host();
     for one in shown.iter().filter(|one| !untold.contains(&one.id)) {
         let of = |action: &str| {
-            let is = |event: &&std::sync::Arc<api::event::Message>| {
-                event.actor.id == one.id && event.action == action
-            };
-            events.past.iter().filter(is).count()
+            let is = |event: &&std::sync::Arc<Message>| event.actor.id == one.id && event.action == action;
+            events.past.iter().filter(is).cloned().collect::<Vec<_>>()
         };
-        let (mut starts, _) = host.history.get(&one.id).cloned().unwrap_or_default();
-        let shims = host.shims.values().filter(|shim: &&SimulatedShim| shim.container == one.id);
-        starts += shims.map(|shim| shim.starts).sum::<u32>();
-        if of("start") != starts as usize {
-            return Err(format!("{} was started {starts} times, events tell of {}", one.name, of("start")));
+        let (mut starts, mut exits) = host.history.get(&one.id).cloned().unwrap_or_default();
+        let shims = || host.shims.values().filter(|shim: &&SimulatedShim| shim.container == one.id);
+        starts += shims().map(|shim| shim.starts).sum::<u32>();
+        exits.extend(shims().flat_map(|shim| &shim.exits));
+        let told = of("start").len();
+        if told != starts as usize {
+            return Err(format!("{} was started {starts} times, events tell of {told}", one.name));
         }
-        if of("create") > 1 || of("destroy") > 0 {
+        if of("create").len() > 1 || !of("destroy").is_empty() {
             return Err(format!("{} stands, and events tell of another beginning or an end", one.name));
+        }
+        ends_told(one, &exits, &of("die"))?;
+        let before = host.execs.iter().filter(|(_, (_, container))| *container == one.id);
+        let mut execs: BTreeMap<String, i32> = before.map(|(id, (code, _))| (id.clone(), *code)).collect();
+        execs.extend(shims().flat_map(SimulatedShim::ended_execs).map(|(id, (code, _))| (id, code)));
+        let told: Vec<(String, i32)> = of("exec_die")
+            .iter()
+            .map(|event| (event.actor.attributes["execID"].clone(), exit_code(event)))
+            .filter(|(id, _)| execs.contains_key(id))
+            .collect();
+        let mut told_in_order = told.clone();
+        told_in_order.sort();
+        if told_in_order != execs.clone().into_iter().collect::<Vec<_>>() {
+            return Err(format!("execs of {} ended with {execs:?}, events tell of {told:?}", one.name));
         }
     }
     Ok(())
+}
+
+fn exit_code(event: &Message) -> i32 {
+    event.actor.attributes["exitCode"].parse().unwrap()
+}
+
+/// The ends of a container stand in the events in their order. Between them may be those that the engine has found: of a
+/// shim that was killed, of a start that came to nothing.
+fn ends_told(one: &Inspect, exits: &[i32], told: &[std::sync::Arc<Message>]) -> Checked {
+    let mut left = exits.iter().copied().peekable();
+    let told: Vec<i32> = told.iter().map(|event| exit_code(event)).collect();
+    let found_by_engine = |code: &i32| matches!(code, 126..=128 | 137 | 255);
+    let others: Vec<i32> = told.iter().copied().filter(|code| left.next_if_eq(code).is_none()).collect();
+    match left.peek().is_none() && others.iter().all(found_by_engine) {
+        true => Ok(()),
+        false => Err(format!("{} ended with {exits:?}, events tell of {told:?}", one.name)),
+    }
 }

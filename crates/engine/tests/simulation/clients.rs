@@ -10,6 +10,7 @@ use api::container::{CreateRequest, PortBinding, UpdateRequest};
 use engine::{Engine, Error, ErrorKind, RemoveOptions};
 
 use crate::steps::{What, Wish};
+use crate::world::World;
 
 pub(crate) const IMAGE: &str = "localhost/nothing:latest";
 
@@ -151,8 +152,9 @@ fn is_expected(error: &Error) -> bool {
         .any(|words| text.contains(words))
 }
 
-pub(crate) async fn ask(engine: Engine, what: What) -> Result<(), Error> {
+pub(crate) async fn ask(engine: Engine, world: World, what: What) -> Result<(), Error> {
     match what {
+        What::Wait(name, condition) => crate::waits::ask(&engine, &world, name, condition).await,
         What::Create(name, wish) => {
             engine.container_create(Some(name.into()), None, request(&wish)).await.map(drop)
         }
@@ -166,6 +168,13 @@ pub(crate) async fn ask(engine: Engine, what: What) -> Result<(), Error> {
         What::Update(name, policy) => {
             let request = UpdateRequest { restart_policy: policy_of(policy), ..UpdateRequest::default() };
             engine.container_update(name, request).await.map(drop)
+        }
+        What::Exec(name) => {
+            let command = Some(vec!["beside".to_owned()]);
+            let request = api::exec::CreateRequest { cmd: command, ..Default::default() };
+            let id = engine.exec_create(name, request).await?;
+            let options = engine::ExecStartOptions { detach: true, ..Default::default() };
+            engine.exec_start(id.as_str(), options).await.map(drop)
         }
         What::Remove(name, force) => {
             engine.container_remove(name, RemoveOptions { force, volumes: true, link: false }).await

@@ -14,9 +14,11 @@ mod clients;
 mod fate;
 mod network;
 mod random;
+mod rules;
 mod run;
 mod shim;
 mod steps;
+mod waits;
 mod world;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

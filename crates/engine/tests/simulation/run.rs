@@ -96,6 +96,7 @@ pub(crate) fn run(seed: u64, steps: &[Step], mistake: Option<Mistake>) -> Result
         let end = runtime.block_on(run.life());
         // An engine that was cut off does nothing any more while it is taken apart.
         world.fate().engine_lives = false;
+        world.engine_is_gone();
         drop(runtime);
         let fate = world.fate();
         match end {
@@ -184,7 +185,7 @@ impl Run<'_> {
             What::Pass(time) => self.pass(*time).await,
             What::ClockJumps(seconds) => self.world.fate().jumped += seconds * 1_000_000_000,
             what => {
-                let asked = tokio::spawn(ask(engine.clone(), what.clone()));
+                let asked = tokio::spawn(ask(engine.clone(), self.world.clone(), what.clone()));
                 let answer = match self.wait(asked).await? {
                     None => Answer::Lost,
                     Some(Ok(())) => Answer::Yes,

@@ -1,23 +1,24 @@
 //! A shim without a process: the shim's own decisions ([`shim::life`], [`shim::restart`], [`shim::health`]) and its own
-//! journal, in a world where what its container does is chance.
-//!
-//! Beside them stands what Docker's rules say of a restart, written down a second time: both must agree.
+//! journal, in a world where what its container does is chance. What is decided must agree with [`Rules`].
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use shim::health::Monitor;
 use shim::journal::Journal;
-use shim::life::{Life, Order, Stage, start_code};
+use shim::life::{Life, Stage, start_code};
 use shim::protocol::{
     Exit, Failure, FailureKind, Happening, Launch, OnUnhealthy, Phase, Probe, Reply, Request, RestartPolicy,
-    Snapshot, VERSION,
+    Snapshot, VERSION, WaitUntil, Waiter,
 };
+use shim::stop::{Hands, not_running};
 
 use crate::random::Random;
+use crate::rules::Rules;
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -32,36 +33,10 @@ pub(crate) struct Process {
     ends: Option<(Duration, i32)>,
 }
 
-/// What Docker's documentation says of a restart.
-struct Rules {
-    policy: RestartPolicy,
-    count: u32,
-    delay: Option<Duration>,
-    asked_to_end: bool,
-    sent_back: bool,
-}
-
-impl Rules {
-    fn after(&mut self, code: i32, ran: Duration) -> Option<Duration> {
-        let comes_back = match self.policy {
-            RestartPolicy::No => false,
-            RestartPolicy::Always | RestartPolicy::UnlessStopped => true,
-            RestartPolicy::OnFailure { max_retries: 0 } => code != 0,
-            RestartPolicy::OnFailure { max_retries } => code != 0 && self.count < max_retries,
-        };
-        let sent_back = std::mem::take(&mut self.sent_back);
-        if self.asked_to_end || !(comes_back || sent_back) {
-            return None;
-        }
-        let long = ran >= Duration::from_secs(10);
-        let delay = match self.delay.filter(|_| !long) {
-            None => Duration::from_millis(100),
-            Some(before) => (before * 2).min(Duration::from_secs(60)),
-        };
-        self.count += 1;
-        self.delay = Some(delay);
-        Some(delay)
-    }
+/// A process beside the container's own.
+pub(crate) struct Beside {
+    ends: Option<Duration>,
+    code: i32,
 }
 
 pub(crate) struct SimulatedShim {
@@ -75,6 +50,10 @@ pub(crate) struct SimulatedShim {
     /// Starts and exits of its container, as they happened.
     pub(crate) starts: u32,
     pub(crate) exits: Vec<i32>,
+    /// Processes beside the container's own: their ids, process ids and when they end with which code.
+    pub(crate) execs: BTreeMap<String, Beside>,
+    ended_execs: Vec<(String, i32)>,
+    waiters: Vec<(WaitUntil, UnixStream)>,
     rules: Rules,
     journal: Journal,
     monitor: Option<Monitor>,
@@ -128,7 +107,8 @@ impl SimulatedShim {
         turn: &mut Turn<'_>,
     ) -> io::Result<SimulatedShim> {
         let network = launch.network.clone().unwrap_or_default();
-        holdings.truncate(usize::from(network.namespace) + network.held_sockets + network.relays.len());
+        let held = usize::from(network.namespace) + network.held_sockets + network.relays.len();
+        let clients = holdings.split_off(held.min(holdings.len()));
         let policy = match launch.restart {
             RestartPolicy::OnFailure { max_retries } if turn.restarts_too_often && max_retries > 0 => {
                 RestartPolicy::OnFailure { max_retries: max_retries + 1 }
@@ -146,6 +126,9 @@ impl SimulatedShim {
             own_names: network.names.map(|names| names.own).unwrap_or_default(),
             starts: 0,
             exits: Vec::new(),
+            execs: BTreeMap::new(),
+            ended_execs: Vec::new(),
+            waiters: Vec::new(),
             rules: Rules {
                 policy: launch.restart,
                 count: launch.restart_count,
@@ -164,6 +147,10 @@ impl SimulatedShim {
             launch: launch.clone(),
         };
         std::fs::write(shim.marker(), &shim.incarnation)?;
+        let waiting = clients.into_iter().skip(launch.attachments.len());
+        for (waiter, socket) in launch.waiters.iter().zip(waiting) {
+            shim.waits(waiter, socket);
+        }
         shim.start(turn);
         Ok(shim)
     }
@@ -189,7 +176,7 @@ impl SimulatedShim {
             _ => None,
         };
         let code = turn.random.pick(&[0, 0, 1, 1, 2, 137, 255]);
-        self.life.stage = Stage::Running(Process {
+        self.life.started(Process {
             pid,
             started: turn.now,
             started_at: turn.wall,
@@ -223,7 +210,9 @@ impl SimulatedShim {
         };
         let waits = self.subscribers.iter().any(|one| !one.pending.is_empty());
         let at_once = waits.then_some(Duration::ZERO);
-        [at_once, ends, self.restart_at, self.kill_at, self.probe_at].into_iter().flatten().min()
+        let paused = matches!(&self.life.stage, Stage::Running(process) if process.paused);
+        let beside = self.execs.values().filter_map(|exec| exec.ends).min().filter(|_| !paused);
+        [at_once, ends, self.restart_at, self.kill_at, self.probe_at, beside].into_iter().flatten().min()
     }
 
     /// What has come due by now.
@@ -233,7 +222,14 @@ impl SimulatedShim {
         let due = |at: &Option<Duration>| at.is_some_and(|at| at <= now);
         if due(&self.kill_at) {
             self.kill_at = None;
-            self.signal_process(SIGKILL, turn);
+            self.in_hands(turn).grace_is_over();
+        }
+        if matches!(self.life.stage, Stage::Running(Process { paused: false, .. })) {
+            let over = |exec: &Beside| exec.ends.is_some_and(|at| at <= now).then_some(exec.code);
+            let ended = self.execs.iter().filter_map(|(id, exec)| Some((id.clone(), over(exec)?)));
+            for (id, code) in ended.collect::<Vec<_>>() {
+                self.exec_ended(id, code);
+            }
         }
         if let Stage::Running(Process { ends: Some((at, code)), paused: false, .. }) = self.life.stage
             && at <= turn.now
@@ -260,7 +256,39 @@ impl SimulatedShim {
         }
     }
 
+    /// A command beside the container's own: one in eight is not there.
+    fn exec(&mut self, id: &str, turn: &mut Turn<'_>) -> Result<i32, Failure> {
+        match &self.life.stage {
+            Stage::Running(process) if !process.paused => {}
+            _ => return Err(not_running()),
+        }
+        if turn.random.chance(12) {
+            return Err(failure(FailureKind::NotFound, "exec: \"it\": executable file not found in $PATH"));
+        }
+        *turn.next_pid += 1;
+        let after = turn.random.chance(70).then(|| Duration::from_millis(turn.random.below(5_000)));
+        let exec = Beside { ends: after.map(|after| turn.now + after), code: turn.random.pick(&[0, 1, 7]) };
+        self.execs.insert(id.to_owned(), exec);
+        self.tell(Happening::ExecStarted { exec: id.to_owned(), pid: *turn.next_pid });
+        Ok(*turn.next_pid)
+    }
+
+    fn exec_ended(&mut self, id: String, code: i32) {
+        self.execs.remove(&id);
+        self.ended_execs.push((id.clone(), code));
+        self.tell(Happening::ExecExited { exec: id, code });
+    }
+
+    /// How its execs ended, and that they were this container's.
+    pub(crate) fn ended_execs(&self) -> impl Iterator<Item = (String, (i32, String))> {
+        self.ended_execs.iter().map(|(id, code)| (id.clone(), (*code, self.container.clone())))
+    }
+
     fn process_ended(&mut self, code: i32, turn: &mut Turn<'_>) {
+        // The kernel ends what else is in its PID namespace.
+        for id in self.execs.keys().cloned().collect::<Vec<_>>() {
+            self.exec_ended(id, 137);
+        }
         let Stage::Running(process) = &self.life.stage else { return };
         let ran = turn.now - process.started;
         let exit = Exit {
@@ -288,6 +316,7 @@ impl SimulatedShim {
                 let delay_ms = u64::try_from(delay.as_millis()).unwrap();
                 let restart_count = Some(self.life.restarts.count);
                 self.tell(Happening::Exited { exit, restarts: true, delay_ms, restart_count });
+                self.answer(WaitUntil::Exit, code);
             }
             None => self.end_for_good(exit),
         }
@@ -296,8 +325,10 @@ impl SimulatedShim {
     fn end_for_good(&mut self, exit: Exit) {
         (self.restart_at, self.kill_at, self.probe_at) = (None, None, None);
         self.life.stage = Stage::Exited { exit: exit.clone() };
+        let code = exit.code;
         self.let_go();
         self.tell(Happening::Exited { exit, restarts: false, delay_ms: 0, restart_count: None });
+        self.answer(WaitUntil::Exit, code);
     }
 
     /// Gives back ports, names and the namespace.
@@ -308,9 +339,40 @@ impl SimulatedShim {
         }
     }
 
+    fn waits(&mut self, waiter: &Waiter, socket: OwnedFd) {
+        let mut socket = UnixStream::from(socket);
+        // A client that is gone wants nothing.
+        if socket.write_all(&waiter.preface).is_ok() {
+            self.waiters.push((waiter.until, socket));
+        }
+    }
+
+    pub(crate) fn wait(&mut self, waiter: &Waiter, descriptors: &[BorrowedFd<'_>]) -> Reply {
+        self.waits(waiter, descriptors[0].try_clone_to_owned().unwrap());
+        if let Some(code) = self.life.final_code() {
+            self.answer(WaitUntil::Exit, code);
+        }
+        Reply::Done
+    }
+
+    fn answer(&mut self, until: WaitUntil, code: i32) {
+        for (_, mut socket) in self.waiters.extract_if(.., |(wanted, _)| *wanted == until) {
+            let _ = socket.write_all(format!("{{\"StatusCode\":{code}}}\n").as_bytes());
+        }
+    }
+
+    /// The engine lets it go: those who wait for the removal are told, or go back to the engine.
+    pub(crate) fn waiters_at_release(&mut self, removed: bool) -> Vec<OwnedFd> {
+        if removed {
+            self.answer(WaitUntil::Removed, self.life.final_code().unwrap_or(0));
+        }
+        self.waiters.drain(..).map(|(_, socket)| OwnedFd::from(socket)).collect()
+    }
+
     /// It is gone, and everybody notices.
     pub(crate) fn die(&mut self) {
         self.subscribers.clear();
+        self.waiters.clear();
         self.holdings.clear();
     }
 
@@ -341,17 +403,15 @@ impl SimulatedShim {
         self.tell(Happening::HealthStarted { result });
         self.tell(Happening::HealthProbed { status, failing_streak, probe });
         match action {
-            OnUnhealthy::Nothing => {}
-            OnUnhealthy::Stop => drop(self.stop(None, None, turn)),
-            OnUnhealthy::Kill => drop(self.signal(SIGKILL, false, turn)),
-            OnUnhealthy::Restart => {
-                let order = self.life.stop_to_restart();
-                if !matches!(order, Order::Nothing) {
-                    self.rules.sent_back = true;
-                }
-                drop(self.end_gently(order, None, None, turn));
-            }
+            OnUnhealthy::Stop => self.rules.asked_to_end = true,
+            OnUnhealthy::Restart if !self.rules.asked_to_end => self.rules.sent_back = true,
+            _ => {}
         }
+        self.in_hands(turn).unhealthy(action);
+    }
+
+    fn in_hands<'a, 't>(&'a mut self, turn: &'a mut Turn<'t>) -> InHands<'a, 't> {
+        InHands { shim: self, turn }
     }
 
     /// A process that gets a signal: some ignore it, nobody ignores SIGKILL.
@@ -362,7 +422,6 @@ impl SimulatedShim {
         self.tell(Happening::Killed { signal });
         let Stage::Running(process) = &mut self.life.stage else { return };
         if signal == SIGKILL {
-            process.paused = false;
             process.ends = Some((turn.now, 137));
         } else if matches!(signal, SIGTERM | 2 | 3) && turn.random.chance(70) {
             let code = turn.random.pick(&[0, 128 + signal]);
@@ -371,69 +430,6 @@ impl SimulatedShim {
             if process.ends.is_none_or(|(ends, _)| ends > at) {
                 process.ends = Some((at, code));
             }
-        }
-    }
-
-    fn stop(
-        &mut self,
-        signal: Option<i32>,
-        timeout: Option<i64>,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), Failure> {
-        self.rules.asked_to_end = true;
-        let order = self.life.stop();
-        self.end_gently(order, signal, timeout, turn)
-    }
-
-    fn end_gently(
-        &mut self,
-        order: Order,
-        signal: Option<i32>,
-        timeout: Option<i64>,
-        turn: &mut Turn<'_>,
-    ) -> Result<(), Failure> {
-        match order {
-            Order::Signal => {}
-            Order::End(exit) => {
-                self.end_for_good(exit);
-                return Ok(());
-            }
-            Order::Nothing => return Ok(()),
-            Order::Refuse => return Err(not_running()),
-        }
-        self.signal_process(signal.unwrap_or(self.launch.stop_signal), turn);
-        self.thaw();
-        if let Ok(seconds) = u64::try_from(timeout.unwrap_or(self.launch.stop_timeout)) {
-            let at = turn.now + Duration::from_secs(seconds);
-            self.kill_at = Some(self.kill_at.map_or(at, |earlier| earlier.min(at)));
-        }
-        Ok(())
-    }
-
-    fn signal(&mut self, signal: i32, final_stop: bool, turn: &mut Turn<'_>) -> Result<(), Failure> {
-        self.rules.asked_to_end |= final_stop;
-        match self.life.signal(final_stop) {
-            Order::Signal => {}
-            Order::End(exit) => {
-                self.end_for_good(exit);
-                return Ok(());
-            }
-            Order::Nothing => return Ok(()),
-            Order::Refuse => return Err(not_running()),
-        }
-        self.signal_process(signal, turn);
-        if final_stop {
-            self.thaw();
-        }
-        Ok(())
-    }
-
-    fn thaw(&mut self) {
-        if let Stage::Running(process) = &mut self.life.stage
-            && process.paused
-        {
-            process.paused = false;
-            self.tell(Happening::Resumed);
         }
     }
 
@@ -456,29 +452,38 @@ impl SimulatedShim {
         Ok(())
     }
 
-    /// Answers a request. `None`: it is released, and gone.
-    pub(crate) fn handle(&mut self, request: &Request, turn: &mut Turn<'_>) -> Option<Reply> {
-        let done = |result: Result<(), Failure>| Some(result.map_or_else(Reply::Failed, |()| Reply::Done));
+    /// Answers a request.
+    pub(crate) fn handle(&mut self, request: &Request, turn: &mut Turn<'_>) -> Reply {
+        let done = |result: Result<(), Failure>| result.map_or_else(Reply::Failed, |()| Reply::Done);
         match request {
-            Request::State => Some(Reply::State(self.snapshot())),
-            Request::Signal { signal, final_stop } => done(self.signal(*signal, *final_stop, turn)),
-            Request::Stop { signal, timeout } => done(self.stop(*signal, *timeout, turn)),
+            Request::State => Reply::State(self.snapshot()),
+            Request::Signal { signal, final_stop } => {
+                self.rules.asked_to_end |= final_stop;
+                done(self.in_hands(turn).signal(*signal, *final_stop))
+            }
+            Request::Stop { signal, timeout } => {
+                self.rules.asked_to_end = true;
+                done(self.in_hands(turn).stop(*signal, *timeout))
+            }
+            Request::Exec { id, .. } => {
+                self.exec(id, turn).map_or_else(Reply::Failed, |pid| Reply::ExecStarted { pid })
+            }
             Request::Pause => done(self.pause(true, turn)),
             Request::Resume => done(self.pause(false, turn)),
             Request::Update { restart, .. } => {
                 if let Some(policy) = restart {
                     (self.life.restarts.policy, self.rules.policy) = (*policy, *policy);
                 }
-                Some(Reply::Done)
+                Reply::Done
             }
             Request::Names(names) => {
                 self.own_names.clone_from(&names.own);
-                Some(Reply::Done)
+                Reply::Done
             }
-            Request::Release { .. } => match self.life.final_code() {
-                Some(_) => None,
-                None => done(Err(failure(FailureKind::Conflict, "the container has not ended for good"))),
-            },
+            // One that has ended for good is let go by whoever has it.
+            Request::Release { .. } => {
+                done(Err(failure(FailureKind::Conflict, "the container has not ended for good")))
+            }
             _ => done(Err(failure(FailureKind::Invalid, "no client is simulated"))),
         }
     }
@@ -515,7 +520,7 @@ impl SimulatedShim {
             phase: self.phase(),
             restart_count: self.life.restarts.count,
             sequence: self.journal.sequence(),
-            execs: Vec::new(),
+            execs: self.execs.keys().cloned().collect(),
             health: None,
             log_lost: 0,
         }
@@ -531,6 +536,52 @@ pub(crate) fn failure(kind: FailureKind, message: &str) -> Failure {
     Failure { kind, message: message.into(), causes: Vec::new(), verbatim: false }
 }
 
-fn not_running() -> Failure {
-    failure(FailureKind::Conflict, "the container is not running")
+/// What is done to its container, in the order that the shim's own code says.
+struct InHands<'a, 't> {
+    shim: &'a mut SimulatedShim,
+    turn: &'a mut Turn<'t>,
+}
+
+impl Hands for InHands<'_, '_> {
+    type Running = Process;
+
+    fn life(&mut self) -> &mut Life<Process> {
+        &mut self.shim.life
+    }
+
+    fn usual(&self) -> (i32, i64) {
+        (self.shim.launch.stop_signal, self.shim.launch.stop_timeout)
+    }
+
+    fn send(&mut self, signal: i32) -> Result<(), Failure> {
+        if !self.shim.life.is_running() {
+            return Err(not_running());
+        }
+        self.shim.signal_process(signal, self.turn);
+        Ok(())
+    }
+
+    fn kill_all(&mut self) {
+        if let Stage::Running(process) = &mut self.shim.life.stage {
+            process.ends = Some((self.turn.now, 137));
+        }
+    }
+
+    fn thaw(&mut self) {
+        if let Stage::Running(process) = &mut self.shim.life.stage
+            && process.paused
+        {
+            process.paused = false;
+            self.shim.tell(Happening::Resumed);
+        }
+    }
+
+    fn kill_within(&mut self, grace: Duration) {
+        let at = self.turn.now + grace;
+        self.shim.kill_at = Some(self.shim.kill_at.map_or(at, |earlier| earlier.min(at)));
+    }
+
+    fn end_for_good(&mut self, exit: Exit) {
+        self.shim.end_for_good(exit);
+    }
 }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use api::container::WaitCondition;
 use linux::Errno;
 
 use crate::fate::Trouble;
@@ -39,6 +40,10 @@ pub(crate) enum What {
     Unpause(&'static str),
     Rename(&'static str, &'static str),
     Update(&'static str, (&'static str, i64)),
+    /// A command beside its own, that nobody is attached to.
+    Exec(&'static str),
+    /// A client wants to be told of its end.
+    Wait(&'static str, WaitCondition),
     Remove(&'static str, bool),
     Prune,
     CreateNetwork(&'static str),
@@ -93,13 +98,18 @@ impl What {
             47..51 => What::Kill(name, random.pick(&["KILL", "TERM", "HUP", "USR1"])),
             51..54 => What::Pause(name),
             54..57 => What::Unpause(name),
-            57..59 => What::Rename(name, random.pick(&NAMES)),
-            59..61 => What::Update(name, random.pick(&POLICIES)),
-            61..69 => What::Remove(name, random.chance(60)),
-            69..70 => What::Prune,
-            70..73 => What::CreateNetwork(random.pick(&NETWORKS)),
-            73..74 => What::RemoveNetwork(random.pick(&NETWORKS)),
-            74..80 => What::Ends(name, random.pick(&[0, 1, 2, 143])),
+            57..58 => What::Rename(name, random.pick(&NAMES)),
+            58..60 => What::Update(name, random.pick(&POLICIES)),
+            60..64 => What::Exec(name),
+            64..67 => {
+                use WaitCondition::{NextExit, NotRunning, Removed};
+                What::Wait(name, random.pick(&[NotRunning, NextExit, Removed]))
+            }
+            67..72 => What::Remove(name, random.chance(60)),
+            72..73 => What::Prune,
+            73..75 => What::CreateNetwork(random.pick(&NETWORKS)),
+            75..76 => What::RemoveNetwork(random.pick(&NETWORKS)),
+            76..80 => What::Ends(name, random.pick(&[0, 1, 2, 143])),
             80..84 => What::ShimDies(name),
             84..94 => What::Pass(Duration::from_millis(random.pick(&[1, 150, 2_000, 11_000, 70_000]))),
             94..95 => What::ClockJumps(random.pick(&[-86_400, -3, 3, 86_400])),

@@ -21,6 +21,7 @@ use crate::fate::Fate;
 use crate::network::{SimulatedNetwork, Wires};
 use crate::random::Random;
 use crate::shim::{SimulatedShim, Turn, failure};
+use crate::waits::Wait;
 
 /// A mistake that is made on purpose, to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +54,10 @@ pub(crate) struct Host {
     pub(crate) dead: BTreeMap<String, SimulatedShim>,
     /// Starts and exits of containers whose shims are gone, by container.
     pub(crate) history: BTreeMap<String, (u32, Vec<i32>)>,
+    /// How execs ended, by their ids: with which code, and in which container.
+    pub(crate) execs: BTreeMap<String, (i32, String)>,
+    pub(crate) waits: BTreeMap<u64, Wait>,
+    pub(crate) waits_so_far: u64,
     pub(crate) cgroups: BTreeSet<PathBuf>,
     pub(crate) mounts: BTreeSet<PathBuf>,
     pub(crate) wires: Wires,
@@ -74,6 +79,9 @@ impl World {
             shims: BTreeMap::new(),
             dead: BTreeMap::new(),
             history: BTreeMap::new(),
+            execs: BTreeMap::new(),
+            waits: BTreeMap::new(),
+            waits_so_far: 0,
             cgroups: BTreeSet::new(),
             mounts: BTreeSet::new(),
             wires: Wires::default(),
@@ -164,6 +172,7 @@ impl World {
 
     /// Somebody kills the shim; its container dies with it.
     pub(crate) fn shim_dies(&self, container: &str) -> bool {
+        self.waits_are_lost(Some(container));
         self.elsewhere(|host, _, _| {
             let Some(name) = host.shim_of(container) else { return false };
             host.kill(&name);
@@ -173,6 +182,7 @@ impl World {
 
     /// The power is cut: only what lies on the disk is left.
     pub(crate) fn goes_dark(&self) {
+        self.waits_are_lost(None);
         self.elsewhere(|host, _, _| {
             for (_, mut shim) in std::mem::take(&mut host.shims) {
                 shim.own_names.clear();
@@ -230,10 +240,19 @@ impl Host {
         best.map(|shim| shim.incarnation.clone())
     }
 
+    /// How its runs ended, so far.
+    pub(crate) fn exits(&self, container: &str) -> Vec<i32> {
+        let mut exits = self.history.get(container).map(|(_, exits)| exits.clone()).unwrap_or_default();
+        let shims = self.shims.values().filter(|shim| shim.container == container);
+        exits.extend(shims.flat_map(|shim| &shim.exits));
+        exits
+    }
+
     fn remember(&mut self, shim: &SimulatedShim) {
         let (starts, exits) = self.history.entry(shim.container.clone()).or_default();
         *starts += shim.starts;
         exits.extend(&shim.exits);
+        self.execs.extend(shim.ended_execs());
     }
 
     /// The kernel ends a shim and everything that dies with it. Its cgroup and its names stay.
@@ -403,6 +422,16 @@ impl Effects for World {
             false => Err(linux::Error::new("umount2", path.display(), Errno::INVAL)),
         }
     }
+
+    /// There is nothing in it: no users but by their numbers.
+    fn root_of(&self, pid: i32) -> linux::Result<OwnedFd> {
+        self.effect("look into a container").map_err(|error| kernel(&error, "open"))?;
+        let empty = self.directory().join("empty");
+        let opened = std::fs::create_dir_all(&empty).and_then(|()| std::fs::File::open(&empty));
+        opened
+            .map(OwnedFd::from)
+            .map_err(|error| linux::Error::from_io("open", format_args!("{pid}"), &error))
+    }
 }
 
 struct SimulatedUnborn(World);
@@ -462,16 +491,26 @@ struct Connection {
 }
 
 impl Shim for Connection {
-    fn request(&self, request: &Request, _: &[BorrowedFd<'_>]) -> io::Result<(Reply, Vec<OwnedFd>)> {
+    fn request(
+        &self,
+        request: &Request,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<(Reply, Vec<OwnedFd>)> {
         self.world.act("ask a shim")?;
-        let reply: io::Result<Reply> = self.world.elsewhere(|host, now, wall| {
-            let reply = host.turn(&self.shim, now, wall, false, |shim, turn| shim.handle(request, turn));
+        let reply: io::Result<(Reply, Vec<OwnedFd>)> = self.world.elsewhere(|host, now, wall| {
+            let answered = host.turn(&self.shim, now, wall, false, |shim, turn| match request {
+                Request::Wait(waiter) => (Some(shim.wait(waiter, descriptors)), Vec::new()),
+                Request::Release { removed } if shim.life.final_code().is_some() => {
+                    (None, shim.waiters_at_release(*removed))
+                }
+                _ => (Some(shim.handle(request, turn)), Vec::new()),
+            });
+            let (reply, handed_over) = answered.ok_or(io::ErrorKind::ConnectionRefused)?;
             match reply {
-                None => Err(io::ErrorKind::ConnectionRefused.into()),
-                Some(Some(reply)) => Ok(reply),
-                Some(None) => {
+                Some(reply) => Ok((reply, handed_over)),
+                None => {
                     host.leave(&self.shim);
-                    Ok(Reply::Done)
+                    Ok((Reply::Done, handed_over))
                 }
             }
         });
@@ -479,7 +518,7 @@ impl Shim for Connection {
         if !self.world.fate().engine_lives {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        Ok((reply?, Vec::new()))
+        reply
     }
 
     fn subscribe(&self, after: u64) -> io::Result<UnixStream> {

@@ -70,7 +70,7 @@ impl Supervisor {
             None if self.life.is_running() => {
                 Err(super::failure(FailureKind::Conflict, "the container is paused"))
             }
-            None => Err(super::lifecycle::not_running()),
+            None => Err(crate::stop::not_running()),
             Some(_) if self.exec_id(name).is_some() => {
                 Err(super::failure(FailureKind::Conflict, "an exec of this id is running"))
             }
@@ -90,7 +90,7 @@ impl Supervisor {
         role: Role,
         input: Input,
     ) -> Result<i32, Failure> {
-        let Some(container) = &self.container else { return Err(super::lifecycle::not_running()) };
+        let Some(container) = &self.container else { return Err(crate::stop::not_running()) };
         let root = stdio::root_of(&self.launch.spec);
         let (theirs, ours) = stdio::make(process.terminal, process.console_size, input, root)
             .map_err(|error| super::other(&error))?;
@@ -132,7 +132,7 @@ impl Supervisor {
 
     pub(super) fn resize(&mut self, id: Option<Id>, height: u16, width: u16) -> Result<(), Failure> {
         let Some(process) = id.and_then(|id| self.processes.get(&id)) else {
-            return Err(super::lifecycle::not_running());
+            return Err(crate::stop::not_running());
         };
         // Docker too accepts the size for a process without a terminal, and nothing happens.
         if let Some(tap) = process.stdout.as_ref().filter(|_| process.terminal) {

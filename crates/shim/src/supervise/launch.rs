@@ -121,7 +121,6 @@ impl Supervisor {
             last_id: FIRST,
             // What is true until the first start has succeeded.
             life: Life::new(launch.restart, launch.restart_count, never_ran()),
-            killed: false,
             released: false,
             container: None,
             memory: None,

@@ -19,18 +19,15 @@
 use std::time::{Duration, Instant};
 
 use linux::poll::Interest;
-use linux::signal::SIGKILL;
 use oci::runtime::NamespaceKind;
 
 use super::Supervisor;
 use super::process::{Ending, Process, Role};
 use super::reactor::{self, Alarm, Id, Source};
 use crate::clock;
-use crate::life::{Order, Stage, start_code};
+use crate::life::{Life, Stage, start_code};
 use crate::protocol::{Exit, Failure, FailureKind, Happening, Phase, RestartPolicy, WaitUntil};
-
-/// A SIGKILL that has not worked for so long is sent again, to everything in the cgroup: what Docker waits, too.
-const KILL_AGAIN: Duration = Duration::from_secs(10);
+use crate::stop::{Hands, not_running};
 
 /// How long the teardown waits for the engine to say that the container is removed, which takes it a few
 /// milliseconds. An engine that is not there says nothing.
@@ -55,7 +52,7 @@ impl Supervisor {
         self.processes.insert(main, started);
         self.watch_process(main)?;
         self.watch_memory();
-        self.life.stage = Stage::Running(Running {
+        self.life.started(Running {
             main,
             pid,
             started: Instant::now(),
@@ -63,7 +60,6 @@ impl Supervisor {
             paused: false,
             ended: None,
         });
-        self.killed = false;
         if let Some(monitor) = &mut self.monitor {
             monitor.restart();
         }
@@ -171,23 +167,6 @@ impl Supervisor {
         }
     }
 
-    /// The last end. What the container held is given back after everyone has been told.
-    fn end_for_good(&mut self, exit: Exit) {
-        let code = exit.code;
-        self.alarms.cancel(Alarm::Restart);
-        self.life.stage = Stage::Exited { exit: exit.clone() };
-        // Ports and names are free before anyone hears of the end: a new container may want them at once.
-        self.holdings.release_network(&self.poll);
-        self.save_state();
-        self.record(Happening::Exited { exit, restarts: false, delay_ms: 0, restart_count: None });
-        self.answer_waiters(WaitUntil::Exit, code);
-        self.flush_connections();
-        match self.awaits(WaitUntil::Removed) {
-            true => self.alarms.set(Alarm::TakeApart, RELEASE_EXPECTED),
-            false => self.take_apart(),
-        }
-    }
-
     /// Takes apart what the run left: cgroup and namespaces. What cannot be removed is reported nowhere but by
     /// its being there: the engine's cleanup meets it again.
     pub(super) fn tear_down(&mut self) {
@@ -216,76 +195,6 @@ impl Supervisor {
             self.processes.remove(&main);
             self.end_for_good(exit);
         }
-    }
-
-    /// Asks the container to stop, and makes it stop when its time is over.
-    pub(super) fn stop(&mut self, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Failure> {
-        let order = self.life.stop();
-        self.end_gently(order, signal, timeout)
-    }
-
-    /// The same, and it comes back.
-    pub(super) fn stop_to_restart(&mut self) -> Result<(), Failure> {
-        let order = self.life.stop_to_restart();
-        self.end_gently(order, None, None)
-    }
-
-    fn end_gently(&mut self, order: Order, signal: Option<i32>, timeout: Option<i64>) -> Result<(), Failure> {
-        match order {
-            Order::Signal => {}
-            Order::End(exit) => {
-                self.end_for_good(exit);
-                return Ok(());
-            }
-            Order::Nothing => return Ok(()),
-            Order::Refuse => return Err(not_running()),
-        }
-        // A process that is gone already gets no signal; its end is on the way.
-        let _ = self.signal_main(signal.unwrap_or(self.launch.stop_signal));
-        self.thaw();
-        let timeout = timeout.unwrap_or(self.launch.stop_timeout);
-        if let Ok(seconds) = u64::try_from(timeout) {
-            self.alarms.set_earlier(Alarm::Kill, Duration::from_secs(seconds));
-        }
-        Ok(())
-    }
-
-    /// The grace is over, or the last SIGKILL has not worked.
-    pub(super) fn kill_now(&mut self) {
-        let _ = self.signal_main(SIGKILL);
-        if std::mem::replace(&mut self.killed, true)
-            && let Some(container) = &self.container
-        {
-            container.kill_all();
-        }
-        self.thaw();
-        self.alarms.set(Alarm::Kill, KILL_AGAIN);
-    }
-
-    pub(super) fn signal(&mut self, signal: i32, final_stop: bool) -> Result<(), Failure> {
-        match self.life.signal(final_stop) {
-            Order::Signal => {}
-            Order::End(exit) => {
-                self.end_for_good(exit);
-                return Ok(());
-            }
-            Order::Nothing => return Ok(()),
-            Order::Refuse => return Err(not_running()),
-        }
-        self.signal_main(signal)?;
-        if final_stop {
-            self.thaw();
-        }
-        Ok(())
-    }
-
-    fn signal_main(&mut self, signal: i32) -> Result<(), Failure> {
-        let (Stage::Running(_), Some(container)) = (&self.life.stage, &self.container) else {
-            return Err(not_running());
-        };
-        container.signal(signal)?;
-        self.record(Happening::Killed { signal });
-        Ok(())
     }
 
     pub(super) fn pause(&mut self) -> Result<(), Failure> {
@@ -319,14 +228,6 @@ impl Supervisor {
         self.save_state();
         self.record(Happening::Resumed);
         Ok(())
-    }
-
-    /// A frozen process cannot act on the signal it was sent.
-    fn thaw(&mut self) {
-        if matches!(&self.life.stage, Stage::Running(running) if running.paused) {
-            // If it fails the grace ends in SIGKILL, and that thaws again.
-            let _ = self.resume();
-        }
     }
 
     pub(super) fn set_policy(&mut self, policy: RestartPolicy) {
@@ -391,6 +292,56 @@ impl Supervisor {
     }
 }
 
-pub(super) fn not_running() -> Failure {
-    super::failure(FailureKind::Conflict, "the container is not running")
+impl Hands for Supervisor {
+    type Running = Running;
+
+    fn life(&mut self) -> &mut Life<Running> {
+        &mut self.life
+    }
+
+    fn usual(&self) -> (i32, i64) {
+        (self.launch.stop_signal, self.launch.stop_timeout)
+    }
+
+    fn send(&mut self, signal: i32) -> Result<(), Failure> {
+        let (Stage::Running(_), Some(container)) = (&self.life.stage, &self.container) else {
+            return Err(not_running());
+        };
+        container.signal(signal)?;
+        self.record(Happening::Killed { signal });
+        Ok(())
+    }
+
+    fn kill_all(&mut self) {
+        if let Some(container) = &self.container {
+            container.kill_all();
+        }
+    }
+
+    fn thaw(&mut self) {
+        if matches!(&self.life.stage, Stage::Running(running) if running.paused) {
+            let _ = self.resume();
+        }
+    }
+
+    fn kill_within(&mut self, grace: Duration) {
+        self.alarms.set_earlier(Alarm::Kill, grace);
+    }
+
+    /// The last end. What the container held is given back after everyone has been told.
+    fn end_for_good(&mut self, exit: Exit) {
+        let code = exit.code;
+        self.alarms.cancel(Alarm::Restart);
+        self.life.stage = Stage::Exited { exit: exit.clone() };
+        // Ports and names are free before anyone hears of the end: a new container may want them at once.
+        self.holdings.release_network(&self.poll);
+        self.save_state();
+        self.record(Happening::Exited { exit, restarts: false, delay_ms: 0, restart_count: None });
+        self.answer_waiters(WaitUntil::Exit, code);
+        self.flush_connections();
+        match self.awaits(WaitUntil::Removed) {
+            true => self.alarms.set(Alarm::TakeApart, RELEASE_EXPECTED),
+            false => self.take_apart(),
+        }
+    }
 }

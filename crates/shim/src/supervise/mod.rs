@@ -11,7 +11,7 @@
 //! Every event is handled to its end before the next, in bounded time: reads take one chunk, the log compresses
 //! one piece, what cannot be sent waits in a bounded buffer and holds up its source. There is no lock and no
 //! thread. Each file of this module adds one concern to the [`Supervisor`]; what is a decision rather than an
-//! effect lives above, without I/O ([`crate::life`], [`crate::restart`], [`crate::health`]).
+//! effect lives above, without I/O ([`crate::life`], [`crate::stop`], [`crate::restart`], [`crate::health`]).
 
 mod ask;
 mod client;
@@ -50,6 +50,7 @@ use crate::journal::Journal;
 use crate::life::Life;
 use crate::log::{Stream, Writer};
 use crate::protocol::{Failure, FailureKind, Launch, Probe};
+use crate::stop::Hands;
 use reactor::{Alarm, Alarms, Id, Source};
 
 pub use launch::run;
@@ -68,8 +69,6 @@ struct Supervisor {
     alarms: Alarms,
     last_id: Id,
     life: Life<lifecycle::Running>,
-    /// The grace of a stop ended in SIGKILL once already.
-    killed: bool,
     /// The engine wants no more of us.
     released: bool,
     container: Option<Box<dyn maker::Container>>,
@@ -147,7 +146,7 @@ impl Supervisor {
 
     fn handle_alarm(&mut self, alarm: Alarm) {
         match alarm {
-            Alarm::Kill => self.kill_now(),
+            Alarm::Kill => self.grace_is_over(),
             Alarm::Restart => self.restart(),
             Alarm::Probe => self.probe(),
             Alarm::ProbeTimeout => self.probe_timed_out(),

@@ -14,7 +14,8 @@ use super::process::{Probing, Process, Role};
 use super::reactor::{Alarm, Id};
 use crate::clock;
 use crate::health;
-use crate::protocol::{Happening, HealthState, OnUnhealthy, Probe};
+use crate::protocol::{Happening, HealthState, Probe};
+use crate::stop::Hands;
 
 /// Results kept for `inspect`, as Docker keeps.
 const KEPT: usize = 5;
@@ -108,18 +109,7 @@ impl Supervisor {
         let (status, failing_streak, action) = (monitor.status, monitor.failing_streak, monitor.action());
         self.record(Happening::HealthProbed { status, failing_streak, probe });
         self.schedule_probe();
-        self.act(action);
-    }
-
-    /// The container has become unhealthy. One that has just ended needs no help to end.
-    fn act(&mut self, action: OnUnhealthy) {
-        let acted = match action {
-            OnUnhealthy::Nothing => Ok(()),
-            OnUnhealthy::Stop => self.stop(None, None),
-            OnUnhealthy::Kill => self.signal(SIGKILL, false),
-            OnUnhealthy::Restart => self.stop_to_restart(),
-        };
-        drop(acted);
+        self.unhealthy(action);
     }
 
     pub(super) fn health(&self) -> Option<HealthState> {

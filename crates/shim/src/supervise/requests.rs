@@ -6,10 +6,10 @@ use oci::runtime::Resources;
 use serde_json::Value;
 
 use super::Supervisor;
-use super::lifecycle::not_running;
 use super::reactor::Id;
 use crate::life::Stage;
 use crate::protocol::{Attachment, Failure, FailureKind, Reply, Request, Snapshot, VERSION, WaitUntil};
+use crate::stop::{Hands, not_running};
 
 type Answer = Result<(Reply, Vec<OwnedFd>), Failure>;
 

@@ -8,9 +8,10 @@ use linux::process::Pid;
 use oci::runtime::{Process, Resources};
 use runtime::{Container as Own, Record, Stdio};
 
-use super::super::{failure, lifecycle::not_running, other};
+use super::super::{failure, other};
 use super::{Beside, Container, Made, Wanted};
 use crate::protocol::{Failure, FailureKind};
+use crate::stop::not_running;
 
 pub(super) fn make(wanted: Wanted<'_>, created: &dyn Fn(Record)) -> Result<Made, Failure> {
     let Wanted { id, spec, directory, rootfs, stdio, network, user, cgroup_driver } = wanted;

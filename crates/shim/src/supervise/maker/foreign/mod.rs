@@ -36,9 +36,10 @@ use linux::{namespace, procfs};
 use oci::runtime::{NamespaceKind, Process, Resources};
 use runtime::{Record, Rootfs, Stdio};
 
-use super::super::{lifecycle::not_running, other};
+use super::super::other;
 use super::{Beside, Container, Made, Wanted};
 use crate::protocol::{Failure, Runtime};
+use crate::stop::not_running;
 use bundle::{Bundle, Console};
 use command::{Call, Tool};
 

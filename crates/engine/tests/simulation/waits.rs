@@ -1,0 +1,151 @@
+//! Clients that wait for an end, as `docker wait` and `docker run` do. Their sockets lie with the engine while a container
+//! does not run and with its shim while it does, and go back and forth with each start and each end. Whoever waits is told
+//! once, and of an end that came after the question.
+
+use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+use api::container::WaitCondition;
+use engine::{Client, Engine, Error, WaitOutcome};
+
+use crate::world::World;
+
+const HEAD: &str = "head\n";
+
+/// A client that waits.
+pub(crate) struct Wait {
+    container: String,
+    condition: WaitCondition,
+    socket: UnixStream,
+    read: String,
+    closed: bool,
+    /// How many ends the container had when it began.
+    after: usize,
+    /// Its container was removed meanwhile: then it is told how the last run ended, if there was one.
+    removed: bool,
+    /// It may have been lost: with the engine that held it, or with the shim.
+    excused: bool,
+}
+
+pub(crate) async fn ask(
+    engine: &Engine,
+    world: &World,
+    name: &str,
+    condition: WaitCondition,
+) -> Result<(), Error> {
+    let container = engine.container_inspect(name, false).await?.id;
+    let WaitOutcome::Ticket(ticket) = engine.container_wait(name, condition).await? else { return Ok(()) };
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let client = Client { socket: OwnedFd::from(theirs), preface: HEAD.into(), unread: Vec::new() };
+    let after = world.host().exits(&container).len();
+    let wait = Wait {
+        container,
+        condition,
+        socket: ours,
+        read: String::new(),
+        closed: false,
+        after,
+        removed: false,
+        // Until it is acknowledged.
+        excused: true,
+    };
+    let number = {
+        let mut host = world.host();
+        host.waits_so_far += 1;
+        let number = host.waits_so_far;
+        host.waits.insert(number, wait);
+        number
+    };
+    ticket.deliver(client).await?;
+    if let Some(wait) = world.host().waits.get_mut(&number) {
+        wait.excused = false;
+    }
+    Ok(())
+}
+
+impl World {
+    /// An engine has ended. What it held itself is lost with it; what a shim has is not.
+    pub(crate) fn engine_is_gone(&self) {
+        let mut host = self.host();
+        let with_shims: Vec<String> = {
+            let living = host.shims.values().filter(|shim| shim.life.final_code().is_none());
+            living.map(|shim| shim.container.clone()).collect()
+        };
+        for wait in host.waits.values_mut() {
+            wait.excused |= !with_shims.contains(&wait.container);
+        }
+    }
+
+    /// Whoever waits in vain, or was told something wrong.
+    pub(crate) fn check_waits(&self, standing: &[String], failed: bool) -> Result<(), String> {
+        let mut host = self.host();
+        let mut waits = std::mem::take(&mut host.waits);
+        let mut broken = Ok(());
+        for wait in waits.values_mut() {
+            wait.excused |= failed;
+            wait.removed |= !standing.contains(&wait.container);
+            wait.look();
+            broken = broken.and(wait.check(&host.exits(&wait.container)));
+        }
+        waits.retain(|_, wait| !wait.closed);
+        host.waits = waits;
+        broken
+    }
+
+    /// The shim of this container was killed, or the whole host: who waited at it sees the end of the connection.
+    pub(crate) fn waits_are_lost(&self, container: Option<&str>) {
+        for wait in self.host().waits.values_mut() {
+            wait.excused |= container.is_none_or(|container| wait.container == container);
+        }
+    }
+}
+
+impl Wait {
+    fn look(&mut self) {
+        let mut bytes = [0; 256];
+        loop {
+            match self.socket.read(&mut bytes) {
+                Ok(0) => self.closed = true,
+                Ok(count) => {
+                    self.read += std::str::from_utf8(&bytes[..count]).unwrap();
+                    continue;
+                }
+                Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+            }
+            return;
+        }
+    }
+
+    fn check(&self, exits: &[i32]) -> Result<(), String> {
+        let said = |what: &str| {
+            let Wait { container, condition, read, closed, .. } = self;
+            Err(format!("who waits for {container} ({condition:?}) has {read:?}, closed: {closed}: {what}"))
+        };
+        let since = exits.get(self.after..).unwrap_or_default();
+        let Some(body) = self.read.strip_prefix(HEAD) else {
+            return if self.excused { Ok(()) } else { said("no head") };
+        };
+        if body.is_empty() {
+            let over = match self.condition {
+                WaitCondition::Removed => self.removed,
+                WaitCondition::NotRunning | WaitCondition::NextExit => self.removed || !since.is_empty(),
+            };
+            return match self.excused || !over && !self.closed {
+                true => Ok(()),
+                false => said("it was not told"),
+            };
+        }
+        let told = body.strip_prefix("{\"StatusCode\":").and_then(|rest| rest.strip_suffix("}\n"));
+        let Some(code) = told.and_then(|code| code.parse::<i32>().ok()) else {
+            return said("that is not one answer");
+        };
+        // Found by the engine: a shim that was killed, a start that came to nothing.
+        let of_engine = matches!(code, 126..=128 | 137 | 255);
+        match self.removed || of_engine || since.contains(&code) {
+            true => Ok(()),
+            false => said(&format!("it ended with {since:?} since")),
+        }
+    }
+}
