@@ -122,7 +122,12 @@ fn walk(world: &mut World, command: &Command) {
             if let Some(line) = command.undo {
                 ask(world, line).ok();
             }
-            let whole = || kept(world).symmetric_difference(&before).cloned().collect::<BTreeSet<_>>();
+            let whole = || {
+                let now = kept(world);
+                // What an earlier try could not take away may be gone by now.
+                let lost = before.difference(&now).filter(|name| !is_for_later(name));
+                now.difference(&before).chain(lost).cloned().collect::<BTreeSet<_>>()
+            };
             let changed = match command.undo {
                 // What could not be taken away is tried again after a day.
                 _ if points.get(count - 1).is_some_and(|point| point == REMOVAL) => BTreeSet::new(),

@@ -1,0 +1,134 @@
+use super::*;
+
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new(name: &str) -> Scratch {
+        let path = std::env::temp_dir().join(format!("wharf-volumes-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(path.join("data/volumes")).unwrap();
+        Scratch(path)
+    }
+
+    fn open(&self) -> Volumes {
+        let paths = Paths::new(self.0.join("data"), self.0.join("exec"));
+        let records = Records::open(&paths.database()).unwrap();
+        Volumes::below(&paths, &records).unwrap()
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.0).unwrap();
+    }
+}
+
+fn named(name: &str) -> Wanted {
+    Wanted { name: Some(name.into()), ..Wanted::default() }
+}
+
+fn with(options: &[(&str, &str)]) -> Wanted {
+    let options = options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+    Wanted { options, ..named("mounted") }
+}
+
+#[test]
+fn a_volume_is_made_once_and_outlives_the_engine() {
+    let scratch = Scratch::new("once");
+    let volumes = scratch.open();
+    let first = volumes.ensure(&named("data"), None).unwrap();
+    assert!(first.created && first.mountpoint.ends_with("volumes/data/_data"));
+    std::fs::write(first.mountpoint.join("file"), "kept").unwrap();
+    assert!(!volumes.ensure(&named("data"), None).unwrap().created);
+    drop(volumes);
+    let volumes = scratch.open();
+    assert!(!volumes.ensure(&named("data"), None).unwrap().created);
+    assert_eq!(std::fs::read_to_string(first.mountpoint.join("file")).unwrap(), "kept");
+    let anonymous = volumes.ensure(&Wanted::default(), None).unwrap();
+    assert_eq!(anonymous.name.len(), 64);
+    assert!(volumes.get(&anonymous.name).unwrap().labels.contains_key(ANONYMOUS));
+}
+
+#[test]
+fn what_cannot_be_is_refused_in_dockers_words() {
+    let scratch = Scratch::new("refused");
+    let volumes = scratch.open();
+    let message = |wanted: &Wanted| volumes.ensure(wanted, None).unwrap_err().to_string();
+    let other = Wanted { driver: "fancy".into(), ..named("data") };
+    assert_eq!(
+        message(&other),
+        "create data: error looking up volume plugin fancy: plugin \"fancy\" not found"
+    );
+    assert!(message(&named("x")).contains("volume name is too short"));
+    assert!(message(&named("../x")).contains("includes invalid characters"));
+    assert_eq!(message(&with(&[("color", "red")])), "create mounted: invalid option: \"color\"");
+    assert_eq!(message(&with(&[("type", "tmpfs")])), "create mounted: missing required option: \"device\"");
+    assert!(message(&with(&[("size", "1g")])).contains("quota size requested but no quota support"));
+    assert!(volumes.list().is_empty());
+}
+
+#[test]
+fn a_removal_takes_the_files_and_survives_a_crash() {
+    let scratch = Scratch::new("removal");
+    let volumes = scratch.open();
+    for name in ["gone", "half", "back"] {
+        let volume = volumes.ensure(&named(name), None).unwrap();
+        std::fs::write(volume.mountpoint.join("file"), name).unwrap();
+    }
+    volumes.remove("gone").unwrap();
+    let directory = volumes.paths.volumes();
+    assert!(!directory.join("gone").exists() && volumes.get("gone").is_none());
+    assert_eq!(volumes.remove("gone").unwrap_err().message(), "get gone: no such volume");
+    // Killed before and after the record went.
+    std::fs::rename(directory.join("back"), directory.join(".gone-back")).unwrap();
+    std::fs::rename(directory.join("half"), directory.join(".gone-half")).unwrap();
+    volumes.records.write(|transaction| transaction.remove::<Stored>("half")).unwrap();
+    drop(volumes);
+    let volumes = scratch.open();
+    assert_eq!(std::fs::read_to_string(directory.join("back/_data/file")).unwrap(), "back");
+    assert!(!directory.join(".gone-half").exists() && volumes.get("half").is_none());
+}
+
+#[test]
+fn options_mount_while_somebody_uses_the_volume() {
+    let scratch = Scratch::new("mount");
+    let source = scratch.0.join("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("file"), "bound").unwrap();
+    let volumes = scratch.open();
+    let bind = with(&[("type", "none"), ("o", "bind,ro"), ("device", source.to_str().unwrap())]);
+    volumes.ensure(&bind, None).unwrap();
+    let (one, two) = (ContainerId::random(), ContainerId::random());
+    let path = volumes.acquire("mounted", &one).unwrap();
+    assert_eq!(std::fs::read_to_string(path.join("file")).unwrap(), "bound");
+    assert!(std::fs::write(path.join("new"), "").is_err(), "it is read-only");
+    volumes.acquire("mounted", &two).unwrap();
+    volumes.release("mounted", &one).unwrap();
+    assert!(path.join("file").exists(), "the other still has it");
+    volumes.release("mounted", &two).unwrap();
+    assert!(!path.join("file").exists());
+
+    let tmpfs = Wanted {
+        name: Some("scratch".into()),
+        ..with(&[("type", "tmpfs"), ("device", "tmpfs"), ("o", "size=1m,mode=700,noexec")])
+    };
+    volumes.ensure(&tmpfs, None).unwrap();
+    let path = volumes.acquire("scratch", &one).unwrap();
+    let info = linux::mount::list().unwrap().into_iter().find(|mount| mount.target == path).unwrap();
+    assert!(info.options.contains("noexec") && info.super_options.contains("size=1024k"), "{info:?}");
+    // An engine that comes back does not mount it twice.
+    drop(volumes);
+    let volumes = scratch.open();
+    volumes.acquire("scratch", &two).unwrap();
+    assert_eq!(linux::mount::list().unwrap().iter().filter(|mount| mount.target == path).count(), 1);
+    volumes.remove("scratch").unwrap();
+    assert!(!path.exists() && linux::mount::list().unwrap().iter().all(|mount| mount.target != path));
+
+    let bad = Wanted {
+        name: Some("broken".into()),
+        ..with(&[("type", "none"), ("o", "bind"), ("device", "/does/not/exist")])
+    };
+    volumes.ensure(&bad, None).unwrap();
+    let error = volumes.acquire("broken", &one).unwrap_err().to_string();
+    assert!(error.starts_with("error while mounting volume '"), "{error}");
+    assert!(error.contains("/does/not/exist") && error.contains("ENOENT"), "{error}");
+}
