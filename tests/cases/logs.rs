@@ -384,3 +384,66 @@ fn the_engines_configuration_has_a_driver_and_its_options() {
     let info = world.docker(&["info", "--format", "{{.LoggingDriver}} {{json .Plugins.Log}}"]).ok();
     assert_eq!(info, r#"local ["fluentd","gelf","journald","json-file","local","syslog"]"#);
 }
+
+/// A moment in a zone, as `date` writes it.
+fn date(zone: &str, moment: &str, format: &str) -> String {
+    let mut command = std::process::Command::new("date");
+    let output = command.env("TZ", zone).args(["-d", moment, format]).output().expect("date runs");
+    assert!(output.status.success(), "{moment} is a moment");
+    String::from_utf8_lossy(&output.stdout).trim().to_owned()
+}
+
+#[test]
+fn moments_are_understood_in_every_form() {
+    const ZONE: &str = "Asia/Kolkata";
+    let world = World::start();
+    let script = "echo one; sleep 1.2; echo two; sleep 1.2; echo three";
+    world.wharf(&["run", "--name", "talk", IMAGE, "sh", "-c", script]).ok();
+    let stamped = world.wharf(&["logs", "-t", "talk"]).ok();
+    let moments: Vec<&str> = stamped.lines().filter_map(|line| line.split(' ').next()).collect();
+    let [one, two, _] = moments[..] else { panic!("{stamped}") };
+    let exact = [
+        two.to_owned(),
+        date("UTC", two, "+%s.%N"),
+        date("UTC", two, "+%Y-%m-%dT%H:%M:%S.%N+00:00"),
+        date(ZONE, two, "+%Y-%m-%dT%H:%M:%S.%N%:z"),
+        date(ZONE, two, "+%Y-%m-%dT%H:%M:%S.%N"),
+    ];
+    // The second in which the second line began lies behind the first.
+    let between = [
+        date("UTC", two, "+%s"),
+        date("UTC", two, "+%Y-%m-%dT%H:%M:%SZ"),
+        date(ZONE, two, "+%Y-%m-%dT%H:%M:%S"),
+        date(ZONE, two, "+%Y-%m-%dT%H:%M:%S%:z"),
+    ];
+    let before = [
+        date(ZONE, one, "+%Y-%m-%dT%H:%M"),
+        date(ZONE, one, "+%Y-%m-%dT%H"),
+        date(ZONE, one, "+%Y-%m-%d"),
+        date(ZONE, one, "+%Y-%m-%dT%H:%M%:z"),
+        date("UTC", one, "+%Y-%m-%dT%H:%MZ"),
+        date("UTC", one, "+%Y-%m-%dT%HZ"),
+        date("UTC", one, "+%Y-%m-%dZ"),
+    ];
+    let durations = ["1h", "1h30m", "90m", "5400.5s", "3600000ms"].map(str::to_owned);
+    let all = "one\ntwo\nthree\n";
+    let cases: [(&[String], &str, &str); 4] = [
+        (&exact, "two\nthree\n", "one\ntwo\n"),
+        (&between, "two\nthree\n", "one\n"),
+        (&before, all, ""),
+        (&durations, all, ""),
+    ];
+    for client in ["wharf", "docker"] {
+        let logs = |flag: &str, moment: &str| {
+            let mut command = world.client(client, &["logs", flag, moment, "talk"]);
+            command.env("TZ", ZONE);
+            blackbox::Session::start(command).finish().code(0).stdout
+        };
+        for (forms, since, until) in cases {
+            for form in forms {
+                assert_eq!(logs("--since", form), since, "{client} logs --since {form}");
+                assert_eq!(logs("--until", form), until, "{client} logs --until {form}");
+            }
+        }
+    }
+}

@@ -19,6 +19,7 @@ pub(crate) fn resources(wanted: &mut Resources, host: &Host, update: bool) -> Re
         (wanted.kernel_memory, wanted.kernel_memory_tcp) = (0, 0);
     }
     memory(wanted, host, update, &mut warnings)?;
+    realtime(wanted, host, update)?;
     processor(wanted, host, &mut warnings)?;
     block_io(wanted, host, &mut warnings)?;
     if update && wanted.pids_limit.is_some_and(|limit| limit <= 0) {
@@ -113,7 +114,6 @@ fn memory(wanted: &mut Resources, host: &Host, update: bool, warnings: &mut Vec<
 }
 
 fn processor(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) -> Result<()> {
-    realtime(wanted, host)?;
     if wanted.nano_cpus != 0 {
         if wanted.cpu_period != 0 {
             return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
@@ -164,12 +164,13 @@ fn processor(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) ->
     cpuset("memory nodes", &wanted.cpuset_mems, "/sys/devices/system/node/online")
 }
 
-fn realtime(wanted: &Resources, host: &Host) -> Result<()> {
+/// An update may change one of both, which are compared by the kernel then.
+fn realtime(wanted: &Resources, host: &Host, update: bool) -> Result<()> {
     let (period, runtime) = (wanted.cpu_realtime_period, wanted.cpu_realtime_runtime);
     if (period != 0 || runtime != 0) && !host.cgroups.cpu_realtime {
         return refuse("kernel does not support CPU real-time scheduler");
     }
-    if period != 0 && runtime > period {
+    if !update && period != 0 && runtime > period {
         return refuse("cpu real-time runtime cannot be higher than cpu real-time period");
     }
     Ok(())
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn realtime_needs_a_kernel_that_can_and_a_period_that_is_longer() {
-        let checked = |can: bool, period: i64, runtime: i64| {
+        let checked = |can: bool, update: bool, period: i64, runtime: i64| {
             let mut host = Host::observe().unwrap();
             host.cgroups.cpu_realtime = can;
             let mut wanted = Resources {
@@ -263,14 +264,18 @@ mod tests {
                 cpu_realtime_runtime: runtime,
                 ..Resources::default()
             };
-            resources(&mut wanted, &host, false).map_err(|error| error.message().to_owned())
+            resources(&mut wanted, &host, update).map_err(|error| error.message().to_owned())
         };
-        assert_eq!(checked(false, 1000, 0).unwrap_err(), "kernel does not support CPU real-time scheduler");
         assert_eq!(
-            checked(true, 1000, 2000).unwrap_err(),
+            checked(false, false, 1000, 0).unwrap_err(),
+            "kernel does not support CPU real-time scheduler"
+        );
+        assert_eq!(
+            checked(true, false, 1000, 2000).unwrap_err(),
             "cpu real-time runtime cannot be higher than cpu real-time period"
         );
-        assert!(checked(true, 2000, 1000).is_ok());
+        assert!(checked(true, false, 2000, 1000).is_ok());
+        assert!(checked(true, true, 1000, 2000).is_ok());
     }
 
     #[test]
