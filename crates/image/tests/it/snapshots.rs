@@ -224,7 +224,7 @@ fn removed_snapshots_are_out_of_sight_at_once() {
 fn layers_of_a_removed_image_go_with_the_last_container() {
     let world = World::new("last-container");
     let id = base(&world);
-    let image = world.images.resolve(&id.to_string()).unwrap();
+    let image = world.images.resolve(id.as_ref()).unwrap();
     let layer = image.diff_ids()[0].clone();
     for name in ["one", "two"] {
         world.images.snapshots().create(name, image.diff_ids()).unwrap();
@@ -238,7 +238,7 @@ fn layers_of_a_removed_image_go_with_the_last_container() {
     assert!(!world.images.blobs().contains(&archive));
     // An image that stays keeps them.
     let id = base(&world);
-    let image = world.images.resolve(&id.to_string()).unwrap();
+    let image = world.images.resolve(id.as_ref()).unwrap();
     world.images.snapshots().create("three", image.diff_ids()).unwrap();
     drop(world.images.remove_snapshot("three").unwrap());
     assert!(world.images.layers().contains(&layer));
