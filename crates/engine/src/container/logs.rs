@@ -12,6 +12,7 @@
 mod address;
 mod file;
 mod fluentd;
+mod functions;
 mod gelf;
 mod journald;
 mod options;

@@ -2,14 +2,24 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use gtmpl_ng::{Context, FuncError, Template, Value};
+use gtmpl_ng::{Context, FuncError, Function, Template, Value};
 
 use super::Host;
+use super::functions::{FUNCTIONS, ZONE};
 use super::options::{Options, Read, text};
 use crate::container::record::Record;
 
 /// Docker's tag where the user wants no other.
 pub(super) const DEFAULT_TAG: &str = "{{.ID}}";
+
+/// Docker's `ExtraAttributes` is a method that wants a function, for which a template can only say `nil`. The template
+/// engine knows no methods with arguments, so the two words become the name of one field.
+const WITH_NIL: &str = ".ExtraAttributes nil";
+const AS_FIELD: &str = ".ExtraAttributes_nil";
+
+fn without_nil(_: &[Value]) -> Result<Value, FuncError> {
+    Err(FuncError::Generic("wrong number of args for ExtraAttributes: want 1 got 0".into()))
+}
 
 /// The container that is logged.
 pub(super) struct Subject<'a> {
@@ -63,12 +73,20 @@ impl Subject<'_> {
         let mut template = Template::default();
         template.add_funcs(FUNCTIONS);
         let fault = |error: &dyn std::fmt::Display| told(text, &error.to_string());
-        template.parse(text).map_err(|error| fault(&error))?;
-        template.render(&Context::from(self.fields())).map_err(|error| fault(&error))
+        let mut fields = self.fields();
+        if text.contains(WITH_NIL) {
+            let attributes = self.attributes(str::to_owned)?.into_iter();
+            let attributes = attributes.map(|(key, value)| (key, Value::String(value))).collect();
+            fields.insert(AS_FIELD[1..].to_owned(), Value::Map(attributes));
+        }
+        template.parse(&text.replace(WITH_NIL, AS_FIELD)).map_err(|error| fault(&error))?;
+        let tag = template.render(&Context::from(Value::Object(fields))).map_err(|error| fault(&error))?;
+        // Where it was no call, it comes out as it went in.
+        Ok(tag.replace(AS_FIELD, WITH_NIL))
     }
 
     /// What a template can ask for.
-    fn fields(&self) -> Value {
+    fn fields(&self) -> HashMap<String, Value> {
         let record = self.record;
         let string = |text: &str| Value::String(text.to_owned());
         let list = |items: &[String]| Value::Array(items.iter().map(|item| string(item)).collect());
@@ -98,16 +116,15 @@ impl Subject<'_> {
             ("ContainerLabels", map(&record.config.labels.clone().unwrap_or_default())),
             ("Config", map(self.options)),
             ("LogPath", string(&self.log_path)),
+            ("ExtraAttributes", Value::Function(Function { f: without_nil })),
         ];
-        Value::Object(
-            fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect::<HashMap<_, _>>(),
-        )
+        fields.map(|(key, value)| (key.to_owned(), value)).into_iter().collect()
     }
 }
 
 /// Go's way to print a time.
 fn created(rfc3339: &str) -> String {
-    rfc3339.replace('T', " ").replace('Z', " +0000 UTC")
+    rfc3339.replace('T', " ").replace('Z', ZONE)
 }
 
 fn expression(pattern: &str) -> Read<regex_lite::Regex> {
@@ -120,67 +137,18 @@ fn told(text: &str, message: &str) -> String {
     // `template: NAME:LINE:COLUMN:LENGTH:WORDS`
     let parts: Vec<&str> = first.strip_prefix("template: ").unwrap_or(first).splitn(5, ':').collect();
     let [_, line, column, length, words] = parts[..] else { return format!("template: log-tag: {first}") };
-    let Some(member) = words.strip_prefix("no field `").and_then(|rest| rest.split('`').next()) else {
-        let words = words.trim().trim_start_matches("unexpected ").trim_end_matches(" in command");
-        return format!("template: log-tag:{line}: {words}");
+    let what = match words.strip_prefix("no field `").and_then(|rest| rest.split('`').next()) {
+        Some(member) => format!("can't evaluate field {member} in type *logger.Info"),
+        None if words.trim().starts_with("wrong number of args for ") => words.trim().to_owned(),
+        None => {
+            let words = words.trim().trim_start_matches("unexpected ").trim_end_matches(" in command");
+            return format!("template: log-tag:{line}: {words}");
+        }
     };
     let number = |text: &str| text.parse::<usize>().unwrap_or(1);
     let from = number(column).saturating_sub(1);
     let node = text.get(from..from + number(length)).unwrap_or_default();
-    format!(
-        "template: log-tag:{line}:{from}: executing \"log-tag\" at <{node}>: can't evaluate field {member} in type *logger.Info"
-    )
-}
-
-/// Docker's functions of templates, but for `json` and those that make columns.
-const FUNCTIONS: &[(&str, gtmpl_ng::Func)] = &[
-    ("lower", lower),
-    ("upper", upper),
-    ("title", title),
-    ("split", split),
-    ("join", join),
-    ("truncate", truncate),
-];
-
-fn wrong(function: &str) -> FuncError {
-    FuncError::Generic(format!("wrong arguments for {function}"))
-}
-
-fn lower(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [Value::String(text)] = arguments else { return Err(wrong("lower")) };
-    Ok(Value::String(text.to_lowercase()))
-}
-
-fn upper(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [Value::String(text)] = arguments else { return Err(wrong("upper")) };
-    Ok(Value::String(text.to_uppercase()))
-}
-
-fn title(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [Value::String(text)] = arguments else { return Err(wrong("title")) };
-    let mut start = true;
-    let letters = text.chars().flat_map(|letter| {
-        let upper = std::mem::replace(&mut start, letter.is_whitespace());
-        if upper { letter.to_uppercase().collect::<Vec<_>>() } else { vec![letter] }
-    });
-    Ok(Value::String(letters.collect()))
-}
-
-fn split(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [Value::String(text), Value::String(separator)] = arguments else { return Err(wrong("split")) };
-    Ok(Value::Array(text.split(separator.as_str()).map(|part| Value::String(part.to_owned())).collect()))
-}
-
-fn join(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [Value::Array(parts), Value::String(separator)] = arguments else { return Err(wrong("join")) };
-    let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
-    Ok(Value::String(parts.join(separator)))
-}
-
-fn truncate(arguments: &[Value]) -> Result<Value, FuncError> {
-    let [Value::String(text), Value::Number(length)] = arguments else { return Err(wrong("truncate")) };
-    let length = length.as_u64().and_then(|length| usize::try_from(length).ok()).unwrap_or(usize::MAX);
-    Ok(Value::String(text.chars().take(length).collect()))
+    format!("template: log-tag:{line}:{from}: executing \"log-tag\" at <{node}>: {what}")
 }
 
 #[cfg(test)]
@@ -208,7 +176,28 @@ mod tests {
         assert_eq!(tag("{{.ImageID}}").unwrap(), "sha256:01234");
         assert_eq!(tag("{{upper .Name}}{{if .Config}}!{{end}}").unwrap(), "WEB!");
         assert_eq!(tag("{{index .ContainerLabels \"ab\"}}").unwrap(), "2");
+        assert_eq!(
+            tag("{{json .ContainerLabels}}|{{pad .Name 1 2}}|").unwrap(),
+            r#"{"a":"1","ab":"2"}| web  |"#
+        );
+        let all = tag("{{json .}}").unwrap();
+        assert!(all.starts_with(r#"{"Config":{"tag":"{{json .}}"},"ContainerID":""#), "{all}");
+        assert!(all.ends_with(r#""LogPath":"/log","DaemonName":"docker"}"#), "{all}");
+        assert!(serde_json::from_str::<serde_json::Value>(&all).is_ok(), "{all}");
         assert_eq!(with(&[], |subject| subject.tag(DEFAULT_TAG)).unwrap().len(), 12);
+    }
+
+    #[test]
+    fn a_tag_may_have_the_attributes() {
+        let tag = |template| {
+            with(&[("labels", "a"), ("env", "E"), ("tag", template)], |subject| subject.tag("").unwrap())
+        };
+        assert_eq!(tag("{{.ExtraAttributes nil}}"), "map[E:x a:1]");
+        assert_eq!(
+            tag("{{json (.ExtraAttributes nil)}} {{(.ExtraAttributes nil).a}}"),
+            r#"{"E":"x","a":"1"} 1"#
+        );
+        assert_eq!(tag("{{.Name}}.ExtraAttributes nil"), "web.ExtraAttributes nil");
     }
 
     #[test]
@@ -218,6 +207,12 @@ mod tests {
             "template: log-tag:1:2: executing \"log-tag\" at <.Foo>: can't evaluate field Foo in type *logger.Info"
         );
         assert_eq!(tag("{{").unwrap_err(), "template: log-tag:1: unclosed action");
+        let refused = tag("{{.ExtraAttributes}}").unwrap_err();
+        assert!(refused.ends_with("wrong number of args for ExtraAttributes: want 1 got 0"), "{refused}");
+        assert_eq!(
+            tag("{{json}}").unwrap_err(),
+            "template: log-tag:1:2: executing \"log-tag\" at <json>: wrong number of args for json: want 1 got 0"
+        );
     }
 
     #[test]
