@@ -13,7 +13,7 @@ use crate::run::{Failure, Outcome, cargo, execute, root};
 
 /// Programs that a minimal system lacks. What its own packages have is used from there.
 const TOOLS: &[&str] =
-    &["apparmor_parser", "bzip2", "curl", "docker", "docker-registry", "jq", "socat", "xz"];
+    &["apparmor_parser", "bzip2", "crun", "curl", "docker", "docker-registry", "jq", "runc", "socat", "xz"];
 
 /// A test program, and the folder that cargo would start it in.
 struct Suite {
