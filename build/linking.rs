@@ -7,7 +7,7 @@
 //! | program | linked | because |
 //! |---|---|---|
 //! | `wharf` | static, at a fixed address | reads what its own user's engine says, in safe Rust; has no privileges to lose |
-//! | `wharf-shim`, `wharf-runtime` | static, where chance puts them | run as root beside containers |
+//! | `wharf-shim`, `wharf-runtime`, `wharf-tls` | static, where chance puts them | run as root beside containers |
 //! | `wharfd` | with the shared C library | starts once, and asks the system's name service for registries |
 //!
 //! Without shared libraries there is no name service with its modules: the client asks `getent(1)` instead, and the
@@ -25,7 +25,7 @@ fn main() {
     }
     match env::var("CARGO_PKG_NAME").as_deref() {
         Ok("cli") => embed_the_c_library(&["-static", "-no-pie"]),
-        Ok("shim" | "runtime") => embed_the_c_library(&["-static-pie"]),
+        Ok("shim" | "runtime" | "tls") => embed_the_c_library(&["-static-pie"]),
         _ => {}
     }
     embed_the_unwinder();

@@ -38,14 +38,15 @@ use crate::flags::Values;
 use crate::listeners::{Bound, Listeners};
 use crate::settings::{Settings, Tls, asks_for};
 
-/// Threads that serve sockets. Requests wait for shims and the kernel, not for the processor.
-const WORKERS: usize = 2;
+/// Threads that serve sockets. Requests wait for shims and the kernel, not for the processor, and what computes has threads
+/// of its own: a second one would mostly be woken to find nothing left to do.
+const WORKERS: usize = 1;
 /// Blocking calls at once: a start holds one while its shim comes up, so this is how many containers start at once.
 const BLOCKING: usize = 64;
 /// Idle threads go soon, and what a burst of work has freed goes with them.
 const IDLE: Duration = Duration::from_secs(5);
-/// Heaps for all threads together: as many as there are workers, so that those rarely wait for each other.
-const HEAPS: u8 = 2;
+/// Heaps for all threads together: one has fewer holes than two, and threads keep small pieces at hand anyway.
+const HEAPS: u8 = 1;
 /// The third request to end is taken literally, as dockerd does.
 const FORCED: usize = 3;
 
