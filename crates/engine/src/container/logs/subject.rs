@@ -79,7 +79,7 @@ impl Subject<'_> {
             let attributes = attributes.map(|(key, value)| (key, Value::String(value))).collect();
             fields.insert(AS_FIELD[1..].to_owned(), Value::Map(attributes));
         }
-        template.parse(&text.replace(WITH_NIL, AS_FIELD)).map_err(|error| fault(&error))?;
+        template.parse(text.replace(WITH_NIL, AS_FIELD)).map_err(|error| fault(&error))?;
         let tag = template.render(&Context::from(Value::Object(fields))).map_err(|error| fault(&error))?;
         // Where it was no call, it comes out as it went in.
         Ok(tag.replace(AS_FIELD, WITH_NIL))
