@@ -10,7 +10,8 @@
 //! nobody has to claim it: a route or a flag that no page shows fails the tests, and so does one that no list knows.
 //!
 //! A page that begins with `<!-- Wharf alone -->` shows what is refused here and not there; it is never recorded from
-//! a peer. One with `<!-- cgroup v1 -->` holds on such hosts, where the recording comes from one.
+//! a peer. One with `<!-- cgroup v1 -->` holds only on such hosts as the recording comes from: which limits there are,
+//! warnings about them and the shape of statistics differ on v2, in Docker too.
 
 mod complete;
 mod transcript;

@@ -71,10 +71,14 @@ impl Page {
         Page { pieces }
     }
 
-    /// Whether the page begins with this remark.
+    /// Whether this is among the remarks that the page begins with.
     pub(super) fn says(&self, remark: &str) -> bool {
-        let first = self.pieces.first();
-        matches!(first, Some(Piece::Prose(line)) if *line == format!("<!-- {remark} -->"))
+        let wanted = format!("<!-- {remark} -->");
+        let lines = self.pieces.iter().map_while(|piece| match piece {
+            Piece::Prose(line) => Some(line.as_str()),
+            Piece::Case(_) => None,
+        });
+        lines.take_while(|line| line.is_empty() || line.starts_with("<!--")).any(|line| line == wanted)
     }
 
     pub(super) fn cases(&self) -> impl Iterator<Item = &Case> {
