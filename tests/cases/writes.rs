@@ -126,7 +126,10 @@ fn walk(world: &mut World, command: &Command) {
                 let now = kept(world);
                 // What an earlier try could not take away may be gone by now.
                 let lost = before.difference(&now).filter(|name| !is_for_later(name));
-                now.difference(&before).chain(lost).cloned().collect::<BTreeSet<_>>()
+                // What did not come to its end leaves bytes that are used again, or go after a day.
+                let whole = answer.code == 0 && fault != "crash";
+                let left = now.difference(&before).filter(|name| whole || !is_for_later(name));
+                left.chain(lost).cloned().collect::<BTreeSet<_>>()
             };
             let changed = match command.undo {
                 // What could not be taken away is tried again after a day.

@@ -96,7 +96,7 @@ fn a_seed_comes_to_the_same_each_time() {
     let all = steps(7, STEPS);
     let one = run(7, &all, None).unwrap();
     assert_eq!(one, run(7, &all, None).unwrap());
-    assert!(one.points > 500 && one.engines > 3, "{one:?}");
+    assert!(one.points > 300 && one.engines > 3, "{one:?}");
 }
 
 /// A rule that is broken on purpose is found, or else the search is worth nothing.
