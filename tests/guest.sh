@@ -12,6 +12,16 @@ export TMPDIR=/var/tmp
 if [ -d /run/systemd/system ]; then
     systemd-run --quiet -p AllowedCPUs=0 sleep infinity
 fi
+# Runtimes execute themselves and come without a script that brings their libraries: the loader learns of those that the
+# machine lacks.
+tools=$checkout/target/guest-tools
+lacking=$(ldd "$tools/bin/crun" "$tools/bin/runc" 2>/dev/null | awk '/not found/ { print $1 }' | sort -u)
+if [ -n "$lacking" ]; then
+    mkdir -p /run/guest-tools
+    for library in $lacking; do cp "$tools/lib/$library" /run/guest-tools/; done
+    echo /run/guest-tools > /etc/ld.so.conf.d/guest-tools.conf
+    ldconfig
+fi
 failed=0
 while [ $# -ge 3 ]; do
     echo "== $2 $3"
