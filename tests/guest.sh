@@ -22,6 +22,9 @@ if [ -n "$lacking" ]; then
     echo /run/guest-tools > /etc/ld.so.conf.d/guest-tools.conf
     ldconfig
 fi
+# Where their packages put them, and so where tests name them.
+[ -e /usr/sbin/runc ] || ln -s "$tools/bin/runc" /usr/sbin/runc
+[ -e /usr/bin/crun ] || ln -s "$tools/bin/crun" /usr/bin/crun
 failed=0
 while [ $# -ge 3 ]; do
     echo "== $2 $3"
