@@ -13,13 +13,13 @@ if [ -d /run/systemd/system ]; then
     systemd-run --quiet -p AllowedCPUs=0 sleep infinity
 fi
 # Runtimes execute themselves and come without a script that brings their libraries: the loader learns of those that the
-# machine lacks.
+# machine lacks. (Nothing in /run may be executed.)
 tools=$checkout/target/guest-tools
 lacking=$(ldd "$tools/bin/crun" "$tools/bin/runc" 2>/dev/null | awk '/not found/ { print $1 }' | sort -u)
 if [ -n "$lacking" ]; then
-    mkdir -p /run/guest-tools
-    for library in $lacking; do cp "$tools/lib/$library" /run/guest-tools/; done
-    echo /run/guest-tools > /etc/ld.so.conf.d/guest-tools.conf
+    mkdir -p /usr/local/lib/guest-tools
+    for library in $lacking; do cp "$tools/lib/$library" /usr/local/lib/guest-tools/; done
+    echo /usr/local/lib/guest-tools > /etc/ld.so.conf.d/guest-tools.conf
     ldconfig
 fi
 # Where their packages put them, and so where tests name them.
