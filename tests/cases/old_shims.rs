@@ -105,11 +105,10 @@ fn a_container_of_an_old_shim_is_like_any_other() {
         assert_eq!(waiting.read_until("3").trim(), "3");
         assert_eq!(field("{{.State.Status}} {{.State.ExitCode}}"), "exited 3");
         let died = ["events", "--since", "1h", "--until", "0s", "--filter", "event=die", "--filter"];
-        let told = client.run(
-            &[&died[..], &[&format!("container={name}"), "--format", "{{.Actor.Attributes.exitCode}}"]]
-                .concat(),
-        );
-        assert_eq!(told.ok(), "3\n3");
+        let of_it = format!("container={name}");
+        let died = [&died[..], &[&of_it, "--format", "{{.Actor.Attributes.exitCode}}"]].concat();
+        // Now is a whole second for clients: what this one brought is told in the next.
+        eventually("both ends", || (client.run(&died).ok() == "3\n3").then_some(()));
         let lines = client.run(&["logs", name]).ok();
         assert_eq!(lines.matches("begun").count(), 2, "{lines}");
         drop(follower);
@@ -135,9 +134,11 @@ fn what_an_old_shim_saw_meanwhile_is_taken_in() {
     assert_eq!(world.inspect("it")["State"]["Status"], "running");
     let told =
         ["events", "--since", "1h", "--until", "0s", "--filter", "container=it", "--format", "{{.Action}}"];
-    let told = world.wharf(&told).ok();
-    assert_eq!(told.lines().filter(|action| *action == "die").count(), 1, "{told}");
-    assert_eq!(told.lines().filter(|action| *action == "start").count(), 2, "{told}");
+    eventually("what happened, once", || {
+        let told = world.wharf(&told).ok();
+        let times = |wanted: &str| told.lines().filter(|action| *action == wanted).count();
+        (times("die") == 1 && times("start") == 2).then_some(())
+    });
     world.wharf(&["rm", "-f", "it"]).ok();
     drop(shim);
 }

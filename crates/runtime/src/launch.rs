@@ -247,8 +247,7 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed)
     };
     drop((init, theirs));
     trace.step(format_args!("child process in init(): {}", first.pid));
-    let classed = placed.group.as_ref().map_or(Ok(()), |group| group.add(first.pid));
-    let guided = classed.and_then(|()| guide(&id, &bundle, &plan, program, &ours, &mut first));
+    let guided = guide(&id, &bundle, &plan, program, placed, &ours, &mut first);
     let made = guided.and_then(|terminal| {
         let own = linux::fd::duplicate(&first.pidfd).step(|| "pidfd")?;
         Ok((terminal, Container::new(id, bundle, first.pid, own, placed, plan)?))
@@ -373,13 +372,16 @@ fn guide(
     bundle: &Path,
     plan: &Plan,
     program: &Program,
+    placed: &Placed,
     channel: &Channel,
     first: &mut First,
 ) -> Result<Option<OwnedFd>> {
     let pid = first.pid;
-    if let Some(score) = program.oom_score {
-        set_oom_score(pid, score)?;
-    }
+    let mark = |pid| {
+        placed.group.as_ref().map_or(Ok(()), |group| group.add(pid))?;
+        program.oom_score.map_or(Ok(()), |score| set_oom_score(pid, score))
+    };
+    mark(pid)?;
     let map_ids = || {
         idmap::write(pid, &plan.namespaces.users, &plan.namespaces.groups)?;
         channel.go()
@@ -423,6 +425,8 @@ fn guide(
             }
             Report::Born(pid) => {
                 first.succeeded_by(pid)?;
+                // Its builder may have been faster than we were.
+                mark(pid)?;
                 state.pid = Some(pid);
                 channel.go()?;
             }
