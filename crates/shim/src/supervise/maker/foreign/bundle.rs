@@ -111,6 +111,10 @@ impl Bundle {
 /// A namespace in place of the one that the specification asks for.
 pub(super) type Held<'a> = (NamespaceKind, Option<BorrowedFd<'a>>);
 
+/// crun(1) puts the processes of a scope of systemd, and their limits, one cgroup below where everybody looks for them,
+/// unless this says that it is to be none. Others don't know it.
+const SUBGROUP: &str = "run.oci.systemd.subgroup";
+
 /// The specification as another program can act on it: what we hold has names.
 fn told(spec: &Spec, rootfs: &Path, held: &[Held<'_>]) -> Spec {
     let mut spec = spec.clone();
@@ -124,6 +128,7 @@ fn told(spec: &Spec, rootfs: &Path, held: &[Held<'_>]) -> Spec {
         namespaces.retain(|one| one.kind != *kind);
         namespaces.push(Namespace { kind: *kind, path: Some(path.into()) });
     }
+    spec.annotations.entry(SUBGROUP.to_owned()).or_default();
     spec
 }
 
