@@ -17,7 +17,9 @@ pub enum Error {
     Connect { host: String, source: io::Error },
     /// The socket is there, but not for this user.
     Denied { host: String, source: io::Error },
-    /// Certificates or the TLS handshake.
+    /// The files of certificates and keys cannot be used.
+    Certificates(String),
+    /// The TLS handshake.
     Tls(String),
     /// The engine answered with an error status.
     Api { status: u16, message: String },
@@ -49,6 +51,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Address(text) | Error::Tls(text) | Error::Protocol(text) => f.write_str(text),
+            Error::Certificates(why) => write!(f, "Failed to initialize: {why}"),
             Error::Connect { host, .. } => {
                 write!(f, "Cannot connect to the Docker daemon at {host}. Is the docker daemon running?")
             }

@@ -7,14 +7,13 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use trust::files::{Identity, authorities};
+use trust::{Authorities, Belief, words};
 
 use crate::{Error, Result};
 
@@ -30,51 +29,26 @@ pub struct Certificates {
 
 impl Certificates {
     pub(crate) fn load(&self) -> Result<Arc<ClientConfig>> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| Error::Tls(format!("unable to set up TLS: {error}")))?;
-        let builder = if self.verify {
-            builder.with_root_certificates(self.roots()?)
-        } else {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AcceptAny(provider)))
+        // A file that nobody will look at is read too: what is wrong with it is told today.
+        let believed = match &self.authority {
+            Some(path) => Authorities::none().and(authorities(path).map_err(unusable)?),
+            None => Authorities::system(),
         };
-        let Some((certificate, key)) = &self.identity else {
-            return Ok(Arc::new(builder.with_no_client_auth()));
-        };
-        let chain = certificates(certificate)?;
-        let key = PrivateKeyDer::from_pem_file(key)
-            .map_err(|error| Error::Tls(format!("could not read TLS key {}: {error}", key.display())))?;
-        let config = builder.with_client_auth_cert(chain, key).map_err(|error| {
-            Error::Tls(format!("could not use the TLS certificate {}: {error}", certificate.display()))
-        })?;
-        Ok(Arc::new(config))
-    }
-
-    fn roots(&self) -> Result<RootCertStore> {
-        let mut roots = RootCertStore::empty();
-        match &self.authority {
-            Some(path) => {
-                for certificate in certificates(path)? {
-                    roots.add(certificate).map_err(|error| {
-                        Error::Tls(format!("could not use the CA certificate {}: {error}", path.display()))
-                    })?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        Ok(roots)
+        let belief = if self.verify { Belief::Proven(believed) } else { Belief::Anyone };
+        let read = |(certificate, key): &(PathBuf, PathBuf)| Identity::read(certificate, key);
+        let identity = self.identity.as_ref().map(read).transpose().map_err(unusable)?;
+        trust::client(belief, identity).map(Arc::new).map_err(unusable)
     }
 }
 
-fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>> {
-    let failed = |error| Error::Tls(format!("could not read certificate {}: {error}", path.display()));
-    CertificateDer::pem_file_iter(path)
-        .map_err(failed)?
-        .collect::<std::result::Result<Vec<_>, _>>()
-        .map_err(failed)
+/// In the words of docker, which knows an authority's file by one name only.
+fn unusable(error: trust::Error) -> Error {
+    Error::Certificates(match error {
+        trust::Error::Unreadable(sentence) => format!("unable to resolve docker endpoint: {sentence}"),
+        trust::Error::NoKey => error.to_string(),
+        trust::Error::NoAuthority => "failed to retrieve context tls info: ca.pem seems invalid".to_owned(),
+        error => format!("failed to retrieve context tls info: {error}"),
+    })
 }
 
 /// What is read from the socket at once.
@@ -91,12 +65,12 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn open(config: Arc<ClientConfig>, host: &str, socket: TcpStream) -> Result<Session> {
-        let failed = |error: &dyn std::fmt::Display| Error::Tls(format!("TLS with {host} failed: {error}"));
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error))?;
-        let mut state = ClientConnection::new(config, name).map_err(|error| failed(&error))?;
+        let failed = |why: &str| Error::Tls(format!("TLS with {host} failed: {why}"));
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error.to_string()))?;
+        let mut state = ClientConnection::new(config, name).map_err(|error| failed(&words::of(&error)))?;
         let mut raw = &socket;
         while state.is_handshaking() {
-            state.complete_io(&mut raw).map_err(|error| failed(&error))?;
+            state.complete_io(&mut raw).map_err(|error| failed(&words::of_stream(&error)))?;
         }
         Ok(Session { state: Arc::new(Mutex::new(state)), socket: Arc::new(socket), wire: Vec::new(), at: 0 })
     }
@@ -178,44 +152,5 @@ impl Write for Session {
     fn flush(&mut self) -> io::Result<()> {
         let mut state = self.state()?;
         flush(&mut state, &self.socket)
-    }
-}
-
-/// `--tls` without `--tlsverify`: encrypted, but with whoever answers.
-#[derive(Debug)]
-struct AcceptAny(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AcceptAny {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> std::result::Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> std::result::Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -18,8 +18,9 @@ use std::time::{Duration, Instant};
 
 use linux::poll::{Event, Interest, Poll, Token};
 use rustls::ClientConnection;
+use trust::words;
 
-use crate::{PATIENCE, words};
+use crate::PATIENCE;
 
 /// A record of TLS.
 const PIECE: usize = 16 << 10;

@@ -21,9 +21,7 @@
 //! *Limits*: the certificates are read when the program starts. It holds 32 KiB of what is on the way, each direction.
 
 mod carry;
-mod trust;
-mod validity;
-mod words;
+mod session;
 
 use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
@@ -33,6 +31,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use linux::credentials;
+use trust::words;
+
+use crate::session::Trust;
 
 const USAGE: &str = "wharf-tls ADDRESS NAME [--ca FILE] [--cert FILE] [--key FILE] [--skip-verify]";
 
@@ -45,7 +46,7 @@ struct Told {
     address: SocketAddr,
     /// What the server's certificate must be made out to.
     name: String,
-    trust: trust::Trust,
+    trust: Trust,
 }
 
 fn main() -> ExitCode {
@@ -91,7 +92,7 @@ impl Told {
         let mut words = words.into_iter();
         let address = words.next().and_then(|word| word.parse().ok()).ok_or(USAGE)?;
         let name = words.next().ok_or(USAGE)?;
-        let mut trust = trust::Trust { verify: true, ..trust::Trust::default() };
+        let mut trust = Trust { verify: true, ..Trust::default() };
         while let Some(word) = words.next() {
             let slot = match word.as_str() {
                 "--skip-verify" => {

@@ -161,10 +161,51 @@ fn strangers_are_refused_on_both_sides() {
     let ok = |stream: &mut Secure| stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     let wrong_authority = Certificates { authority: Some(others.path("ca.pem")), ..keys.certificates() };
     let error = keys.client(serve(&keys, ok), wrong_authority).call("GET", "/x", &Query::new()).unwrap_err();
-    assert!(error.to_string().contains("invalid peer certificate"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "TLS with 127.0.0.1 failed: tls: failed to verify certificate: x509: certificate signed by unknown authority (perhaps one of the same name has another key)"
+    );
     let nobody = Certificates { identity: None, ..keys.certificates() };
     assert!(keys.client(serve(&keys, ok), nobody).call("GET", "/x", &Query::new()).is_err());
     // Unchecked on request: encrypted, with whoever answers.
     let unchecked = Certificates { verify: false, authority: None, ..keys.certificates() };
     assert!(keys.client(serve(&keys, ok), unchecked).call("GET", "/x", &Query::new()).is_ok());
+}
+
+#[test]
+fn files_that_cannot_be_used_are_told_in_dockers_words() {
+    let keys = Keys::make("words");
+    std::fs::write(keys.path("words"), "words").unwrap();
+    let told = |authority: &str, certificate: &str, key: &str| {
+        let options = Options {
+            host: Host::Tcp { host: "127.0.0.1".to_owned(), port: 1, secure: true },
+            tls: Some(Certificates {
+                authority: Some(keys.path(authority)),
+                identity: Some((keys.path(certificate), keys.path(key))),
+                verify: false,
+            }),
+            version: None,
+            headers: Vec::new(),
+            user_agent: "test".to_owned(),
+        };
+        Client::new(options).err().unwrap().to_string().replace("Failed to initialize: ", "")
+    };
+    let missing = format!(
+        "unable to resolve docker endpoint: open {}: no such file or directory",
+        keys.path("no").display()
+    );
+    assert_eq!(told("no", "client.pem", "client-key.pem"), missing);
+    assert_eq!(told("ca.pem", "no", "client-key.pem"), missing);
+    assert_eq!(told("ca.pem", "client.pem", "no"), missing);
+    let info = |why: &str| format!("failed to retrieve context tls info: {why}");
+    assert_eq!(told("words", "client.pem", "client-key.pem"), info("ca.pem seems invalid"));
+    assert_eq!(
+        told("ca.pem", "words", "client-key.pem"),
+        info("tls: failed to find any PEM data in certificate input")
+    );
+    assert_eq!(told("ca.pem", "client.pem", "words"), "no valid private key found");
+    assert_eq!(
+        told("ca.pem", "client.pem", "server-key.pem"),
+        info("tls: private key does not match public key")
+    );
 }

@@ -7,7 +7,6 @@ use std::error::Error as StdError;
 use std::io;
 
 use reqwest::{Method, Url};
-use rustls::{AlertDescription, CertificateError};
 
 use super::{Error, Kind};
 
@@ -76,40 +75,11 @@ fn reason(url: &Url, error: &reqwest::Error) -> (Kind, String) {
 }
 
 fn tls_reason(error: &rustls::Error) -> (Kind, String) {
-    let untrusted = |why: &str| (Kind::Invalid, format!("tls: failed to verify certificate: x509: {why}"));
-    match error {
-        rustls::Error::InvalidMessage(_) => {
-            (Kind::Invalid, "http: server gave HTTP response to HTTPS client".to_owned())
-        }
-        rustls::Error::InvalidCertificate(reason) => match reason {
-            // A bad signature is one that an authority of the same name, but with another key, has not made.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                untrusted("certificate signed by unknown authority")
-            }
-            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-                untrusted("certificate has expired or is not yet valid")
-            }
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-                untrusted("certificate has expired or is not yet valid")
-            }
-            CertificateError::NotValidForNameContext { expected, presented } => {
-                // Such as `DnsName("host")` and `IpAddress(127.0.0.1)`.
-                let bare = |name: &String| {
-                    let inner = name.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-                    inner.unwrap_or(name).trim_matches('"').to_owned()
-                };
-                let names = presented.iter().map(bare).collect::<Vec<_>>().join(", ");
-                let expected = expected.to_str();
-                untrusted(&format!("certificate is valid for {names}, not {expected}"))
-            }
-            other => untrusted(&other.to_string()),
-        },
-        rustls::Error::AlertReceived(AlertDescription::CertificateRequired) => {
-            (Kind::Invalid, "remote error: tls: certificate required".to_owned())
-        }
-        rustls::Error::AlertReceived(alert) => (Kind::Invalid, format!("remote error: tls: {alert:?}")),
-        other => (Kind::Invalid, format!("tls: {other}")),
-    }
+    let words = match error {
+        rustls::Error::InvalidMessage(_) => "http: server gave HTTP response to HTTPS client".to_owned(),
+        error => trust::words::of(error),
+    };
+    (Kind::Invalid, words)
 }
 
 fn chain<'a>(error: &'a reqwest::Error) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
@@ -141,11 +111,5 @@ mod tests {
     fn request_lines_hide_passwords() {
         let url = Url::parse("https://u:p@host/v2/?a=b").unwrap();
         assert_eq!(request_line(&Method::GET, &url), "Get \"https://host/v2/?a=b\"");
-    }
-
-    #[test]
-    fn certificates_that_are_not_believed() {
-        let (_, words) = tls_reason(&rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer));
-        assert_eq!(words, "tls: failed to verify certificate: x509: certificate signed by unknown authority");
     }
 }

@@ -40,7 +40,6 @@ pub use login::Login;
 pub use search::Hit;
 pub(crate) use session::mismatch;
 pub use session::{Download, Found, Session};
-pub use tls::crypto_provider;
 pub use upload::{Mounting, Sent, Upload};
 
 use transport::Transport;

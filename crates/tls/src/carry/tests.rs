@@ -12,7 +12,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
 use super::*;
-use crate::trust::Trust;
+use crate::session::Trust;
 
 /// Certificates of one authority, in files.
 struct Authority {

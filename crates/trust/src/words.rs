@@ -7,7 +7,8 @@ use rustls::{AlertDescription, CertificateError, Error, InvalidMessage};
 
 use crate::validity::written;
 
-pub(crate) fn of(error: &Error) -> String {
+/// A failure of a session.
+pub fn of(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => {
             format!("tls: failed to verify certificate: x509: {}", certificate(error))
@@ -20,8 +21,16 @@ pub(crate) fn of(error: &Error) -> String {
     }
 }
 
+/// A failure of a session's stream, which may be one of the session within.
+pub fn of_stream(error: &io::Error) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+        Some(inner) => of(inner),
+        None => of_io(error),
+    }
+}
+
 /// The kernel's sentence without its number, and without a capital.
-pub(crate) fn of_io(error: &io::Error) -> String {
+pub fn of_io(error: &io::Error) -> String {
     let text = match error.kind() {
         io::ErrorKind::TimedOut => "i/o timeout".to_owned(),
         _ => error.to_string(),
@@ -132,7 +141,9 @@ mod tests {
             "certificate has expired or is not yet valid: current time 1970-01-02T00:00:00Z is after 1970-01-01T00:00:00Z"
         );
         let alert = Error::AlertReceived(AlertDescription::CertificateRequired);
-        assert_eq!(of(&alert), "remote error: tls: certificate required");
-        assert_eq!(of_io(&io::Error::from_raw_os_error(111)), "connection refused");
+        let of_certificate_required = "remote error: tls: certificate required";
+        assert_eq!(of(&alert), of_certificate_required);
+        assert_eq!(of_stream(&io::Error::new(io::ErrorKind::InvalidData, alert)), of_certificate_required);
+        assert_eq!(of_stream(&io::Error::from_raw_os_error(111)), "connection refused");
     }
 }
