@@ -2,8 +2,11 @@
 //!
 //! A hijacked connection is read and written at the same time, which a plain rustls stream cannot
 //! do: it needs `&mut` for both. Here the TLS state sits behind a mutex that is held only while
-//! bytes are turned, never while a socket call waits, so the reader that waits for output does not
-//! keep the writer from sending input.
+//! bytes are turned, never while a socket call waits: neither does the reader that waits for output
+//! keep the writer from sending input, nor a writer whose server takes no more, because it waits for
+//! its own output to be read, keep the reader from doing so. Writers take turns at the socket, by a
+//! second mutex that is taken first. The reader has none: what TLS itself has to say in answer to
+//! what was read (RFC 8446, 4.6.3) leaves with the next thing that is written.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -57,6 +60,8 @@ const WIRE: usize = 16 * 1024;
 /// One TLS connection, shared by a reader and a writer.
 pub(crate) struct Session {
     state: Arc<Mutex<ClientConnection>>,
+    /// What the state made of the bytes that are being written, in the order in which they leave.
+    records: Arc<Mutex<Vec<u8>>>,
     socket: Arc<TcpStream>,
     /// Read from the socket, and not yet given to the state.
     wire: Vec<u8>,
@@ -72,23 +77,51 @@ impl Session {
         while state.is_handshaking() {
             state.complete_io(&mut raw).map_err(|error| failed(&words::of_stream(&error)))?;
         }
-        Ok(Session { state: Arc::new(Mutex::new(state)), socket: Arc::new(socket), wire: Vec::new(), at: 0 })
+        Ok(Session {
+            state: Arc::new(Mutex::new(state)),
+            records: Arc::default(),
+            socket: Arc::new(socket),
+            wire: Vec::new(),
+            at: 0,
+        })
     }
 
     /// The same connection for the writing thread; what was read stays with the reader.
     pub(crate) fn writer(&self) -> Session {
-        Session { state: self.state.clone(), socket: self.socket.clone(), wire: Vec::new(), at: 0 }
+        Session {
+            state: self.state.clone(),
+            records: self.records.clone(),
+            socket: self.socket.clone(),
+            wire: Vec::new(),
+            at: 0,
+        }
     }
 
     /// A panic while the state was held leaves it unusable; saying so beats a second panic.
     fn state(&self) -> io::Result<MutexGuard<'_, ClientConnection>> {
-        self.state.lock().map_err(|_| io::Error::other("the TLS session is broken"))
+        self.state.lock().map_err(|_| broken())
+    }
+
+    /// Does something to the state, and sends what that has to say then: no more than it holds
+    /// back at once, 64 KiB.
+    fn send<T>(&self, act: impl FnOnce(&mut ClientConnection) -> io::Result<T>) -> io::Result<T> {
+        let mut records = self.records.lock().map_err(|_| broken())?;
+        let mut state = self.state()?;
+        let done = act(&mut state)?;
+        while state.wants_write() {
+            state.write_tls(&mut *records)?;
+        }
+        drop(state);
+        (&*self.socket).write_all(&records)?;
+        records.clear();
+        Ok(done)
     }
 
     pub(crate) fn shutdown_write(&self) -> io::Result<()> {
-        let mut state = self.state()?;
-        state.send_close_notify();
-        flush(&mut state, &self.socket)?;
+        self.send(|state| {
+            state.send_close_notify();
+            Ok(())
+        })?;
         self.socket.shutdown(Shutdown::Write)
     }
 
@@ -97,12 +130,8 @@ impl Session {
     }
 }
 
-fn flush(state: &mut ClientConnection, socket: &TcpStream) -> io::Result<()> {
-    let mut raw = socket;
-    while state.wants_write() {
-        state.write_tls(&mut raw)?;
-    }
-    Ok(())
+fn broken() -> io::Error {
+    io::Error::other("the TLS session is broken")
 }
 
 impl Read for Session {
@@ -128,7 +157,6 @@ impl Read for Session {
             state.read_tls(&mut rest)?;
             let left = rest.len();
             state.process_new_packets().map_err(io::Error::other)?;
-            flush(&mut state, &self.socket)?;
             drop(state);
             self.at = self.wire.len() - left;
             if ended {
@@ -143,14 +171,10 @@ impl Read for Session {
 
 impl Write for Session {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        let mut state = self.state()?;
-        let count = state.writer().write(buffer)?;
-        flush(&mut state, &self.socket)?;
-        Ok(count)
+        self.send(|state| state.writer().write(buffer))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut state = self.state()?;
-        flush(&mut state, &self.socket)
+        self.send(|_| Ok(()))
     }
 }

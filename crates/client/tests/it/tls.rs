@@ -13,8 +13,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-/// More than every buffer on the way.
-const LARGE: usize = 3 << 20;
+/// More than every buffer on the way: the kernel gives a TCP socket six megabytes to receive and four to send.
+const LARGE: usize = 32 << 20;
 
 /// Files of an authority, a server and a client, in a directory of their own.
 struct Keys(PathBuf);
