@@ -5,19 +5,45 @@ use std::fs;
 
 use crate::run::{Failure, Outcome, cargo, root};
 
-/// Formatting, lints with warnings denied, and the order of the floors.
+/// Formatting, lints with warnings denied, the order of the floors, and where unsafe code stands.
 pub(crate) fn run() -> Outcome {
     cargo(["fmt", "--all", "--check"])?;
     cargo(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    floors()
+    floors()?;
+    unsafety()
+}
+
+/// The crate with unsafe code, of what is linked together.
+const UNSAFE: &str = "linux";
+
+/// Crates with a program that is compiled alone (`build/freestanding.rs`), out of sight of cargo's lints.
+const FREESTANDING: [&str; 2] = ["image", "init"];
+
+/// Fails when another crate does not forbid unsafe code, or has such a program.
+fn unsafety() -> Outcome {
+    let mut wrong = Vec::new();
+    let crates = fs::read_dir(root().join("crates"))
+        .map_err(|error| Failure::new(format!("cannot list crates: {error}")))?;
+    for entry in crates.flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let manifest = read(&format!("crates/{name}/Cargo.toml"))?;
+        if name != UNSAFE && !manifest.contains("[lints]\nworkspace = true\n") {
+            wrong.push(format!("crates/{name}: does not forbid unsafe code ([lints] workspace = true)"));
+        }
+        if entry.path().join("program").exists() && !FREESTANDING.contains(&name.as_str()) {
+            wrong.push(format!("crates/{name}/program: freestanding programs are those of {FREESTANDING:?}"));
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Failure::new(wrong.join("\n"))) }
+}
+
+fn read(path: &str) -> Result<String, Failure> {
+    fs::read_to_string(root().join(path))
+        .map_err(|error| Failure::new(format!("cannot read {path}: {error}")))
 }
 
 /// Fails when a crate depends on one that the table in `docs/architecture.md` does not allow it.
 fn floors() -> Outcome {
-    let read = |path: &str| {
-        fs::read_to_string(root().join(path))
-            .map_err(|error| Failure::new(format!("cannot read {path}: {error}")))
-    };
     let allowed = allowed(&read("docs/architecture.md")?);
     let mut wrong = Vec::new();
     for (name, may_use) in &allowed {
@@ -71,6 +97,11 @@ mod tests {
         assert_eq!(table["image"], ["oci", "store"]);
         let manifest = "[package]\nname = \"x\"\n\n[dependencies]\noci.workspace = true\nserde = \"1\"\n\n[lints]\na = 1\n";
         assert_eq!(used(manifest), ["oci", "serde"]);
+    }
+
+    #[test]
+    fn unsafe_code_stands_where_it_may() {
+        unsafety().unwrap();
     }
 
     #[test]

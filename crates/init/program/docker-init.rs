@@ -4,45 +4,18 @@
 //! docker-init [--] COMMAND [ARG...]
 //! ```
 //!
-//! Freestanding: no allocator, no C library, no threads; every system call is written out below. All signals are
-//! blocked and taken one by one with rt_sigtimedwait(2), so that nothing runs in a handler.
+//! All signals are blocked and taken one by one with rt_sigtimedwait(2), so that nothing runs in a handler.
 
 #![no_std]
 #![no_main]
 
-use core::arch::{asm, global_asm};
-use core::panic::PanicInfo;
+#[path = "../../../build/ground.rs"]
+mod ground;
+
+use ground::{call, exit, syscall};
 
 /// A NUL-terminated string of the argument or environment block.
 type Text = *const u8;
-
-#[cfg(target_arch = "x86_64")]
-mod call {
-    pub const WRITE: usize = 1;
-    pub const SIGPROCMASK: usize = 14;
-    pub const IOCTL: usize = 16;
-    pub const CLONE: usize = 56;
-    pub const EXECVE: usize = 59;
-    pub const EXIT: usize = 231;
-    pub const WAIT4: usize = 61;
-    pub const KILL: usize = 62;
-    pub const SETPGID: usize = 109;
-    pub const SIGTIMEDWAIT: usize = 128;
-}
-
-#[cfg(target_arch = "aarch64")]
-mod call {
-    pub const WRITE: usize = 64;
-    pub const SIGPROCMASK: usize = 135;
-    pub const IOCTL: usize = 29;
-    pub const CLONE: usize = 220;
-    pub const EXECVE: usize = 221;
-    pub const EXIT: usize = 94;
-    pub const WAIT4: usize = 260;
-    pub const KILL: usize = 129;
-    pub const SETPGID: usize = 154;
-    pub const SIGTIMEDWAIT: usize = 137;
-}
 
 const SIGTTIN: usize = 21;
 const SIGTTOU: usize = 22;
@@ -55,12 +28,6 @@ const ENOENT: isize = -2;
 const ENOTDIR: isize = -20;
 /// Size of the kernel's signal set.
 const SIGNAL_SET: usize = 8;
-
-#[cfg(target_arch = "x86_64")]
-global_asm!(".globl _start", "_start:", "mov rdi, rsp", "and rsp, -16", "call {start}", start = sym start);
-
-#[cfg(target_arch = "aarch64")]
-global_asm!(".globl _start", "_start:", "mov x0, sp", "bl {start}", start = sym start);
 
 /// `stack` is what the kernel left: the count of arguments, their pointers, a null, the environment's, a null.
 unsafe extern "C" fn start(stack: *const usize) -> ! {
@@ -102,7 +69,7 @@ unsafe fn become_command(command: *const Text, environment: *const Text, mask: u
     unsafe {
         syscall(call::SETPGID, [0, 0, 0, 0, 0]);
         // SIGTTOU is still blocked, so taking the terminal cannot stop us. Without one this fails, harmlessly.
-        let group = syscall(GETPID, [0; 5]) as u32;
+        let group = syscall(call::GETPID, [0; 5]) as u32;
         syscall(call::IOCTL, [0, TIOCSPGRP, &raw const group as usize, 0, 0]);
         syscall(call::SIGPROCMASK, [SIG_SETMASK, &raw const mask as usize, 0, SIGNAL_SET, 0]);
         let error = execute(command, environment);
@@ -116,11 +83,6 @@ unsafe fn become_command(command: *const Text, environment: *const Text, mask: u
         exit(if error == ENOENT || error == ENOTDIR { 127 } else { 126 })
     }
 }
-
-#[cfg(target_arch = "x86_64")]
-const GETPID: usize = 39;
-#[cfg(target_arch = "aarch64")]
-const GETPID: usize = 172;
 
 /// execvp(3): a name without a slash is looked for in `PATH`. Returns only with an error.
 unsafe fn execute(command: *const Text, environment: *const Text) -> isize {
@@ -195,15 +157,7 @@ fn reap(command: usize) {
 }
 
 fn say(text: &[u8]) {
-    // SAFETY: a valid slice.
-    unsafe { syscall(call::WRITE, [2, text.as_ptr() as usize, text.len(), 0, 0]) };
-}
-
-fn exit(code: usize) -> ! {
-    loop {
-        // SAFETY: does not return.
-        unsafe { syscall(call::EXIT, [code, 0, 0, 0, 0]) };
-    }
+    ground::write(2, text);
 }
 
 /// The bytes before the NUL.
@@ -227,77 +181,5 @@ unsafe fn equal(text: Text, wanted: &[u8]) -> bool {
 fn copy(into: &mut [u8], at: usize, from: &[u8]) {
     for (place, byte) in into.iter_mut().skip(at).zip(from) {
         *place = *byte;
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-unsafe fn syscall(number: usize, arguments: [usize; 5]) -> isize {
-    let result;
-    let [a, b, c, d, e] = arguments;
-    // SAFETY: the kernel's convention for system calls; what a call does with memory is its caller's concern.
-    unsafe {
-        asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c, in("r10") d,
-            in("r8") e, lateout("rcx") _, lateout("r11") _, options(nostack));
-    }
-    result
-}
-
-#[cfg(target_arch = "aarch64")]
-unsafe fn syscall(number: usize, arguments: [usize; 5]) -> isize {
-    let result;
-    let [a, b, c, d, e] = arguments;
-    // SAFETY: the kernel's convention for system calls; what a call does with memory is its caller's concern.
-    unsafe {
-        asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c, in("x3") d, in("x4") e,
-            options(nostack));
-    }
-    result
-}
-
-/// Named by objects of `core` that were compiled for unwinding. Nothing here unwinds.
-#[unsafe(no_mangle)]
-extern "C" fn rust_eh_personality() {}
-
-#[panic_handler]
-fn panic(_: &PanicInfo<'_>) -> ! {
-    exit(125)
-}
-
-/// The compiler calls these for copies and comparisons; the C library that usually has them is not here.
-mod memory {
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn memset(into: *mut u8, byte: i32, count: usize) -> *mut u8 {
-        for at in 0..count {
-            // SAFETY: the caller gives `count` writable bytes. Volatile, or this loop would become a call of itself.
-            unsafe { into.add(at).write_volatile(byte as u8) };
-        }
-        into
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn memcpy(into: *mut u8, from: *const u8, count: usize) -> *mut u8 {
-        for at in 0..count {
-            // SAFETY: as above, with `count` readable bytes.
-            unsafe { into.add(at).write_volatile(from.add(at).read()) };
-        }
-        into
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn bcmp(one: *const u8, other: *const u8, count: usize) -> i32 {
-        for at in 0..count {
-            // SAFETY: `count` readable bytes in both.
-            let (one, other) = unsafe { (one.add(at).read_volatile(), other.add(at).read_volatile()) };
-            if one != other {
-                return 1;
-            }
-        }
-        0
-    }
-
-    #[unsafe(no_mangle)]
-    unsafe extern "C" fn memcmp(one: *const u8, other: *const u8, count: usize) -> i32 {
-        // SAFETY: as above.
-        unsafe { bcmp(one, other, count) }
     }
 }
