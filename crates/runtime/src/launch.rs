@@ -420,7 +420,7 @@ fn guide(
             }
             Report::Separate => map_ids()?,
             Report::Hooks(root) => {
-                run_create_container(plan, first, &root, &state)?;
+                run_create_container(plan, &placed.cgroup, first, &root, &state)?;
                 channel.go()?;
             }
             Report::Born(pid) => {
@@ -442,13 +442,27 @@ fn guide(
     }
 }
 
-/// Runs hooks where the builder would, but for its PID namespace: that of its children is not for these.
-fn run_create_container(plan: &Plan, builder: &First, root: &OwnedFd, state: &State) -> Result<()> {
+/// Runs hooks where the builder would, its cgroup and session included, but for its PID namespace: that of its children
+/// is not for these.
+fn run_create_container(
+    plan: &Plan,
+    cgroup: &Cgroup,
+    builder: &First,
+    root: &OwnedFd,
+    state: &State,
+) -> Result<()> {
     const NAME: &str = "createContainer";
+    let doors = cgroup.doors().step(|| NAME)?;
     let (ours, theirs) = Channel::pair()?;
     let inside = plan.namespaces.all() & !namespace::PID;
-    let enter = |_: BorrowedFd<'_>| namespace::enter(&builder.pidfd, inside);
-    let request = Clone { before: Some(&enter), ..Clone::default() };
+    let enter = |_: BorrowedFd<'_>| {
+        doors.enter_legacy()?;
+        process::set_umask(init::UMASK);
+        process::reset_affinity();
+        process::new_session()?;
+        namespace::enter(&builder.pidfd, inside)
+    };
+    let request = Clone { cgroup: doors.birthplace(), before: Some(&enter), ..Clone::default() };
     let pid = match request.start().step(|| NAME)? {
         Cloned::Copy => {
             let ran = init::become_root_inside(&plan.namespaces)

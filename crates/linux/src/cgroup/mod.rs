@@ -36,6 +36,9 @@ pub use stats::{BlockEntry, BlockStats, CpuStats, HugepageStats, MemoryStats, Pi
 const REMOVE_TRIES: u32 = 200;
 const REMOVE_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
+/// How often what somebody else removes is made again. Each time he must hit the moment between two calls.
+const CREATE_TRIES: u32 = 100;
+
 /// One place in every tree of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cgroup {
@@ -258,18 +261,38 @@ fn is_refusal(error: &Error) -> bool {
 }
 
 fn create_unified(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    if !make(directory)? {
+    let mut new = false;
+    unless_removed(|| {
+        new |= make(directory)?;
+        enable_controllers(directory)
+    })?;
+    if !new {
         found.push(directory.to_owned());
     }
-    enable_controllers(directory)
+    Ok(())
+}
+
+/// Whoever finds a parent without children may remove it, and does when the last container of an engine or of a pod has
+/// gone. Where that comes between a parent and what is made in it, both are made once more.
+fn unless_removed(mut make: impl FnMut() -> Result<()>) -> Result<()> {
+    for _ in 1..CREATE_TRIES {
+        match make() {
+            Err(error) if error.is(Errno::NOENT) || error.is(Errno::NODEV) => {}
+            other => return other,
+        }
+    }
+    make()
 }
 
 impl Member {
     fn create(&self, found: &mut Vec<PathBuf>) -> Result<()> {
-        if !make(&self.directory)? {
+        let mut new = false;
+        unless_removed(|| {
+            new |= make(&self.directory)?;
+            if new && self.has("cpuset") { inherit_cpuset(&self.directory) } else { Ok(()) }
+        })?;
+        if !new {
             found.push(self.directory.clone());
-        } else if self.has("cpuset") {
-            inherit_cpuset(&self.directory)?;
         }
         Ok(())
     }
@@ -328,7 +351,12 @@ fn make(directory: &Path) -> Result<bool> {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            fs::create_dir_all(directory).context("mkdir", || format!("{directory:?}")).map(|()| true)
+            let parent = directory.parent().unwrap_or(directory);
+            fs::create_dir_all(parent).context("mkdir", || format!("{parent:?}"))?;
+            match fs::create_dir(directory) {
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+                made => made.context("mkdir", || format!("{directory:?}")).map(|()| true),
+            }
         }
         Err(error) => Err(Error::from_io("mkdir", format_args!("{directory:?}"), &error)),
     }
@@ -514,6 +542,27 @@ mod tests {
             assert_eq!(read(&above.join("cgroup.clone_children")).unwrap(), "1\n");
             assert_eq!(read(&above.with_file_name("cgroup.clone_children")).unwrap(), "0\n");
         }
+        parent.remove().unwrap();
+    }
+
+    #[test]
+    fn a_parent_that_others_find_empty_and_remove_is_made_again() {
+        let parent = scratch("vanishing");
+        let child = parent.child(Path::new("child")).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    for (_, directory) in parent.paths() {
+                        let _in_use = fs::remove_dir(directory);
+                    }
+                }
+            });
+            let rounds = || (0..100).try_for_each(|_| child.create().and_then(|_| child.remove()));
+            let ran = rounds();
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            ran.unwrap();
+        });
         parent.remove().unwrap();
     }
 

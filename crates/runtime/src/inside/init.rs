@@ -57,6 +57,9 @@ pub(crate) enum Gate {
     Listener(OwnedFd),
 }
 
+/// Until the program has its own.
+pub(crate) const UMASK: u32 = 0o022;
+
 /// What stops the start without there being anybody to tell.
 enum Stop {
     Failed(Error),
@@ -163,7 +166,7 @@ fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> 
         process::set_dumpable(false).step(|| "set dumpable")?;
     }
     signal::reset_all().step(|| "signals")?;
-    process::set_umask(0o022);
+    process::set_umask(UMASK);
     let mut keep: Vec<BorrowedFd<'_>> = vec![channel.as_fd()];
     keep.extend(namespaces::descriptors(&init.plan.namespaces));
     keep.extend(init.source.descriptor());

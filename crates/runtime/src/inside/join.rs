@@ -17,7 +17,7 @@ use linux::{credentials, fd, mount, namespace, process, signal};
 
 use super::console;
 use super::execute::{self, Streams};
-use super::init::Wanted;
+use super::init::{self, Wanted};
 use crate::channel::Channel;
 use crate::plan::Confinement;
 use crate::program::Program;
@@ -49,7 +49,7 @@ pub(crate) fn run(join: Join<'_>, channel: Channel) -> ! {
 
 fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     signal::reset_all().step(|| "signals")?;
-    process::set_umask(0o022);
+    process::set_umask(init::UMASK);
     join.doors.enter_legacy().step(|| "unable to join cgroup")?;
     let program = join.program;
     if join.namespaces & namespace::USER != 0 {

@@ -1,5 +1,8 @@
 //! Limits of control groups and processes.
 
+use std::path::Path;
+
+use linux::cgroup::{Cgroup, Layout};
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
@@ -95,6 +98,33 @@ fn a_cgroup_with_others_in_it_is_refused() {
         outcome.stderr
     );
     assert!(bundle.cgroup_exists(), "the other's cgroup is left alone");
+}
+
+/// Each finds the parent new, with another, or just removed by whoever saw it empty, as engines do with theirs.
+#[test]
+fn the_first_and_the_last_below_a_parent_come_and_go_at_once() {
+    let name = format!("/wharf-it-{}-parent", std::process::id());
+    let parent = Cgroup::at(&Layout::detect().unwrap(), Path::new(&name)).unwrap();
+    let remove = || {
+        parent.paths().iter().for_each(|(_, directory)| {
+            let _in_use = std::fs::remove_dir(directory);
+        });
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                let mut bundle = Bundle::shell("nproc");
+                bundle.config["linux"]["cgroupsPath"] = json!(format!("{name}/{}", bundle.id));
+                bundle.config["linux"]["resources"]["cpu"] = json!({ "cpus": "0" });
+                for _ in 0..10 {
+                    assert_eq!(bundle.output(), "1\n");
+                    remove();
+                }
+            });
+        }
+    });
+    remove();
+    assert!(!parent.exists(), "with the last container the parent is empty");
 }
 
 #[test]

@@ -152,3 +152,34 @@ fn a_later_process_of_a_joined_pid_namespace() {
     assert_eq!(score, "321\n");
     assert_eq!(link(&second.pid().to_string(), "pid"), link(&first.pid().to_string(), "pid"));
 }
+
+/// Whichever process executes them for it, they count in the container's cgroup and not in the caller's.
+#[test]
+fn hooks_beside_a_joined_pid_namespace_are_in_the_containers_cgroup() {
+    let first = Bundle::new(&["/bin/sleep", "1000"]);
+    first.create();
+    first.start();
+    for ids_of_its_own in [false, true] {
+        let mut second = Bundle::new(&["true"]);
+        namespace(&mut second, "pid")["path"] = json!(format!("/proc/{}/ns/pid", first.pid()));
+        second.config["linux"]["namespaces"].as_array_mut().unwrap().retain(|one| one["type"] != "cgroup");
+        if ids_of_its_own {
+            second.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "proc");
+            second.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "user" }));
+            let map = json!([{ "containerID": 0, "hostID": 0, "size": 100 }]);
+            second.config["linux"]["uidMappings"] = map.clone();
+            second.config["linux"]["gidMappings"] = map;
+        }
+        let script = "cat /proc/self/cgroup; umask; exit 1";
+        second.config["hooks"]["createContainer"] = json!([{
+            "path": "/bin/busybox", "args": ["busybox", "sh", "-c", script], "env": ["PATH=/bin:/usr/bin"],
+        }]);
+        let told = second.refused();
+        let (_, told) = told.split_once("stdout: ").unwrap();
+        let (told, _) = told.split_once(", stderr").unwrap();
+        let lines: Vec<&str> = told.split("\\n").collect();
+        let inside = lines.iter().filter(|line| line.ends_with(&format!("/{}", second.id))).count();
+        assert_eq!(inside, second.cgroup().paths().len(), "{told}");
+        assert!(lines.contains(&"0022"), "{told}");
+    }
+}
