@@ -117,76 +117,10 @@ pub(crate) fn parse_bytes_or_unlimited(text: &str) -> Result<i64, String> {
     if text == "-1" { Ok(-1) } else { parse_bytes(text) }
 }
 
-/// Nanoseconds as Go shows a duration: `1m30s`, `1.5s`, `20ms`.
-pub(crate) fn go_duration(nanoseconds: i64) -> String {
-    let (sign, all) = (if nanoseconds < 0 { "-" } else { "" }, nanoseconds.unsigned_abs());
-    let fraction = |whole: u64, rest: u64, digits: usize| {
-        let text = format!("{whole}.{rest:0digits$}");
-        text.trim_end_matches('0').trim_end_matches('.').to_owned()
-    };
-    let text = match all {
-        0 => "0s".to_owned(),
-        1..1_000 => format!("{all}ns"),
-        1_000..1_000_000 => fraction(all / 1_000, all % 1_000, 3) + "µs",
-        1_000_000..1_000_000_000 => fraction(all / 1_000_000, all % 1_000_000, 6) + "ms",
-        _ => {
-            let seconds = all / 1_000_000_000;
-            let (hours, minutes) = (seconds / 3600, seconds / 60 % 60);
-            let rest = fraction(seconds % 60, all % 1_000_000_000, 9) + "s";
-            match (hours, minutes) {
-                (0, 0) => rest,
-                (0, minutes) => format!("{minutes}m{rest}"),
-                (hours, minutes) => format!("{hours}h{minutes}m{rest}"),
-            }
-        }
-    };
-    format!("{sign}{text}")
-}
-
-/// A Go duration in nanoseconds: `1h30m`, `500ms`, `-1.5s`, `0`.
-pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
-    let bad = || format!("time: invalid duration {text:?}");
-    let (sign, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (-1.0, rest),
-        None => (1.0, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(bad());
-    }
-    let mut total = 0.0;
-    while !rest.is_empty() {
-        let digits =
-            rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(rest.len());
-        let number: f64 = rest[..digits].parse().map_err(|_| bad())?;
-        rest = &rest[digits..];
-        let unit = rest.find(|letter: char| letter.is_ascii_digit() || letter == '.').unwrap_or(rest.len());
-        let scale = match &rest[..unit] {
-            "ns" => 1.0,
-            "us" | "µs" | "μs" => 1e3,
-            "ms" => 1e6,
-            "s" => 1e9,
-            "m" => 60e9,
-            "h" => 3600e9,
-            "" => return Err(format!("time: missing unit in duration {text:?}")),
-            unit => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
-        };
-        total += number * scale;
-        rest = &rest[unit..];
-    }
-    let nanoseconds = sign * total;
-    if nanoseconds.abs() >= i64::MAX as f64 {
-        return Err(bad());
-    }
-    Ok(nanoseconds as i64)
-}
-
 /// A point in time as `--since` and `--until` take it, in the form the engine takes: Unix seconds
 /// with nanoseconds. Durations count back from now; times without a zone are local.
 pub(crate) fn parse_moment(text: &str) -> Result<String, String> {
-    if let Ok(nanoseconds) = parse_duration(text) {
+    if let Ok(nanoseconds) = moment::duration::parse(text) {
         let now = jiff::Timestamp::now().as_nanosecond();
         return Ok(show_moment(now - i128::from(nanoseconds)));
     }
@@ -290,26 +224,6 @@ mod tests {
         for (seconds, text) in told {
             assert_eq!(human_duration(seconds), text, "{seconds}");
         }
-    }
-
-    #[test]
-    fn durations_are_shown_like_go_shows_them() {
-        let second = 1_000_000_000;
-        let shown = [0, 1, 1_500, 20_000_000, second, 3 * second / 2, 90 * second, -3661 * second];
-        let expected = ["0s", "1ns", "1.5µs", "20ms", "1s", "1.5s", "1m30s", "-1h1m1s"];
-        assert_eq!(shown.map(go_duration), expected);
-    }
-
-    #[test]
-    fn durations_are_read_like_go_reads_them() {
-        assert_eq!(parse_duration("1h30m"), Ok(5_400_000_000_000));
-        assert_eq!(parse_duration("500ms"), Ok(500_000_000));
-        assert_eq!(parse_duration("1.5s"), Ok(1_500_000_000));
-        assert_eq!(parse_duration("-2s"), Ok(-2_000_000_000));
-        assert_eq!(parse_duration("0"), Ok(0));
-        assert_eq!(parse_duration("5").unwrap_err(), "time: missing unit in duration \"5\"");
-        assert_eq!(parse_duration("5d").unwrap_err(), "time: unknown unit \"d\" in duration \"5d\"");
-        assert_eq!(parse_duration("").unwrap_err(), "time: invalid duration \"\"");
     }
 
     #[test]

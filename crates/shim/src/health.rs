@@ -140,32 +140,11 @@ impl Output {
 
 /// The text of a probe that took too long.
 pub fn timeout_text(timeout: Duration, output: &Output) -> String {
-    let (timeout, output) = (go_duration(timeout), output.text());
+    let nanoseconds = i64::try_from(timeout.as_nanos()).unwrap_or(i64::MAX);
+    let (timeout, output) = (moment::duration::format(nanoseconds), output.text());
     match output.is_empty() {
         true => format!("Health check exceeded timeout ({timeout})"),
         false => format!("Health check exceeded timeout ({timeout}): {output}"),
-    }
-}
-
-/// A duration as Go prints it: `1m30s`, `1.5s`, `250ms`.
-pub fn go_duration(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    let (unit, scale): (&str, u128) = match nanos {
-        0 => return "0s".to_owned(),
-        1..1_000 => ("ns", 1),
-        1_000..1_000_000 => ("µs", 1_000),
-        1_000_000..1_000_000_000 => ("ms", 1_000_000),
-        _ => ("s", 1_000_000_000),
-    };
-    let minutes = nanos / 60_000_000_000;
-    let rest = if unit == "s" { nanos % 60_000_000_000 } else { nanos };
-    let digits = scale.ilog10() as usize;
-    let fraction = if digits == 0 { String::new() } else { format!(".{:0digits$}", rest % scale) };
-    let number = format!("{}{}", rest / scale, fraction.trim_end_matches(['0']).trim_end_matches('.'));
-    match (minutes / 60, minutes % 60) {
-        (0, 0) => format!("{number}{unit}"),
-        (0, minutes) => format!("{minutes}m{number}{unit}"),
-        (hours, minutes) => format!("{hours}h{minutes}m{number}{unit}"),
     }
 }
 
@@ -267,19 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_as_in_go() {
-        let cases = [
-            (0, "0s"),
-            (1, "1ns"),
-            (1_500, "1.5µs"),
-            (250_000_000, "250ms"),
-            (SECOND, "1s"),
-            (3 * SECOND / 2, "1.5s"),
-        ];
-        for (nanos, text) in
-            cases.into_iter().chain([(30 * SECOND, "30s"), (90 * SECOND, "1m30s"), (3600 * SECOND, "1h0m0s")])
-        {
-            assert_eq!(go_duration(Duration::from_nanos(nanos)), text);
-        }
+    fn a_timeout_is_told_with_what_was_said_until_then() {
+        let mut output = Output::default();
+        let timeout = Duration::from_millis(1500);
+        assert_eq!(timeout_text(timeout, &output), "Health check exceeded timeout (1.5s)");
+        output.push(b"still at it");
+        assert_eq!(timeout_text(timeout, &output), "Health check exceeded timeout (1.5s): still at it");
     }
 }

@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use moment::date;
 use rustls::pki_types::UnixTime;
 
 const INTEGER: u8 = 0x02;
@@ -67,7 +68,9 @@ fn time(bytes: &[u8]) -> Option<(UnixTime, &[u8])> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
         return None;
     }
-    let seconds = days(year, month, day)?.checked_mul(DAY)? + hour * 3600 + minute * 60 + second;
+    // What is before 1970 never ended a certificate that is in use: it counts as the first day.
+    let days = u64::try_from(date::to_days(year as i64, month as i64, day as i64)).unwrap_or(0);
+    let seconds = days * DAY + hour * 3600 + minute * 60 + second;
     Some((UnixTime::since_unix_epoch(Duration::from_secs(seconds)), rest))
 }
 
@@ -75,27 +78,10 @@ fn number(digits: &[u8]) -> Option<u64> {
     digits.iter().try_fold(0, |sum, digit| digit.is_ascii_digit().then(|| sum * 10 + u64::from(digit - b'0')))
 }
 
-/// Days from the first of 1970. What is before never ended a certificate that is in use: it counts as that day.
-fn days(year: u64, month: u64, day: u64) -> Option<u64> {
-    // Years begin in March, so that the odd day is the last of one.
-    let year = year.checked_sub(u64::from(month <= 2))?;
-    let (era, year) = (year / 400, year % 400);
-    let in_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    let in_era = year * 365 + year / 4 - year / 100 + in_year;
-    Some((era * 146_097 + in_era).saturating_sub(719_468))
-}
-
 /// RFC 3339, UTC.
 pub(crate) fn written(time: UnixTime) -> String {
     let (days, seconds) = (time.as_secs() / DAY, time.as_secs() % DAY);
-    let shifted = days + 719_468;
-    let (era, in_era) = (shifted / 146_097, shifted % 146_097);
-    let year = (in_era - in_era / 1460 + in_era / 36_524 - in_era / 146_096) / 365;
-    let in_year = in_era - (365 * year + year / 4 - year / 100);
-    let from_march = (5 * in_year + 2) / 153;
-    let day = in_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
-    let year = era * 400 + year + u64::from(month <= 2);
+    let (year, month, day) = date::of_days(days as i64);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }

@@ -328,7 +328,7 @@ fn typed(object: &Struct, name: &str, value: &Value) -> Option<Value> {
 }
 
 fn duration(nanoseconds: i64) -> Value {
-    let shown = crate::units::go_duration(nanoseconds);
+    let shown = moment::duration::format(nanoseconds);
     Value::Typed(Rc::new(Typed { shown, plain: Value::Int(nanoseconds) }))
 }
 

@@ -180,26 +180,8 @@ fn block(list: &[BlockEntry]) -> Vec<Value> {
 
 /// `5s`, `500ms`, `1m30s`.
 fn parse_interval(text: &str) -> Option<Duration> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        let seconds = match &rest[..unit] {
-            "h" => 3600.0,
-            "m" => 60.0,
-            "s" => 1.0,
-            "ms" => 1e-3,
-            "us" | "µs" => 1e-6,
-            "ns" => 1e-9,
-            _ => return None,
-        };
-        total += Duration::try_from_secs_f64(number * seconds).ok()?;
-        rest = &rest[unit..];
-    }
-    (!total.is_zero()).then_some(total)
+    let nanoseconds = u64::try_from(moment::duration::parse(text).ok()?).ok()?;
+    Some(Duration::from_nanos(nanoseconds)).filter(|interval| !interval.is_zero())
 }
 
 #[cfg(test)]

@@ -199,18 +199,18 @@ fn resources() -> Vec<Arg> {
 fn health() -> Vec<Arg> {
     vec![
         text("health-cmd", "string", "Command that tells whether the container is well"),
-        typed("health-interval", "duration", units::parse_duration, "Time between two checks (ms|s|m|h)"),
-        typed("health-timeout", "duration", units::parse_duration, "Time a check may take (ms|s|m|h)"),
+        typed("health-interval", "duration", moment::duration::parse, "Time between two checks (ms|s|m|h)"),
+        typed("health-timeout", "duration", moment::duration::parse, "Time a check may take (ms|s|m|h)"),
         typed(
             "health-start-period",
             "duration",
-            units::parse_duration,
+            moment::duration::parse,
             "Time at the start in which failures do not count (ms|s|m|h)",
         ),
         typed(
             "health-start-interval",
             "duration",
-            units::parse_duration,
+            moment::duration::parse,
             "Time between two checks at the start (ms|s|m|h)",
         ),
         integer::<i64>("health-retries", "int", "Failures in a row before the container counts as unwell"),

@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shim::health::go_duration;
 use shim::protocol::{Collector, Endpoint, Fluentd, Tls};
 
 use super::Told;
@@ -91,7 +90,7 @@ fn reconnect_interval(options: &Options) -> Read<u64> {
     let Some(given) = text(options, KEY) else { return Ok(0) };
     let interval = duration::parse(given).map_err(|error| format!("invalid value for {KEY}: {error}"))?;
     if !interval.is_zero() && !RECONNECT.contains(&interval) {
-        let shown = go_duration(interval);
+        let shown = duration::shown(interval);
         return Err(format!("invalid value for {KEY}: value ({shown:?}) must be between 100ms and 10s"));
     }
     Ok(millis(interval))
