@@ -129,6 +129,29 @@ pub fn unblock_all() -> Result<()> {
     change_mask(libc::SIG_SETMASK, &set_of(&[]))
 }
 
+/// The signals that a thread had blocked.
+pub struct Mask(libc::sigset_t);
+
+/// Blocks all signals in the calling thread.
+pub fn block_all() -> Result<Mask> {
+    let (mut all, mut before) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: both are places for a set. The first is filled before it is used, the second when the call succeeds.
+    let result = unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::pthread_sigmask(libc::SIG_SETMASK, all.as_ptr(), before.as_mut_ptr())
+    };
+    match result {
+        // SAFETY: see above.
+        0 => Ok(Mask(unsafe { before.assume_init() })),
+        errno => Err(Error::new("sigprocmask", "SIG_SETMASK", Errno::from_raw_os_error(errno))),
+    }
+}
+
+/// What [`block_all`] has changed is as it was.
+pub fn restore(mask: &Mask) -> Result<()> {
+    change_mask(libc::SIG_SETMASK, &mask.0)
+}
+
 /// Ignores a signal for this process. For SIGCHLD the kernel then reaps children by itself.
 pub fn ignore(signal: i32) -> Result<()> {
     // SAFETY: SIG_IGN installs no handler of ours.

@@ -2,8 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use linux::cgroup::Cgroup;
+use linux::cgroup::{Cgroup, Doors};
 use linux::process::{self, Pid};
 use linux::{Errno, namespace, procfs, signal};
 use oci::runtime::{Hooks, Resources, Spec, State, Status};
@@ -41,6 +42,8 @@ pub struct Container {
     pub(crate) annotations: std::collections::BTreeMap<String, String>,
     hooks: Hooks,
     pub(crate) restored: bool,
+    /// For later processes, from the first of them on.
+    pub(crate) doors: OnceLock<Doors>,
     /// Held, not used: see above.
     _mounts: Option<OwnedFd>,
     root: Option<OwnedFd>,
@@ -69,6 +72,7 @@ impl Container {
             annotations: plan.annotations,
             hooks: plan.hooks,
             restored: false,
+            doors: OnceLock::new(),
             _mounts: if_ours(namespace::open_of(pid, namespace::MOUNT)).step(|| "mount namespace")?,
             root: if_ours(procfs::root_of(pid)).step(|| "container root")?,
         })
@@ -100,6 +104,7 @@ impl Container {
             annotations: plan.annotations,
             hooks: plan.hooks,
             restored: false,
+            doors: OnceLock::new(),
             _mounts: handle(namespace::open_of(record.pid, namespace::MOUNT)),
             root: handle(procfs::root_of(record.pid)),
         };

@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use linux::cgroup::Cgroup;
-use linux::process::{self, Clone, Cloned, Pid};
+use linux::cgroup::{Cgroup, Doors};
+use linux::process::{self, Elsewhere, Pid};
 use linux::{namespace, signal};
 use oci::runtime::{Process, Status};
 
@@ -99,26 +99,19 @@ impl Container {
     fn execute_program(&self, program: &Program, execution: Execution<'_>) -> Result<Exec> {
         // Alive now, and the descriptor keeps meaning this process.
         self.signal(0).map_err(|_| Error::new(Kind::WrongState, "cannot exec in a stopped container"))?;
-        let cgroup = self.cgroup_of(&execution.cgroups)?;
         let trace = execution.trace;
         trace.step(format_args!("=> nsexec container setup"));
-        let doors = match cgroup.doors() {
-            Ok(doors) => doors,
-            Err(error) if !execution.cgroups.is_empty() => {
-                let missing = cgroup.paths().into_iter().map(|(_, path)| path).find(|path| !path.exists());
-                let what = match missing {
-                    Some(path) => format!("open {}", path.join("cgroup.procs").display()),
-                    None => error.to_string(),
-                };
-                let message = format_args!("error adding pid to cgroups: {what}: {}", plain(&error));
-                return Err(Error::other(message));
+        let below;
+        let doors = match execution.cgroups.as_slice() {
+            [] => self.doors().step(|| "unable to join cgroup")?,
+            cgroups => {
+                below = self.doors_below(cgroups)?;
+                &below
             }
-            Err(error) => return Err(error).step(|| "unable to join cgroup"),
         };
         let confinement = self.confinement.compiled()?;
         let (ours, theirs) = Channel::pair()?;
         let waits = (!program.limits.is_empty() && !program.sets_own_limits)
-            || program.oom_score.is_some()
             || self.confinement.seccomp_listener.is_some()
             || self.group.is_some();
         let join = Join {
@@ -129,21 +122,17 @@ impl Container {
             confinement: &confinement,
             streams: execution.stdio.wanted(),
             preserved: execution.preserved,
-            doors: &doors,
+            doors,
             die_with_parent: execution.die_with_parent,
             waits,
         };
-        let enter = |report: BorrowedFd<'_>| join::enter(&join, theirs.as_fd(), report);
-        let request = Clone { cgroup: doors.birthplace(), before: Some(&enter), ..Clone::default() };
-        let (pid, pidfd) = match request.start().step(|| "unable to clone")? {
-            Cloned::Copy => {
-                // Closed in the intermediate process.
-                std::mem::forget(ours);
-                join::run(join, theirs)
-            }
-            Cloned::Caller { pid, pidfd } => (pid, pidfd),
+        let way = Elsewhere {
+            cgroup: doors.birthplace(),
+            own_memory: self.namespaces & namespace::TIME != 0,
+            enter: join::enter,
+            live: join::run,
         };
-        drop((join, theirs));
+        let (pid, pidfd) = way.start((join, theirs)).step(|| "unable to clone")?;
         trace.step(format_args!("child process in init(): {pid}"));
         if let Some(cpus) = &program.first_cpus {
             let mask = cpus.iter().filter(|cpu| **cpu < 64).fold(0u64, |mask, cpu| mask | 1 << cpu);
@@ -159,6 +148,26 @@ impl Container {
                 Err(error)
             }
         }
+    }
+
+    /// Into the container's own cgroup. They stay open: the next process goes the same way.
+    fn doors(&self) -> linux::Result<&Doors> {
+        match self.doors.get() {
+            Some(doors) => Ok(doors),
+            None => self.cgroup.doors().map(|doors| self.doors.get_or_init(|| doors)),
+        }
+    }
+
+    fn doors_below(&self, cgroups: &[SubCgroup]) -> Result<Doors> {
+        let cgroup = self.cgroup_of(cgroups)?;
+        cgroup.doors().map_err(|error| {
+            let missing = cgroup.paths().into_iter().map(|(_, path)| path).find(|path| !path.exists());
+            let what = match missing {
+                Some(path) => format!("open {}", path.join("cgroup.procs").display()),
+                None => error.to_string(),
+            };
+            Error::other(format_args!("error adding pid to cgroups: {what}: {}", plain(&error)))
+        })
     }
 
     fn cgroup_of(&self, below: &[SubCgroup]) -> Result<Cgroup> {
@@ -188,9 +197,6 @@ impl Container {
         loop {
             match channel.report()? {
                 Report::Ready(descriptors) => {
-                    if let Some(score) = program.oom_score {
-                        launch::set_oom_score(pid, score)?;
-                    }
                     if let Some(group) = &self.group {
                         group.add(pid)?;
                     }

@@ -379,7 +379,7 @@ fn guide(
     let pid = first.pid;
     let mark = |pid| {
         placed.group.as_ref().map_or(Ok(()), |group| group.add(pid))?;
-        program.oom_score.map_or(Ok(()), |score| set_oom_score(pid, score))
+        program.oom_score.map_or(Ok(()), |score| set_oom_score(pid, score)).step(|| "oom_score_adj")
     };
     mark(pid)?;
     let map_ids = || {
@@ -518,9 +518,10 @@ fn hand_over(listener: &Listener, descriptor: &OwnedFd, state: &State) -> Result
     linux::fd::send_all(&socket, message.to_string().as_bytes(), &[descriptor.as_fd()]).step(|| "send")
 }
 
-pub(crate) fn set_oom_score(pid: Pid, score: i32) -> Result<()> {
+/// A process that may not lower its score may keep it.
+pub(crate) fn set_oom_score(pid: Pid, score: i32) -> linux::Result<()> {
     let path = format!("{pid}/oom_score_adj");
-    let procfs = procfs::Procfs::host().step(|| "oom_score_adj")?;
+    let procfs = procfs::Procfs::host()?;
     let written = procfs.write(&path, &score.to_string());
     if let Err(error) = &written
         && (error.is(Errno::ACCESS) || error.is(Errno::PERM))
@@ -528,7 +529,7 @@ pub(crate) fn set_oom_score(pid: Pid, score: i32) -> Result<()> {
     {
         return Ok(());
     }
-    written.step(|| "oom_score_adj")
+    written
 }
 
 /// Nothing of a failed start is left: the process is killed and reaped, the cgroup emptied and removed.

@@ -152,14 +152,14 @@ pub fn sibling() -> Result<Option<Pid>> {
     clone3(&args).map(|pid| (pid != 0).then_some(pid))
 }
 
-fn arguments(exit_signal: u64) -> libc::clone_args {
+pub(super) fn arguments(exit_signal: u64) -> libc::clone_args {
     // SAFETY: all-zero is a valid clone_args: no stacks, no thread ids, no cgroup.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.exit_signal = exit_signal;
     args
 }
 
-fn into_cgroup(args: &mut libc::clone_args, cgroup: BorrowedFd<'_>) {
+pub(super) fn into_cgroup(args: &mut libc::clone_args, cgroup: BorrowedFd<'_>) {
     args.flags |= INTO_CGROUP;
     args.cgroup = cgroup.as_raw_fd() as u64;
 }

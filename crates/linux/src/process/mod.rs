@@ -2,12 +2,14 @@
 //!
 //! Two ways to make one. [`Spawn`] executes a program as cheaply as the kernel can (no page tables copied) with
 //! exactly the descriptors it is given. [`Clone`] goes on in a copy of this process, in new namespaces if
-//! wanted, for work that must be done on the other side before a program is executed.
+//! wanted, for work that must be done on the other side before a program is executed; [`Elsewhere`] does so where
+//! another process has led the way.
 //!
 //! Ids are plain `i32`. A number may be reused once its process is reaped; whoever holds on to a process longer
 //! than that keeps a pidfd.
 
 mod clone;
+mod elsewhere;
 mod limits;
 mod spawn;
 
@@ -15,6 +17,7 @@ use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use clone::{Before, Clone, Cloned, sibling};
+pub use elsewhere::Elsewhere;
 pub use limits::{
     Limit, MemoryPolicy, Resource, limit, raise_open_files, reset_affinity, set_affinity, set_io_priority,
     set_limit, set_limit_of, set_memory_policy, set_personality, set_scheduler,
@@ -140,6 +143,13 @@ pub fn set_death_signal(signal: i32) -> Result<()> {
 /// Whether others of the same user may trace this process and look through its `/proc` links.
 pub fn set_dumpable(on: bool) -> Result<()> {
     prctl(libc::PR_SET_DUMPABLE, libc::c_ulong::from(on), "PR_SET_DUMPABLE")
+}
+
+/// See [`set_dumpable`].
+pub fn is_dumpable() -> Result<bool> {
+    // SAFETY: takes no argument.
+    let state = unsafe { libc::prctl(libc::PR_GET_DUMPABLE) };
+    check(i64::from(state), "prctl", || "PR_GET_DUMPABLE").map(|state| state == 1)
 }
 
 fn prctl(option: i32, argument: libc::c_ulong, name: &'static str) -> Result<()> {

@@ -19,6 +19,7 @@ use super::console;
 use super::execute::{self, Streams};
 use super::init::{self, Wanted};
 use crate::channel::Channel;
+use crate::launch;
 use crate::plan::Confinement;
 use crate::program::Program;
 use crate::{Result, error::Step};
@@ -40,7 +41,7 @@ pub(crate) struct Join<'a> {
     pub(crate) waits: bool,
 }
 
-pub(crate) fn run(join: Join<'_>, channel: Channel) -> ! {
+pub(crate) fn run((join, channel): (Join<'_>, Channel)) -> ! {
     if let Err(error) = go(join, &channel) {
         channel.failed(&error);
     }
@@ -94,10 +95,19 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     execute::execute(&path, program, home.as_ref())
 }
 
-/// In the intermediate process, before the one that stays is born. `report` is how it tells of failures.
-pub(crate) fn enter(join: &Join<'_>, channel: BorrowedFd<'_>, report: BorrowedFd<'_>) -> linux::Result<()> {
+/// In the intermediate process, before the one that stays is born. `report` is how it tells of failures, if not by our
+/// memory.
+pub(crate) fn enter(
+    (join, channel): &(Join<'_>, Channel),
+    report: Option<BorrowedFd<'_>>,
+) -> linux::Result<()> {
+    // While the file is ours.
+    if let Some(score) = join.program.oom_score {
+        launch::set_oom_score(process::id(), score)?;
+    }
     process::set_dumpable(false)?;
-    let mut keep: Vec<BorrowedFd<'_>> = vec![channel, report, join.target];
+    let mut keep: Vec<BorrowedFd<'_>> = vec![channel.as_fd(), join.target];
+    keep.extend(report);
     keep.extend(join.root);
     keep.extend(join.preserved.iter().map(AsFd::as_fd));
     keep.extend(join.doors.descriptors());
