@@ -77,7 +77,14 @@ fn options_after_the_id_are_ours_or_the_programs() {
     assert_eq!((echoed.status, echoed.stdout.as_str()), (0, "-t --cwd\n"));
     let listed = bundle.call(&["ps", &bundle.id, "-e", "-o", "pid,comm"]);
     assert!(listed.stdout.contains("sleep") && listed.stdout.lines().count() == 2, "{}", listed.stdout);
+    let stats = bundle.call(&["events", &bundle.id, "--stats"]);
+    assert_eq!((stats.status, stats.stdout.lines().count()), (0, 1), "{}", stats.stderr);
+    assert_eq!(bundle.call(&["kill", &bundle.id, "--all", "0"]).status, 0);
     assert_eq!(bundle.call(&["delete", &bundle.id, "--force"]).status, 0);
+    let place = bundle.directory.to_str().unwrap();
+    let words = ["run", &bundle.id, "--detach", "--bundle", place, "--pid-file", "pid"];
+    assert!(bundle.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert_eq!(std::fs::read_to_string(bundle.directory.join("pid")).unwrap(), bundle.pid().to_string());
 }
 
 #[test]

@@ -142,6 +142,15 @@ fn a_file_that_is_no_program_has_the_last_word_itself() {
     let outcome = bundle.run();
     assert_eq!(outcome.status, 255);
     assert!(outcome.stderr.contains("exec /script: exec format error"), "{}", outcome.stderr);
+    std::fs::write(bundle.rootfs().join("script"), "#!/bin/absent\n").unwrap();
+    let outcome = bundle.run();
+    assert_eq!((outcome.status, outcome.stderr.as_str()), (255, "exec /script: no such file or directory\n"));
+    let mut beside = Bundle::new(&["/bin/sleep", "1000"]);
+    beside.config["root"]["path"] = serde_json::json!(bundle.rootfs());
+    beside.create();
+    beside.start();
+    let later = beside.call(&["exec", &beside.id, "/script"]);
+    assert_eq!((later.status, later.stderr.as_str()), (255, "exec /script: no such file or directory\n"));
 }
 
 #[test]
@@ -153,6 +162,8 @@ fn errors_are_logged_as_json_on_request() {
     let log = std::fs::read_to_string(bundle.directory.join("log.json")).unwrap();
     let line: serde_json::Value = serde_json::from_str(log.lines().last().unwrap()).unwrap();
     assert_eq!(line["level"], "error");
+    let keys: Vec<&str> = line.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys, ["level", "msg", "time"]);
     let message = line["msg"].as_str().unwrap();
     let expected = "unable to start container process: error during container init: exec: \"nosuch\": executable \
                     file not found in $PATH";
@@ -173,6 +184,25 @@ fn a_container_with_the_hosts_processes_is_killed_whole() {
     let other: i32 = bundle.log().trim().parse().unwrap();
     assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
     wait_until(|| linux::procfs::stat(other).map_or(true, |stat| stat.state == 'Z'));
+}
+
+/// With the first process the others do not end: whoever deletes the container ends them.
+#[test]
+fn what_the_first_process_leaves_goes_with_the_container() {
+    for words in [&["delete"][..], &["delete", "--force"]] {
+        let mut bundle = Bundle::shell("sleep 1000 & echo $!");
+        let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|namespace| namespace["type"] != "pid");
+        bundle.create();
+        bundle.start();
+        bundle.wait_for_status("stopped");
+        let other: i32 = bundle.log().trim().parse().unwrap();
+        assert!(bundle.cgroup().pids().unwrap().contains(&other));
+        let outcome = bundle.call(&[words, &[&bundle.id]].concat());
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        wait_until(|| linux::procfs::stat(other).map_or(true, |stat| stat.state == 'Z'));
+        assert!(!bundle.cgroup_exists());
+    }
 }
 
 fn set_mode(path: &std::path::Path, mode: u32) {

@@ -1,6 +1,8 @@
 //! Limits of control groups and processes.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 
 use linux::cgroup::{Cgroup, Layout};
 use serde_json::{Value, json};
@@ -183,4 +185,26 @@ fn processes_and_statistics_are_listed() {
     if bundle.cgroup().legacy("memory").is_some() {
         assert!(memory["kernel"]["usage"].as_u64().unwrap() > 0, "{event}");
     }
+}
+
+/// Until the container ends: what it uses, again and again, and that its memory has run out.
+#[test]
+fn events_are_told_as_they_happen() {
+    let mut bundle = Bundle::shell("head -c 200000000 /dev/zero | tail; sleep 1000");
+    bundle.config["linux"]["resources"]["memory"] = json!({ "limit": 33_554_432 });
+    bundle.create();
+    let words = ["events", "--interval", "50ms", &bundle.id];
+    let mut command = bundle.command(&words).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(command.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    for _ in 0..2 {
+        let event = next();
+        assert_eq!((&event["type"], &event["id"]), (&json!("stats"), &json!(bundle.id)));
+        assert!(event["data"]["memory"].is_object(), "{event}");
+    }
+    bundle.start();
+    let oom = (0..1000).map(|_| next()).find(|event| event["type"] == "oom").unwrap();
+    assert_eq!(oom, json!({ "type": "oom", "id": bundle.id }));
+    assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
+    assert!(command.wait().unwrap().success(), "it ends with the container");
 }

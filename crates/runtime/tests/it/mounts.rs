@@ -140,6 +140,26 @@ fn id_mapped_binds() {
     assert_eq!(bundle.output(), "7000:7000\n");
 }
 
+/// A source that starts at the bundle, with more than one range, and with a map of its own at each of two places.
+#[test]
+fn id_mapped_binds_of_a_source_that_is_relative() {
+    let mut bundle = Bundle::shell("stat -c %u:%g /first/file /first/other /second/file /second/other");
+    let source = host_directory(&bundle, "source");
+    fs::write(format!("{source}/other"), "").unwrap();
+    std::os::unix::fs::chown(format!("{source}/file"), Some(5), Some(5)).unwrap();
+    std::os::unix::fs::chown(format!("{source}/other"), Some(50), Some(50)).unwrap();
+    for (destination, first, second) in [("/first", 700, 7000), ("/second", 800, 8000)] {
+        let map = json!([
+            { "containerID": 0, "hostID": first, "size": 10 }, { "containerID": 50, "hostID": second, "size": 1 },
+        ]);
+        bundle.config["mounts"].as_array_mut().unwrap().push(json!({
+            "destination": destination, "type": "bind", "source": "source", "options": ["bind"],
+            "uidMappings": map, "gidMappings": map,
+        }));
+    }
+    assert_eq!(bundle.output(), "705:705\n7000:7000\n805:805\n8000:8000\n");
+}
+
 /// A mount of the test's own on the host.
 struct OnHost(std::path::PathBuf);
 

@@ -145,6 +145,29 @@ fn a_terminal_of_its_own() {
     assert!(lines[5].ends_with("/dev/ptmx -> pts/ptmx"), "{text:?}");
 }
 
+/// As everybody makes them: an end of line becomes two characters, as a screen wants it, whatever the caller's has.
+#[test]
+fn the_modes_of_a_terminal() {
+    let mut bundle = Bundle::shell("stty -a; sleep 1000");
+    bundle.config["process"]["terminal"] = json!(true);
+    bundle.write_config();
+    let (path, listener) = console(&bundle);
+    let words = ["run", "--detach", "--console-socket", &path, &bundle.id];
+    assert!(bundle.command(&words).status().unwrap().success());
+    let words =
+        ["exec", "-t", "-d", "--console-socket", &path, &bundle.id, "/bin/sh", "-c", "sleep 0.2; stty -a"];
+    let first = take_terminal(&listener);
+    assert!(bundle.command(&words).status().unwrap().success());
+    let later = read_terminal(take_terminal(&listener));
+    assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
+    for modes in [read_terminal(first), later] {
+        let has = |mode: &str| modes.split([' ', '\r', '\n', ';']).any(|word| word == mode);
+        for mode in ["onlcr", "opost", "icanon", "echo", "isig", "icrnl"] {
+            assert!(has(mode), "{mode}: {modes}");
+        }
+    }
+}
+
 #[test]
 fn a_terminal_for_a_later_process() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
