@@ -1,6 +1,6 @@
 //! The runtime specification, version 1.3: what `config.json` of a bundle says, and what `state` prints.
 //!
-//! Plain data with the field names of the specification. Fields that concern other systems (`windows`, `vm`,
+//! Plain data with the field names of the specification, which [`parse`] finds in any case. Fields that concern other systems (`windows`, `vm`,
 //! `solaris`, …) and unknown fields are ignored when read, as the specification asks. Empty lists and absent values
 //! are left out when written; `null` is read as empty.
 //!
@@ -16,8 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::{is_false, nullable};
 
 mod linux;
+mod names;
 
 pub use linux::*;
+pub use names::parse;
 
 /// The version of the specification that is written into new documents.
 pub const VERSION: &str = "1.3.0";

@@ -98,7 +98,7 @@ fn process(arguments: &Arguments, own: Process) -> Result<Process> {
     if let Some(path) = arguments.path("process") {
         let json = std::fs::read(path).map_err(|error| Error::of_file("open", path, &error))?;
         let process: Process =
-            serde_json::from_slice(&json).map_err(|error| Error::invalid(format_args!("{path}: {error}")))?;
+            oci::runtime::parse(&json).map_err(|error| Error::invalid(format_args!("{path}: {error}")))?;
         // `--tty` may ask for a terminal that the file does not name.
         return Ok(Process { terminal: process.terminal || arguments.is_set("tty"), ..process });
     }

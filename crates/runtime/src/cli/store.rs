@@ -146,7 +146,7 @@ impl Store {
 }
 
 pub(crate) fn parse_spec(json: &[u8]) -> Result<Spec> {
-    serde_json::from_slice(json).map_err(|error| Error::invalid(format_args!("config.json: {error}")))
+    oci::runtime::parse(json).map_err(|error| Error::invalid(format_args!("config.json: {error}")))
 }
 
 pub(crate) fn read_spec(bundle: &Path) -> Result<(Spec, Vec<u8>)> {

@@ -57,7 +57,7 @@ fn read(path: &str) -> Result<Resources> {
     } else {
         json = std::fs::read(path).map_err(|error| Error::of_file("open", path, &error))?;
     }
-    serde_json::from_slice(&json).map_err(|error| failed(&error))
+    oci::runtime::parse(&json).map_err(|error| failed(&error))
 }
 
 fn from_options(arguments: &Arguments) -> Result<Resources> {
