@@ -126,7 +126,13 @@ impl<T> Step<T> for Result<T> {
 
 impl<T> Step<T> for std::io::Result<T> {
     fn step<S: fmt::Display>(self, step: impl FnOnce() -> S) -> Result<T> {
-        self.map_err(|error| Error::other(format_args!("{}: {error}", step())))
+        self.map_err(|error| match error.raw_os_error() {
+            Some(_) => {
+                let error = linux::Error::from_io("", "", &error);
+                Error::other(format_args!("{}: {}", step(), error.sentence()))
+            }
+            None => Error::other(format_args!("{}: {error}", step())),
+        })
     }
 }
 

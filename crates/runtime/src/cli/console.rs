@@ -15,7 +15,7 @@ const PROCESS: u64 = 3;
 
 /// Sends a descriptor over a Unix socket, with a name for it.
 pub(crate) fn send(path: &str, name: &str, descriptor: BorrowedFd<'_>) -> Result<()> {
-    let socket = UnixStream::connect(path).map_err(|error| Error::other(format_args!("{path}: {error}")))?;
+    let socket = UnixStream::connect(path).map_err(|error| Error::of_file("connect", path, &error))?;
     linux::fd::send_all(&socket, name.as_bytes(), &[descriptor])
         .map_err(|error| Error::other(error.to_string()))
 }

@@ -1,6 +1,5 @@
 //! `events`: statistics at an interval and memory running out, one JSON document per line.
 
-use std::io::Write;
 use std::time::Duration;
 
 use linux::cgroup::{BlockEntry, Details, MemoryCounter, Pressure, Stats};
@@ -12,6 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Context;
 use super::arguments::{Arguments, Flag};
+use super::log::answer;
 
 const PROCESS: u64 = 0;
 const TICK: u64 = 1;
@@ -91,8 +91,7 @@ fn follow(container: &Container, interval: Duration) -> Result<()> {
 fn print(container: &Container, kind: &str, data: Option<Value>) -> Result<()> {
     let event = Event { kind, id: container.id(), data };
     let line = serde_json::to_string(&event).map_err(|error| Error::other(error.to_string()))?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(|error| Error::other(error.to_string()))
+    answer(format_args!("{line}\n"))
 }
 
 fn print_stats(container: &Container) -> Result<()> {

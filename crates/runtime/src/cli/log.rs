@@ -31,6 +31,24 @@ impl Level {
     }
 }
 
+/// What a command answers, on standard output. Who reads it may stop early, as `head` does: that ends us as it ends the
+/// other programs there.
+pub(crate) fn answer(text: impl Display) -> Result<()> {
+    /// As of a program that SIGPIPE ended.
+    const STOPPED: i32 = 128 + 13;
+    let mut out = std::io::stdout().lock();
+    match write!(out, "{text}").and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(STOPPED),
+        other => other.map_err(|error| Error::of_file("write", "standard output", &error)),
+    }
+}
+
+/// The same of a document, over several lines.
+pub(crate) fn answer_with(document: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| Error::other(error.to_string()))?;
+    answer(format_args!("{text}\n"))
+}
+
 impl Log {
     /// Standard error only.
     pub(crate) fn plain() -> Log {
@@ -56,7 +74,7 @@ impl Log {
         self.tell(Level::Error, error);
         if self.file.is_some() {
             // Whoever reads the log reads standard error as well.
-            eprintln!("{error}");
+            let _closed = writeln!(std::io::stderr(), "{error}");
         }
         ExitCode::from(status)
     }

@@ -15,6 +15,7 @@ use serde_json::json;
 use super::Context;
 use super::arguments::{Arguments, Flag};
 use super::create::remove;
+use super::log::{answer, answer_with};
 use super::store::{Found, Saved};
 
 /// Where `ps` may be.
@@ -64,8 +65,7 @@ impl<'a> Description<'a> {
 pub(super) fn state(context: &Context, arguments: &Arguments) -> Result<u8> {
     let found = context.store.find(arguments.id()?)?;
     let document = Description::of(&found.saved, found.status, found.spec.annotations);
-    println!("{}", serde_json::to_string_pretty(&document).map_err(|error| Error::other(error.to_string()))?);
-    Ok(0)
+    answer_with(&document).map(|()| 0)
 }
 
 pub(super) fn list(context: &Context, arguments: &Arguments) -> Result<u8> {
@@ -78,15 +78,16 @@ pub(super) fn list(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
     }
     if arguments.is_set("quiet") {
-        rows.iter().for_each(|(saved, _)| println!("{}", saved.record.id));
-        return Ok(0);
+        let ids: String = rows.iter().map(|(saved, _)| format!("{}\n", saved.record.id)).collect();
+        return answer(ids).map(|()| 0);
     }
     match arguments.get("format") {
-        None | Some("table") => print!("{}", table(&rows)),
+        None | Some("table") => answer(table(&rows))?,
         Some("json") => {
             let describe = |(saved, status)| Description::of(saved, status, BTreeMap::new());
             let all: Vec<_> = rows.iter().map(|(saved, status)| describe((saved, *status))).collect();
-            println!("{}", serde_json::to_string(&all).map_err(|error| Error::other(error.to_string()))?);
+            let all = serde_json::to_string(&all).map_err(|error| Error::other(error.to_string()))?;
+            answer(format_args!("{all}\n"))?;
         }
         Some(_) => return Err(Error::invalid("invalid format option")),
     }
@@ -213,17 +214,13 @@ pub(super) fn ps(context: &Context, arguments: &Arguments) -> Result<u8> {
     let found = context.store.find(arguments.id()?)?;
     let pids = found.container.processes()?;
     match arguments.get("format") {
-        Some("json") => {
-            println!("{}", json!(pids));
-            return Ok(0);
-        }
+        Some("json") => return answer(format_args!("{}\n", json!(pids))).map(|()| 0),
         None | Some("table") => {}
         Some(_) => return Err(Error::invalid("invalid format option")),
     }
     let options = &arguments.operands[1..];
     let text = if options.is_empty() { run_ps(&["-ef".to_owned()])? } else { run_ps(options)? };
-    print!("{}", filter_ps(&text, &pids)?);
-    Ok(0)
+    answer(filter_ps(&text, &pids)?).map(|()| 0)
 }
 
 fn run_ps(options: &[String]) -> Result<String> {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command, Count, Flag, Order};
-use log::Log;
+use log::{Log, answer};
 use runtime::{CgroupDriver, Error, Result};
 use store::Store;
 
@@ -136,22 +136,18 @@ pub(crate) fn main(words: Vec<String>) -> ExitCode {
     let (global, rest) = match Arguments::parse(GLOBAL, &words, Order::First) {
         Ok(parsed) => parsed,
         Err(error) => {
-            print!("Incorrect Usage: {error}\n\n{}", help(&program));
+            let _status_tells = answer(format_args!("Incorrect Usage: {error}\n\n{}", help(&program)));
             return Log::plain().report(&error, EXIT_ERROR);
         }
     };
     if global.is_set("version") {
-        println!(
-            "{program} version {0}\ncommit: {0}\nspec: {1}",
-            env!("CARGO_PKG_VERSION"),
-            oci::runtime::VERSION
-        );
-        return ExitCode::SUCCESS;
+        let version = env!("CARGO_PKG_VERSION");
+        let spec = oci::runtime::VERSION;
+        return told(format!("{program} version {version}\ncommit: {version}\nspec: {spec}\n"));
     }
     let Some((name, rest)) = rest.split_first().filter(|(name, _)| !global.wants_help && *name != "help")
     else {
-        print!("{}", help(&program));
-        return ExitCode::SUCCESS;
+        return told(help(&program));
     };
     let log = match Log::open(global.get("log"), global.get("log-format"), global.is_set("debug")) {
         Ok(log) => log,
@@ -162,16 +158,20 @@ pub(crate) fn main(words: Vec<String>) -> ExitCode {
     };
     let arguments = match command.parse(&called, rest) {
         Ok(Some(arguments)) => arguments,
-        Ok(None) => {
-            print!("{}", command.help(&program));
-            return ExitCode::SUCCESS;
-        }
+        Ok(None) => return told(command.help(&program)),
         Err(error) => {
-            print!("Incorrect Usage.\n\n{}\n", command.help(&program));
+            let _status_tells = answer(format_args!("Incorrect Usage.\n\n{}\n", command.help(&program)));
             return log.report(&error, EXIT_ERROR);
         }
     };
     run(program, &global, command, &arguments, log)
+}
+
+fn told(text: String) -> ExitCode {
+    match answer(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => Log::plain().report(&error, EXIT_ERROR),
+    }
 }
 
 fn run(program: String, global: &Arguments, command: &Command, arguments: &Arguments, log: Log) -> ExitCode {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::Context;
 use super::arguments::{Arguments, Flag};
+use super::log::answer_with;
 
 #[rustfmt::skip]
 pub(super) const SPEC: &[Flag] = &[
@@ -16,8 +17,7 @@ pub(super) const SPEC: &[Flag] = &[
 
 pub(super) fn features(_: &Context, _: &Arguments) -> Result<u8> {
     let document = runtime::features::document();
-    println!("{}", serde_json::to_string_pretty(&document).map_err(|error| Error::other(error.to_string()))?);
-    Ok(0)
+    answer_with(&document).map(|()| 0)
 }
 
 pub(super) fn spec(_: &Context, arguments: &Arguments) -> Result<u8> {

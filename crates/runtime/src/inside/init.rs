@@ -134,6 +134,12 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
         // only processes of the same user, and it holds nothing that they may not have.
         process::set_dumpable(true).step(|| "set dumpable")?;
     }
+    if matches!(init.gate, Gate::Listener(_)) {
+        // A first process gets no signal that it does not handle; one that waits has to end when it is asked to, which it
+        // may be as soon as it is ready.
+        signal::end_on(&[signal::SIGHUP, signal::SIGINT, signal::SIGQUIT, signal::SIGTERM])
+            .step(|| "signals")?;
+    }
     let passed: Vec<BorrowedFd<'_>> = terminal.iter().chain(&listener).map(AsFd::as_fd).collect();
     channel.ready(&passed)?;
     drop(terminal);
@@ -369,9 +375,6 @@ fn set_names_and_sysctls(plan: &Plan, opened: Option<OwnedFd>) -> Result<()> {
 
 fn wait_at_gate(gate: Gate, channel: &mut Channel) -> std::result::Result<(), Stop> {
     if let Gate::Listener(listener) = gate {
-        // A first process gets no signal that it does not handle; one that waits has to end when it is asked to.
-        signal::end_on(&[signal::SIGHUP, signal::SIGINT, signal::SIGQUIT, signal::SIGTERM])
-            .step(|| "signals")?;
         let caller = linux::socket::accept(&listener).step(|| "start")?;
         // From here on whoever said start hears what goes wrong.
         *channel = Channel::from_socket(caller);

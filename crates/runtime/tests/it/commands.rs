@@ -109,6 +109,20 @@ fn keys_come_in_the_order_that_readers_expect() {
     )));
 }
 
+/// As in `list | head -1`, and under those who read nothing at all.
+#[test]
+fn whoever_reads_may_stop_early() {
+    let bundle = Bundle::new(&["true"]);
+    let unread = || linux::fd::pipe().unwrap().1;
+    for (words, status) in [(&["features"][..], 128 + 13), (&["--help"], 128 + 13), (&["state", "absent"], 1)]
+    {
+        let ended = Outcome::of(bundle.command(words).stdout(unread()).output().unwrap());
+        assert_eq!((ended.status, ended.stderr.contains("panicked")), (status, false), "{}", ended.stderr);
+    }
+    let words = ["--log", "log", "state", "absent"];
+    assert_eq!(bundle.command(&words).stderr(unread()).status().unwrap().code(), Some(1));
+}
+
 #[test]
 fn any_number_may_be_asked_of_a_container_and_all_of_its_processes() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
