@@ -2,9 +2,10 @@
 
 use api::exec::{CreateRequest, StartRequest};
 
+use super::options;
 use super::run::{check_terminal, detach_keys};
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Count, Parsed, list, switch, text, typed};
+use crate::flags::{Count, Parsed, switch, text};
 use crate::session::Session;
 use crate::streams::{self, End, Plan, Target};
 use crate::terminal;
@@ -23,24 +24,17 @@ pub(crate) const SPEC: Spec = Spec::new(
 .names(Names::RunningContainers);
 
 fn flags() -> Vec<clap::Arg> {
-    vec![
+    let mut flags = vec![
         switch("detach", "Leave the command to itself").short('d'),
         text("detach-keys", "string", "Keys that detach from the command"),
-        typed(
-            "env",
-            "list",
-            env::check_variable,
-            "Environment variable (KEY=VALUE, or KEY to take over ours)",
-        )
-        .short('e')
-        .action(clap::ArgAction::Append),
-        list("env-file", "list", "File with an environment variable on each line"),
         switch("interactive", "Keep standard input open, attached or not").short('i'),
         switch("privileged", "Lift most of the isolation from the host for the command"),
         switch("tty", "Give the command a terminal").short('t'),
         text("user", "string", "User to run as: name or uid, and group after a colon").short('u'),
         text("workdir", "string", "Directory to run in").short('w'),
-    ]
+    ];
+    flags.extend(options::environment());
+    flags
 }
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {

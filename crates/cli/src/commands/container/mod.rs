@@ -9,6 +9,7 @@ pub(crate) mod exec;
 pub(crate) mod export;
 pub(crate) mod inspect;
 pub(crate) mod kill;
+mod limits;
 pub(crate) mod logs;
 pub(crate) mod ls;
 pub(crate) mod options;

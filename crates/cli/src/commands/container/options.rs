@@ -7,10 +7,21 @@ use crate::units;
 use crate::values::{device, env, gpus, limits, mount, network};
 
 pub(crate) fn flags() -> Vec<Arg> {
-    [identity(), streams(), files(), networking(), isolation(), resources(), health(), rest()]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        identity(),
+        environment(),
+        streams(),
+        files(),
+        networking(),
+        isolation(),
+        super::limits::flags(),
+        resources(),
+        health(),
+        rest(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn identity() -> Vec<Arg> {
@@ -28,6 +39,12 @@ fn identity() -> Vec<Arg> {
         text("cidfile", "string", "File to write the container's ID to; it must not exist yet"),
         text("entrypoint", "string", "Program to run in place of the image's ENTRYPOINT"),
         text("workdir", "string", "Directory to run in").short('w'),
+    ]
+}
+
+/// Of a new container, and of a command in a running one.
+pub(super) fn environment() -> Vec<Arg> {
+    vec![
         typed(
             "env",
             "list",
@@ -124,34 +141,10 @@ fn isolation() -> Vec<Arg> {
 
 fn resources() -> Vec<Arg> {
     vec![
-        typed("memory", "bytes", units::parse_bytes, "Limit of memory").short('m'),
-        typed("memory-reservation", "bytes", units::parse_bytes, "Limit of memory when the host runs short"),
-        typed(
-            "memory-swap",
-            "bytes",
-            units::parse_bytes_or_unlimited,
-            "Limit of memory and swap together; -1 for no limit on swap",
-        ),
         integer::<i64>("memory-swappiness", "int", "How gladly memory is swapped out (0 to 100)"),
-        typed("kernel-memory", "bytes", units::parse_bytes, "Limit of kernel memory; the kernel ignores it")
-            .hide(true),
         typed("shm-size", "bytes", units::parse_bytes, "Size of /dev/shm"),
         switch("oom-kill-disable", "Do not kill the container's processes when memory runs out"),
         integer::<i64>("oom-score-adj", "int", "Who is killed first when memory runs out (-1000 to 1000)"),
-        typed("cpus", "decimal", limits::parse_cpus, "Number of processors"),
-        integer::<i64>("cpu-shares", "int", "Weight among those who want processors").short('c'),
-        integer::<i64>("cpu-period", "int", "Period of the processor quota in microseconds"),
-        integer::<i64>("cpu-quota", "int", "Processor time in each period in microseconds"),
-        integer::<i64>("cpu-rt-period", "int", "Period of the real-time quota in microseconds"),
-        integer::<i64>("cpu-rt-runtime", "int", "Real-time processor time in each period in microseconds"),
-        text("cpuset-cpus", "string", "Processors to run on (0-3, 0,1)"),
-        text("cpuset-mems", "string", "Memory nodes to use (0-3, 0,1)"),
-        integer::<i64>("pids-limit", "int", "Number of processes; -1 for no limit"),
-        unsigned::<u16>(
-            "blkio-weight",
-            "uint16",
-            "Weight among those who use disks (10 to 1000, 0 for none)",
-        ),
         typed("blkio-weight-device", "list", device::parse_weight, "The same for one disk (path:weight)")
             .action(clap::ArgAction::Append),
         typed(

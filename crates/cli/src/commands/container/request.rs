@@ -262,8 +262,6 @@ fn storage(parsed: &Parsed) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
-    let number = |name: &str| parsed.value::<i64>(name).unwrap_or(0);
-    let text = |name: &str| parsed.text(name).to_owned();
     let mut devices = Vec::new();
     let mut cdi = Vec::new();
     for entry in parsed.list("device") {
@@ -277,33 +275,19 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
         requests.push(gpus::by_name(cdi));
     }
     Ok(Resources {
-        cpu_shares: number("cpu-shares"),
-        memory: number("memory"),
-        nano_cpus: number("cpus"),
-        cgroup_parent: text("cgroup-parent"),
-        blkio_weight: parsed.value("blkio-weight").unwrap_or(0),
+        cgroup_parent: parsed.text("cgroup-parent").to_owned(),
         blkio_weight_device: Some(parsed.all("blkio-weight-device")),
         blkio_device_read_bps: Some(parsed.all("device-read-bps")),
         blkio_device_write_bps: Some(parsed.all("device-write-bps")),
         blkio_device_read_iops: Some(parsed.all("device-read-iops")),
         blkio_device_write_iops: Some(parsed.all("device-write-iops")),
-        cpu_period: number("cpu-period"),
-        cpu_quota: number("cpu-quota"),
-        cpu_realtime_period: number("cpu-rt-period"),
-        cpu_realtime_runtime: number("cpu-rt-runtime"),
-        cpuset_cpus: text("cpuset-cpus"),
-        cpuset_mems: text("cpuset-mems"),
         devices: Some(devices),
         device_requests: (!requests.is_empty()).then_some(requests),
         device_cgroup_rules: Some(parsed.list("device-cgroup-rule")).filter(|rules| !rules.is_empty()),
-        kernel_memory: number("kernel-memory"),
-        memory_reservation: number("memory-reservation"),
-        memory_swap: number("memory-swap"),
         memory_swappiness: parsed.value("memory-swappiness").filter(|value| *value != -1),
         oom_kill_disable: parsed.on("oom-kill-disable").then_some(true),
-        pids_limit: parsed.value("pids-limit"),
         ulimits: Some(parsed.all("ulimit")).filter(|limits| !limits.is_empty()),
-        ..Resources::default()
+        ..super::limits::read(parsed)
     })
 }
 
