@@ -41,6 +41,7 @@ pub struct Options {
     pub user_agent: String,
 }
 
+/// One engine, and how it is spoken to. A connection that has become idle is kept for the next call.
 pub struct Client {
     host: Host,
     tls: Option<Arc<ClientConfig>>,

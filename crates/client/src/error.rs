@@ -9,6 +9,7 @@ use std::io;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// Why a call has no answer.
 #[derive(Debug)]
 pub enum Error {
     /// The address of the engine cannot be understood or is not supported.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use crate::{Error, Result};
 
+/// Where the engine listens, as `--host` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Host {
     Unix(PathBuf),

@@ -168,6 +168,7 @@ pub struct Registry {
     pub certificates: PathBuf,
 }
 
+/// How the engine reaches registries: URLs, and the hosts that need none, with commas between.
 #[derive(Debug, Clone, Default)]
 pub struct Proxies {
     pub http: Option<String>,

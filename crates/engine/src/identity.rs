@@ -73,6 +73,7 @@ identity!(
     ExecId
 );
 
+/// What was given in place of 64 hexadecimal digits.
 #[derive(Debug, thiserror::Error)]
 #[error("not an id of 64 hex digits: {0:?}")]
 pub struct NotAnIdentity(String);

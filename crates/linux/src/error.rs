@@ -10,6 +10,7 @@ pub use rustix::io::Errno;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// A call that failed, as strace(1) would show it: name, arguments, errno.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Error {
     call: Cow<'static, str>,

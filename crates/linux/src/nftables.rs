@@ -140,12 +140,14 @@ pub enum Hook {
     Postrouting = 4,
 }
 
+/// What a base chain may do with packets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainType {
     Filter,
     Nat,
 }
 
+/// What becomes of packets that no rule has decided about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
     Drop = 0,
@@ -299,6 +301,7 @@ pub fn interface_name(name: &str) -> [u8; 16] {
     bytes
 }
 
+/// An element of a set, or of a map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Element {
     pub key: Data,
@@ -307,6 +310,7 @@ pub struct Element {
     pub value: Value,
 }
 
+/// What a map gives for a key; nothing, in a set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     None,

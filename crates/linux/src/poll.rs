@@ -19,6 +19,7 @@ const BATCH: usize = 64;
 /// What the owner of a loop calls a registered descriptor.
 pub type Token = u64;
 
+/// What to be woken for. The end of the other side is told in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Interest {
     pub read: bool,
@@ -39,6 +40,7 @@ impl Interest {
     }
 }
 
+/// What a descriptor is ready for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
     pub token: Token,

@@ -31,6 +31,7 @@ pub struct Request {
     pub container_port: u16,
 }
 
+/// Which ports of the host would do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostPorts {
     Any,

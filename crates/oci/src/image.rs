@@ -232,6 +232,7 @@ pub enum Document {
     Index(Box<Index>),
 }
 
+/// Why bytes are no manifest that we could use.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidDocument {
     #[error("manifest is larger than {MAX_MANIFEST} bytes")]

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::nullable;
 
+/// What an image is for, in Go's words: `linux`, `arm64`, `v8`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Platform {
     #[serde(default, deserialize_with = "nullable")]
@@ -35,6 +36,7 @@ pub struct Platform {
     pub variant: String,
 }
 
+/// Why a text names no platform, in containerd's words.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidPlatform {
     #[error(

@@ -86,12 +86,14 @@ pub struct Process {
     pub exec_cpu_affinity: Option<CpuAffinity>,
 }
 
+/// In characters (`process.consoleSize`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ConsoleSize {
     pub height: u64,
     pub width: u64,
 }
 
+/// Whom the process runs as (`process.user`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct User {
@@ -123,6 +125,7 @@ pub struct Capabilities {
     pub ambient: Vec<String>,
 }
 
+/// A limit as setrlimit(2) takes it; `u64::MAX` is none (`process.rlimits`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rlimit {
     /// `RLIMIT_NOFILE` and so on.
@@ -132,6 +135,7 @@ pub struct Rlimit {
     pub soft: u64,
 }
 
+/// As for ioprio_set(2) (`process.ioPriority`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IoPriority {
     pub class: IoPriorityClass,
@@ -139,6 +143,7 @@ pub struct IoPriority {
     pub priority: i32,
 }
 
+/// `process.ioPriority.class`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IoPriorityClass {
     #[serde(rename = "IOPRIO_CLASS_RT")]
@@ -149,6 +154,7 @@ pub enum IoPriorityClass {
     Idle,
 }
 
+/// As for sched_setattr(2) (`process.scheduler`). Runtime, deadline and period are nanoseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scheduler {
     pub policy: SchedulerPolicy,
@@ -166,6 +172,7 @@ pub struct Scheduler {
     pub period: Option<u64>,
 }
 
+/// `process.scheduler.policy`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SchedulerPolicy {
     #[serde(rename = "SCHED_OTHER")]
@@ -184,6 +191,7 @@ pub enum SchedulerPolicy {
     Deadline,
 }
 
+/// `process.scheduler.flags`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum SchedulerFlag {
     #[serde(rename = "SCHED_FLAG_RESET_ON_FORK")]
@@ -213,6 +221,7 @@ pub struct CpuAffinity {
     pub last: Option<String>,
 }
 
+/// The root file system (`root`); a relative path counts from the bundle.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     pub path: PathBuf,
@@ -220,6 +229,7 @@ pub struct Root {
     pub readonly: bool,
 }
 
+/// One of `mounts`, which are made in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Mount {
@@ -242,6 +252,7 @@ pub struct Mount {
     pub gid_mappings: Vec<IdMapping>,
 }
 
+/// Ids inside and outside that correspond (user_namespaces(7)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMapping {
     #[serde(rename = "containerID")]
@@ -270,6 +281,7 @@ pub struct Hooks {
     pub poststop: Vec<Hook>,
 }
 
+/// A program that is run at some point of a container's life (`hooks`). The timeout is in seconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hook {
     pub path: PathBuf,
@@ -298,6 +310,7 @@ pub struct State {
     pub annotations: BTreeMap<String, String>,
 }
 
+/// How far a container is (runtime.md, "State").
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {

@@ -75,6 +75,7 @@ impl Writer {
     }
 }
 
+/// What a field carries, by its wire type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Value<'a> {
     Number(u64),

@@ -49,6 +49,7 @@ pub struct Settings {
     pub cgroups: CgroupMode,
 }
 
+/// How a container is to be dumped.
 #[derive(Debug, Default)]
 pub struct Checkpoint {
     pub settings: Settings,
@@ -149,8 +150,7 @@ impl Container {
         }
         if !wanted.pre_dump {
             options.mounts = self.outer_mounts(spec, rootfs)?;
-            let json =
-                serde_json::to_vec(&wanted.streams).map_err(|error| Error::other(error.to_string()))?;
+            let json = serde_json::to_vec(&wanted.streams).map_err(Error::other)?;
             let path = wanted.settings.images.join(DESCRIPTORS);
             fs::write(&path, json).map_err(|error| Error::of_file("open", path.display(), &error))?;
         }

@@ -26,6 +26,7 @@ pub enum Kind {
     Other,
 }
 
+/// A failure, in one sentence; what runc would say, where somebody may look for that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Error {
     kind: Kind,

@@ -48,7 +48,7 @@ pub(crate) fn run_all(name: &str, hooks: &[Hook], state: &State) -> Vec<Error> {
 }
 
 fn run_one(hook: &Hook, state: &State, environment: Environment<'_>) -> Result<()> {
-    let json = serde_json::to_vec(state).map_err(|error| Error::other(error.to_string()))?;
+    let json = serde_json::to_vec(state).map_err(Error::other)?;
     let mut input = std::fs::File::from(fd::memory_file("state").step(|| "state")?);
     input.write_all(&json).step(|| "state")?;
     input.rewind().step(|| "state")?;

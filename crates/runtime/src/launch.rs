@@ -86,6 +86,7 @@ pub enum Rootfs {
     Mount(OwnedFd),
 }
 
+/// What the first process has as its standard streams.
 #[derive(Debug)]
 pub enum Stdio {
     /// A terminal of the container's own; its master is handed out.

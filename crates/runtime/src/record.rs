@@ -17,6 +17,7 @@ use crate::{CgroupDriver, Result, error::Step, place};
 /// Records of a later kind are refused rather than guessed at.
 const VERSION: u32 = 1;
 
+/// What must be known to find a container again: the content of its file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     pub version: u32,

@@ -39,6 +39,7 @@ const LOG: &str = "restore.log";
 /// Of the file that says what the streams were: three short names.
 const MAX_DESCRIPTORS: u64 = 16 << 10;
 
+/// What a container is made again from.
 #[derive(Debug)]
 pub struct Restore<'a> {
     pub id: &'a str,

@@ -18,6 +18,7 @@ use crate::protocol::{Ask, Health, HealthStatus, HttpAsk, OnUnhealthy};
 /// Output kept of one probe; what Docker keeps.
 pub const MAX_OUTPUT: usize = 4096;
 
+/// How healthy a container is, by the results of its checks so far.
 #[derive(Debug)]
 pub struct Monitor {
     pub status: HealthStatus,

@@ -25,6 +25,7 @@ const MAX_SIZE: u64 = 1 << 20;
 const MAX_PENDING: usize = 64 << 10;
 const PROBES_KEPT: usize = 5;
 
+/// The file that events are appended to before anybody hears of them.
 pub struct Journal {
     path: PathBuf,
     file: File,

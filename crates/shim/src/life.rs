@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::protocol::{Exit, FailureKind, RestartPolicy};
 use crate::restart::Restarts;
 
+/// How far the container is.
 #[derive(Debug)]
 pub enum Stage<R> {
     Running(R),
@@ -30,6 +31,7 @@ pub enum Stage<R> {
     },
 }
 
+/// The stage, and what is remembered for the decision what comes next.
 #[derive(Debug)]
 pub struct Life<R> {
     pub stage: Stage<R>,

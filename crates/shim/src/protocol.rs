@@ -112,6 +112,7 @@ pub enum Rootfs {
     Directory(PathBuf),
 }
 
+/// Who makes the cgroup.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CgroupDriver {
@@ -133,6 +134,7 @@ pub enum Stdin {
     Once,
 }
 
+/// When a container that has ended is started again.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RestartPolicy {
@@ -146,6 +148,7 @@ pub enum RestartPolicy {
     UnlessStopped,
 }
 
+/// What of the network comes with a launch: descriptors, in this order, and who answers for names.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Network {
     /// Whether the first descriptor is a network namespace to join. False: host, or a path in the spec.
@@ -161,6 +164,7 @@ pub struct Network {
     pub names: Option<Names>,
 }
 
+/// Where what a bound socket takes goes on to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Relay {
     /// `tcp` or `udp`.
@@ -244,6 +248,7 @@ pub struct Waiter {
     pub preface: Vec<u8>,
 }
 
+/// What somebody waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum WaitUntil {
@@ -253,6 +258,7 @@ pub enum WaitUntil {
     Removed,
 }
 
+/// What a shim is asked to do.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {
@@ -325,6 +331,7 @@ pub enum Request {
     },
 }
 
+/// What it answers.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reply {
@@ -357,6 +364,7 @@ pub struct Failure {
     pub verbatim: bool,
 }
 
+/// What a caller may want to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -396,6 +404,7 @@ pub struct Snapshot {
     pub log_lost: u64,
 }
 
+/// How far the container is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
@@ -414,6 +423,7 @@ pub enum Phase {
     },
 }
 
+/// How a run has ended.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Exit {
     /// As a shell would say it: 128 + N for signal N.
@@ -438,6 +448,7 @@ pub struct Event {
     pub what: Happening,
 }
 
+/// What can happen to a container.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Happening {

@@ -61,6 +61,14 @@ pub(crate) fn save(runtime_dir: &Path, state: &State) -> io::Result<()> {
     std::fs::rename(&draft, &path)
 }
 
+fn load(path: &Path) -> io::Result<State> {
+    let failed = |call: &str, error: io::Error| {
+        io::Error::new(error.kind(), format!("{call} {}: {error}", path.display()))
+    };
+    let json = std::fs::read(path).map_err(|error| failed("read", error))?;
+    serde_json::from_slice(&json).map_err(|error| failed("understand", error.into()))
+}
+
 /// How long killed processes may take to be gone; a process in the middle of a slow disk access takes its time.
 const PATIENCE: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_millis(5);
@@ -69,7 +77,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 ///
 /// `NotFound`: there was never a container here (or the host was rebooted). `ResourceBusy`: the shim is alive.
 pub fn cleanup(runtime_dir: &Path) -> io::Result<Cleaned> {
-    let state: State = serde_json::from_slice(&std::fs::read(paths::state(runtime_dir))?)?;
+    let state = load(&paths::state(runtime_dir))?;
     if state.shim.is_alive() {
         return Err(io::Error::new(io::ErrorKind::ResourceBusy, "the container's shim is alive"));
     }

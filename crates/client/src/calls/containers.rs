@@ -23,6 +23,7 @@ pub struct AttachOptions {
     pub detach_keys: String,
 }
 
+/// What of a log is wanted. Times as `--since` and `--until` have them; empty is no bound.
 #[derive(Debug, Clone, Default)]
 pub struct LogOptions {
     pub follow: bool,
@@ -33,6 +34,7 @@ pub struct LogOptions {
     pub tail: String,
 }
 
+/// What goes with a container, and whether it may still run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RemoveOptions {
     pub force: bool,

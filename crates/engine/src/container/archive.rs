@@ -24,6 +24,7 @@ use crate::{Engine, spec};
 /// What is at a path.
 pub type ArchiveStat = PathStat;
 
+/// How an archive is unpacked into a container.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct PutOptions {
     /// A directory may not be replaced by something else, nor the other way round.

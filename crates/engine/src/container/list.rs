@@ -31,6 +31,7 @@ const KNOWN: &[&str] = &[
     "volume",
 ];
 
+/// Which containers are listed, and what of them.
 #[derive(Debug, Clone, Default)]
 pub struct ListOptions {
     /// Also those that do not run.

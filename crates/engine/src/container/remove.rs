@@ -17,6 +17,7 @@ use shim::protocol::Request;
 use store::fault;
 use store::records::Durability;
 
+/// What goes with a container, and whether it may still run.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RemoveOptions {
     /// Kill it first if it runs.

@@ -50,6 +50,7 @@ pub struct Layer {
     pub archive: Option<Digest>,
 }
 
+/// Whose the root directory of a container is, and who may do what there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootAttributes {
     pub mode: u32,

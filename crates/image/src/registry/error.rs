@@ -35,6 +35,7 @@ pub enum Kind {
     Other,
 }
 
+/// A failure of a registry, or on the way to it, in a sentence for people.
 #[derive(Debug, Clone)]
 pub struct Error {
     kind: Kind,

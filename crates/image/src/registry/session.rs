@@ -29,6 +29,7 @@ const ACCEPTED: &[&str] = &[
 /// Pages of a list of tags, of a hundred to a thousand names each.
 const MAX_TAG_PAGES: usize = 1000;
 
+/// One repository of one registry, and what we may do there.
 pub struct Session {
     pub(super) transport: Arc<Transport>,
     pub(super) authorization: Authorization,

@@ -9,6 +9,7 @@ use super::control::field;
 use super::stats::{number, text};
 use super::{Cgroup, Stats};
 
+/// What `runc events` tells beyond [`Stats`]. Times in nanoseconds but for [`Stall`].
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Details {
     /// v1: memory and swap together, as its files count. v2: swap.
@@ -27,6 +28,7 @@ pub struct Details {
     pub io_pressure: Option<Pressure>,
 }
 
+/// Bytes; [`failures`](Self::failures) counts how often the limit was met.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MemoryCounter {
     pub limit: u64,
@@ -51,6 +53,7 @@ pub struct Pressure {
     pub full: Stall,
 }
 
+/// How long tasks could not go on.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Stall {
     /// Percent of the last 10, 60 and 300 seconds.

@@ -12,6 +12,7 @@ use super::{Cgroup, open};
 use crate::error::{Context, check};
 use crate::{Errno, Error, Result};
 
+/// Which devices a rule is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DeviceKind {
     All,
@@ -19,6 +20,7 @@ pub enum DeviceKind {
     Character,
 }
 
+/// What may be done with a device: `make` is mknod(2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceAccess {
     pub read: bool,
@@ -51,6 +53,7 @@ impl DeviceAccess {
     }
 }
 
+/// A rule as the specification has them; of several that fit a device the last one counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DeviceRule {
     pub allow: bool,

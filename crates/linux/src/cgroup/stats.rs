@@ -9,6 +9,7 @@ use std::path::Path;
 use super::control::field;
 use super::{Cgroup, read};
 
+/// What a cgroup and those below it have used since it was made, and use now.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Stats {
     pub cpu: CpuStats,
@@ -18,6 +19,7 @@ pub struct Stats {
     pub hugepages: BTreeMap<String, HugepageStats>,
 }
 
+/// Nanoseconds of processors; periods are those of the quota.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CpuStats {
     pub total: u64,
@@ -30,6 +32,7 @@ pub struct CpuStats {
     pub throttled_time: u64,
 }
 
+/// Bytes; `failures` counts how often the limit was met.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct MemoryStats {
     pub usage: u64,
@@ -43,6 +46,7 @@ pub struct MemoryStats {
     pub details: BTreeMap<String, u64>,
 }
 
+/// Tasks: threads count one by one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PidsStats {
     pub current: u64,
@@ -57,6 +61,7 @@ pub struct BlockStats {
     pub operations: Vec<BlockEntry>,
 }
 
+/// One direction of one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockEntry {
     pub major: u64,
@@ -66,6 +71,7 @@ pub struct BlockEntry {
     pub value: u64,
 }
 
+/// Bytes in pages of one size.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HugepageStats {
     pub usage: u64,

@@ -24,6 +24,7 @@ impl Register {
 /// The register that rules with one operand use.
 pub const FIRST: Register = Register::word(0);
 
+/// What is known of a packet besides its bytes (`NFT_META_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meta {
     InputInterface = 6,
@@ -34,12 +35,14 @@ pub enum Meta {
     Protocol = 16,
 }
 
+/// Where offsets into a packet count from (`NFT_PAYLOAD_*_HEADER`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Base {
     Network = 1,
     Transport = 2,
 }
 
+/// What is known of the connection (`NFT_CT_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conntrack {
     State = 0,
@@ -52,12 +55,14 @@ pub const RELATED: u32 = 4;
 /// Bit of [`Conntrack::Status`]: the destination was translated.
 pub const DESTINATION_TRANSLATED: u32 = 1 << 5;
 
+/// Which address is replaced (`NFT_NAT_*`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Translation {
     Source = 0,
     Destination = 1,
 }
 
+/// One step of a rule. Registers hold what one step gives to a later one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     Meta(Meta, Register),

@@ -40,6 +40,7 @@ pub struct Clone<'a> {
     pub before: Option<Before<'a>>,
 }
 
+/// On which side of the call we are.
 pub enum Cloned {
     Caller {
         pid: Pid,

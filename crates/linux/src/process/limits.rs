@@ -13,6 +13,7 @@ pub struct Limit {
     pub hard: u64,
 }
 
+/// What setrlimit(2) limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Resource(u32);
 

@@ -70,6 +70,7 @@ pub enum Compare {
     },
 }
 
+/// Something that an argument of a call has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Condition {
     /// 0 to 5.
@@ -77,6 +78,7 @@ pub struct Condition {
     pub compare: Compare,
 }
 
+/// What is done about some calls.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Rule<'a> {
     /// Names that an architecture does not have are skipped there.
@@ -117,6 +119,7 @@ struct Instruction {
 /// The kernel's limit (`BPF_MAXINSNS`).
 const MAX_INSTRUCTIONS: usize = 4096;
 
+/// A filter for classic BPF, ready to be loaded (seccomp(2)).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Program {
     instructions: Vec<Instruction>,

@@ -12,6 +12,7 @@ use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::{is_false, nullable};
 
+/// The document that an image's id is the digest of (image specification, "Image Configuration").
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct ImageConfig {
     /// RFC 3339, as it was written.
@@ -140,6 +141,7 @@ fn is_zero(value: &i64) -> bool {
     *value == 0
 }
 
+/// What the layers become, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RootFs {
     #[serde(rename = "type")]
@@ -155,6 +157,7 @@ impl Default for RootFs {
     }
 }
 
+/// One instruction that made the image; not each has made a layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct History {
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::IdMapping;
 use crate::{is_false, nullable};
 
+/// What only Linux has (config-linux.md).
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Linux {
@@ -68,6 +69,7 @@ pub struct Device {
     pub gid: Option<u32>,
 }
 
+/// `linux.devices[].type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DeviceKind {
     #[serde(rename = "c")]
@@ -81,6 +83,7 @@ pub enum DeviceKind {
     Fifo,
 }
 
+/// An interface that moves in (`linux.netDevices`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetDevice {
     /// Its name inside, when it changes.
@@ -88,6 +91,7 @@ pub struct NetDevice {
     pub name: String,
 }
 
+/// One of `linux.namespaces`; what is not listed is shared with the runtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Namespace {
     #[serde(rename = "type")]
@@ -97,6 +101,7 @@ pub struct Namespace {
     pub path: Option<PathBuf>,
 }
 
+/// `linux.namespaces[].type`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NamespaceKind {
@@ -136,6 +141,7 @@ pub struct Resources {
     pub unified: BTreeMap<String, String>,
 }
 
+/// One of `linux.resources.devices`; a number that is absent is any.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceRule {
     pub allow: bool,
@@ -185,6 +191,7 @@ pub struct Memory {
     pub check_before_update: Option<bool>,
 }
 
+/// `linux.resources.cpu`: times in microseconds.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Cpu {
@@ -208,6 +215,7 @@ pub struct Cpu {
     pub idle: Option<i64>,
 }
 
+/// `linux.resources.pids`: tasks, threads included.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pids {
     /// 0 or less is no limit.
@@ -215,6 +223,7 @@ pub struct Pids {
     pub limit: Option<i64>,
 }
 
+/// `linux.resources.blockIO`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct BlockIo {
@@ -244,6 +253,7 @@ pub struct BlockIo {
     pub throttle_write_iops_device: Vec<ThrottleDevice>,
 }
 
+/// The weights for one disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct WeightDevice {
@@ -255,6 +265,7 @@ pub struct WeightDevice {
     pub leaf_weight: Option<u16>,
 }
 
+/// Bytes or operations in a second, for one disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ThrottleDevice {
     pub major: i64,
@@ -263,6 +274,7 @@ pub struct ThrottleDevice {
     pub rate: u64,
 }
 
+/// Bytes in pages of one size.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HugepageLimit {
@@ -271,6 +283,7 @@ pub struct HugepageLimit {
     pub limit: u64,
 }
 
+/// `linux.resources.network`; v1 only.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NetworkPriority {
     #[serde(default, rename = "classID", skip_serializing_if = "Option::is_none")]
@@ -279,12 +292,14 @@ pub struct NetworkPriority {
     pub priorities: Vec<InterfacePriority>,
 }
 
+/// The priority of what leaves through one interface.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InterfacePriority {
     pub name: String,
     pub priority: u32,
 }
 
+/// What of one device may be held open.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rdma {
@@ -316,6 +331,7 @@ pub struct Seccomp {
     pub syscalls: Vec<SeccompRule>,
 }
 
+/// What becomes of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SeccompAction {
     /// Kills the thread; the older word for [`SeccompAction::KillThread`].
@@ -339,6 +355,7 @@ pub enum SeccompAction {
     Notify,
 }
 
+/// How the filter is loaded (seccomp(2)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SeccompFlag {
     #[serde(rename = "SECCOMP_FILTER_FLAG_TSYNC")]
@@ -351,6 +368,7 @@ pub enum SeccompFlag {
     WaitKillableRecv,
 }
 
+/// What becomes of these calls, where the arguments fit.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SeccompRule {
@@ -363,6 +381,7 @@ pub struct SeccompRule {
     pub args: Vec<SeccompArgument>,
 }
 
+/// Something that an argument of a call has to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SeccompArgument {
@@ -378,6 +397,7 @@ fn is_zero(value: &u64) -> bool {
     *value == 0
 }
 
+/// How an argument is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum SeccompOperator {
     #[serde(rename = "SCMP_CMP_NE")]
@@ -397,6 +417,7 @@ pub enum SeccompOperator {
     MaskedEqual,
 }
 
+/// A class of cache and memory bandwidth (`linux.intelRdt`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IntelRdt {
@@ -417,6 +438,7 @@ pub struct IntelRdt {
     pub enable_monitoring: bool,
 }
 
+/// As for set_mempolicy(2) (`linux.memoryPolicy`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPolicy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -427,6 +449,7 @@ pub struct MemoryPolicy {
     pub flags: Vec<MemoryPolicyFlag>,
 }
 
+/// `linux.memoryPolicy.mode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemoryPolicyMode {
     #[serde(rename = "MPOL_DEFAULT")]
@@ -445,6 +468,7 @@ pub enum MemoryPolicyMode {
     Local,
 }
 
+/// `linux.memoryPolicy.flags`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MemoryPolicyFlag {
     #[serde(rename = "MPOL_F_NUMA_BALANCING")]
@@ -455,6 +479,7 @@ pub enum MemoryPolicyFlag {
     StaticNodes,
 }
 
+/// As for personality(2) (`linux.personality`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Personality {
     pub domain: PersonalityDomain,
@@ -462,6 +487,7 @@ pub struct Personality {
     pub flags: Vec<String>,
 }
 
+/// `linux.personality.domain`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum PersonalityDomain {
@@ -469,6 +495,7 @@ pub enum PersonalityDomain {
     Linux32,
 }
 
+/// How much the clocks of a time namespace differ from the host's (`linux.timeOffsets`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeOffsets {
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -477,6 +504,7 @@ pub struct TimeOffsets {
     pub monotonic: Option<TimeOffset>,
 }
 
+/// Added to the host's clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TimeOffset {
     #[serde(default)]

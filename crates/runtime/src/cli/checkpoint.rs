@@ -90,7 +90,7 @@ pub(super) fn restore(context: &Context, arguments: &Arguments) -> Result<u8> {
     let (spec, config) = read_spec(&bundle)?;
     check_console(&spec, arguments, detached)?;
     if !detached && !arguments.is_set("no-subreaper") {
-        linux::process::set_subreaper(true).map_err(|error| Error::other(error.to_string()))?;
+        linux::process::set_subreaper(true).map_err(Error::other)?;
     }
     let signals = if detached { None } else { Some(console::signals()?) };
     context.store.claim(&id, &config)?;
@@ -103,7 +103,7 @@ pub(super) fn restore(context: &Context, arguments: &Arguments) -> Result<u8> {
     };
     let Some(signals) = signals else { return Ok(0) };
     console::attend(container.pidfd(), terminal, &signals)?;
-    let exit = linux::process::wait(container.pid()).map_err(|error| Error::other(error.to_string()))?;
+    let exit = linux::process::wait(container.pid()).map_err(Error::other)?;
     remove(context, container)?;
     Ok(exit.code() as u8)
 }

@@ -59,7 +59,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let id = arguments.id()?.to_owned();
     let detached = arguments.is_set("detach");
     if !detached && !arguments.is_set("no-subreaper") {
-        linux::process::set_subreaper(true).map_err(|error| Error::other(error.to_string()))?;
+        linux::process::set_subreaper(true).map_err(Error::other)?;
     }
     let signals = if detached { None } else { Some(console::signals()?) };
     let mut created = make(context, arguments, Start::ByHandle, detached)?;
@@ -73,7 +73,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     };
     let Some(signals) = signals else { return Ok(0) };
     console::attend(container.pidfd(), terminal, &signals)?;
-    let exit = linux::process::wait(container.pid()).map_err(|error| Error::other(error.to_string()))?;
+    let exit = linux::process::wait(container.pid()).map_err(Error::other)?;
     if !arguments.is_set("keep") {
         remove(context, container)?;
     }
@@ -244,9 +244,8 @@ pub(super) fn stdio(terminal: bool, size: Option<Size>, attended: bool) -> Resul
         // Our own terminal, or whoever reads us, is to see what the program wrote.
         return Ok(Stdio::Terminal { size, keeps_line_ends: attended });
     }
-    let own = |stream: std::os::fd::BorrowedFd<'_>| {
-        linux::fd::duplicate_from(stream, 3).map_err(|error| Error::other(error.to_string()))
-    };
+    let own =
+        |stream: std::os::fd::BorrowedFd<'_>| linux::fd::duplicate_from(stream, 3).map_err(Error::other);
     Ok(Stdio::Descriptors {
         stdin: own(std::io::stdin().as_fd())?,
         stdout: own(std::io::stdout().as_fd())?,

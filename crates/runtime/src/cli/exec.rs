@@ -66,7 +66,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
     let Some(signals) = signals else { return Ok(0) };
     let terminal = exec.take_terminal();
     console::attend(exec.pidfd(), terminal, &signals)?;
-    let exit = linux::process::wait(exec.pid()).map_err(|error| Error::other(error.to_string()))?;
+    let exit = linux::process::wait(exec.pid()).map_err(Error::other)?;
     Ok(exit.code() as u8)
 }
 

@@ -75,7 +75,7 @@ impl Store {
 
     pub(crate) fn save(&self, saved: &Saved) -> Result<()> {
         let directory = self.directory(&saved.record.id);
-        let json = serde_json::to_vec(saved).map_err(|error| Error::other(error.to_string()))?;
+        let json = serde_json::to_vec(saved).map_err(Error::other)?;
         let new = directory.join("state.json.new");
         fs::write(&new, json).map_err(|error| failed(&new, &error))?;
         fs::rename(&new, directory.join("state.json")).map_err(|error| failed(&new, &error))

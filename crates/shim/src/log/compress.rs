@@ -16,6 +16,7 @@ use crate::paths;
 /// Input per step: about a millisecond of work.
 const STEP: usize = 32 << 10;
 
+/// A rotated file on its way to become `.gz`, a piece at a time.
 pub struct Compression {
     log: PathBuf,
     input: File,

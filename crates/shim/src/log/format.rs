@@ -9,6 +9,7 @@ use crate::protocol::{Log, LogDriver};
 /// attributes.
 const MAX_LINE: usize = 1 << 20;
 
+/// How records lie in a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// A line of JSON a record, see [`json`].

@@ -18,6 +18,7 @@ pub struct Output {
     reader: Reader,
 }
 
+/// Why a reader has stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Progress {
     /// The buffer is full; there is more.

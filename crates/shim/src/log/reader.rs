@@ -30,6 +30,7 @@ pub enum Start {
     Since(i64),
 }
 
+/// The records of a log in the order of their writing, across its files.
 pub struct Reader {
     path: PathBuf,
     format: Format,

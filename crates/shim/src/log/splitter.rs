@@ -10,6 +10,7 @@ use crate::log::record::Stream;
 /// The longest text of one record.
 pub const PART: usize = 16 << 10;
 
+/// One stream's bytes, cut into records.
 pub struct Splitter {
     pub stream: Stream,
     pending: Vec<u8>,

@@ -28,6 +28,7 @@ const BATCH: usize = 64 << 10;
 /// What may lie on disk for a segment of some age.
 const NAMES: [fn(&Path, u32) -> PathBuf; 3] = [paths::log_segment, paths::log_index, paths::log_compressed];
 
+/// The current file of a log, and when the next one begins.
 pub struct Writer {
     path: PathBuf,
     /// `None` after an attempt to open it failed; the next batch tries again.

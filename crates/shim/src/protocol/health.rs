@@ -28,6 +28,7 @@ pub struct Ask {
     pub http: Option<HttpAsk>,
 }
 
+/// A `GET`; statuses from 200 to 399 are healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpAsk {
     pub host: String,
@@ -58,6 +59,7 @@ pub struct HealthState {
     pub log: Vec<Probe>,
 }
 
+/// The word of `docker inspect`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum HealthStatus {
@@ -66,6 +68,7 @@ pub enum HealthStatus {
     Unhealthy,
 }
 
+/// One check. Times in RFC 3339.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Probe {
     pub start: String,

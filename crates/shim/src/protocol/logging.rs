@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// The container's log.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Log {
     pub driver: LogDriver,
@@ -56,6 +57,7 @@ pub struct Tls {
     pub verify: bool,
 }
 
+/// Where a collector listens. Names are resolved by whoever sends this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Endpoint {
@@ -88,6 +90,7 @@ impl Endpoint {
     }
 }
 
+/// Who is spoken to, and what is said to it besides the records.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Collector {
@@ -100,6 +103,7 @@ pub enum Collector {
     Fluentd(Fluentd),
 }
 
+/// What the head of each message says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Syslog {
     pub tag: String,
@@ -113,6 +117,7 @@ pub struct Syslog {
     pub counted: bool,
 }
 
+/// The head of each message, by the name of Docker's option.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum SyslogFormat {
@@ -122,6 +127,7 @@ pub enum SyslogFormat {
     Rfc5424Micro,
 }
 
+/// What each document says besides its record.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gelf {
     pub hostname: String,
@@ -137,6 +143,7 @@ pub struct Gelf {
     pub reconnect_delay: u32,
 }
 
+/// How a datagram is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GelfCompression {
@@ -168,6 +175,7 @@ fn one() -> u32 {
     1
 }
 
+/// What is kept on this host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum LogDriver {

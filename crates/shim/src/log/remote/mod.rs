@@ -53,6 +53,7 @@ const ROUNDS: usize = 32;
 /// Docker waits no longer than that for Fluentd.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 
+/// A collector, and what waits for it.
 pub struct Remote {
     encoder: Encoder,
     terms: Terms,
