@@ -16,8 +16,7 @@ const PROCESS: u64 = 3;
 /// Sends a descriptor over a Unix socket, with a name for it.
 pub(crate) fn send(path: &str, name: &str, descriptor: BorrowedFd<'_>) -> Result<()> {
     let socket = UnixStream::connect(path).map_err(|error| Error::of_file("connect", path, &error))?;
-    linux::fd::send_all(&socket, name.as_bytes(), &[descriptor])
-        .map_err(|error| Error::other(error.to_string()))
+    linux::fd::send_all(&socket, name.as_bytes(), &[descriptor]).map_err(Error::other)
 }
 
 /// Waits for a process in the foreground: passes signals on, and relays between its terminal and ours.
@@ -112,5 +111,5 @@ pub(crate) fn signals() -> Result<Signals> {
     let faults = [4, 5, 6, 7, 8, 11, 31, 20, 21, 22, 23];
     let all: Vec<i32> =
         (1..=signal::MAX).filter(|number| !unpassable.contains(number) && !faults.contains(number)).collect();
-    Signals::new(&all).map_err(|error| Error::other(error.to_string()))
+    Signals::new(&all).map_err(Error::other)
 }

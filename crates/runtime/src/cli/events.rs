@@ -90,7 +90,7 @@ fn follow(container: &Container, interval: Duration) -> Result<()> {
 
 fn print(container: &Container, kind: &str, data: Option<Value>) -> Result<()> {
     let event = Event { kind, id: container.id(), data };
-    let line = serde_json::to_string(&event).map_err(|error| Error::other(error.to_string()))?;
+    let line = serde_json::to_string(&event).map_err(Error::other)?;
     answer(format_args!("{line}\n"))
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn answer(text: impl Display) -> Result<()> {
 
 /// The same of a document, over several lines.
 pub(crate) fn answer_with(document: &impl serde::Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(document).map_err(|error| Error::other(error.to_string()))?;
+    let text = serde_json::to_string_pretty(document).map_err(Error::other)?;
     answer(format_args!("{text}\n"))
 }
 

@@ -86,7 +86,7 @@ pub(super) fn list(context: &Context, arguments: &Arguments) -> Result<u8> {
         Some("json") => {
             let describe = |(saved, status)| Description::of(saved, status, BTreeMap::new());
             let all: Vec<_> = rows.iter().map(|(saved, status)| describe((saved, *status))).collect();
-            let all = serde_json::to_string(&all).map_err(|error| Error::other(error.to_string()))?;
+            let all = serde_json::to_string(&all).map_err(Error::other)?;
             answer(format_args!("{all}\n"))?;
         }
         Some(_) => return Err(Error::invalid("invalid format option")),
@@ -230,7 +230,8 @@ fn run_ps(options: &[String]) -> Result<String> {
     let path = path.ok_or_else(|| Error::other("ps was not found: use --format json"))?;
     let (reader, writer) = linux::fd::pipe().map_err(error)?;
     let args: Vec<String> = std::iter::once("ps".to_owned()).chain(options.iter().cloned()).collect();
-    let null = std::fs::File::open("/dev/null").map_err(|error| Error::other(error.to_string()))?;
+    let null =
+        std::fs::File::open("/dev/null").map_err(|error| Error::of_file("open", "/dev/null", &error))?;
     let child = Spawn::new(Program::Path(path), &args)
         .and_then(Spawn::inherit_env)
         .map_err(error)?
@@ -241,7 +242,9 @@ fn run_ps(options: &[String]) -> Result<String> {
         .map_err(error)?;
     drop(writer);
     let mut text = String::new();
-    std::fs::File::from(reader).read_to_string(&mut text).map_err(|error| Error::other(error.to_string()))?;
+    std::fs::File::from(reader)
+        .read_to_string(&mut text)
+        .map_err(|error| Error::other(format_args!("read what ps printed: {error}")))?;
     child.wait().map_err(error)?;
     Ok(text)
 }

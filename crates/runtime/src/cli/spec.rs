@@ -38,9 +38,8 @@ pub(super) fn spec(_: &Context, arguments: &Arguments) -> Result<u8> {
         make_rootless(&mut document);
     }
     // By way of the type, for the order of the specification.
-    let spec: oci::runtime::Spec =
-        serde_json::from_value(document).map_err(|error| Error::other(error.to_string()))?;
-    let text = serde_json::to_string_pretty(&spec).map_err(|error| Error::other(error.to_string()))?;
+    let spec: oci::runtime::Spec = serde_json::from_value(document).map_err(Error::other)?;
+    let text = serde_json::to_string_pretty(&spec).map_err(Error::other)?;
     std::fs::write(&path, text + "\n").map_err(|error| Error::of_file("open", path.display(), &error))?;
     Ok(0)
 }
