@@ -85,6 +85,16 @@ impl Client {
         }
     }
 
+    /// Makes the connection for the next call now, while the engine has nothing else to do for us. Only where that costs
+    /// next to nothing; a connection that can't be had, or has died until then, is made when it is needed.
+    pub fn connect_ahead(&self) {
+        if let Host::Unix(path) = &self.host
+            && let Ok(socket) = UnixStream::connect(path)
+        {
+            self.adopt_connection(socket);
+        }
+    }
+
     pub fn host(&self) -> &Host {
         &self.host
     }

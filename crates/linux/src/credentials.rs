@@ -87,8 +87,14 @@ pub fn held() -> Result<Capabilities> {
 /// Drops from the bounding set all that is not in `keep`. Needs `CAP_SETPCAP`: before the other sets shrink.
 pub fn limit_bounding(keep: Set) -> Result<()> {
     for capability in 0..=last_capability() {
-        if !keep.has(capability) && prctl(libc::PR_CAPBSET_READ, capability.into(), 0)? == 1 {
-            prctl(libc::PR_CAPBSET_DROP, capability.into(), 0)?;
+        if keep.has(capability) {
+            continue;
+        }
+        match prctl(libc::PR_CAPBSET_DROP, capability.into(), 0) {
+            // Not to be dropped by everybody; what is not there needs no dropping.
+            Err(error)
+                if error.is(Errno::PERM) && prctl(libc::PR_CAPBSET_READ, capability.into(), 0)? == 0 => {}
+            dropped => drop(dropped?),
         }
     }
     Ok(())

@@ -114,7 +114,11 @@ pub(crate) fn for_exec(
     let identity = user::resolve(user, &extra, &passwd, &group)?;
     let linked = links::environment(engine, record).unwrap_or_default();
     let (config, host) = (engine.config(), &engine.shared().host);
-    let process = process::exec(record, &config, host, &identity, request, &linked, console_size)?;
+    let mut process = process::exec(record, &config, host, &identity, request, &linked, console_size)?;
+    // The runtime would look it up in the same file.
+    if !process.env.iter().any(|variable| variable.starts_with("HOME=")) {
+        process.env.push(format!("HOME={}", user::home(identity.uid, &passwd)));
+    }
     apparmor::ensure(&process.apparmor_profile, config.load_profile)?;
     Ok(process)
 }

@@ -95,6 +95,16 @@ pub(crate) fn name(uid: u32, passwd: &str) -> Option<String> {
     })
 }
 
+/// The home directory of a user id; the root directory for those who have none.
+pub(crate) fn home(uid: u32, passwd: &str) -> &str {
+    let mut homes = lines(passwd).filter_map(|line| {
+        let fields: Vec<&str> = line.split(':').collect();
+        let [_, _, id, _, _, home, ..] = fields[..] else { return None };
+        (id.parse() == Ok(uid)).then_some(home)
+    });
+    homes.next().filter(|home| !home.is_empty()).unwrap_or("/")
+}
+
 /// The groups that list a user as a member.
 fn memberships(login: &str, group: &str) -> Vec<u32> {
     lines(group)
@@ -132,6 +142,12 @@ mod tests {
 
     fn resolved(user: &str) -> Identity {
         resolve(user, &[], PASSWD, GROUP).unwrap()
+    }
+
+    #[test]
+    fn homes() {
+        let of = |uid| home(uid, "a:x:5:5:::/bin/sh\nroot:x:0:0:root:/root:/bin/sh\nb:x:7\n");
+        assert_eq!((of(0), of(5), of(7), of(8)), ("/root", "/", "/", "/"));
     }
 
     #[test]

@@ -75,6 +75,10 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         return Ok(0);
     }
     let hijacked = client.start_exec(&id, &start)?;
+    if !tty {
+        // Somebody at a terminal takes his time.
+        client.connect_ahead();
+    }
     if tty && terminal::stdout_is_terminal() {
         streams::follow_terminal(session.another_client()?, Target::Exec(id.clone()))?;
     }
