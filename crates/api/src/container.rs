@@ -218,9 +218,6 @@ impl PathStat {
     }
 }
 
-/// Body of `POST /commit`: an optional configuration; the rest is in the query.
-pub type CommitRequest = Config;
-
 /// Response of `POST /commit`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

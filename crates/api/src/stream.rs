@@ -88,11 +88,6 @@ impl Decoder {
         }
         Ok(None)
     }
-
-    /// Whether the stream may end here without a frame being cut.
-    pub fn at_boundary(&self) -> bool {
-        self.current.is_none() && self.filled == 0
-    }
 }
 
 #[cfg(test)]
@@ -132,16 +127,12 @@ mod tests {
                 (out.as_slice(), err.as_slice(), system.as_slice()),
                 (&b"hello"[..], &b"oh"[..], &b"x"[..])
             );
-            assert!(decoder.at_boundary());
         }
     }
 
     #[test]
-    fn unknown_streams_are_refused_and_cuts_seen() {
+    fn unknown_streams_are_refused() {
         let mut decoder = Decoder::default();
         assert_eq!(decoder.next(&mut &[9, 0, 0, 0, 0, 0, 0, 1][..]), Err(UnknownStream(9)));
-        let mut decoder = Decoder::default();
-        assert_eq!(decoder.next(&mut &[1, 0, 0][..]), Ok(None));
-        assert!(!decoder.at_boundary());
     }
 }

@@ -121,15 +121,6 @@ pub fn read_node(node: impl AsFd) -> Result<File> {
     fs::open(&path, flags, Mode::empty()).map(File::from).context("open", || format!("{path:?}, O_RDONLY"))
 }
 
-/// Opens the regular file behind a node handle for writing from its beginning.
-pub fn write_node(node: impl AsFd) -> Result<File> {
-    let path = proc_path(node.as_fd());
-    let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    fs::open(&path, flags, Mode::empty())
-        .map(File::from)
-        .context("open", || format!("{path:?}, O_WRONLY|O_TRUNC"))
-}
-
 /// Creates a regular file that was not there.
 pub fn create_file(directory: impl AsFd, name: &OsStr, mode: u32) -> Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -104,30 +104,6 @@ pub fn set_nonblocking(fd: impl AsFd, nonblocking: bool) -> Result<()> {
     rustix::fs::fcntl_setfl(fd, flags).context("fcntl", || "F_SETFL")
 }
 
-/// Marks every descriptor from `lowest` up close-on-exec, whoever opened it: nothing leaks into the program
-/// that is executed next. Falls back to walking `/proc/self/fd` before Linux 5.11.
-pub fn close_on_exec_from(lowest: RawFd) -> Result<()> {
-    // SAFETY: the call only sets a flag on descriptors; no ownership changes.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, lowest, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    match check(result, "close_range", || format!("{lowest}, CLOSE_RANGE_CLOEXEC")) {
-        Ok(_) => Ok(()),
-        Err(error) if error.is(Errno::NOSYS) || error.is(Errno::INVAL) => close_on_exec_one_by_one(lowest),
-        Err(error) => Err(error),
-    }
-}
-
-fn close_on_exec_one_by_one(lowest: RawFd) -> Result<()> {
-    let entries = std::fs::read_dir("/proc/self/fd").context("opendir", || "/proc/self/fd")?;
-    for entry in entries.flatten() {
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<RawFd>().ok());
-        if let Some(number) = number.filter(|number| *number >= lowest) {
-            // SAFETY: F_SETFD on a number; EBADF for the directory's own descriptor at worst, which is ignored.
-            unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
-        }
-    }
-    Ok(())
-}
-
 /// Closes every descriptor but these and the standard streams: with those gone, whatever is opened next would get
 /// their numbers, and would be closed when they are assigned. Only in a copy made by [`crate::process::Clone`]:
 /// whatever else the caller's structures own is gone afterwards, though they do not know it.
@@ -215,16 +191,5 @@ mod tests {
         write_all(&file, b"x").unwrap();
         seal(&file).unwrap();
         assert!(write_all(&file, b"y").unwrap_err().is(Errno::PERM));
-    }
-
-    #[test]
-    fn close_on_exec_from_leaves_lower_numbers() {
-        let (reader, _writer) = pipe().unwrap();
-        let high = duplicate_from(&reader, 700).unwrap();
-        set_inheritable(&high, true).unwrap();
-        set_inheritable(&reader, true).unwrap();
-        close_on_exec_from(700).unwrap();
-        assert!(rustix::io::fcntl_getfd(&high).unwrap().contains(rustix::io::FdFlags::CLOEXEC));
-        assert!(rustix::io::fcntl_getfd(&reader).unwrap().is_empty());
     }
 }

@@ -13,14 +13,13 @@ use crate::{Errno, Error, Result};
 pub const OLDEST: &str = "5.15";
 
 /// Calls without which there is no container, the version that brought them, and arguments that come to nothing.
-const NEEDED: [(&str, libc::c_long, &str, [u32; 3]); 9] = [
+const NEEDED: [(&str, libc::c_long, &str, [u32; 3]); 8] = [
     ("fsopen", libc::SYS_fsopen, "5.2", [0, 0, 0]),
     ("open_tree", libc::SYS_open_tree, "5.2", [u32::MAX, 0, 0]),
     ("move_mount", libc::SYS_move_mount, "5.2", [u32::MAX, 0, u32::MAX]),
     ("pidfd_open", libc::SYS_pidfd_open, "5.3", [0, 0, 0]),
     ("clone3", libc::SYS_clone3, "5.3", [0, 0, 0]),
     ("openat2", libc::SYS_openat2, "5.6", [u32::MAX, 0, 0]),
-    ("pidfd_getfd", libc::SYS_pidfd_getfd, "5.6", [u32::MAX, 0, 0]),
     ("close_range", libc::SYS_close_range, "5.9", [1, 0, 0]),
     ("mount_setattr", libc::SYS_mount_setattr, "5.12", [u32::MAX, 0, 0]),
 ];

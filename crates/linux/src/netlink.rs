@@ -110,10 +110,6 @@ impl Message {
     }
 
     /// Netfilter's numbers travel in network byte order.
-    pub fn be16(self, kind: u16, value: u16) -> Self {
-        self.attribute(kind, &value.to_be_bytes())
-    }
-
     pub fn be32(self, kind: u16, value: u32) -> Self {
         self.attribute(kind, &value.to_be_bytes())
     }

@@ -418,11 +418,6 @@ impl Batch {
         self.push(message.text(RULE_CHAIN, name));
     }
 
-    pub fn delete_chain(&mut self, name: &str) {
-        let message = self.message(DELCHAIN, Mode::Plain, name).text(CHAIN_TABLE, &self.table);
-        self.push(message.text(CHAIN_NAME, name));
-    }
-
     pub fn create_set(&mut self, set: &Set) {
         self.sets += 1;
         let mut flags = 0;

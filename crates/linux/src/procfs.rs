@@ -10,7 +10,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 use crate::error::Context;
 use crate::process::Pid;
-use crate::{Errno, Error, Result, fd, mount};
+use crate::{Errno, Error, Result, mount};
 
 /// A trusted procfs for the PID namespace that it was made in.
 #[derive(Debug)]
@@ -145,22 +145,6 @@ pub fn children() -> Result<Vec<Pid>> {
         children.extend(text.split_ascii_whitespace().filter_map(|word| word.parse::<Pid>().ok()));
     }
     Ok(children)
-}
-
-/// A small file as text, bounded.
-pub fn read_small(path: &Path) -> Result<String> {
-    let file = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .context("open", || format!("{path:?}"))?;
-    let mut bytes = vec![0; 64 << 10];
-    let mut length = 0;
-    while length < bytes.len() {
-        match fd::read(&file, &mut bytes[length..])? {
-            0 => break,
-            count => length += count,
-        }
-    }
-    bytes.truncate(length);
-    String::from_utf8(bytes).map_err(|_| Error::new("read", format_args!("{path:?}"), Errno::ILSEQ))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::io::Read;
 
 use api::auth::Auth;
-use api::image::{Deleted, History, Inspect, PruneReport, SearchResult, Summary};
+use api::image::{Deleted, History, PruneReport, SearchResult, Summary};
 use api::progress::Message;
 
 use crate::client::from_json;
@@ -21,10 +21,6 @@ fn identity(auth: &Auth) -> Vec<(String, String)> {
 impl Client {
     pub fn list_images(&self, query: &Query) -> Result<Vec<Summary>> {
         self.get("/images/json", query)
-    }
-
-    pub fn inspect_image(&self, name: &str) -> Result<Inspect> {
-        self.get(&of(name, "/json"), &Query::new())
     }
 
     pub fn inspect_image_raw(&self, name: &str, platform: &str) -> Result<Vec<u8>> {

@@ -16,7 +16,6 @@ const TABLE_MAIN: u8 = 254;
 const PROTOCOL_BOOT: u8 = 3;
 const TYPE_UNICAST: u8 = 1;
 const SCOPE_UNIVERSE: u8 = 0;
-const SCOPE_LINK: u8 = 253;
 const SCOPE_NOWHERE: u8 = 255;
 
 /// A route of the main table.
@@ -41,13 +40,6 @@ pub fn set_default(gateway: IpAddr, interface: u32) -> Message {
     )
     .attribute(RTA_GATEWAY, &octets)
     .u32(RTA_OIF, interface)
-}
-
-/// A default route without a gateway: everything is asked for on the link.
-pub fn set_default_on_link(v6: bool, interface: u32) -> Message {
-    let header = header(if v6 { 10 } else { 2 }, 0, SCOPE_LINK);
-    Message::new(NEWROUTE, Mode::Replace, &header, format!("RTM_NEWROUTE(default on {interface})"))
-        .u32(RTA_OIF, interface)
 }
 
 pub fn delete_default(v6: bool) -> Message {

@@ -57,33 +57,22 @@ impl Exit {
 
 /// Waits for one child to end and reaps it.
 pub fn wait(pid: Pid) -> Result<Exit> {
-    match wait_for(pid, 0)? {
-        Some((_, exit)) => Ok(exit),
-        None => Err(Error::new("waitpid", pid, Errno::CHILD)),
-    }
+    wait_for(pid, 0)?.ok_or_else(|| Error::new("waitpid", pid, Errno::CHILD))
 }
 
 /// Reaps one child if it has ended.
 pub fn try_wait(pid: Pid) -> Result<Option<Exit>> {
-    Ok(wait_for(pid, libc::WNOHANG)?.map(|(_, exit)| exit))
+    wait_for(pid, libc::WNOHANG)
 }
 
-/// Reaps any one child that has ended; `None` when none has, or there are no children.
-pub fn try_wait_any() -> Result<Option<(Pid, Exit)>> {
-    match wait_for(-1, libc::WNOHANG) {
-        Err(error) if error.is(Errno::CHILD) => Ok(None),
-        other => other,
-    }
-}
-
-fn wait_for(pid: Pid, options: i32) -> Result<Option<(Pid, Exit)>> {
+fn wait_for(pid: Pid, options: i32) -> Result<Option<Exit>> {
     loop {
         let mut status = 0;
         // SAFETY: `status` is a valid place for the result. __WALL also waits for children made by clone.
         let got = unsafe { libc::waitpid(pid, &mut status, options | libc::__WALL) };
         match check(i64::from(got), "waitpid", || pid) {
             Ok(0) => return Ok(None),
-            Ok(got) => return Ok(Some((got as Pid, Exit::from_status(status)))),
+            Ok(_) => return Ok(Some(Exit::from_status(status))),
             Err(error) if error.is(Errno::INTR) => {}
             Err(error) => return Err(error),
         }
@@ -118,15 +107,6 @@ pub fn send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
 pub fn kill(pid: Pid, signal: i32) -> Result<()> {
     // SAFETY: plain numbers.
     check(i64::from(unsafe { libc::kill(pid, signal) }), "kill", || format!("{pid}, {signal}")).map(drop)
-}
-
-/// A descriptor of another process, duplicated into this one.
-pub fn take_descriptor(pidfd: BorrowedFd<'_>, number: i32) -> Result<OwnedFd> {
-    // SAFETY: plain numbers in, a new close-on-exec descriptor out.
-    let raw = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
-    check(raw, "pidfd_getfd", || number)?;
-    // SAFETY: the kernel just gave us this descriptor.
-    Ok(unsafe { OwnedFd::from_raw_fd(raw as i32) })
 }
 
 /// Orphans among the descendants become children of this process instead of init's.

@@ -78,12 +78,6 @@ impl Ingest {
         &self.digest
     }
 
-    /// The bytes that are there already, for a consumer that must see the whole content.
-    pub fn earlier_bytes(&self) -> Result<impl Read + Send + 'static, Error> {
-        let file = File::open(&self.path).map_err(|e| Error::io("open", &self.path, e))?;
-        Ok(file.take(self.offset))
-    }
-
     /// A second handle on the bytes, for a consumer that follows the transfer; still good after [`Ingest::commit`].
     pub fn reader(&self) -> Result<File, Error> {
         File::open(&self.path).map_err(|e| Error::io("open", &self.path, e))

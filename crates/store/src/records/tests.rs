@@ -91,26 +91,6 @@ fn a_record_and_its_name_are_one_transaction() {
 }
 
 #[test]
-fn prefixes_are_literal_and_bounded() {
-    let scratch = Scratch::new();
-    let records = scratch.open();
-    records
-        .write::<_, Error>(|t| {
-            for id in ["ab1", "ab2", "ac1", "a%", "b"] {
-                t.put(id, &Boat { sails: 0 })?;
-            }
-            Ok(())
-        })
-        .unwrap();
-    let find = |prefix: &str| records.read(|r| r.ids_with_prefix::<Boat>(prefix, 2)).unwrap();
-    assert_eq!(find("ab"), ["ab1", "ab2"]);
-    assert_eq!(find("ac"), ["ac1"]);
-    assert_eq!(find("a%"), ["a%"]);
-    assert_eq!(find("a").len(), 2);
-    assert!(find("c").is_empty());
-}
-
-#[test]
 fn old_records_migrate_and_new_ones_are_refused() {
     let scratch = Scratch::new();
     let records = scratch.open();

@@ -77,15 +77,6 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// Up to `limit` ids of a kind that begin with `prefix`. Ask for two to learn whether a prefix is ambiguous.
-    pub fn ids_with_prefix<T: Record>(&self, prefix: &str, limit: u32) -> Result<Vec<String>, Error> {
-        // `substr` rather than LIKE or GLOB: what users type must not act as a pattern.
-        self.strings(
-            "SELECT id FROM record WHERE kind=?1 AND id>=?2 AND substr(id,1,length(?2))=?2 ORDER BY id LIMIT ?3",
-            params![T::KIND, prefix, limit],
-        )
-    }
-
     /// The id that holds a name.
     pub fn holder(&self, namespace: &str, name: &str) -> Result<Option<String>, Error> {
         self.connection
