@@ -249,10 +249,12 @@ mod tests {
     fn what_the_guide_changes_is_undone_here() {
         alone(|| {
             let way = way(|_, _| {
-                super::super::set_dumpable(false)?;
+                set_dumpable(false)?;
                 std::env::set_current_dir("/proc")
                     .map_err(|error| Error::from_io("chdir", "\"/proc\"", &error))
             });
+            // Another test may have changed its ids, which makes all of this process undumpable (PR_SET_DUMPABLE(2const)).
+            set_dumpable(true).unwrap();
             let before = std::env::current_dir().unwrap();
             let (pid, _pidfd) = way.start(0).unwrap();
             let ended = wait(pid).unwrap() == Exit::Code(0);
