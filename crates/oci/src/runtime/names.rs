@@ -5,8 +5,11 @@
 //! missing. So the deserializer of the format is wrapped, and all that it hands out with it, down to where a structure
 //! reads its keys: there a name that is none of the structure's fields becomes the field that it is but for its case.
 //!
-//! *Limits*: one field under two names is a duplicate and refused, where Go lets the last one count. Keys of maps
-//! (annotations, sysctls, cgroup files) are data and stay as they are.
+//! They also take a structure that comes twice, `cpu` and `CPU`, for one with the members of both. Then the document is
+//! read again as a whole and united.
+//!
+//! *Limits*: what is no structure and comes under two names is a duplicate and refused, where Go lets the last one count.
+//! Keys of maps (annotations, sysctls, cgroup files) are data and stay as they are.
 
 use std::fmt;
 
@@ -15,12 +18,44 @@ use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess,
     SeqAccess, Visitor,
 };
+use serde_json::{Map, Value};
 
 /// Reads a document of the runtime specification, or a part of one.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = T::deserialize(Folding(&mut deserializer))?;
-    deserializer.end().map(|()| value)
+    match T::deserialize(Folding(&mut deserializer)) {
+        Ok(value) => deserializer.end().map(|()| value),
+        Err(error) if error.is_data() => {
+            let whole = united(serde_json::from_slice(json)?);
+            // What is wrong has a place only in the text.
+            T::deserialize(Folding(whole)).map_err(|_| error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The same with one object where there are two under names that differ in case alone.
+fn united(value: Value) -> Value {
+    match value {
+        Value::Object(members) => Value::Object(unite(Map::new(), members)),
+        Value::Array(items) => Value::Array(items.into_iter().map(united).collect()),
+        other => other,
+    }
+}
+
+fn unite(mut all: Map<String, Value>, members: Map<String, Value>) -> Map<String, Value> {
+    for (name, value) in members {
+        let twin = all.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name));
+        match (twin, united(value)) {
+            (Some((_, Value::Object(first))), Value::Object(second)) => {
+                *first = unite(std::mem::take(first), second);
+            }
+            (_, value) => {
+                all.insert(name, value);
+            }
+        }
+    }
+    all
 }
 
 type Fields = &'static [&'static str];
@@ -203,6 +238,16 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_twice_is_one() {
+        let text = br#"{ "cpu": { "shares": 5 }, "CPU": { "Cpus": "0" }, "pids": { "limit": 1 } }"#;
+        let resources: Resources = parse(text).unwrap();
+        let cpu = resources.cpu.unwrap();
+        assert_eq!((cpu.shares, cpu.cpus.as_str()), (Some(5), "0"));
+        let linux: Linux = parse(br#"{ "sysctl": { "a": "1", "A": "2" }, "Sysctl": { "b": "3" } }"#).unwrap();
+        assert_eq!(linux.sysctl.len(), 3);
+    }
+
+    #[test]
     fn what_is_written_is_read() {
         let text = br#"{ "ociVersion": "1.3.0", "process": { "cwd": "/", "user": { "uid": 5 },
             "ioPriority": { "class": "IOPRIO_CLASS_BE", "priority": 1 }, "noNewPrivileges": true },
@@ -222,7 +267,8 @@ mod tests {
             told("{ \"cgroupsPath\": 5 }"),
             "invalid type: integer `5`, expected a string at line 1 column 18"
         );
-        assert!(told("{ \"sysctl\": {}, \"Sysctl\": {} }").contains("duplicate field `sysctl`"));
+        let twice = told("{ \"cgroupsPath\": \"/a\", \"CgroupsPath\": \"/b\" }");
+        assert!(twice.contains("duplicate field `cgroupsPath`"), "{twice}");
         assert!(told("{} x").contains("trailing characters"));
     }
 }
