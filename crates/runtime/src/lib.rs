@@ -46,5 +46,6 @@ pub use launch::{Created, Launch, Rootfs, Start, Stdio, create};
 pub use linux::pty::Size;
 pub use place::CgroupDriver;
 pub use record::Record;
+pub use resources::obsolete;
 pub use restore::{Restore, Restored, restore};
 pub use trace::Trace;

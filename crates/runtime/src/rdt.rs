@@ -64,7 +64,8 @@ pub(crate) fn plan(wanted: &IntelRdt) -> Result<Class> {
     let bandwidth = Some(bandwidth.as_str()).filter(|line| !line.is_empty());
     let lines = cache.chain(bandwidth).chain(wanted.schemata.iter().map(String::as_str));
     let schemata = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    Ok(Class { name, schemata, monitored: wanted.enable_monitoring })
+    let monitored = wanted.enable_monitoring || wanted.enable_cmt || wanted.enable_mbm;
+    Ok(Class { name, schemata, monitored })
 }
 
 /// New amounts for a container, as lines of `schemata`; checked against what this machine can share out.
@@ -299,6 +300,11 @@ mod tests {
             r#"{"l3CacheSchema":"L3:0=f\nMB:0=10","memBwSchema":"MB:0=20","schemata":["L2:0=3","L3:0=7"]}"#,
         );
         assert_eq!(class.schemata, ["L3:0=f", "MB:0=20", "L2:0=3", "L3:0=7"]);
+        for (json, monitored) in
+            [(r#"{"enableCMT":true}"#, true), (r#"{"enableMBM":true}"#, true), ("{}", false)]
+        {
+            assert_eq!(self::class(json).monitored, monitored, "{json}");
+        }
         for wrong in [r#"{"closID":"a/b"}"#, r#"{"closID":".."}"#, r#"{"memBwSchema":"L3:0=1"}"#] {
             assert!(plan(&serde_json::from_str(wrong).unwrap()).is_err(), "{wrong}");
         }

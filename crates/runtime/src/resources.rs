@@ -5,7 +5,7 @@
 
 use linux::Errno;
 use linux::cgroup::{Cgroup, DeviceAccess, DeviceKind, DeviceRule};
-use oci::runtime::{BlockIo, Cpu, Memory, Resources, ThrottleDevice};
+use oci::runtime::{BlockIo, Cpu, Memory, Resources, ThrottleDevice, WeightDevice};
 
 use crate::{Error, Result, error::Step};
 
@@ -28,12 +28,7 @@ pub(crate) fn apply(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
         check_memory(cgroup, memory)?;
     }
     if cgroup.is_unified() {
-        for setting in unified(resources)? {
-            cgroup
-                .set_unified(&setting.file, &setting.value)
-                .step(|| format!("failed to set {}", setting.file))?;
-        }
-        return Ok(());
+        return unified(resources)?.iter().try_for_each(|setting| set_unified(cgroup, setting));
     }
     if let Some(memory) = &resources.memory {
         apply_legacy_memory(cgroup, memory)?;
@@ -83,6 +78,32 @@ fn set_legacy(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
         cgroup.set_unified(&setting.file.replace(".limit_in_bytes", ".max"), &setting.value)
     };
     written.step(|| format!("failed to set {}", setting.file))
+}
+
+fn set_unified(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
+    /// Of the scheduler BFQ, and of the kernel's model of what an access costs. A kernel has either, both or none.
+    const WEIGHTS: [&str; 2] = ["io.bfq.weight", "io.weight"];
+    let there = |file: &str| cgroup.unified().is_some_and(|directory| directory.join(file).exists());
+    match cgroup.set_unified(&setting.file, &setting.value) {
+        Err(error)
+            if error.is(Errno::NOENT)
+                && WEIGHTS.contains(&setting.file.as_str())
+                && WEIGHTS.into_iter().any(there) =>
+        {
+            Ok(())
+        }
+        other => other.step(|| format!("failed to set {}", setting.file)),
+    }
+}
+
+/// What is asked for and no kernel does any more.
+pub fn obsolete(resources: &Resources) -> Vec<&'static str> {
+    let memory = resources.memory.clone().unwrap_or_default();
+    let fields = [
+        ("memory.kernel", memory.kernel.is_some_and(|limit| limit > 0)),
+        ("memory.useHierarchy", memory.use_hierarchy == Some(false)),
+    ];
+    fields.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
 }
 
 /// With `checkBeforeUpdate` a limit below what is used now is refused instead of killing.
@@ -190,6 +211,10 @@ fn legacy_block(block: &BlockIo, out: &mut Vec<Setting>) {
             let line = format!("{}:{} {weight}", device.major, device.minor);
             out.push(setting("blkio", "blkio.weight_device", line));
         }
+        if let Some(weight) = device.leaf_weight {
+            let line = format!("{}:{} {weight}", device.major, device.minor);
+            out.push(setting("blkio", "blkio.leaf_weight_device", line));
+        }
     }
     let lists = [
         ("blkio.throttle.read_bps_device", &block.throttle_read_bps_device),
@@ -242,7 +267,12 @@ fn unified_memory(memory: &Memory, out: &mut Vec<Setting>) -> Result<()> {
     if memory.disable_oom_killer == Some(true) {
         return Err(Error::invalid("memory.disableOOMKiller is not supported on cgroup v2"));
     }
-    swappiness(memory)?;
+    if swappiness(memory)?.is_some() {
+        return Err(Error::invalid("memory.swappiness is not supported on cgroup v2"));
+    }
+    if memory.kernel_tcp.is_some_and(|limit| limit > 0) {
+        return Err(Error::invalid("memory.kernelTCP is not supported on cgroup v2"));
+    }
     Ok(())
 }
 
@@ -306,15 +336,18 @@ pub(crate) fn io_weight_of(weight: u16) -> u64 {
 }
 
 fn unified_block(block: &BlockIo, out: &mut Vec<Setting>) -> Result<()> {
-    if let Some(weight) = block.weight.filter(|weight| *weight > 0) {
-        out.push(setting("io", "io.weight", io_weight_of(weight)));
-    }
-    if block.leaf_weight.is_some_and(|weight| weight > 0) {
+    let mut leaves = block.weight_device.iter().filter_map(|device| device.leaf_weight);
+    if leaves.next().or(block.leaf_weight).is_some_and(|weight| weight > 0) {
         return Err(Error::invalid("blockIO.leafWeight is not supported on cgroup v2"));
     }
-    for device in &block.weight_device {
-        if let Some(weight) = device.weight {
-            out.push(setting("io", "io.bfq.weight", format!("{}:{} {weight}", device.major, device.minor)));
+    if let Some(weight) = block.weight.filter(|weight| *weight > 0) {
+        out.push(setting("io", "io.bfq.weight", weight));
+        out.push(setting("io", "io.weight", io_weight_of(weight)));
+    }
+    for WeightDevice { major, minor, weight, .. } in &block.weight_device {
+        if let Some(weight) = weight {
+            out.push(setting("io", "io.bfq.weight", format!("{major}:{minor} {weight}")));
+            out.push(setting("io", "io.weight", format!("{major}:{minor} {}", io_weight_of(*weight))));
         }
     }
     let lists = [
@@ -462,7 +495,7 @@ mod tests {
         assert_eq!(
             show(unified(&resources).unwrap()),
             "memory.swap.max=67108864\nmemory.max=67108864\nmemory.low=1048576\ncpu.weight=100\n\
-             cpu.max=50000 100000\ncpuset.cpus=0-1\npids.max=max\nio.weight=4950\nio.max=8:0 wbps=1024\n"
+             cpu.max=50000 100000\ncpuset.cpus=0-1\npids.max=max\nio.bfq.weight=500\nio.weight=4950\nio.max=8:0 wbps=1024\n"
         );
         assert_eq!(
             show(legacy(&resources).unwrap()),
@@ -470,6 +503,26 @@ mod tests {
              cpu.cfs_quota_us=50000\ncpuset.cpus=0-1\npids.max=max\nblkio.weight=500\n\
              blkio.throttle.write_bps_device=8:0 1024\n"
         );
+    }
+
+    #[test]
+    fn what_v2_does_not_have_is_refused() {
+        for (json, name) in [
+            (r#"{"memory":{"swappiness":5}}"#, "memory.swappiness"),
+            (r#"{"memory":{"kernelTCP":5}}"#, "memory.kernelTCP"),
+            (r#"{"memory":{"disableOOMKiller":true}}"#, "memory.disableOOMKiller"),
+            (r#"{"blockIO":{"leafWeight":5}}"#, "blockIO.leafWeight"),
+            (r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"leafWeight":5}]}}"#, "blockIO.leafWeight"),
+            (r#"{"cpu":{"realtimePeriod":5}}"#, "realtime"),
+            (r#"{"network":{"classID":5}}"#, "linux.resources.network"),
+        ] {
+            let told = unified(&parse(json)).unwrap_err().to_string();
+            assert!(told.contains(name) && told.contains("not supported on cgroup v2"), "{json}: {told}");
+            assert!(legacy(&parse(json)).is_ok_and(|settings| settings.len() == 1), "{json}");
+        }
+        let gone = obsolete(&parse(r#"{"memory":{"kernel":5,"useHierarchy":false}}"#));
+        assert_eq!(gone, ["memory.kernel", "memory.useHierarchy"]);
+        assert!(obsolete(&parse(r#"{"memory":{"kernel":-1,"useHierarchy":true}}"#)).is_empty());
     }
 
     #[test]

@@ -436,6 +436,11 @@ pub struct IntelRdt {
     pub mem_bw_schema: String,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "is_false")]
     pub enable_monitoring: bool,
+    /// What version 1.2 has in the place of the last: of cache, and of memory bandwidth.
+    #[serde(default, rename = "enableCMT", deserialize_with = "nullable", skip_serializing_if = "is_false")]
+    pub enable_cmt: bool,
+    #[serde(default, rename = "enableMBM", deserialize_with = "nullable", skip_serializing_if = "is_false")]
+    pub enable_mbm: bool,
 }
 
 /// As for set_mempolicy(2) (`linux.memoryPolicy`).

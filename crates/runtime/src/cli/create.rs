@@ -98,6 +98,9 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
     // Numbers that the caller fixed, before anything of ours could take them.
     let preserved = preserved(arguments.number("preserve-fds")?.unwrap_or(0), spec.process.as_mut())?;
     warn_of_capabilities(context, spec.process.as_ref());
+    if let Some(resources) = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
+        warn_of_limits(context, resources);
+    }
     context.store.claim(id, &config)?;
     let made = make_claimed(context, arguments, start, &spec, &bundle, preserved);
     if made.is_err() {
@@ -122,6 +125,13 @@ pub(super) fn warn_of_capabilities(context: &Context, process: Option<&oci::runt
     for name in runtime::unreachable_ambient(named) {
         let message = format_args!("can't raise ambient capability {name}: operation not permitted");
         context.log.warn(message);
+    }
+}
+
+/// Limits that nothing keeps are told of.
+pub(super) fn warn_of_limits(context: &Context, resources: &oci::runtime::Resources) {
+    for name in runtime::obsolete(resources) {
+        context.log.warn(format_args!("ignoring linux.resources.{name}: the kernel no longer has it"));
     }
 }
 

@@ -7,6 +7,7 @@ use runtime::{Error, Kind, Result};
 
 use super::Context;
 use super::arguments::{Arguments, Flag};
+use super::create::warn_of_limits;
 
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
@@ -44,6 +45,7 @@ pub(super) fn update(context: &Context, arguments: &Arguments) -> Result<u8> {
         found.saved.record = found.container.record();
         context.store.save(&found.saved)?;
     }
+    warn_of_limits(context, &resources);
     found.container.update(&resources)?;
     Ok(0)
 }

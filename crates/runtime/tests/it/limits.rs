@@ -187,6 +187,18 @@ fn processes_and_statistics_are_listed() {
     }
 }
 
+#[test]
+fn what_no_kernel_has_is_told_and_left_out() {
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["linux"]["resources"]["memory"] = json!({ "kernel": 1 << 30, "useHierarchy": false });
+    let outcome = bundle.run();
+    assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+    for name in ["kernel", "useHierarchy"] {
+        let told = format!("level=warning msg=\"ignoring linux.resources.memory.{name}: ");
+        assert!(outcome.stderr.contains(&told), "{}", outcome.stderr);
+    }
+}
+
 /// Until the container ends: what it uses, again and again, and that its memory has run out.
 #[test]
 fn events_are_told_as_they_happen() {
