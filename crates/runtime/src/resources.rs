@@ -22,6 +22,10 @@ fn setting(controller: &'static str, file: impl Into<String>, value: impl ToStri
     Setting { controller, file: file.into(), value: value.to_string() }
 }
 
+/// Huge pages that are reserved and not used yet. Where these are counted (since Linux 5.7), who may not have a page is
+/// told so by mmap(2), and otherwise killed by its first access.
+const RESERVED: &str = ".rsvd";
+
 /// Applies everything but device rules.
 pub(crate) fn apply(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
     if let Some(memory) = &resources.memory {
@@ -71,29 +75,30 @@ fn set_legacy(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
                 let file = setting.file.replacen("blkio.", "blkio.bfq.", 1);
                 cgroup.set_legacy(setting.controller, &file, &setting.value)
             }
+            Err(error) if error.is(Errno::NOENT) && is_dispensable(cgroup, &setting.file) => Ok(()),
             other => other,
         }
     } else {
         // A controller that a hybrid machine has on v2 (hugetlb, misc, …), with the names of v2.
-        cgroup.set_unified(&setting.file.replace(".limit_in_bytes", ".max"), &setting.value)
+        let file = setting.file.replace(".limit_in_bytes", ".max");
+        return set_unified(cgroup, &Setting { file, ..setting.clone() });
     };
     written.step(|| format!("failed to set {}", setting.file))
 }
 
 fn set_unified(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
+    match cgroup.set_unified(&setting.file, &setting.value) {
+        Err(error) if error.is(Errno::NOENT) && is_dispensable(cgroup, &setting.file) => Ok(()),
+        other => other.step(|| format!("failed to set {}", setting.file)),
+    }
+}
+
+/// Whether a file that this kernel does not have leaves what was asked for to another.
+fn is_dispensable(cgroup: &Cgroup, file: &str) -> bool {
     /// Of the scheduler BFQ, and of the kernel's model of what an access costs. A kernel has either, both or none.
     const WEIGHTS: [&str; 2] = ["io.bfq.weight", "io.weight"];
     let there = |file: &str| cgroup.unified().is_some_and(|directory| directory.join(file).exists());
-    match cgroup.set_unified(&setting.file, &setting.value) {
-        Err(error)
-            if error.is(Errno::NOENT)
-                && WEIGHTS.contains(&setting.file.as_str())
-                && WEIGHTS.into_iter().any(there) =>
-        {
-            Ok(())
-        }
-        other => other.step(|| format!("failed to set {}", setting.file)),
-    }
+    file.contains(RESERVED) || (WEIGHTS.contains(&file) && WEIGHTS.into_iter().any(there))
 }
 
 /// What is asked for and no kernel does any more.
@@ -160,7 +165,10 @@ fn legacy(resources: &Resources) -> Result<Vec<Setting>> {
         legacy_block(block, &mut out);
     }
     for limit in &resources.hugepage_limits {
-        out.push(setting("hugetlb", format!("hugetlb.{}.limit_in_bytes", limit.page_size), limit.limit));
+        for what in ["", RESERVED] {
+            let file = format!("hugetlb.{}{what}.limit_in_bytes", limit.page_size);
+            out.push(setting("hugetlb", file, limit.limit));
+        }
     }
     if let Some(network) = &resources.network {
         out.extend(network.class_id.map(|id| setting("net_cls", "net_cls.classid", id)));
@@ -244,7 +252,9 @@ fn unified(resources: &Resources) -> Result<Vec<Setting>> {
         unified_block(block, &mut out)?;
     }
     for limit in &resources.hugepage_limits {
-        out.push(setting("hugetlb", format!("hugetlb.{}.max", limit.page_size), limit.limit));
+        for what in ["", RESERVED] {
+            out.push(setting("hugetlb", format!("hugetlb.{}{what}.max", limit.page_size), limit.limit));
+        }
     }
     if resources
         .network

@@ -187,6 +187,30 @@ fn processes_and_statistics_are_listed() {
     }
 }
 
+/// Pages that are only reserved count as well, wherever the controller is.
+#[test]
+fn huge_pages_are_limited_before_they_are_used() {
+    let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    let file = |what: &str| format!("hugetlb.2MB{what}");
+    let cgroup = bundle.cgroup();
+    let get = |what: &str| match cgroup.legacy("hugetlb") {
+        Some(_) => cgroup.get_legacy("hugetlb", &file(&format!("{what}.limit_in_bytes"))),
+        None => cgroup.get_unified(&file(&format!("{what}.max"))),
+    };
+    if get("").is_err() {
+        // No such controller here, or no pages of that size.
+        return;
+    }
+    assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
+    bundle.config["linux"]["resources"]["hugepageLimits"] =
+        json!([{ "pageSize": "2MB", "limit": 4_194_304 }]);
+    bundle.create();
+    for what in ["", ".rsvd"] {
+        assert_eq!(get(what).unwrap(), "4194304\n", "{what}");
+    }
+}
+
 #[test]
 fn what_no_kernel_has_is_told_and_left_out() {
     let mut bundle = Bundle::new(&["true"]);
