@@ -79,6 +79,7 @@ impl Filters {
     /// Refuses keys that the list does not know.
     pub fn check(&self, known: &[&str]) -> Result<(), InvalidFilter> {
         match self.0.keys().find(|key| !known.contains(&key.as_str())) {
+            Some(key) if key.is_empty() => Err(InvalidFilter("invalid filter".to_owned())),
             Some(key) => Err(InvalidFilter(format!("invalid filter '{key}'"))),
             None => Ok(()),
         }

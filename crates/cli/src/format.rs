@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::failure::{Failure, Outcome};
-use crate::template::{self, Fault, Labels, Prepared, Value};
+use crate::template::{self, Labels, Prepared, Value};
 
 /// A field of a row: its name in templates and JSON, and the header of its column.
 pub(crate) type Field = (&'static str, &'static str);
@@ -17,6 +17,8 @@ pub(crate) struct Listing<'a> {
     pub(crate) table: &'a [&'static str],
     /// The field that `--quiet` shows.
     pub(crate) quiet: &'static str,
+    /// What Docker's source calls a row, as messages about templates do.
+    pub(crate) kind: &'static str,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -95,19 +97,19 @@ impl Listing<'_> {
                 Ok(rows.iter().map(|row| format!("{}\n", escaped(&self.value(row).to_json()))).collect())
             }
             Style::Template(text) => {
-                let prepared = Prepared::parse(text).map_err(unparsed)?;
+                let prepared = Prepared::parse(text)?;
                 let mut result = String::new();
                 for row in rows {
-                    result.push_str(&prepared.render(&self.value(row)).map_err(failed)?);
+                    result.push_str(&prepared.render(&self.value(row))?);
                     result.push('\n');
                 }
                 Ok(result)
             }
             Style::TableTemplate(text) => {
-                let prepared = Prepared::parse(text).map_err(unparsed)?;
-                let mut lines = vec![prepared.render_headers(&self.headers()).map_err(failed)?];
+                let prepared = Prepared::parse(text)?;
+                let mut lines = vec![prepared.render_headers(&self.headers())?];
                 for row in rows {
-                    lines.push(prepared.render(&self.value(row)).map_err(failed)?);
+                    lines.push(prepared.render(&self.value(row))?);
                 }
                 let cells: Vec<Vec<String>> =
                     lines.iter().map(|line| line.split('\t').map(str::to_owned).collect()).collect();
@@ -132,21 +134,13 @@ impl Listing<'_> {
             let value = typed.map_or_else(|| Value::text(text.as_str()), |(_, value)| value.clone());
             ((*name).to_owned(), value)
         });
-        Value::object(fields, Labels::Of(row.labels.clone()))
+        Value::object(fields, Labels::Of(row.labels.clone())).called(self.kind)
     }
 
     fn headers(&self) -> Value {
         let fields = self.fields.iter().map(|(name, header)| ((*name).to_owned(), Value::text(*header)));
-        Value::object(fields, Labels::Headers)
+        Value::object(fields, Labels::Headers).called(self.kind)
     }
-}
-
-fn unparsed(fault: Fault) -> Failure {
-    Failure::new(format!("failed to parse template: {fault}"))
-}
-
-fn failed(fault: Fault) -> Failure {
-    Failure::new(format!("failed to execute template: {fault}"))
 }
 
 /// JSON as Go writes it, which may stand in a web page.
@@ -245,6 +239,7 @@ mod tests {
         fields: &[("ID", "ID"), ("Name", "LONG NAME"), ("Size", "SIZE")],
         table: &["ID", "Name"],
         quiet: "ID",
+        kind: "*formatter.thing",
     };
 
     fn rows() -> Vec<Row> {

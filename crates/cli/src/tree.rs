@@ -56,6 +56,13 @@ impl Spec {
         }
     }
 
+    /// What it is called first in a group, or at the top: an alias is told by that name.
+    fn home(&self, group: Option<&str>) -> String {
+        let mut spellings = self.spellings.iter();
+        let here = |name: &&&str| name.split_once(' ').map(|(group, _)| group) == group;
+        spellings.find(here).or(self.spellings.first()).map_or_else(String::new, |name| (*name).to_owned())
+    }
+
     pub(crate) const fn details(self, details: &'static str) -> Spec {
         Spec { details, ..self }
     }
@@ -130,12 +137,12 @@ pub(crate) fn find(words: &[String]) -> (Found, usize) {
         };
         let name = format!("{first} {second}");
         return match spec(&name) {
-            Some(spec) => (Found::Command(spec, name), 2),
+            Some(spec) => (Found::Command(spec, spec.home(Some(first))), 2),
             None => (Found::Nothing, 2),
         };
     }
     match spec(first) {
-        Some(spec) => (Found::Command(spec, first.clone()), 1),
+        Some(spec) => (Found::Command(spec, spec.home(None)), 1),
         None => (Found::Nothing, 1),
     }
 }

@@ -5,15 +5,44 @@ use oci::image::{Config, Empty, Healthcheck};
 use crate::duration;
 use crate::error::{Error, Result};
 
-/// Applies lines such as `CMD ["sh"]` and `ENV A=1 B=2`, in order.
+mod words;
+
+/// The least that a probe waits.
+const SHORTEST: i64 = 1_000_000;
+
+/// The instructions that say what an image is, not how it is made.
+const KNOWN: [&str; 11] = [
+    "CMD",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "HEALTHCHECK",
+    "LABEL",
+    "ONBUILD",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
+];
+
+/// Applies lines such as `CMD ["sh"]` and `ENV A=1 B=$A`, in order. A line that ends with a backslash goes on in the
+/// next one.
 pub(crate) fn apply(config: &mut Config, lines: &[String]) -> Result<()> {
+    if lines.is_empty() {
+        return Ok(());
+    }
+    let lines = whole_lines(&lines.join("\n"));
+    let lines: Vec<(String, &str)> = lines.iter().map(|line| parted(line)).collect();
+    if lines.is_empty() {
+        return Err(Error::invalid("file with no instructions"));
+    }
+    if let Some((word, _)) = lines.iter().find(|(word, _)| !KNOWN.contains(&word.as_str())) {
+        return Err(Error::invalid(format!("{word} is not a valid change command")));
+    }
     let mut command_set = false;
-    for line in lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
-        let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
-        let word = word.to_ascii_uppercase();
+    for (word, rest) in lines {
         let before = config.cmd.clone();
-        instruction(config, &word, rest.trim())?;
+        instruction(config, &word, rest)?;
         match word.as_str() {
             "CMD" => command_set = true,
             // A command that these lines have set themselves was written for the new entrypoint.
@@ -24,14 +53,36 @@ pub(crate) fn apply(config: &mut Config, lines: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
-    match word {
-        "CMD" | "ENTRYPOINT" | "ENV" | "LABEL" | "EXPOSE" | "VOLUME" | "USER" | "WORKDIR" | "STOPSIGNAL"
-        | "ONBUILD" | "HEALTHCHECK"
-            if rest.is_empty() =>
-        {
-            return Err(Error::invalid(format!("{word} requires at least one argument")));
+/// Lines without comments and empty ones, those that go on put together.
+fn whole_lines(text: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut begun = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        match line.strip_suffix('\\') {
+            Some(line) => begun.push_str(line),
+            None => all.push(std::mem::take(&mut begun) + line),
         }
+    }
+    all.extend((!begun.is_empty()).then_some(begun));
+    all
+}
+
+/// The instruction of a line, and what it is told.
+fn parted(line: &str) -> (String, &str) {
+    let (word, rest) = line.split_once(char::is_whitespace).unwrap_or((line, ""));
+    (word.to_ascii_uppercase(), rest.trim())
+}
+
+fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
+    if rest.is_empty() {
+        let wanted = match word {
+            "USER" | "WORKDIR" | "STOPSIGNAL" => "exactly one argument",
+            _ => "at least one argument",
+        };
+        return Err(Error::invalid(format!("{word} requires {wanted}")));
+    }
+    let expand = |text: &str| words::expand(text, &config.env);
+    match word {
         "CMD" => config.cmd = Some(command(config, rest)),
         "ENTRYPOINT" => {
             config.entrypoint = Some(command(config, rest));
@@ -39,36 +90,70 @@ fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
             config.cmd = None;
         }
         "ENV" => {
-            for (key, value) in pairs(word, rest)? {
+            for (key, value) in pairs(word, rest, &config.env)? {
                 config.env.retain(|entry| entry.split('=').next() != Some(&key));
                 config.env.push(format!("{key}={value}"));
             }
         }
-        "LABEL" => config.labels.extend(pairs(word, rest)?),
+        "LABEL" => config.labels.extend(pairs(word, rest, &config.env)?),
         "EXPOSE" => {
-            for port in words(rest)? {
-                crate::container::check_exposed(&port)?;
-                let port = if port.contains('/') { port } else { format!("{port}/tcp") };
-                config.exposed_ports.insert(port, Empty {});
+            let ports: Result<Vec<String>> = rest.split_whitespace().map(expand).collect();
+            for port in ports? {
+                let (number, protocol) = port.split_once('/').unwrap_or((&port, "tcp"));
+                crate::container::check_exposed(&port)
+                    .map_err(|_| Error::invalid(misread_port(number, protocol)))?;
+                let (first, last) = number.split_once('-').unwrap_or((number, number));
+                let one = |port: &str| {
+                    port.parse::<u16>().map_err(|_| Error::invalid(misread_port(number, protocol)))
+                };
+                for port in one(first)?..=one(last)? {
+                    config.exposed_ports.insert(format!("{port}/{protocol}"), Empty {});
+                }
             }
         }
         "VOLUME" => {
-            let paths = list(rest).map_or_else(|| words(rest), Ok)?;
-            config.volumes.extend(paths.into_iter().map(|path| (path, Empty {})));
-        }
-        "USER" => config.user = rest.to_owned(),
-        "WORKDIR" => config.working_dir = directory(&config.working_dir, rest),
-        "STOPSIGNAL" => {
-            if linux::signal::parse(rest).is_none() {
-                return Err(Error::invalid(format!("invalid signal: {rest}")));
+            let paths = list(rest);
+            let paths = paths.unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect());
+            let paths: Result<Vec<String>> = paths.iter().map(|path| expand(path)).collect();
+            for path in paths? {
+                if path.trim().is_empty() {
+                    return Err(Error::invalid("VOLUME specified can not be an empty string"));
+                }
+                config.volumes.insert(path.trim().to_owned(), Empty {});
             }
-            config.stop_signal = rest.to_owned();
         }
-        "ONBUILD" => config.on_build.push(rest.to_owned()),
+        "USER" => config.user = expand(rest)?,
+        "WORKDIR" => config.working_dir = directory(&config.working_dir, &expand(rest)?),
+        "STOPSIGNAL" => {
+            let signal = expand(rest)?;
+            if linux::signal::parse(&signal).is_none() {
+                return Err(Error::invalid(format!("invalid signal: {signal}")));
+            }
+            config.stop_signal = signal;
+        }
+        "ONBUILD" => config.on_build.push(trigger(rest)?),
         "HEALTHCHECK" => config.healthcheck = Some(health(rest)?),
         other => return Err(Error::invalid(format!("{other} is not a valid change command"))),
     }
     Ok(())
+}
+
+fn misread_port(number: &str, protocol: &str) -> String {
+    match protocol.to_ascii_lowercase().as_str() {
+        "tcp" | "udp" | "sctp" => format!("Invalid containerPort: {number}"),
+        _ => format!("Invalid proto: {protocol}"),
+    }
+}
+
+/// A line for the build of another image on this one.
+fn trigger(line: &str) -> Result<String> {
+    match parted(line).0.as_str() {
+        "ONBUILD" => Err(Error::invalid("Chaining ONBUILD via `ONBUILD ONBUILD` isn't allowed")),
+        word @ ("MAINTAINER" | "FROM") => {
+            Err(Error::invalid(format!("{word} isn't allowed as an ONBUILD trigger")))
+        }
+        _ => Ok(line.to_owned()),
+    }
 }
 
 /// A JSON list as it stands; anything else is a line for the shell.
@@ -83,63 +168,24 @@ fn list(rest: &str) -> Option<Vec<String>> {
     serde_json::from_str(rest).ok()
 }
 
-/// `A=1 B="2 3"`, or the older `A 1`.
-fn pairs(word: &str, rest: &str) -> Result<Vec<(String, String)>> {
-    let all = words(rest)?;
+/// `A=1 B="2 3"`, or the older `A 1`. Variables have the values from before the line.
+fn pairs(word: &str, rest: &str, environment: &[String]) -> Result<Vec<(String, String)>> {
+    let expand = |text: &str| words::expand(text, environment);
+    let all = words::split(rest)?;
     if all.first().is_some_and(|first| !first.contains('=')) {
         let (key, value) = rest
             .split_once(char::is_whitespace)
             .ok_or_else(|| Error::invalid(format!("{word} must have two arguments")))?;
-        return Ok(vec![(key.to_owned(), value.trim().to_owned())]);
+        return Ok(vec![(expand(key)?, expand(value.trim())?)]);
     }
-    all.into_iter()
+    all.iter()
         .map(|pair| match pair.split_once('=') {
-            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+            Some((key, value)) if !key.is_empty() => Ok((expand(key)?, expand(value)?)),
             _ => Err(Error::invalid(format!(
                 "Syntax error - can't find = in {pair:?}. Must be of the form: name=value"
             ))),
         })
         .collect()
-}
-
-/// Words separated by spaces; quotes and backslashes keep a space in a word.
-fn words(text: &str) -> Result<Vec<String>> {
-    let mut all = Vec::new();
-    let mut word = String::new();
-    let mut within = false;
-    let mut quote = None;
-    let mut characters = text.chars();
-    while let Some(character) = characters.next() {
-        match (character, quote) {
-            ('\\', None | Some('"')) => {
-                word.extend(characters.next());
-                within = true;
-            }
-            (character, Some(open)) if character == open => quote = None,
-            (character, Some(_)) => word.push(character),
-            ('"' | '\'', None) => {
-                quote = Some(character);
-                within = true;
-            }
-            (character, None) if character.is_whitespace() => {
-                if within {
-                    all.push(std::mem::take(&mut word));
-                }
-                within = false;
-            }
-            (character, None) => {
-                word.push(character);
-                within = true;
-            }
-        }
-    }
-    if quote.is_some() {
-        return Err(Error::invalid(format!("unterminated quote in {text:?}")));
-    }
-    if within {
-        all.push(word);
-    }
-    Ok(all)
 }
 
 fn directory(before: &str, next: &str) -> String {
@@ -160,26 +206,47 @@ fn health(rest: &str) -> Result<Healthcheck> {
     while let Some(flag) = rest.strip_prefix("--") {
         let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
         let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
-        let invalid = || Error::invalid(format!("invalid HEALTHCHECK flag --{flag}"));
         match name {
-            "interval" => check.interval = duration::nanoseconds(value).ok_or_else(invalid)?,
-            "timeout" => check.timeout = duration::nanoseconds(value).ok_or_else(invalid)?,
-            "start-period" => check.start_period = duration::nanoseconds(value).ok_or_else(invalid)?,
-            "start-interval" => check.start_interval = duration::nanoseconds(value).ok_or_else(invalid)?,
-            "retries" => check.retries = value.parse().map_err(|_| invalid())?,
-            _ => return Err(invalid()),
+            "interval" => check.interval = pause(name, value)?,
+            "timeout" => check.timeout = pause(name, value)?,
+            "start-period" => check.start_period = pause(name, value)?,
+            "start-interval" => check.start_interval = pause(name, value)?,
+            "retries" => check.retries = retries(value)?,
+            _ => return Err(Error::invalid(format!("unknown flag: {name}"))),
         }
         rest = after.trim_start();
     }
-    let (word, line) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-    if !word.eq_ignore_ascii_case("CMD") || line.is_empty() {
+    let (word, line) = parted(rest);
+    if word != "CMD" {
         return Err(Error::invalid(format!("Unknown type {word:?} in HEALTHCHECK (try CMD)")));
     }
-    check.test = match list(line.trim()) {
+    if line.is_empty() {
+        return Err(Error::invalid("Missing command after HEALTHCHECK CMD"));
+    }
+    check.test = match list(line) {
         Some(arguments) => std::iter::once("CMD".to_owned()).chain(arguments).collect(),
-        None => vec!["CMD-SHELL".into(), line.trim().to_owned()],
+        None => vec!["CMD-SHELL".into(), line.to_owned()],
     };
     Ok(check)
+}
+
+fn pause(name: &str, text: &str) -> Result<i64> {
+    let pause = duration::nanoseconds(text)
+        .ok_or_else(|| Error::invalid(format!("time: invalid duration {text:?}")))?;
+    if pause != 0 && pause < SHORTEST {
+        return Err(Error::invalid(format!("Interval {name:?} cannot be less than 1ms")));
+    }
+    Ok(pause)
+}
+
+fn retries(text: &str) -> Result<i64> {
+    let count: i64 = text
+        .parse()
+        .map_err(|_| Error::invalid(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?;
+    if count < 0 {
+        return Err(Error::invalid(format!("--retries cannot be negative ({count})")));
+    }
+    Ok(count)
 }
 
 #[cfg(test)]
@@ -218,6 +285,14 @@ mod tests {
     }
 
     #[test]
+    fn variables_are_those_of_the_image_so_far() {
+        let config =
+            applied(&["ENV B=$A C=${NONE:-x}\nENV D=\"$B\" \\\n E='$B'", "USER $A", "WORKDIR /$B"]).unwrap();
+        assert_eq!(config.env, ["A=old", "B=old", "C=x", "D=old", "E=$B"]);
+        assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("old", "/old"));
+    }
+
+    #[test]
     fn a_line_without_brackets_is_for_the_shell() {
         assert_eq!(applied(&["ENTRYPOINT top -b"]).unwrap().entrypoint.unwrap(), ["/bin/sh", "-c", "top -b"]);
     }
@@ -228,5 +303,17 @@ mod tests {
         assert!(applied(&["CMD"]).is_err());
         assert!(applied(&["ENV A"]).is_err());
         assert!(applied(&["ENV A=\"x"]).is_err());
+        for (line, message) in [
+            ("", "file with no instructions"),
+            ("USER", "USER requires exactly one argument"),
+            ("VOLUME [\"\"]", "VOLUME specified can not be an empty string"),
+            ("EXPOSE x", "Invalid containerPort: x"),
+            ("ONBUILD FROM x", "FROM isn't allowed as an ONBUILD trigger"),
+            ("HEALTHCHECK x", "Unknown type \"X\" in HEALTHCHECK (try CMD)"),
+            ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
+            ("HEALTHCHECK --interval=x CMD y", "time: invalid duration \"x\""),
+        ] {
+            assert_eq!(applied(&[line]).unwrap_err().message(), message, "{line}");
+        }
     }
 }

@@ -54,7 +54,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         return Err(Failure::new(format!("unknown type: {kind:?}: must be one of {ALL_KINDS}")));
     }
     let client = session.client()?;
-    show(parsed.text("format"), parsed.arguments(), |name| find(client, kind, name, parsed.on("size")))
+    show(parsed.text("format"), "", parsed.arguments(), |name| find(client, kind, name, parsed.on("size")))
 }
 
 /// Asks for every kind of thing until one is known by the name.
@@ -70,16 +70,24 @@ fn find(client: &Client, kind: &str, name: &str, size: bool) -> Result<Vec<u8>, 
         match found {
             // Not every name can be the name of everything: `a/b` is no container.
             Err(error) if kind.is_empty() && matches!(error.status(), Some(400 | 404)) => {}
-            found => return Ok(found?),
+            found => {
+                let found = found?;
+                if size && *known != "container" {
+                    writeln!(std::io::stderr(), "WARNING: --size ignored for {known}")?;
+                }
+                return Ok(found);
+            }
         }
     }
     Err(Failure::new(format!("Error: No such object: {name}")))
 }
 
 /// Shows what is found under each name: an array of all, or what the template makes of each. What
-/// is not found is told at the end and makes the command fail.
+/// is not found or cannot be rendered is told at the end and makes the command fail. `kind` is what Go
+/// calls the type of those that Docker knows by their type alone.
 pub(crate) fn show(
     format: &str,
+    kind: &'static str,
     names: &[String],
     mut find: impl FnMut(&str) -> Result<Vec<u8>, Failure>,
 ) -> Outcome {
@@ -104,15 +112,15 @@ pub(crate) fn show(
     let mut out = std::io::stdout().lock();
     match &template {
         Some(prepared) => {
+            let mut text = String::new();
             for document in &documents {
-                // What cannot be rendered is an empty line, and an error.
-                let rendered = prepared.render_document(document);
-                writeln!(out, "{}", rendered.as_deref().unwrap_or_default())?;
-                rendered?;
+                match prepared.render_document(document, kind) {
+                    Ok(rendered) => text.extend([rendered.as_str(), "\n"]),
+                    Err(failure) => failures.push(failure),
+                }
             }
-            if documents.is_empty() {
-                writeln!(out)?;
-            }
+            // Nothing is an empty line.
+            out.write_all(if text.is_empty() { "\n" } else { &text }.as_bytes())?;
         }
         None if format == "json" => {
             let trimmed: Vec<&str> = documents.iter().map(|document| document.trim()).collect();

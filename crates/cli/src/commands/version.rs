@@ -76,7 +76,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
             (Some(prepared), _) => prepared.render(&named(template::read(&document)?)).map_err(|fault| {
                 // The line that was begun ends before the message.
                 println!();
-                Failure::new(fault.to_string())
+                Failure::new(fault.of("version"))
             })?,
         };
         writeln!(out, "{shown}")?;
@@ -95,12 +95,14 @@ fn misfit(fault: template::Fault) -> Failure {
 fn named(document: Value) -> Value {
     let Value::Struct(document) = document else { return document };
     let mut document = (*document).clone();
+    document.kind = "system.versionInfo";
     for half in &mut document.members {
         if let Value::Struct(part) = &half.value
             && let Some(version) = part.get("ApiVersion")
         {
             let version = Member { name: "APIVersion".to_owned(), value: version.clone(), sent: false };
             let mut part = (**part).clone();
+            part.kind = if half.name == "Client" { "system.clientVersion" } else { "*types.Version" };
             part.members.push(version);
             half.value = Value::Struct(part.into());
         }

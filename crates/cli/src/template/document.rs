@@ -118,14 +118,31 @@ const OMITTED: &[(&str, &[&str])] = &[
     (
         "OpenStdin",
         &[
-            "ArgsEscaped",
+            "Hostname",
+            "Domainname",
+            "User",
+            "AttachStdin",
+            "AttachStdout",
+            "AttachStderr",
             "ExposedPorts",
+            "Tty",
+            "OpenStdin",
+            "StdinOnce",
+            "Env",
+            "Cmd",
             "Healthcheck",
-            "MacAddress",
+            "ArgsEscaped",
+            "Image",
+            "Volumes",
+            "WorkingDir",
+            "Entrypoint",
             "NetworkDisabled",
-            "Shell",
+            "MacAddress",
+            "OnBuild",
+            "Labels",
             "StopSignal",
             "StopTimeout",
+            "Shell",
         ],
     ),
     (
@@ -179,21 +196,21 @@ const OMITTED: &[(&str, &[&str])] = &[
     ("Mountpoint", &["ClusterVolume", "CreatedAt", "Status", "UsageData"]),
 ];
 
-/// What the configuration of an image leaves out, which may be all of it.
+/// What the configuration of an image leaves out, which may be all of it; in the order of Go's type.
 const OMITTED_OF_IMAGES: &[&str] = &[
-    "ArgsEscaped",
-    "Cmd",
-    "Entrypoint",
-    "Env",
-    "ExposedPorts",
-    "Healthcheck",
-    "Labels",
-    "OnBuild",
-    "Shell",
-    "StopSignal",
     "User",
+    "ExposedPorts",
+    "Env",
+    "Entrypoint",
+    "Cmd",
     "Volumes",
     "WorkingDir",
+    "Labels",
+    "StopSignal",
+    "ArgsEscaped",
+    "Healthcheck",
+    "OnBuild",
+    "Shell",
 ];
 
 /// Names that members have in Go's types and in nobody's JSON.
@@ -213,11 +230,19 @@ const OTHER_NAMES: &[(&str, &str)] = &[
     ("NanoCPUs", "NanoCpus"),
 ];
 
+/// Reads an answer of the engine as Go does where it knows no types.
+pub(super) fn read_untyped(raw: &str) -> Result<Value, Failure> {
+    parse(raw).map(|value| value.untyped())
+}
+
+fn parse(raw: &str) -> Result<Value, Failure> {
+    serde_json::from_str(raw)
+        .map_err(|error| Failure::new(format!("the engine's answer cannot be understood: {error}")))
+}
+
 /// Reads an answer of the engine.
 pub(crate) fn read(raw: &str) -> Result<Value, Failure> {
-    let value: Value = serde_json::from_str(raw)
-        .map_err(|error| Failure::new(format!("the engine's answer cannot be understood: {error}")))?;
-    Ok(shape(value, Role::Object))
+    Ok(shape(parse(raw)?, Role::Object))
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -282,14 +307,18 @@ fn structure(object: &Struct) -> Value {
             complete(&mut members, omitted);
         }
     }
-    Value::Struct(Rc::new(Struct { members, labels: object.labels.clone() }))
+    Value::Struct(Rc::new(Struct { members, labels: object.labels.clone(), kind: object.kind }))
 }
 
 fn whole(object: &Struct, omitted: &[&str]) -> Value {
     let Value::Struct(shaped) = structure(object) else { return Value::Null(Kind::Pointer) };
     let mut members = shaped.members.clone();
     complete(&mut members, omitted);
-    Value::Struct(Rc::new(Struct { members, labels: Labels::None }))
+    // JSON shows of it what says something.
+    for member in &mut members {
+        member.sent &= member.value.truth();
+    }
+    Value::Struct(Rc::new(Struct { members, labels: Labels::None, kind: "" }))
 }
 
 /// Adds the members that are not there.
@@ -304,6 +333,11 @@ fn complete(members: &mut Vec<Member>, all: &[&str]) {
     if members.iter().all(|member| place(member).is_some()) {
         members.sort_by_key(place);
     }
+}
+
+/// Whether a member has this name in JSON alone.
+pub(super) fn is_only_json(name: &str) -> bool {
+    OTHER_NAMES.iter().any(|(_, json)| *json == name)
 }
 
 /// The name in JSON of a member that Go's types call otherwise.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use super::document::is_only_json;
 use super::functions;
 use super::parser::{Base, Branch, Command, Node, Operand, Pipeline, Tree};
 use super::value::{Kind, Labels, Value};
@@ -18,24 +19,34 @@ enum Flow {
     Continue,
 }
 
+/// What is rendered.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Over {
+    /// Values of known types.
+    Typed,
+    /// JSON, where a key that is not there is a mistake.
+    Raw,
+    /// The names of columns, which are shown as they are, whatever function a column goes through.
+    Headers,
+}
+
 type Result<T> = std::result::Result<T, String>;
 
 pub(super) struct Run<'t> {
     source: &'t str,
     defined: &'t HashMap<String, Vec<Node>>,
-    /// Headers are shown as they are, whatever function a column goes through.
-    headers: bool,
+    over: Over,
     out: String,
     variables: Vec<(String, Value)>,
     calls: usize,
 }
 
 /// Renders a template; the error is told as Go tells it.
-pub(super) fn run(tree: &Tree, source: &str, value: &Value, headers: bool) -> Result<String> {
+pub(super) fn run(tree: &Tree, source: &str, value: &Value, over: Over) -> Result<String> {
     let mut run = Run {
         source,
         defined: &tree.defined,
-        headers,
+        over,
         out: String::new(),
         variables: vec![("$".to_owned(), value.clone())],
         calls: 0,
@@ -232,14 +243,14 @@ impl Run<'_> {
             arguments.push(self.operand(operand, dot)?);
         }
         arguments.extend(last);
-        functions::call(name, &arguments, self.headers)
+        functions::call(name, &arguments, self.over == Over::Headers)
             .or_else(|why| self.wrong(command.at, command.at, command.end, why))
     }
 
     fn operand(&mut self, operand: &Operand, dot: &Value) -> Result<Value> {
         let base = match &operand.base {
             Base::Group(pipeline) => self.pipeline(pipeline, dot)?,
-            Base::Function(name) => functions::call(name, &[], self.headers)
+            Base::Function(name) => functions::call(name, &[], self.over == Over::Headers)
                 .or_else(|why| self.wrong(operand.at, operand.at, operand.end, why))?,
             base => self.base(base, operand, dot)?,
         };
@@ -265,30 +276,46 @@ impl Run<'_> {
 
     fn fields(&self, mut value: Value, names: &[String], operand: &Operand) -> Result<Value> {
         let mut parent: Option<&String> = None;
-        for name in names {
+        for (at, name) in names.iter().enumerate() {
+            let last = at + 1 == names.len();
             value = match &value {
                 Value::Struct(object) => match object.get(name) {
+                    // The engine's documents are read into types that call some members otherwise.
+                    Some(_) if object.kind.is_empty() && is_only_json(name) => {
+                        return self.blame(operand, format!("map has no entry for key {name:?}"));
+                    }
                     Some(value) => value.clone(),
                     None if object.labels != Labels::None && name == "Label" => {
                         return self.blame(operand, "wrong number of args for Label: want 1 got 0");
                     }
-                    None if object.labels != Labels::None => {
-                        return self.blame(operand, format!("can't evaluate field {name}"));
+                    None if !object.kind.is_empty() => {
+                        let kind = object.kind;
+                        return self.blame(operand, format!("can't evaluate field {name} in type {kind}"));
                     }
                     None => return self.blame(operand, format!("map has no entry for key {name:?}")),
                 },
-                Value::Map(members) => members.get(name).cloned().unwrap_or(Value::Absent),
-                Value::Null(Kind::Map { .. }) => Value::Absent,
+                Value::Map(members) => match members.get(name) {
+                    Some(Value::Null(Kind::Pointer)) if self.over == Over::Raw && last => Value::Absent,
+                    Some(value) => value.clone(),
+                    None if self.over == Over::Raw => {
+                        return self.blame(operand, format!("map has no entry for key {name:?}"));
+                    }
+                    None => Value::Absent,
+                },
+                Value::Null(Kind::Map { .. }) | Value::Absent => Value::Absent,
+                Value::Null(_) if self.over == Over::Raw => {
+                    return self.blame(operand, format!("nil pointer evaluating interface {{}}.{name}"));
+                }
                 // An object that was left out: it is the one that is missing.
                 Value::Null(_) if parent.is_some() => {
                     let parent = parent.map_or("", String::as_str);
                     return self.blame(operand, format!("map has no entry for key {parent:?}"));
                 }
-                Value::Null(_) | Value::Absent => {
+                Value::Null(_) => {
                     return self.blame(operand, format!("nil data; no entry for key {name:?}"));
                 }
                 other => {
-                    let kind = other.type_name();
+                    let kind = if self.over == Over::Raw { "interface {}" } else { other.type_name() };
                     return self.blame(operand, format!("can't evaluate field {name} in type {kind}"));
                 }
             };

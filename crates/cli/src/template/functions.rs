@@ -42,6 +42,9 @@ pub(super) fn call(name: &str, arguments: &[Value], headers: bool) -> Result<Val
         }
         "not" => Ok(Value::Bool(!one(name, arguments)?.truth())),
         "len" => length(one(name, arguments)?).map(|length| Value::Int(length as i64)).map_err(in_call(name)),
+        "index" if arguments.is_empty() => {
+            Err(format!("wrong number of args for {name}: want at least 1 got 0"))
+        }
         "index" => index(arguments).map_err(in_call(name)),
         "slice" => slice(arguments).map_err(in_call(name)),
         "print" => text(print::print(arguments)),

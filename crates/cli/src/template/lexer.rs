@@ -144,6 +144,7 @@ impl<'a> Lexer<'a> {
                 let length = 1 + name(&rest[1..]);
                 (Kind::Variable(rest[..length].to_owned()), length)
             }
+            '.' if rest.len() == 1 => return wrong("illegal number syntax: \".\"".to_owned()),
             '.' if !rest[1..].starts_with(|next: char| next.is_ascii_digit()) => match 1 + name(&rest[1..]) {
                 1 => (Kind::Dot, 1),
                 length => (Kind::Field(rest[1..length].to_owned()), length),

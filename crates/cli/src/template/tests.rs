@@ -4,7 +4,7 @@ use super::*;
 
 fn rendered(template: &str, raw: &str) -> String {
     match Prepared::parse(template) {
-        Ok(prepared) => prepared.render_document(raw).unwrap_or_else(|failure| failure.message),
+        Ok(prepared) => prepared.render_document(raw, "").unwrap_or_else(|failure| failure.message),
         Err(fault) => fault.to_string(),
     }
 }
@@ -125,9 +125,37 @@ fn mistakes_are_told_in_the_words_of_go() {
 }
 
 #[test]
+fn what_types_cannot_answer_the_json_does() {
+    let raw = r#"{"Id":"ab","State":{"Status":"created","Health":null},"Config":{"Image":"i","Labels":{"b":"2","a":"1"}}}"#;
+    // Go calls the first of these members ID.
+    assert_eq!(rendered("{{.ID}} {{.State}}", raw), "ab {created <nil>}");
+    assert_eq!(
+        rendered("{{.Id}} {{.State}} {{.State.Health}}", raw),
+        "ab map[Health:<nil> Status:created] <no value>"
+    );
+    assert_eq!(
+        rendered("{{.Config.Labels.none.deeper}} {{len .State}}", raw),
+        "template parsing error: template: :1:9: executing \"\" at <.Config.Labels.none.deeper>: map has no entry for key \"none\""
+    );
+    assert_eq!(rendered("{{len .State}} {{.Config.Labels.a}}", raw), "2 1");
+    assert_eq!(
+        rendered("{{.Id.x}}{{.State.Health.Status}}", raw.replace("\"ab\"", "null").as_str()),
+        "template parsing error: template: :1:5: executing \"\" at <.Id.x>: nil pointer evaluating interface {}.x"
+    );
+    let typed = Prepared::parse("{{.Nope}}").unwrap().render_document(raw, "volume.Volume").unwrap_err();
+    assert!(typed.message.ends_with("can't evaluate field Nope in type volume.Volume"), "{}", typed.message);
+}
+
+#[test]
+fn the_configuration_of_an_image_is_in_the_order_of_its_type() {
+    let raw = r#"{"Id":"a","RootFS":{},"Config":{"Cmd":["sh"],"Entrypoint":null,"Env":["A=1"],"Labels":null,"User":""}}"#;
+    assert_eq!(rendered("{{json .Config}}", raw), r#"{"Env":["A=1"],"Cmd":["sh"]}"#);
+}
+
+#[test]
 fn a_label_can_be_asked_for() {
     let labels = BTreeMap::from([("a.b-c".to_owned(), "d".to_owned())]);
-    let row = Value::object([("Name".to_owned(), Value::text("n"))], Labels::Of(labels));
+    let row = Value::object([("Name".to_owned(), Value::text("n"))], Labels::Of(labels)).called("*list.row");
     let headers = Value::object([("Name".to_owned(), Value::text("NAME"))], Labels::Headers);
     let prepared = Prepared::parse(
         "{{.Label \"a.b-c\"}}{{range (split \"x\" \",\")}}{{$.Label \"a.b-c\"}}{{end}} {{lower .Name}}",
@@ -138,7 +166,7 @@ fn a_label_can_be_asked_for() {
     let missing = Prepared::parse("{{.Nope}}").unwrap();
     assert_eq!(
         missing.render(&row).unwrap_err().to_string(),
-        "template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope"
+        "template: :1:2: executing \"\" at <.Nope>: can't evaluate field Nope in type *list.row"
     );
 }
 

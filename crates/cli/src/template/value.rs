@@ -42,6 +42,8 @@ pub(crate) enum Kind {
 pub(crate) struct Struct {
     pub(crate) members: Vec<Member>,
     pub(crate) labels: Labels,
+    /// What Go calls its type, where messages tell it.
+    pub(crate) kind: &'static str,
 }
 
 /// A value that Go's type shows in another way than JSON: `1m30s`.
@@ -81,7 +83,28 @@ impl Value {
 
     pub(crate) fn object(members: impl IntoIterator<Item = (String, Value)>, labels: Labels) -> Value {
         let members = members.into_iter().map(|(name, value)| Member { name, value, sent: true }).collect();
-        Value::Struct(Rc::new(Struct { members, labels }))
+        Value::Struct(Rc::new(Struct { members, labels, kind: "" }))
+    }
+
+    /// The same, as something of a type that Go calls so.
+    pub(crate) fn called(self, kind: &'static str) -> Value {
+        match self {
+            Value::Struct(object) => Value::Struct(Rc::new(Struct { kind, ..(*object).clone() })),
+            other => other,
+        }
+    }
+
+    /// The same with nothing known of its types: every object is a map.
+    pub(crate) fn untyped(&self) -> Value {
+        match self {
+            Value::List(values) => Value::list(values.iter().map(Value::untyped)),
+            Value::Struct(object) => {
+                let members = object.members.iter();
+                let members = members.map(|member| (member.name.clone(), member.value.untyped()));
+                Value::Map(Rc::new(members.collect()))
+            }
+            other => other.clone(),
+        }
     }
 
     /// Whether `if` takes it for true.
@@ -109,7 +132,8 @@ impl Value {
             Value::Text(_) => "string",
             Value::List(_) | Value::Null(Kind::List) => "[]interface {}",
             Value::Map(_) | Value::Null(Kind::Map { .. }) => "map[string]interface {}",
-            Value::Struct(_) => "struct",
+            Value::Struct(object) if object.kind.is_empty() => "struct",
+            Value::Struct(object) => object.kind,
             Value::Typed(typed) => typed.plain.type_name(),
         }
     }

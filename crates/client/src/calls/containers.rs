@@ -83,7 +83,8 @@ fn without_status() -> Error {
 }
 
 fn of(id: &str, what: &str) -> String {
-    format!("/containers/{}{what}", segment(id))
+    // The engine has them with a slash in front, and shows them so.
+    format!("/containers/{}{what}", segment(id.trim_start_matches('/')))
 }
 
 impl Client {

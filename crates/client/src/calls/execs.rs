@@ -8,7 +8,11 @@ use crate::{Client, Hijacked, Query, Result};
 
 impl Client {
     pub fn create_exec(&self, container: &str, request: &CreateRequest) -> Result<CreateResponse> {
-        self.post(&format!("/containers/{}/exec", segment(container)), &Query::new(), request)
+        self.post(
+            &format!("/containers/{}/exec", segment(container.trim_start_matches('/'))),
+            &Query::new(),
+            request,
+        )
     }
 
     /// Starts the process and joins its streams.

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use api::container::PathStat;
 use image::archive::{
@@ -20,6 +20,9 @@ use super::state::State;
 use super::{Handle, life, mounts, owner, rootfs, users};
 use crate::error::{Error, Result};
 use crate::{Engine, spec};
+
+/// Links that are followed on one way, as many as Docker follows.
+const MAX_LINKS: usize = 255;
 
 /// What is at a path.
 pub type ArchiveStat = PathStat;
@@ -49,7 +52,8 @@ impl Engine {
         self.container_event(&container.record(), "archive-path", &[]);
         self.blocking(move |_| {
             view.stat(&path, &wanted)?;
-            let (files, inside) = view.within(&path);
+            let place = view.place(&path)?;
+            let (files, inside) = view.within(&place);
             let mut writer = Writer::new(File::from(out)).seen_from(files.ids.clone());
             archive_path(&files.root, &inside, &base(&path), &mut writer)?;
             writer.finish()?;
@@ -71,8 +75,8 @@ impl Engine {
         let (path, wanted) = (path.to_owned(), wanted.to_owned());
         let record = container.record();
         self.blocking(move |engine| {
-            let (files, target) = view.directory(&path, &wanted)?;
-            view.check_writable(&record, &path)?;
+            let (files, target, place) = view.directory(&path, &wanted)?;
+            view.check_writable(&record, &place)?;
             let user = if options.copy_uid_gid { view.user(&record)? } else { None };
             let ownership = files.ownership(user)?;
             let replace =
@@ -188,41 +192,87 @@ impl View {
         Ok(View { files: Files { root, ids: None }, attached })
     }
 
-    /// The tree that a path is in, and the path within it.
-    fn within<'a>(&'a self, path: &str) -> (&'a Files, PathBuf) {
-        let clean = PathBuf::from(mounts::clean(path));
+    /// The tree that a place is in, and the path within it.
+    fn within(&self, place: &Path) -> (&Files, PathBuf) {
+        let below = |base: &Path| {
+            let rest = place.strip_prefix(base).ok()?;
+            Some(if rest.as_os_str().is_empty() { PathBuf::from(".") } else { rest.to_owned() })
+        };
         for mounted in &self.attached {
-            if let Ok(rest) = clean.strip_prefix(&mounted.place) {
-                return (
-                    &mounted.files,
-                    if rest.as_os_str().is_empty() { PathBuf::from(".") } else { rest.to_owned() },
-                );
+            if let Some(rest) = below(&mounted.place) {
+                return (&mounted.files, rest);
             }
         }
-        (&self.files, relative(path))
+        (&self.files, below(Path::new("/")).unwrap_or_else(|| PathBuf::from(".")))
+    }
+
+    /// Where a path leads when all its links are followed, also from one mount into another. What is not there is
+    /// followed as far as it can be.
+    fn followed(&self, path: &Path) -> Result<PathBuf> {
+        let mut place = PathBuf::from("/");
+        let mut ahead: Vec<OsString> = parts(path);
+        let mut links = 0;
+        while let Some(part) = ahead.pop() {
+            if part == ".." {
+                place.pop();
+                continue;
+            }
+            let next = place.join(part);
+            let Some(target) = self.link(&next)? else {
+                place = next;
+                continue;
+            };
+            links += 1;
+            if links > MAX_LINKS {
+                let path = path.display();
+                return Err(Error::system(format!("evalSymlinksInScope: too many links in {path}")));
+            }
+            if target.is_absolute() {
+                place = PathBuf::from("/");
+            }
+            ahead.extend(parts(&target));
+        }
+        Ok(place)
+    }
+
+    /// What the link at a place says, if there is one.
+    fn link(&self, place: &Path) -> Result<Option<PathBuf>> {
+        let (Files { root, .. }, inside) = self.within(place);
+        let Ok(node) = root.parent(&inside).and_then(|(directory, last)| entry::node(directory, last)) else {
+            return Ok(None);
+        };
+        let failed = |error| Error::failed(format!("cannot look at {}", place.display()), error);
+        if entry::metadata_of(&node).map_err(failed)?.kind != entry::Kind::Symlink {
+            return Ok(None);
+        }
+        Ok(Some(PathBuf::from(entry::read_link_of(&node).map_err(failed)?)))
+    }
+
+    /// Where a path leads; a link at its end is followed only where the path says that it is a directory.
+    fn place(&self, path: &str) -> Result<PathBuf> {
+        let clean = PathBuf::from(mounts::clean(path));
+        match (clean.parent(), clean.file_name()) {
+            (Some(parent), Some(name)) if !wants_directory(path) => Ok(self.followed(parent)?.join(name)),
+            _ => self.followed(&clean),
+        }
     }
 
     fn stat(&self, path: &str, container: &str) -> Result<ArchiveStat> {
-        let (Files { root, .. }, inside) = self.within(path);
-        let missing =
-            |_| Error::not_found(format!("Could not find the file {path} in container {container}"));
-        let follow = path.ends_with('/') || path.ends_with("/.");
-        let node = if follow || inside.file_name().is_none() {
-            root.resolve(&inside).map_err(missing)?
-        } else {
-            let (directory, last) = root.parent(&inside).map_err(missing)?;
-            entry::node(&directory, last).map_err(missing)?
+        let place = self.place(path)?;
+        let (Files { root, .. }, inside) = self.within(&place);
+        let node = match inside.file_name() {
+            None => root.resolve(&inside),
+            Some(_) => root.parent(&inside).and_then(|(directory, last)| entry::node(directory, last)),
         };
+        let node = node.map_err(|error| missing(path, container, &error))?;
         let failed = |error| Error::failed(format!("cannot look at {path}"), error);
         let metadata = entry::metadata_of(&node).map_err(failed)?;
         let link = match metadata.kind {
-            entry::Kind::Symlink => {
-                entry::read_link_of(&node).map_err(failed)?.to_string_lossy().into_owned()
-            }
+            entry::Kind::Symlink => self.followed(&place)?.to_string_lossy().into_owned(),
             _ => String::new(),
         };
-        if follow && metadata.kind != entry::Kind::Directory {
-            return Err(Error::invalid(format!("{path}: not a directory")));
+        if wants_directory(path) && metadata.kind != entry::Kind::Directory {
+            return Err(Error::system(format!("lstat {path}: not a directory")));
         }
         let time = jiff::Timestamp::new(
             metadata.modified.seconds,
@@ -238,25 +288,23 @@ impl View {
     }
 
     /// The directory that a copy goes to, which may be a link to one.
-    fn directory(&self, path: &str, container: &str) -> Result<(&Files, PathBuf)> {
-        let (files, inside) = self.within(path);
-        let node = files.root.resolve(&inside).map_err(|_| {
-            Error::not_found(format!("Could not find the file {path} in container {container}"))
-        })?;
+    fn directory(&self, path: &str, container: &str) -> Result<(&Files, PathBuf, PathBuf)> {
+        let place = self.followed(Path::new(&mounts::clean(path)))?;
+        let (files, inside) = self.within(&place);
+        let node = files.root.resolve(&inside).map_err(|error| missing(path, container, &error))?;
         let metadata = entry::metadata_of(&node)
             .map_err(|error| Error::failed(format!("cannot look at {path}"), error))?;
         if metadata.kind != entry::Kind::Directory {
             return Err(Error::invalid("extraction point is not a directory"));
         }
-        Ok((files, inside))
+        Ok((files, inside, place))
     }
 
-    fn check_writable(&self, record: &Record, path: &str) -> Result<()> {
-        let clean = PathBuf::from(mounts::clean(path));
+    fn check_writable(&self, record: &Record, place: &Path) -> Result<()> {
         let volume = record
             .mounts
             .iter()
-            .filter(|point| clean.starts_with(&point.destination))
+            .filter(|point| place.starts_with(&point.destination))
             .max_by_key(|point| point.destination.len());
         match volume {
             Some(point) if point.read_only => Err(Error::invalid("mounted volume is marked read-only")),
@@ -290,23 +338,28 @@ fn mode_bits(kind: entry::Kind) -> u32 {
     }
 }
 
-/// As a path below the root, keeping what its end says about following a link.
-fn relative(path: &str) -> PathBuf {
-    let clean = mounts::clean(path);
-    let inside = clean.trim_start_matches('/');
-    if inside.is_empty() {
-        return PathBuf::from(".");
+/// Whether a path says of itself that it is a directory's.
+fn wants_directory(path: &str) -> bool {
+    path == "." || path.ends_with('/') || path.ends_with("/.")
+}
+
+/// The names of a path, the last one first.
+fn parts(path: &Path) -> Vec<OsString> {
+    let names = path.components().filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    names.rev().map(|part| part.as_os_str().to_owned()).collect()
+}
+
+/// Nothing is there, or nothing can be.
+fn missing(path: &str, container: &str, error: &linux::Error) -> Error {
+    if error.is(linux::Errno::NOTDIR) {
+        return Error::system(format!("lstat {path}: not a directory"));
     }
-    if path.ends_with('/') || path.ends_with("/.") {
-        Path::new(inside).join(".")
-    } else {
-        PathBuf::from(inside)
-    }
+    Error::not_found(format!("Could not find the file {path} in container {container}"))
 }
 
 /// The name that entries of the archive begin with.
 fn base(path: &str) -> OsString {
-    if path.ends_with("/.") {
+    if path == "." || path.ends_with("/.") {
         return OsString::from(".");
     }
     let clean = mounts::clean(path);
@@ -319,10 +372,12 @@ mod tests {
 
     #[test]
     fn paths_keep_what_their_end_says() {
-        assert_eq!(relative("/a/../b"), PathBuf::from("b"));
-        assert_eq!(relative("/a/."), PathBuf::from("a/."));
-        assert_eq!(relative("/"), PathBuf::from("."));
+        assert!(wants_directory("/a/.") && wants_directory("a/") && wants_directory("."));
+        assert!(!wants_directory("/a.") && !wants_directory("/a/.."));
+        assert_eq!(parts(Path::new("/a/./../b/")), ["b", "..", "a"]);
         assert_eq!(base("/a/b/"), OsString::from("b"));
         assert_eq!(base("/a/."), OsString::from("."));
+        assert_eq!(base("."), OsString::from("."));
+        assert_eq!(base("/"), OsString::from("/"));
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::record::{MountKind, Record};
 use super::{inspect, status};
 use crate::error::{Error, Result};
-use crate::{Engine, clock};
+use crate::{Engine, clock, spec};
 
 const KNOWN: &[&str] = &[
     "ancestor",
@@ -57,12 +57,17 @@ impl Engine {
         }
         let selection = Selection::new(self, &options)?;
         let mut records: Vec<Arc<Record>> = self.shared().containers.records();
+        let all = records.clone();
+        let links = spec::link_names(all.iter().map(Arc::as_ref));
         // Newest first; ids break ties, so that two lists agree.
         records.sort_by(|one, other| (&other.created, &other.id).cmp(&(&one.created, &one.id)));
         records.retain(|record| selection.wants(record));
         records.truncate(limit.unwrap_or(usize::MAX));
         let now = Timestamp::now();
         let mut list: Vec<Summary> = records.iter().map(|record| summary(self, record, now)).collect();
+        for summary in &mut list {
+            summary.names.extend(links.get(summary.id.as_str()).into_iter().flatten().cloned());
+        }
         if options.size {
             let measured = self
                 .blocking(move |engine| {
@@ -149,7 +154,7 @@ impl<'a> Selection<'a> {
         let filters = self.filters;
         let state = record.state.describe();
         let health = state.health.as_ref().map_or("none", |health| health.status.as_str());
-        if !self.all && !self.asks_for_stopped() && !state.running {
+        if !self.all && !state.running {
             return false;
         }
         let labels = record.config.labels.clone().unwrap_or_default();
@@ -158,7 +163,6 @@ impl<'a> Selection<'a> {
             && filters.pairs("label", &labels)
             && filters.exact("status", record.state.status().as_str())
             && filters.exact("health", health)
-            && filters.any("isolation", |value| value == record.host.isolation)
             && (self.exited.is_empty()
                 || self.exited.iter().any(|code| {
                     state.exit_code == i64::from(*code) && !state.running && record.state.ended().is_some()
@@ -182,10 +186,6 @@ impl<'a> Selection<'a> {
             && !matches!(filters.flag("is-task"), Ok(Some(true)))
     }
 
-    fn asks_for_stopped(&self) -> bool {
-        !self.exited.is_empty() || self.before.is_some() || self.since.is_some()
-    }
-
     fn descends(&self, record: &Record) -> bool {
         self.ancestors.is_empty()
             || self.ancestors.iter().any(|image| *image == record.image || *image == record.config.image)
@@ -207,12 +207,19 @@ fn mounts(record: &Record, wanted: &str) -> bool {
 fn check_port_filter(key: &str, value: &str) -> Result<()> {
     let (range, _) = value.split_once('/').unwrap_or((value, "tcp"));
     let (first, last) = range.split_once('-').unwrap_or((range, range));
-    match [first, last].into_iter().find(|port| port.parse::<u16>().is_err()) {
-        None => Ok(()),
-        Some(port) => Err(Error::system(format!(
-            "error while looking up for {key} {value}: strconv.ParseUint: parsing {port:?}: invalid syntax"
-        ))),
-    }
+    let reason = match (first.parse::<u16>(), last.parse::<u16>()) {
+        (Ok(first), Ok(last)) if first <= last => return Ok(()),
+        (Ok(_), Ok(_)) => format!("Invalid range specified for the Port: {range}"),
+        _ if range.is_empty() => "Empty string specified for ports.".to_owned(),
+        (one, _) => {
+            let port = if one.is_err() { first } else { last };
+            // As Go says it.
+            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+            let why = if digits { "value out of range" } else { "invalid syntax" };
+            format!("strconv.ParseUint: parsing {port:?}: {why}")
+        }
+    };
+    Err(Error::system(format!("error while looking up for {key} {value}: {reason}")))
 }
 
 /// `80`, `80/udp`, `8000-8010/tcp` against one port.

@@ -206,10 +206,16 @@ impl Table {
         self.read().by_id.values().map(Handle::record).collect()
     }
 
-    /// By full id, full name, or a prefix of one id only.
+    /// By full id, full name, a prefix of one id only, or the name of a link (`web/db`).
     pub(crate) fn find(&self, wanted: &str) -> Result<Handle> {
-        let index = self.read();
         let name = wanted.strip_prefix('/').unwrap_or(wanted);
+        if let Some((owner, alias)) = name.split_once('/')
+            && let Ok(owner) = self.find(owner)
+            && let Some(target) = crate::spec::link_target(&owner.record(), alias)
+        {
+            return self.find(target);
+        }
+        let index = self.read();
         if name.is_empty() {
             return Err(Error::invalid(format!("invalid name or ID supplied: {wanted:?}")));
         }

@@ -71,6 +71,8 @@ impl Engine {
 impl Owner {
     /// Removes a container that does not run. `live` is the shim to let go, if its run has only just ended.
     pub(super) async fn remove_now(&mut self, volumes: bool, live: Option<Live>) -> Result<()> {
+        // One that could not be started has a code, too.
+        let code = super::wait::code(&self.record);
         let ended = self.record.state.ended().cloned();
         let before = std::mem::replace(&mut self.record_mut().state, State::Removing { ended });
         self.publish();
@@ -85,7 +87,7 @@ impl Owner {
         self.removed = true;
         self.engine.shared().containers.remove(&self.record.id);
         self.release(live, true).await;
-        self.held.dismiss(super::wait::code(&self.record));
+        self.held.dismiss(code);
         self.engine.container_event(&self.record, "destroy", &[]);
         // Anonymous volumes are part of the answer: whoever lists volumes next must not see them.
         let record = self.record.clone();

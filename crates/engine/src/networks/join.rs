@@ -227,9 +227,10 @@ impl Networks {
                     record.name
                 ))
             })?;
-            let mut names =
-                vec![alias.to_owned(), id.get(..12).unwrap_or(id).to_owned(), member.name.clone()];
-            names.dedup();
+            let mut names = vec![alias.to_owned(), id.get(..12).unwrap_or(id).to_owned()];
+            if alias != member.name {
+                names.push(member.name.clone());
+            }
             let addresses = member.endpoint.interface.iter().flat_map(|interface| &interface.addresses);
             lines.extend(addresses.map(|net| (net.addr(), names.clone())));
         }

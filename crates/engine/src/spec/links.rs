@@ -8,7 +8,7 @@
 //!  DB_NAME=/web/db   DB_ENV_LANG=C            the link, and the other's own variables
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Engine;
 use crate::container::Record;
@@ -54,9 +54,12 @@ pub(crate) fn environment(engine: &Engine, record: &Record) -> Result<Vec<String
         let own = format!("/{}/{alias}", record.name);
         let other = engine.container(name)?.record();
         let address = other.network.endpoints.get("bridge").map(|endpoint| endpoint.ip_address.clone());
-        let address = address.filter(|address| !address.is_empty() && other.state.is_running());
-        let address = address.ok_or_else(|| {
-            Error::invalid(format!("Cannot link to a non running container: {} AS {own}", other.slashed()))
+        if !other.state.is_running() {
+            let name = other.slashed();
+            return Err(Error::invalid(format!("Cannot link to a non running container: {name} AS {own}")));
+        }
+        let address = address.filter(|address| !address.is_empty()).ok_or_else(|| {
+            Error::invalid(format!("container {} not attached to default bridge network", other.id))
         })?;
         let ports = other.config.exposed_ports.keys().flat_map(|port| exposed(port)).collect::<BTreeSet<_>>();
         let ports = ports.into_iter().map(|(number, _, protocol)| (number, protocol)).collect();
@@ -71,6 +74,28 @@ pub(crate) fn shown(engine: &Engine, record: &Record, link: &str) -> String {
     let (name, alias) = parse(link);
     let other = engine.container(name).map(|other| other.record().slashed());
     format!("{}:/{}/{alias}", other.unwrap_or_else(|_| format!("/{name}")), record.name)
+}
+
+/// Names that links give to containers, by the id of each: `/web/db` is whom `web` calls `db`.
+pub(crate) fn names<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> BTreeMap<&'a str, Vec<String>> {
+    let mut names: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for record in records.clone().filter(|record| applies(record)) {
+        for link in record.host.links.iter().flatten() {
+            let (name, alias) = parse(link);
+            let other = records.clone().find(|other| other.name == name || other.id.as_str() == name);
+            if let Some(other) = other {
+                names.entry(other.id.as_str()).or_default().push(format!("/{}/{alias}", record.name));
+            }
+        }
+    }
+    names.values_mut().for_each(|names| names.sort());
+    names
+}
+
+/// Whom a container calls so.
+pub(crate) fn target<'a>(record: &'a Record, alias: &str) -> Option<&'a str> {
+    let links = record.host.links.iter().flatten().filter(|_| applies(record));
+    links.map(|link| parse(link)).find(|(_, known)| *known == alias).map(|(name, _)| name)
 }
 
 /// Elsewhere the resolver knows the links, and nobody is told anything.

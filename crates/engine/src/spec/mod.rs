@@ -22,7 +22,9 @@ use linux::namespace::{IdMaps, IdRange};
 use oci::runtime::{IdMapping, Linux, Process, Root, Spec};
 use shim::protocol::Rootfs;
 
-pub(crate) use links::{environment as linked_environment, shown as shown_link};
+pub(crate) use links::{
+    environment as linked_environment, names as link_names, shown as shown_link, target as link_target,
+};
 pub(crate) use mounts::{DEFAULT_MASKED, DEFAULT_READONLY, tmpfs};
 pub(crate) use namespaces::{check_sysctl, joined_users, other};
 pub(crate) use resources::resources;

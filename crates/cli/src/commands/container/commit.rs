@@ -34,6 +34,9 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if !target.is_empty() {
         reference::check(target).map_err(Failure::new)?;
     }
+    if target.contains('@') {
+        return Err(Failure::new("refusing to create a tag with a digest reference"));
+    }
     let (repository, tag) = reference::split_tag(target);
     let pause = parsed.on("pause") && !parsed.on("no-pause");
     let mut query = Query::new()

@@ -8,7 +8,7 @@ mod archive;
 mod plan;
 
 use std::io::{self, Read, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use api::container::PathStat;
 use client::Client;
@@ -46,6 +46,11 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let [source, destination] = parsed.arguments() else {
         return Err(Failure::new("a source and a destination are required"));
     };
+    for (side, text) in [("source", source), ("destination", destination)] {
+        if text.is_empty() {
+            return Err(Failure::new(format!("{side} can not be empty")));
+        }
+    }
     match (Place::parse(source), Place::parse(destination)) {
         (Place::Container { .. }, Place::Container { .. }) => {
             Err(Failure::new("copying between containers is not supported"))
@@ -106,7 +111,12 @@ fn to_container(session: &Session, parsed: &Parsed, local: &str, id: &str, path:
         return Ok(0);
     }
     let whole = std::path::absolute(local).unwrap_or_else(|_| Path::new(local).to_owned());
-    let failed = |error| crate::failure::doing("lstat", whole.display())(error);
+    // Without a slash at the end, as it is told.
+    let whole: PathBuf = whole.components().collect();
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotADirectory => Failure::new("not a directory"),
+        _ => crate::failure::doing("lstat", plan::end_of_links(&whole).display())(error),
+    };
     let source = match parsed.on("follow-link") {
         true => std::fs::canonicalize(local).map_err(failed)?,
         false => Path::new(local).to_owned(),
@@ -124,7 +134,8 @@ fn to_container(session: &Session, parsed: &Parsed, local: &str, id: &str, path:
 fn stat(client: &Client, id: &str, path: &str) -> Result<Option<PathStat>, Failure> {
     match client.stat_path(id, path) {
         Ok(stat) => Ok(Some(stat)),
-        Err(error) if error.is_not_found() => Ok(None),
+        // What is at the destination then shows when something is put there.
+        Err(error) if error.status().is_some() => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

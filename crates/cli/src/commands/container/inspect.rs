@@ -25,7 +25,7 @@ fn flags() -> Vec<clap::Arg> {
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let client = session.client()?;
-    show(parsed.text("format"), parsed.arguments(), |name| {
+    show(parsed.text("format"), "", parsed.arguments(), |name| {
         client.inspect_container_raw(name, parsed.on("size")).map_err(Failure::from)
     })
 }

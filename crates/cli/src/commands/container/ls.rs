@@ -5,11 +5,11 @@ use std::io::Write as _;
 use api::container::{Port, Summary};
 use client::Query;
 
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, integer, switch, text, typed};
 use crate::format::{Field, Listing, Row, Style, ellipsis, label_list, short_id, shown_id};
 use crate::session::Session;
-use crate::template::{Kind, Value};
+use crate::template::{Kind, Prepared, Value};
 use crate::tree::Spec;
 use crate::units;
 use crate::values::filter;
@@ -57,6 +57,8 @@ pub(crate) const FIELDS: &[Field] = &[
     ("State", "STATE"),
     ("Status", "STATUS"),
 ];
+/// What Docker calls a row.
+const KIND: &str = "*formatter.ContainerContext";
 const RAW: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\n";
 const RAW_WITH_SIZE: &str = "container_id: {{.ID}}\nimage: {{.Image}}\ncommand: {{.Command}}\ncreated_at: {{.CreatedAt}}\nstate: {{- pad .State 1 0}}\nstatus: {{- pad .Status 1 0}}\nnames: {{.Names}}\nlabels: {{- pad .Labels 1 0}}\nports: {{- pad .Ports 1 0}}\nsize: {{.Size}}\n";
 const TABLE: &[&str] = &["ID", "Image", "Command", "RunningFor", "Status", "Ports", "Names", "Size"];
@@ -82,8 +84,16 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         (_, true) => RAW_WITH_SIZE,
         _ => RAW,
     });
-    let size = parsed.on("size") || style.mentions("Size") && format.trim() != "json";
-    let last = if parsed.on("latest") { 1 } else { parsed.value::<i64>("last").unwrap_or(-1) };
+    let asked = if format.is_empty() { configured.as_str() } else { format };
+    if !parsed.on("size") && !asked.is_empty() {
+        try_out(asked)?;
+    }
+    let mentioned = style.mentions("Size") && format.trim() != "json" && !parsed.changed("size");
+    let size = parsed.on("size") || mentioned;
+    let last = match parsed.value::<i64>("last").unwrap_or(-1) {
+        -1 if parsed.on("latest") => 1,
+        last => last,
+    };
     let query = Query::new()
         .set_if("all", parsed.on("all"))
         .set_filled("limit", &if last > 0 { last.to_string() } else { String::new() })
@@ -99,7 +109,19 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     }
     let rows: Vec<Row> = containers.iter().map(|container| row(container, whole)).collect();
     let table = if parsed.on("size") { TABLE } else { &TABLE[..TABLE.len() - 1] };
-    Listing { fields: FIELDS, table, quiet: "ID" }.print(&style, &rows)
+    Listing { fields: FIELDS, table, quiet: "ID", kind: KIND }.print(&style, &rows)
+}
+
+/// Docker looks whether a template asks for sizes before it looks at anything else, and has words of its
+/// own for one that can't be used. It takes the text as it was typed, with `table` in front.
+fn try_out(format: &str) -> Result<(), Failure> {
+    let prepared = Prepared::parse(format)
+        .map_err(|fault| Failure::new(format!("failed to parse template: {fault}")))?;
+    let listing = Listing { fields: FIELDS, table: &[], quiet: "", kind: KIND };
+    let nothing = Row { texts: vec![String::new(); FIELDS.len()], ..Row::default() };
+    let rendered = prepared.render(&listing.value(&nothing));
+    rendered.map_err(|fault| Failure::new(format!("failed to execute template: {fault}")))?;
+    Ok(())
 }
 
 pub(crate) fn row(container: &Summary, whole: bool) -> Row {

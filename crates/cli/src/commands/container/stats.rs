@@ -53,6 +53,7 @@ const LISTING: Listing<'static> = Listing {
     fields: FIELDS,
     table: &["ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDs"],
     quiet: "ID",
+    kind: "*container.statsContext",
 };
 const PERIOD: Duration = Duration::from_millis(500);
 const STALE: Duration = Duration::from_secs(2);

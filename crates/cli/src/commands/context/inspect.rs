@@ -50,7 +50,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         [] => vec![session.context()?],
         names => names.to_vec(),
     };
-    show(parsed.text("format"), &names, |name| {
+    show(parsed.text("format"), "context.contextWithTLSListing", &names, |name| {
         let document = if name == DEFAULT { default(session)? } else { stored(session, name)? };
         Ok(escaped(&document).into_bytes())
     })

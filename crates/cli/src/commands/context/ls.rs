@@ -60,7 +60,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     contexts.sort_by(|(one, _), (other, _)| natural(one, other));
     let rows: Vec<Row> = contexts.into_iter().map(|(_, row)| row).collect();
     let table = ["Name", "Description", "DockerEndpoint", "Error"];
-    Listing { fields: FIELDS, table: &table, quiet: "Name" }.print(&style, &rows)?;
+    Listing { fields: FIELDS, table: &table, quiet: "Name", kind: "*formatter.clientContextContext" }
+        .print(&style, &rows)?;
     if let Some(variable) = super::overriding_variable() {
         writeln!(
             std::io::stderr(),

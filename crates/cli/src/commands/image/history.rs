@@ -61,7 +61,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let created = if human { "CreatedSince" } else { "CreatedAt" };
     let table = ["ID", created, "CreatedBy", "Size", "Comment"];
     let style = Style::choose(parsed.text("format"), "", parsed.on("quiet"));
-    Listing { fields: FIELDS, table: &table, quiet: "ID" }.print(&style, &rows)
+    Listing { fields: FIELDS, table: &table, quiet: "ID", kind: "*image.historyContext" }.print(&style, &rows)
 }
 
 fn iso_time(unix: i64) -> String {

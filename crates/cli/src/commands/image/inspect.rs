@@ -29,7 +29,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         text => super::save::platform_json(text)?,
     };
     let client = session.client()?;
-    show(parsed.text("format"), parsed.arguments(), |name| {
+    show(parsed.text("format"), "", parsed.arguments(), |name| {
         client.inspect_image_raw(name, &platform).map_err(Failure::from)
     })
 }

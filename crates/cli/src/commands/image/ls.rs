@@ -83,7 +83,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         true => &["Repository", "Tag", "Digest", "ID", "CreatedSince", "Size"],
         false => &["Repository", "Tag", "ID", "CreatedSince", "Size"],
     };
-    Listing { fields: FIELDS, table, quiet: "ID" }.print(&style, &rows)?;
+    Listing { fields: FIELDS, table, quiet: "ID", kind: "*formatter.imageContext" }.print(&style, &rows)?;
     std::io::stdout().flush()?;
     Ok(0)
 }

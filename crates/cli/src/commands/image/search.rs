@@ -64,5 +64,6 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         })
         .collect();
     let table = ["Name", "Description", "StarCount", "IsOfficial"];
-    Listing { fields: FIELDS, table: &table, quiet: "Name" }.print(&style, &rows)
+    Listing { fields: FIELDS, table: &table, quiet: "Name", kind: "*registry.searchContext" }
+        .print(&style, &rows)
 }

@@ -26,8 +26,12 @@ fn flags() -> Vec<clap::Arg> {
     ]
 }
 
-const LISTING: Listing<'static> =
-    Listing { fields: FIELDS, table: &["ID", "Name", "Driver", "Scope"], quiet: "ID" };
+const LISTING: Listing<'static> = Listing {
+    fields: FIELDS,
+    table: &["ID", "Name", "Driver", "Scope"],
+    quiet: "ID",
+    kind: "*network.networkContext",
+};
 const FIELDS: &[Field] = &[
     ("CreatedAt", "CREATED AT"),
     ("Driver", "DRIVER"),

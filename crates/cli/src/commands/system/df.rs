@@ -8,7 +8,7 @@ use api::system::{BuildCache, DiskUsage};
 use crate::commands::container::ls as containers;
 use crate::commands::image::ls as images;
 use crate::commands::volume::ls as volumes;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, text};
 use crate::format::{Field, Listing, Row, Style, align, ellipsis, escaped, short_id};
 use crate::session::Session;
@@ -37,6 +37,7 @@ const LISTING: Listing<'static> = Listing {
     fields: FIELDS,
     table: &["Type", "TotalCount", "Active", "Size", "Reclaimable"],
     quiet: "Type",
+    kind: "*formatter.diskUsageImagesContext",
 };
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
@@ -47,7 +48,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
             Style::Table | Style::Quiet => verbose(&usage),
             Style::Json => escaped(&everything(&usage).to_json()),
             Style::Template(text) | Style::TableTemplate(text) => {
-                Prepared::parse(text)?.render(&everything(&usage))?
+                let prepared = Prepared::parse(text)?;
+                prepared.render(&everything(&usage)).map_err(|fault| Failure::new(fault.to_string()))?
             }
         };
         std::io::stdout().write_all(text.as_bytes())?;
@@ -152,7 +154,7 @@ fn summary(usage: &DiskUsage) -> [Line; 4] {
 /// Everything that lies there, for templates and as JSON.
 fn everything(usage: &DiskUsage) -> Value {
     let all = |fields: &'static [Field], rows: Vec<Row>| {
-        let listing = Listing { fields, table: &[], quiet: "" };
+        let listing = Listing { fields, table: &[], quiet: "", kind: "" };
         Value::list(rows.iter().map(|row| listing.value(row)))
     };
     let images = usage.images.iter().flatten().map(|image| images::first_row(image, true)).collect();
@@ -166,6 +168,7 @@ fn everything(usage: &DiskUsage) -> Value {
         ("BuildCache", all(CACHE_FIELDS, cache.collect())),
     ];
     Value::object(members.map(|(name, value)| (name.to_owned(), value)), Labels::None)
+        .called("*formatter.diskUsageContext")
 }
 
 /// Here the image's share of a container's size is not told: it is the image's.

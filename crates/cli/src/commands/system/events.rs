@@ -79,6 +79,12 @@ fn fields(raw: &str) -> Result<Value, Failure> {
         return Err(Failure::new("the engine's event cannot be understood: it is no object"));
     };
     let mut event = (*event).clone();
+    event.kind = "*events.Message";
+    for member in &mut event.members {
+        if member.name == "Actor" {
+            member.value = member.value.clone().called("events.Actor");
+        }
+    }
     for (json, name, absent) in [
         ("status", "Status", Value::text("")),
         ("id", "ID", Value::text("")),

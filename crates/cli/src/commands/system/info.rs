@@ -38,7 +38,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
             "json" => document,
             text => {
                 let prepared = Prepared::parse(&template::unescape(text)).map_err(misfit)?;
-                prepared.render(&template::read(&document)?).map_err(|fault| {
+                prepared.render(&template::read(&document)?.called("system.dockerInfo")).map_err(|fault| {
                     // The line that was begun ends before the message.
                     println!();
                     Failure::new(fault.to_string())
@@ -76,7 +76,7 @@ fn with_client(document: &str, session: &Session) -> Result<String, Failure> {
     let engine = document.trim().strip_suffix('}').unwrap_or(document);
     let context = serde_json::Value::from(session.context()?);
     Ok(format!(
-        "{engine},\"ClientInfo\":{{\"Debug\":{},\"Version\":\"{RELEASE}\",\"Os\":\"linux\",\"Arch\":\"{}\",\"Context\":{context},\"Plugins\":[],\"Warnings\":null}}}}",
+        "{engine},\"ClientInfo\":{{\"Debug\":{},\"Version\":\"{RELEASE}\",\"Os\":\"linux\",\"Arch\":\"{}\",\"Context\":{context},\"Plugins\":[],\"Warnings\":null}},\"ServerErrors\":[]}}",
         session.debug(),
         version::architecture(),
     ))

@@ -22,7 +22,7 @@ fn flags() -> Vec<clap::Arg> {
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let client = session.client()?;
-    show(parsed.text("format"), parsed.arguments(), |name| {
+    show(parsed.text("format"), "volume.Volume", parsed.arguments(), |name| {
         client.inspect_volume_raw(name).map_err(Failure::from)
     })
 }

@@ -61,7 +61,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         true => &["Name", "Group", "Driver", "Availability", "Status"],
         false => &["Driver", "Name"],
     };
-    Listing { fields: FIELDS, table, quiet: "Name" }.print(&style, &rows)
+    Listing { fields: FIELDS, table, quiet: "Name", kind: "*formatter.volumeContext" }.print(&style, &rows)
 }
 
 pub(crate) fn row(volume: &Volume) -> Row {

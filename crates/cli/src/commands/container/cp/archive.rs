@@ -76,6 +76,7 @@ pub(super) fn unpack(reader: &mut dyn Read, target: &Target, keep_owners: bool) 
         };
         let place = landing.place(&path)?;
         let failed = doing("could not write", landing.shown(&path).display().to_string());
+        landing.keep_kind(&place, entry.header().entry_type().is_dir())?;
         landing.write(&mut entry, &place, keep_owners).map_err(failed)?;
         if entry.header().entry_type().is_dir() {
             directories.push((place, entry.header().mtime().unwrap_or(0)));
@@ -218,6 +219,22 @@ impl Landing {
             fs::chmodat(&directory, name, mode, AtFlags::empty())?;
         }
         set_time(&directory, name, header.mtime()?)
+    }
+
+    /// A directory does not become something else, nor something else a directory.
+    fn keep_kind(&self, place: &Path, wanted: bool) -> Result<(), Failure> {
+        let Ok((directory, name)) = self.parent(place) else { return Ok(()) };
+        let Ok(stat) = fs::statat(directory, name, AtFlags::SYMLINK_NOFOLLOW) else { return Ok(()) };
+        let is_directory = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+        let (old, new) = match (is_directory, wanted) {
+            (true, false) => ("directory", "non-directory"),
+            (false, true) => ("non-directory", "directory"),
+            _ => return Ok(()),
+        };
+        let name = if name == "." { self.root.file_name().unwrap_or(name) } else { name };
+        let parent = self.root.parent().unwrap_or(&self.root);
+        let parent = std::path::absolute(parent).unwrap_or_else(|_| parent.to_owned());
+        Err(Failure::new(format!("cannot overwrite {old} {name:?} with {new} {parent:?}")))
     }
 
     fn set_time(&self, place: &Path, time: u64) -> io::Result<()> {

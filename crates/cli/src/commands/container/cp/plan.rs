@@ -13,6 +13,9 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::failure::Failure;
 
+/// Links in a row, as the kernel follows them (path_resolution(7)).
+const MAX_LINKS: usize = 40;
+
 /// One side of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Place {
@@ -80,7 +83,6 @@ impl Target {
         source: &str,
         source_is_directory: bool,
     ) -> Result<Target, Failure> {
-        let shown = destination.display();
         let contents_only = source.ends_with("/.") || clean(source) == "/";
         if destination.is_dir() {
             let cleaned = clean(source);
@@ -88,19 +90,32 @@ impl Target {
             let root = if contents_only { destination.to_owned() } else { destination.join(name) };
             return Ok(Target { root });
         }
+        // What is written goes where a link leads, also when nothing is there yet.
+        let destination = end_of_links(destination);
         if destination.exists() {
             if source_is_directory {
-                return Err(Failure::new(format!("cannot copy directory: {shown} is a file")));
+                return Err(Failure::new("cannot copy directory"));
             }
         } else if !source_is_directory && destination.to_string_lossy().ends_with('/') {
-            return Err(Failure::new(format!("destination directory does not exist: {shown}")));
+            return Err(Failure::new("no such directory"));
         }
-        let parent = parent(destination);
+        let parent = parent(&destination);
         if !parent.is_dir() {
+            let parent = std::path::absolute(parent).unwrap_or_else(|_| parent.to_owned());
             return Err(Failure::new(format!("invalid output path: directory {parent:?} does not exist")));
         }
-        Ok(Target { root: destination.to_owned() })
+        Ok(Target { root: destination })
     }
+}
+
+/// Where a path of ours leads when it is a link, and what that leads to, and so on.
+pub(super) fn end_of_links(path: &Path) -> PathBuf {
+    let mut path = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        let Ok(link) = std::fs::read_link(&path) else { break };
+        path = parent(&path).join(link);
+    }
+    path
 }
 
 fn parent(path: &Path) -> &Path {
@@ -202,7 +217,7 @@ mod tests {
         assert_eq!(root(&here, "/a/b", true).unwrap(), here.join("b"));
         assert_eq!(root(&here, "/a/.", true).unwrap(), here);
         assert_eq!(root(&here.join("wharf-none"), "/a", true).unwrap(), here.join("wharf-none"));
-        assert!(root(&here.join("wharf-none/"), "/a", false).unwrap_err().contains("does not exist"));
+        assert!(root(&here.join("wharf-none/"), "/a", false).unwrap_err().contains("no such directory"));
         assert!(root(&here.join("wharf-none/x"), "/a", false).unwrap_err().contains("does not exist"));
         assert!(root(Path::new("/etc/passwd"), "/a", true).unwrap_err().contains("cannot copy directory"));
     }
