@@ -82,6 +82,7 @@ impl Fetch {
         };
         tracing::debug!(digest = %self.descriptor.digest, present, size, "fetching a layer");
         let (writer, reader) = tail(file, present, self.position(news));
+        let witness = writer.witness();
         let mut unpacking = self.start_unpacking(reader);
         let mut download = std::pin::pin!(self.download(incoming, writer, news));
 
@@ -97,6 +98,7 @@ impl Fetch {
                 let unpacked = flatten(unpacked);
                 if let Err(error) = &unpacked
                     && matches!(error.kind(), Kind::Full | Kind::Other)
+                    && !witness.abandoned()
                 {
                     return Err((error.clone(), resumed));
                 }

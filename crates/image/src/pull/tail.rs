@@ -47,6 +47,10 @@ pub(super) fn tail(file: File, written: u64, position: Position) -> (Writer, Rea
 }
 
 impl Writer {
+    pub(super) fn witness(&self) -> Witness {
+        Witness(self.0.clone())
+    }
+
     /// So many bytes from the beginning of the file are there.
     pub(super) fn advance(&self, written: u64) {
         self.0.lock().written = written;
@@ -65,6 +69,16 @@ impl Writer {
         }
         drop(state);
         self.0.changed.notify_all();
+    }
+}
+
+/// Sees how the writer ended.
+pub(super) struct Witness(Arc<Shared>);
+
+impl Witness {
+    /// Then what the reader says is a consequence, and the writer has the reason.
+    pub(super) fn abandoned(&self) -> bool {
+        self.0.lock().end == End::Abandoned
     }
 }
 
@@ -157,7 +171,10 @@ mod tests {
         writer.advance(4);
         let mut buffer = [0; 4];
         reader.read_exact(&mut buffer).unwrap();
+        let witness = writer.witness();
+        assert!(!witness.abandoned());
         drop(writer);
+        assert!(witness.abandoned());
         assert!(reader.read(&mut buffer).is_err());
     }
 }
