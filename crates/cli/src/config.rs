@@ -142,16 +142,9 @@ fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 mod tests {
     use super::*;
 
-    fn place(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("wharf-config-{name}-{}", std::process::id()));
-        let _ = fs::remove_dir_all(&path);
-        path
-    }
-
     #[test]
     fn a_change_keeps_what_it_does_not_know() {
-        let directory = place("keep");
-        fs::create_dir_all(&directory).unwrap();
+        let directory = scratch::Directory::new("keep");
         let path = directory.join("config.json");
         fs::write(&path, r#"{"future":{"a":[1]},"auths":{"x":{"auth":"eA=="}}}"#).unwrap();
         let mut config = Config::load(&path).unwrap();
@@ -162,19 +155,17 @@ mod tests {
         let read: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
         let wanted = serde_json::json!({"future": {"a": [1]}, "auths": {"y": {"auth": "eQ=="}}, "currentContext": "far"});
         assert_eq!(read, wanted);
-        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]
     fn a_new_file_is_for_its_owner_only_and_a_missing_one_is_empty() {
         use std::os::unix::fs::PermissionsExt as _;
-        let directory = place("new");
+        let directory = scratch::Directory::new("new");
         let path = directory.join("deep/config.json");
         let config = Config::load(&path).unwrap();
         assert_eq!(config.text("currentContext"), "");
         config.save().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        fs::remove_dir_all(&directory).unwrap();
     }
 
     #[test]

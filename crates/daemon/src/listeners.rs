@@ -240,15 +240,9 @@ mod tests {
 
     use super::*;
 
-    fn directory(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("wharfd-listeners-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    }
-
     #[test]
     fn the_socket_is_roots_and_the_groups_alone() {
-        let directory = directory("mode");
+        let directory = scratch::Directory::new("listeners");
         let path = directory.join("deep/wharf.sock");
         let listener = unix(&path, Some("4711")).unwrap();
         let metadata = std::fs::metadata(&path).unwrap();
@@ -259,7 +253,6 @@ mod tests {
         drop(listener);
         assert!(unix(&path, None).is_ok(), "what a killed engine left is no obstacle");
         assert!(unix(&path, Some("nosuchgroup")).unwrap_err().contains("group nosuchgroup not found"));
-        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
@@ -281,7 +274,7 @@ mod tests {
 
     #[test]
     fn links_spare_what_is_served() {
-        let directory = directory("link");
+        let directory = scratch::Directory::new("link");
         let (target, link_path) = (directory.join("a.sock"), directory.join("docker.sock"));
         let listener = UnixListener::bind(&target).unwrap();
         link(&link_path, &target).unwrap();
@@ -292,16 +285,14 @@ mod tests {
         drop(listener);
         link(&link_path, &other).unwrap();
         assert_eq!(std::fs::read_link(&link_path).unwrap(), other);
-        std::fs::remove_dir_all(directory).unwrap();
     }
 
     #[test]
     fn inherited_sockets_are_told_apart() {
-        let directory = directory("kinds");
+        let directory = scratch::Directory::new("kinds");
         let unix: OwnedFd = UnixListener::bind(directory.join("s")).unwrap().into();
         let tcp: OwnedFd = TcpListener::bind("127.0.0.1:0").unwrap().into();
         assert!(matches!(kind_of(unix), Bound::Unix(_)));
         assert!(matches!(kind_of(tcp), Bound::Tcp(_)));
-        std::fs::remove_dir_all(directory).unwrap();
     }
 }

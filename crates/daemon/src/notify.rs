@@ -60,7 +60,8 @@ mod tests {
     #[test]
     fn both_kinds_of_sockets() {
         let name = format!("wharfd-notify-{}", std::process::id());
-        let path = std::env::temp_dir().join(&name);
+        let directory = scratch::Directory::new("notify");
+        let path = directory.join("socket");
         let on_disk = UnixDatagram::bind(&path).unwrap();
         let hidden = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         for (socket, address) in [(on_disk, path.display().to_string()), (hidden, format!("@{name}"))] {
@@ -69,6 +70,5 @@ mod tests {
             let count = socket.recv(&mut buffer).unwrap();
             assert_eq!(&buffer[..count], b"READY=1");
         }
-        std::fs::remove_file(path).unwrap();
     }
 }

@@ -73,8 +73,8 @@ mod tests {
 
     #[test]
     fn one_owner_and_no_stale_file() {
-        let path = std::env::temp_dir().join(format!("wharfd-pid-{}", std::process::id()));
-        std::fs::write(&path, "1").unwrap();
+        let directory = scratch::Directory::new("pidfile");
+        let path = directory.file("pid", "1");
         let first = PidFile::create(&path).unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), std::process::id().to_string());
         let error = PidFile::create(&path).unwrap_err();

@@ -103,19 +103,10 @@ fn add_up(
 mod tests {
     use super::*;
 
-    struct Scratch(PathBuf);
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
-
     #[test]
     fn files_count_once_and_sums_are_good_for_a_while() {
-        let scratch = Scratch(std::env::temp_dir().join(format!("wharf-sizes-{}", std::process::id())));
-        let tree = &scratch.0;
-        std::fs::create_dir_all(tree.join("inner")).unwrap();
+        let tree = &scratch::Directory::new("sizes");
+        std::fs::create_dir(tree.join("inner")).unwrap();
         std::fs::write(tree.join("inner/file"), [0; 1000]).unwrap();
         std::fs::hard_link(tree.join("inner/file"), tree.join("same")).unwrap();
         std::fs::write(tree.join("other"), [0; 10]).unwrap();

@@ -54,8 +54,7 @@ mod tests {
 
     #[test]
     fn trees_are_placed_apart_where_the_file_system_can() {
-        let path = std::env::temp_dir().join(format!("linux-apart-{}", std::process::id()));
-        std::fs::create_dir(&path).unwrap();
+        let path = scratch::Directory::new("apart");
         let directory = std::fs::File::open(&path).unwrap();
         // Once more changes nothing.
         place_apart(&directory).unwrap();
@@ -64,7 +63,6 @@ mod tests {
         if magic(&directory).unwrap() == EXT4 {
             assert!(rustix::fs::ioctl_getflags(&directory).unwrap().contains(IFlags::TOPDIR));
         }
-        std::fs::remove_dir(&path).unwrap();
         // procfs has no such flags.
         place_apart(std::fs::File::open("/proc/self").unwrap()).unwrap();
     }

@@ -292,29 +292,8 @@ fn proc_path(node: BorrowedFd<'_>) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use super::*;
     use crate::path::Root;
-
-    struct Scratch(PathBuf);
-
-    impl Scratch {
-        fn new() -> Scratch {
-            static COUNT: AtomicU32 = AtomicU32::new(0);
-            let n = COUNT.fetch_add(1, Ordering::Relaxed);
-            let path = std::env::temp_dir().join(format!("wharf-entry-{}-{n}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Scratch(path)
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 
     fn name(text: &str) -> &OsStr {
         OsStr::new(text)
@@ -322,8 +301,8 @@ mod tests {
 
     #[test]
     fn attributes_go_to_the_entry_itself() {
-        let scratch = Scratch::new();
-        let root = Root::open(&scratch.0).unwrap();
+        let scratch = scratch::Directory::new("entry");
+        let root = Root::open(&scratch).unwrap();
         drop(create_file(&root, name("f"), 0o600).unwrap());
         make_symlink(&root, name("l"), name("f")).unwrap();
         let time = Time { seconds: -5, nanoseconds: 7 };
@@ -342,8 +321,8 @@ mod tests {
 
     #[test]
     fn trees_deeper_than_the_descriptor_limit_vanish() {
-        let scratch = Scratch::new();
-        let root = Root::open(&scratch.0).unwrap();
+        let scratch = scratch::Directory::new("entry");
+        let root = Root::open(&scratch).unwrap();
         make_directory(&root, name("top"), 0o755).unwrap();
         let mut at = directory(&root, name("top")).unwrap();
         for _ in 0..1500 {

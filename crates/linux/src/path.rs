@@ -324,23 +324,17 @@ mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
 
-    struct Scratch(PathBuf);
+    struct Scratch(scratch::Directory);
 
     impl Scratch {
         fn new(name: &str) -> Scratch {
-            let path = std::env::temp_dir().join(format!("wharf-path-{}-{name}", std::process::id()));
-            std::fs::create_dir_all(path.join("root")).unwrap();
-            Scratch(path)
+            let directory = scratch::Directory::new(name);
+            std::fs::create_dir(directory.join("root")).unwrap();
+            Scratch(directory)
         }
 
         fn root(&self) -> Root {
             Root::open(&self.0.join("root")).unwrap()
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            std::fs::remove_dir_all(&self.0).unwrap();
         }
     }
 

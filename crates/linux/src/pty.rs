@@ -120,11 +120,9 @@ mod tests {
 
     #[test]
     fn what_is_no_multiplexer_is_refused() {
-        let directory = std::env::temp_dir().join(format!("wharf-pty-{}", std::process::id()));
-        std::fs::create_dir(&directory).unwrap();
-        std::fs::write(directory.join("ptmx"), "").unwrap();
+        let directory = scratch::Directory::new("pty");
+        directory.file("ptmx", "");
         let error = open(std::fs::File::open(&directory).unwrap()).unwrap_err();
-        std::fs::remove_dir_all(&directory).unwrap();
         assert!(error.is(Errno::NOTTY), "{error}");
     }
 

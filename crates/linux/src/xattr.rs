@@ -79,8 +79,7 @@ mod tests {
 
     #[test]
     fn attributes_through_a_handle() {
-        let directory = std::env::temp_dir().join(format!("wharf-xattr-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = scratch::Directory::new("xattr");
         let file = Root::open(&directory).unwrap().make_file(Path::new("f"), 0o600).unwrap();
         let name = OsStr::new("trusted.wharf");
         assert_eq!(get(&file, name).unwrap(), None);
@@ -89,6 +88,5 @@ mod tests {
         assert!(list(&file).unwrap().contains(&name.to_owned()));
         remove(&file, name).unwrap();
         assert_eq!(get(&file, name).unwrap(), None);
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -264,12 +264,12 @@ mod tests {
     use super::*;
 
     /// A directory that looks like the file system, but for what the kernel does by itself.
-    struct Fake(PathBuf);
+    struct Fake(scratch::Directory);
 
     impl Fake {
         fn new(name: &str) -> Fake {
-            let root = std::env::temp_dir().join(format!("wharf-rdt-{}-{name}", std::process::id()));
-            fs::create_dir_all(root.join("info")).unwrap();
+            let root = scratch::Directory::new(name);
+            fs::create_dir(root.join("info")).unwrap();
             let fake = Fake(root);
             fake.class("");
             fake
@@ -281,12 +281,6 @@ mod tests {
             fs::write(directory.join("tasks"), "").unwrap();
             fs::write(directory.join("schemata"), "    L3:0=00ff;1=000f\n    MB:0=100;1= 50\n").unwrap();
             directory
-        }
-    }
-
-    impl Drop for Fake {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
         }
     }
 

@@ -191,9 +191,11 @@ fn trim(events: Vec<Event>, target: usize) -> Vec<Event> {
 
 #[cfg(test)]
 mod tests {
+    use scratch::Directory;
+
     use super::*;
     use crate::protocol::{HealthStatus, Probe};
-    use crate::testing::{SmallDisk, scratch};
+    use crate::testing::SmallDisk;
 
     fn sequences(events: &[Event]) -> Vec<u64> {
         events.iter().map(|event| event.sequence).collect()
@@ -207,7 +209,7 @@ mod tests {
 
     #[test]
     fn replays_from_where_one_left() {
-        let dir = scratch("journal");
+        let dir = Directory::new("journal");
         let mut journal = Journal::create(&dir, "a").unwrap();
         journal.record(Happening::Started { pid: 1, restart_count: 0 });
         journal.record(Happening::Paused);
@@ -218,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_dead_shims_torn_line_hides_nothing() {
-        let dir = scratch("journal");
+        let dir = Directory::new("journal");
         let mut journal = Journal::create(&dir, "a").unwrap();
         journal.record(Happening::Paused);
         journal.file.write_all(b"{\"incarnation\":\"a\",\"seq").unwrap();
@@ -231,7 +233,7 @@ mod tests {
 
     #[test]
     fn grows_to_its_bound_and_keeps_what_matters() {
-        let dir = scratch("journal");
+        let dir = Directory::new("journal");
         let mut journal = Journal::create(&dir, "a").unwrap();
         journal.record(Happening::Started { pid: 1, restart_count: 0 });
         for _ in 0..1000 {

@@ -62,29 +62,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use scratch::Directory;
+
     use super::*;
-
-    struct Directory(std::path::PathBuf);
-
-    impl Directory {
-        fn new(name: &str) -> Directory {
-            let path = std::env::temp_dir().join(format!("wharf-trust-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&path).unwrap();
-            Directory(path)
-        }
-
-        fn file(&self, name: &str, content: &str) -> std::path::PathBuf {
-            let path = self.0.join(name);
-            std::fs::write(&path, content).unwrap();
-            path
-        }
-    }
-
-    impl Drop for Directory {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
-        }
-    }
 
     /// Certificate and key.
     fn pair() -> (String, String) {
@@ -114,7 +94,7 @@ mod tests {
         let told = |certificate, key| Identity::read(certificate, key).unwrap_err().to_string();
         assert_eq!(told(&words, &key), "tls: failed to find any PEM data in certificate input");
         assert_eq!(told(&certificate, &words), "no valid private key found");
-        let missing = directory.0.join("missing");
+        let missing = directory.join("missing");
         assert_eq!(
             told(&certificate, &missing),
             format!("open {}: no such file or directory", missing.display())

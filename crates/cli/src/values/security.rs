@@ -89,13 +89,12 @@ mod tests {
 
     #[test]
     fn options_pass_and_profiles_travel() {
-        let path = std::env::temp_dir().join(format!("wharf-seccomp-{}.json", std::process::id()));
-        std::fs::write(&path, "{ \"defaultAction\": \"SCMP_ACT_ALLOW\" }").unwrap();
+        let directory = scratch::Directory::new("seccomp");
+        let path = directory.file("profile.json", "{ \"defaultAction\": \"SCMP_ACT_ALLOW\" }");
         let entries =
             ["no-new-privileges", "apparmor=unconfined", "systempaths=unconfined", "seccomp=unconfined"]
                 .map(str::to_owned);
         let security = parse(&[&entries[..], &[format!("seccomp={}", path.display())]].concat()).unwrap();
-        std::fs::remove_file(&path).unwrap();
         assert!(security.system_paths_unconfined);
         assert_eq!(
             security.options,

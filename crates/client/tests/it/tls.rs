@@ -17,18 +17,11 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 const LARGE: usize = 32 << 20;
 
 /// Files of an authority, a server and a client, in a directory of their own.
-struct Keys(PathBuf);
-
-impl Drop for Keys {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
+struct Keys(scratch::Directory);
 
 impl Keys {
     fn make(name: &str) -> Keys {
-        let directory = std::env::temp_dir().join(format!("wharf-tls-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = scratch::Directory::new(name);
         let mut authority = CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

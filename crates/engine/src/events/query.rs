@@ -128,27 +128,15 @@ mod tests {
     use super::*;
     use crate::events::{Bus, Origin};
 
-    struct Scratch(std::path::PathBuf);
+    struct Scratch(scratch::Directory);
 
     impl Scratch {
         fn new() -> Scratch {
-            let path = std::env::temp_dir().join(format!(
-                "wharf-events-{}-{}",
-                std::process::id(),
-                crate::identity::random()
-            ));
-            std::fs::create_dir_all(&path).unwrap();
-            Scratch(path)
+            Scratch(scratch::Directory::new("events"))
         }
 
         fn bus(&self) -> Bus {
             Bus::open(&self.0.join("events.jsonl")).unwrap()
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = std::fs::remove_dir_all(&self.0);
         }
     }
 

@@ -313,12 +313,12 @@ pub(super) mod tests {
 
     #[test]
     fn a_run_survives_its_file() {
-        let path = std::env::temp_dir().join(format!("wharf-run-{}.json", std::process::id()));
+        let directory = scratch::Directory::new("run");
+        let path = directory.join("run.json");
         let run = Run { endpoints: vec![endpoint("a", &["10.1.0.2/24"], &["10.1.0.1"])], ..Run::default() };
         run.save(&path).unwrap();
         assert_eq!(Run::load(&path), Some(run));
         std::fs::write(&path, "{").unwrap();
         assert_eq!(Run::load(&path), None);
-        std::fs::remove_file(path).unwrap();
     }
 }

@@ -216,14 +216,14 @@ fn is_word(text: &str, also: &str) -> bool {
 mod tests {
     use super::*;
 
-    struct Scratch(PathBuf);
+    struct Scratch(scratch::Directory);
 
     impl Scratch {
         fn new(name: &str) -> Scratch {
-            let path = std::env::temp_dir().join(format!("wharf-cdi-{}-{name}", std::process::id()));
-            fs::create_dir_all(path.join("etc")).unwrap();
-            fs::create_dir_all(path.join("run")).unwrap();
-            Scratch(path)
+            let directory = scratch::Directory::new(name);
+            fs::create_dir(directory.join("etc")).unwrap();
+            fs::create_dir(directory.join("run")).unwrap();
+            Scratch(directory)
         }
 
         fn write(&self, file: &str, kind: &str, devices: &[&str]) {
@@ -243,12 +243,6 @@ mod tests {
         fn find(&self, requests: &[DeviceRequest]) -> Result<Vec<String>> {
             let edits = find(requests, &[self.0.join("etc"), self.0.join("run")])?;
             Ok(edits.into_iter().flat_map(|edits| edits.env).collect())
-        }
-    }
-
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            fs::remove_dir_all(&self.0).unwrap();
         }
     }
 

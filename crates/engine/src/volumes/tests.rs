@@ -1,24 +1,18 @@
 use super::*;
 
-struct Scratch(PathBuf);
+struct Scratch(scratch::Directory);
 
 impl Scratch {
     fn new(name: &str) -> Scratch {
-        let path = std::env::temp_dir().join(format!("wharf-volumes-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(path.join("data/volumes")).unwrap();
-        Scratch(path)
+        let directory = scratch::Directory::new(name);
+        std::fs::create_dir_all(directory.join("data/volumes")).unwrap();
+        Scratch(directory)
     }
 
     fn open(&self) -> Volumes {
         let paths = Paths::new(self.0.join("data"), self.0.join("exec"));
         let records = Records::open(&paths.database()).unwrap();
         Volumes::below(&paths, &records).unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
     }
 }
 

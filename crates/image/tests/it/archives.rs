@@ -8,8 +8,7 @@ use image::archive::{
     Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, archive_tree, extract_into,
 };
 use linux::path::Root;
-
-use crate::world::Scratch;
+use scratch::Directory;
 
 fn tree(root: &Path) {
     std::fs::create_dir_all(root.join("dir/sub")).unwrap();
@@ -30,8 +29,8 @@ fn tree(root: &Path) {
 
 #[test]
 fn a_tree_survives_the_journey() {
-    let scratch = Scratch::new("journey");
-    let (from, to) = (scratch.0.join("from"), scratch.0.join("to"));
+    let scratch = Directory::new("journey");
+    let (from, to) = (scratch.join("from"), scratch.join("to"));
     std::fs::create_dir_all(&from).unwrap();
     std::fs::create_dir_all(&to).unwrap();
     tree(&from);
@@ -64,17 +63,17 @@ fn a_tree_survives_the_journey() {
 
 #[test]
 fn gnu_tar_reads_what_we_write_and_we_read_what_it_writes() {
-    let scratch = Scratch::new("gnutar");
-    let (from, ours, theirs) = (scratch.0.join("from"), scratch.0.join("ours"), scratch.0.join("theirs"));
+    let scratch = Directory::new("gnutar");
+    let (from, ours, theirs) = (scratch.join("from"), scratch.join("ours"), scratch.join("theirs"));
     for directory in [&from, &ours, &theirs] {
         std::fs::create_dir_all(directory).unwrap();
     }
     tree(&from);
     let mut writer = Writer::new(Vec::new());
     archive_tree(Root::open(&from).unwrap(), &mut writer).unwrap();
-    std::fs::write(scratch.0.join("a.tar"), writer.finish().unwrap()).unwrap();
+    std::fs::write(scratch.join("a.tar"), writer.finish().unwrap()).unwrap();
     let tar = |arguments: &[&str]| {
-        let done = Command::new("tar").args(arguments).current_dir(&scratch.0).output().unwrap();
+        let done = Command::new("tar").args(arguments).current_dir(&scratch).output().unwrap();
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         done.stdout
     };
@@ -129,11 +128,11 @@ fn names(archive: &[u8]) -> Vec<String> {
 
 #[test]
 fn a_path_is_archived_under_the_name_that_was_asked_for() {
-    let scratch = Scratch::new("paths");
-    std::fs::create_dir_all(scratch.0.join("etc/conf.d")).unwrap();
-    std::fs::write(scratch.0.join("etc/conf.d/a"), "a").unwrap();
-    symlink("/etc/conf.d", scratch.0.join("current")).unwrap();
-    let root = Root::open(&scratch.0).unwrap();
+    let scratch = Directory::new("paths");
+    std::fs::create_dir_all(scratch.join("etc/conf.d")).unwrap();
+    std::fs::write(scratch.join("etc/conf.d/a"), "a").unwrap();
+    symlink("/etc/conf.d", scratch.join("current")).unwrap();
+    let root = Root::open(&scratch).unwrap();
     let archive = |path: &str, name: &str| {
         let mut writer = Writer::new(Vec::new());
         archive_path(&root, Path::new(path), name.as_ref(), &mut writer).unwrap();

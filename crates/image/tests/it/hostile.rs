@@ -7,14 +7,15 @@ use std::path::Path;
 use image::archive::{Extract, Limits, Ownership, Reader, Replace, extract_into};
 use image::{Error, Kind};
 use linux::path::Root;
+use scratch::Directory;
 use tar::EntryType;
 
-use crate::world::{Scratch, Tar, World, gzip, put};
+use crate::world::{Tar, World, gzip, put};
 
 /// Unpacks what must fail; returns the error's text.
 fn refused_within(archive: &[u8], limits: Limits) -> String {
     let world = World::new("hostile");
-    let canary = world.scratch.0.join("canary");
+    let canary = world.scratch.join("canary");
     std::fs::write(&canary, "alive").unwrap();
     let error: Error = match world.images.layers().unpack_within(None, archive, limits) {
         Ok(unpacked) => panic!("accepted: {:?}", unpacked.layer()),
@@ -60,11 +61,11 @@ fn links_that_climb_out() {
 #[test]
 fn a_file_through_a_link_lands_inside() {
     let world = World::new("through");
-    let outside = Scratch::new("outside");
-    let target = outside.0.to_str().unwrap();
+    let outside = Directory::new("outside");
+    let target = outside.to_str().unwrap();
     let archive = Tar::new().symlink("link", target).file("link/x", "caught").end();
     let diff_id = world.layer(&archive);
-    assert!(!outside.0.join("x").exists());
+    assert!(!outside.join("x").exists());
     let inside = world.files(&diff_id).join(target.trim_start_matches('/')).join("x");
     assert_eq!(std::fs::read_to_string(inside).unwrap(), "caught");
 }
@@ -73,9 +74,9 @@ fn a_file_through_a_link_lands_inside() {
 #[test]
 fn a_file_over_a_link_replaces_it() {
     let world = World::new("over");
-    let outside = Scratch::new("outside");
-    std::fs::write(outside.0.join("x"), "untouched").unwrap();
-    let target = outside.0.join("x");
+    let outside = Directory::new("outside");
+    std::fs::write(outside.join("x"), "untouched").unwrap();
+    let target = outside.join("x");
     let archive = Tar::new().symlink("x", target.to_str().unwrap()).file("x", "new").end();
     let diff_id = world.layer(&archive);
     assert_eq!(std::fs::read_to_string(&target).unwrap(), "untouched");
@@ -217,8 +218,8 @@ fn overlay_attributes_are_left_out() {
 /// `cp` into a container: links in the container lead inside it, whatever they say.
 #[test]
 fn an_upload_stays_in_its_root() {
-    let scratch = Scratch::new("upload");
-    let (root, outside) = (scratch.0.join("root"), scratch.0.join("outside"));
+    let scratch = Directory::new("upload");
+    let (root, outside) = (scratch.join("root"), scratch.join("outside"));
     std::fs::create_dir_all(root.join("dest")).unwrap();
     std::fs::create_dir_all(&outside).unwrap();
     symlink(&outside, root.join("dest/away")).unwrap();
@@ -249,10 +250,10 @@ fn an_upload_stays_in_its_root() {
 
 #[test]
 fn an_upload_may_insist_on_kinds() {
-    let scratch = Scratch::new("kinds");
-    std::fs::create_dir_all(scratch.0.join("d")).unwrap();
-    std::fs::write(scratch.0.join("f"), "").unwrap();
-    let handle = Root::open(&scratch.0).unwrap();
+    let scratch = Directory::new("kinds");
+    std::fs::create_dir_all(scratch.join("d")).unwrap();
+    std::fs::write(scratch.join("f"), "").unwrap();
+    let handle = Root::open(&scratch).unwrap();
     let put = |archive: Vec<u8>, replace| {
         let how = Extract { base: Path::new(""), layer: false, ownership: Ownership::Archive, replace };
         extract_into(&mut Reader::new(&archive[..], Limits::default()), &handle, how)
@@ -262,7 +263,7 @@ fn an_upload_may_insist_on_kinds() {
     let error = put(Tar::new().directory("f").end(), Replace::SameKind).unwrap_err();
     assert_says(&error.to_string(), "cannot overwrite non-directory \"f\" with directory");
     put(Tar::new().file("d", "x").directory("f").end(), Replace::Anything).unwrap();
-    assert!(scratch.0.join("d").is_file() && scratch.0.join("f").is_dir());
+    assert!(scratch.join("d").is_file() && scratch.join("f").is_dir());
 }
 
 #[test]

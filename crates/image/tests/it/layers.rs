@@ -9,9 +9,10 @@ use std::path::Path;
 use image::Kind;
 use linux::entry::Kind as Node;
 use linux::mount;
+use scratch::Directory;
 use tar::EntryType;
 
-use crate::world::{Scratch, Tar, World, exists, gzip, metadata, read};
+use crate::world::{Tar, World, exists, gzip, metadata, read};
 
 #[test]
 fn every_kind_of_entry_arrives_with_its_attributes() {
@@ -256,7 +257,7 @@ fn a_hard_link_to_nothing_fails_with_its_stack() {
     assert!(error.to_string().contains("invalid hardlink \"b\" -> \"missing\""), "{error}");
     assert!(!layers.contains(&stack[1]));
     let world = world.reopen();
-    assert!(!world.scratch.0.join("layers/sha256").join(stack[1].hex()).exists(), "swept at start");
+    assert!(!world.scratch.join("layers/sha256").join(stack[1].hex()).exists(), "swept at start");
 }
 
 #[test]
@@ -319,7 +320,7 @@ fn a_failing_source_is_reported_as_such() {
 fn what_a_crash_left_is_swept() {
     let world = World::new("sweep");
     let kept = world.layer(&Tar::new().file("a", "x").end());
-    let layers = world.scratch.0.join("layers");
+    let layers = world.scratch.join("layers");
     for left in ["work/abc/fs/deep", "gone/def/fs", "sha256/0000/fs", "chains/1111/fs"] {
         std::fs::create_dir_all(layers.join(left)).unwrap();
     }
@@ -336,16 +337,16 @@ fn what_a_crash_left_is_swept() {
 /// A small tmpfs as data root: the layer does not fit, the error says so, and the space comes back.
 #[test]
 fn a_full_disk_is_named_and_cleaned_up() {
-    let scratch = Scratch::new("full");
+    let scratch = Directory::new("full");
     let disk = mount::new_fs("tmpfs", Some("full"), &["size=8m"], 0).unwrap();
-    mount::attach_at(&disk, &scratch.0).unwrap();
+    mount::attach_at(&disk, &scratch).unwrap();
     let result = std::panic::catch_unwind(|| {
-        let records = store::records::Records::open(&store::paths::database(&scratch.0)).unwrap();
-        let images = image::Images::open(&scratch.0, &records).unwrap();
+        let records = store::records::Records::open(&store::paths::database(&scratch)).unwrap();
+        let images = image::Images::open(&scratch, &records).unwrap();
         let archive = gzip(&Tar::new().file("big", &"x".repeat(16 << 20)).end());
         let error = images.layers().unpack(None, &archive[..]).err().unwrap();
         assert_eq!(error.kind(), Kind::Full, "{error}");
-        assert!(std::fs::read_dir(scratch.0.join("layers/work")).unwrap().next().is_none());
+        assert!(std::fs::read_dir(scratch.join("layers/work")).unwrap().next().is_none());
         let digest = oci::digest::Digest::sha256_of(b"?");
         let mut ingest = images.blobs().ingest(&digest, 16 << 20).unwrap();
         let error = ingest.write(&vec![0; 16 << 20]).unwrap_err();
@@ -357,6 +358,6 @@ fn a_full_disk_is_named_and_cleaned_up() {
         images.layers().publish(vec![unpacked], &[], &HashMap::new(), |_| Ok(())).unwrap();
     });
     drop(disk);
-    mount::unmount(&scratch.0, true).unwrap();
+    mount::unmount(&scratch, true).unwrap();
     result.unwrap();
 }

@@ -9,20 +9,21 @@ use std::time::Duration;
 use linux::credentials;
 use linux::path::Root;
 use linux::quota::{self, Project};
+use scratch::Directory;
 
-use crate::world::{Scratch, Tar, World};
+use crate::world::{Tar, World};
 
 const MIB: u64 = 1 << 20;
 
 /// A file system with project quotas, unmounted at the end.
 struct Disk {
-    scratch: Scratch,
+    scratch: Directory,
 }
 
 impl Disk {
     fn mount(kind: &str) -> Option<Disk> {
-        let scratch = Scratch::new(&format!("quota-{kind}"));
-        let directory = scratch.0.display();
+        let scratch = Directory::new(&format!("quota-{kind}"));
+        let directory = scratch.display();
         let make = match kind {
             "xfs" => "mkfs.xfs -q",
             _ => "mkfs.ext4 -q -O quota,project -E quotatype=usrquota:grpquota:prjquota",
@@ -43,14 +44,12 @@ impl Disk {
     }
 
     fn path(&self) -> PathBuf {
-        self.scratch.0.join("disk")
+        self.scratch.join("disk")
     }
 
     /// An engine's data root on it.
     fn world(&self, name: &str) -> World {
-        let root = self.path().join(name);
-        std::fs::create_dir(&root).unwrap();
-        World::open(Scratch(root))
+        World::open(Directory::within(&self.path(), name))
     }
 
     fn known(&self, project: u32) -> Project {
@@ -168,7 +167,7 @@ fn what_a_crash_left_half_removed_is_released() {
         let snapshots = world.images.snapshots();
         let snapshot = snapshots.create_within("c1", &[], Some(8 * MIB)).unwrap();
         let number = project_of(&snapshot.upper);
-        let gone = world.scratch.0.join("snapshots/gone/half");
+        let gone = world.scratch.join("snapshots/gone/half");
         std::fs::rename(snapshot.upper.parent().unwrap(), &gone).unwrap();
         let _world = world.reopen();
         assert!(!gone.exists());
@@ -181,11 +180,10 @@ fn what_others_have_limited_is_left_alone() {
     each_kind(|disk| {
         // An administrator has given the whole data root a number, even one of our range.
         let number = (1 << 30) + 7;
-        let root = disk.path().join("engine");
-        std::fs::create_dir(&root).unwrap();
+        let root = Directory::within(&disk.path(), "engine");
         quota::set_project(handle(&root), number).unwrap();
         quota::set_limit(handle(&root), number, 64 * MIB).unwrap();
-        let world = World::open(Scratch(root));
+        let world = World::open(root);
         let snapshots = world.images.snapshots();
         let free = snapshots.create("free", &[]).unwrap();
         assert_eq!(project_of(&free.upper), number);
@@ -195,7 +193,7 @@ fn what_others_have_limited_is_left_alone() {
         assert!(is_full(write(&limited.upper.join("large"), 16 * MIB)));
         drop(snapshots.remove("limited").unwrap());
         assert_eq!(disk.known(number).limit, 64 * MIB);
-        let root = Root::open(&world.scratch.0).unwrap();
+        let root = Root::open(&world.scratch).unwrap();
         assert_eq!(
             linux::entry::list(&root).unwrap().iter().filter(|(name, _)| name == "snapshots").count(),
             1
@@ -206,12 +204,12 @@ fn what_others_have_limited_is_left_alone() {
 #[test]
 fn where_nothing_is_counted_nothing_can_be_limited() {
     let world = World::new("uncounted");
-    if image::quotas::are_enforced(&world.scratch.0).unwrap() {
-        eprintln!("not tested: {} has project quotas", world.scratch.0.display());
+    if image::quotas::are_enforced(&world.scratch).unwrap() {
+        eprintln!("not tested: {} has project quotas", world.scratch.display());
         return;
     }
     let layer = world.layer(&Tar::new().file("a", "").end());
     assert!(!world.images.snapshots().can_be_limited());
     assert!(world.images.snapshots().create_within("c1", &[layer], Some(8 * MIB)).is_err());
-    assert!(!world.scratch.0.join("snapshots/c1").exists());
+    assert!(!world.scratch.join("snapshots/c1").exists());
 }

@@ -23,7 +23,7 @@ impl Mounted {
             volatile: false,
             extra: &OVERLAY_OPTIONS,
         };
-        let target = world.scratch.0.join(format!("mount-{}", snapshot.id));
+        let target = world.scratch.join(format!("mount-{}", snapshot.id));
         std::fs::create_dir_all(&target).unwrap();
         mount::attach_at(mount::overlay(&overlay).unwrap(), &target).unwrap();
         Mounted(target)
@@ -203,7 +203,7 @@ fn snapshots_without_a_record_do_not_outlive_the_engine() {
     assert!(world.images.snapshots().create("c1", &[]).is_err(), "ids are unique");
     assert!(world.images.snapshots().create("../x", &[]).is_err());
     let world = world.reopen();
-    assert!(!world.scratch.0.join("snapshots/c1").exists());
+    assert!(!world.scratch.join("snapshots/c1").exists());
     assert!(world.images.snapshots().get("c1").is_err());
 }
 

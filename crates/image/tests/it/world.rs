@@ -3,43 +3,24 @@
 use std::collections::HashMap;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use image::{Images, Progress};
 use linux::mount::{self, Overlay};
 use linux::path::Root;
 use oci::digest::Digest;
+use scratch::Directory;
 use store::records::Records;
 use tar::{EntryType, Header};
-
-/// A fresh directory, gone with the test.
-pub(crate) struct Scratch(pub(crate) PathBuf);
-
-impl Scratch {
-    pub(crate) fn new(name: &str) -> Scratch {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wharf-image-{}-{n}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Scratch(path)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        std::fs::remove_dir_all(&self.0).unwrap();
-    }
-}
 
 pub(crate) struct World {
     pub(crate) images: Images,
     pub(crate) records: Records,
-    pub(crate) scratch: Scratch,
+    pub(crate) scratch: Directory,
 }
 
 impl World {
     pub(crate) fn new(name: &str) -> World {
-        World::open(Scratch::new(name))
+        World::open(Directory::new(name))
     }
 
     /// What an engine finds that starts after this one was killed.
@@ -50,9 +31,9 @@ impl World {
         World::open(scratch)
     }
 
-    pub(crate) fn open(scratch: Scratch) -> World {
-        let records = Records::open(&store::paths::database(&scratch.0)).unwrap();
-        World { images: Images::open(&scratch.0, &records).unwrap(), records, scratch }
+    pub(crate) fn open(scratch: Directory) -> World {
+        let records = Records::open(&store::paths::database(&scratch)).unwrap();
+        World { images: Images::open(&scratch, &records).unwrap(), records, scratch }
     }
 
     /// Unpacks and publishes a layer; returns its diff ID.
@@ -74,7 +55,7 @@ impl World {
             .unwrap();
         let mut lowers = self.images.layers().lowers(&stack).unwrap();
         // Read-only overlays need two layers.
-        let empty = self.scratch.0.join("empty");
+        let empty = self.scratch.join("empty");
         std::fs::create_dir_all(&empty).unwrap();
         lowers.push(empty);
         let overlay = Overlay { lowers: &lowers, upper: None, volatile: false, extra: &[] };
@@ -89,7 +70,7 @@ impl World {
     /// No half-done work is left below the data root.
     pub(crate) fn assert_clean(&self) {
         for directory in ["layers/work", "layers/gone", "snapshots/gone", "blobs/ingest"] {
-            let left: Vec<_> = std::fs::read_dir(self.scratch.0.join(directory)).unwrap().collect();
+            let left: Vec<_> = std::fs::read_dir(self.scratch.join(directory)).unwrap().collect();
             assert!(left.is_empty(), "{directory}: {left:?}");
         }
     }

@@ -4,7 +4,6 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use network::Namespace;
@@ -16,13 +15,11 @@ const A: u16 = 1;
 const PTR: u16 = 12;
 const AAAA: u16 = 28;
 
-struct Directory(PathBuf);
+struct Directory(scratch::Directory);
 
 impl Directory {
     fn new() -> Directory {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("wharf-names-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        Directory(std::env::temp_dir().join(name))
+        Directory(scratch::Directory::new("names"))
     }
 
     fn add(&self, name: &str, addresses: &[&str]) -> PathBuf {
@@ -35,12 +32,6 @@ impl Directory {
         let path = self.0.join(name);
         entry.write(&path).unwrap();
         path
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -145,7 +136,7 @@ fn neighbours_are_found_by_name() {
         let directory = Directory::new();
         directory.add("web", &["172.30.0.2", "fd00:30::2"]);
         let namespace = Namespace::create().unwrap();
-        let config = Config { directories: vec![directory.0.clone()], ..Config::default() };
+        let config = Config { directories: vec![directory.0.to_owned()], ..Config::default() };
         let resolver = Resolver::open(namespace.as_fd(), config).unwrap();
         let _server = serve(resolver);
         let answer = by_udp(&namespace, "Web", A);
@@ -208,7 +199,7 @@ fn a_flood_is_refused_and_the_resolver_goes_on() {
         directory.add("web", &["172.30.0.2"]);
         let namespace = Namespace::create().unwrap();
         let config = Config {
-            directories: vec![directory.0.clone()],
+            directories: vec![directory.0.to_owned()],
             upstreams: vec![silent.local_addr().unwrap()],
             ..Config::default()
         };
@@ -237,7 +228,7 @@ fn a_second_run_replaces_the_first() {
         let directory = Directory::new();
         directory.add("web", &["172.30.0.2"]);
         let namespace = Namespace::create().unwrap();
-        let config = Config { directories: vec![directory.0.clone()], ..Config::default() };
+        let config = Config { directories: vec![directory.0.to_owned()], ..Config::default() };
         drop(Resolver::open(namespace.as_fd(), config.clone()).unwrap());
         let _server = serve(Resolver::open(namespace.as_fd(), config).unwrap());
         assert_eq!(outcome(&by_udp(&namespace, "web", A)), (0, 1));

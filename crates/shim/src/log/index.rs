@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn finds_the_last_place_before_a_time() {
-        let dir = crate::testing::scratch("index");
+        let dir = scratch::Directory::new("index");
         let path = dir.join("idx");
         let mut writer = IndexWriter::create(&path, i64::MIN);
         for step in 0..10u64 {
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_later_file_may_not_be_enough() {
-        let dir = crate::testing::scratch("index");
+        let dir = scratch::Directory::new("index");
         let path = dir.join("idx");
         let mut writer = IndexWriter::create(&path, 1000);
         writer.before(0);

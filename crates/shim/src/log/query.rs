@@ -113,11 +113,13 @@ fn escape_query(text: &str, out: &mut Vec<u8>) {
 
 #[cfg(test)]
 mod tests {
+    use scratch::Directory;
+
     use super::*;
     use crate::log::splitter::Piece;
     use crate::log::{Stream, Writer};
     use crate::protocol::{Log, LogDriver};
-    use crate::testing::{log_options, scratch};
+    use crate::testing::log_options;
 
     fn all() -> LogQuery {
         LogQuery { stdout: true, stderr: true, ..LogQuery::default() }
@@ -175,7 +177,7 @@ mod tests {
 
     #[test]
     fn tail_and_since_count_over_all_files() {
-        let dir = scratch("query");
+        let dir = Directory::new("query");
         for log in kinds(&dir) {
             assert_eq!(numbers(&read(&log, all())), (0..200).collect::<Vec<_>>());
             for tail in [0, 1, 14, 15, 150, 200, 1000] {
@@ -192,7 +194,7 @@ mod tests {
 
     #[test]
     fn follows_through_rotation_without_loss() {
-        let dir = scratch("query");
+        let dir = Directory::new("query");
         for (compress, driver) in DRIVERS.into_iter().flat_map(|driver| [(false, driver), (true, driver)]) {
             let mut log = log_options(&dir);
             log.driver = driver;
@@ -217,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_writer_that_reopens_keeps_the_index_true() {
-        let dir = scratch("query");
+        let dir = Directory::new("query");
         for driver in DRIVERS {
             let mut log = log_options(&dir);
             log.driver = driver;
@@ -236,7 +238,7 @@ mod tests {
 
     #[test]
     fn since_seeks_in_a_large_file() {
-        let dir = scratch("query");
+        let dir = Directory::new("query");
         for driver in DRIVERS {
             let mut log = log_options(&dir);
             log.driver = driver;
@@ -258,7 +260,7 @@ mod tests {
 
     #[test]
     fn torn_and_foreign_lines_are_skipped() {
-        let dir = scratch("query");
+        let dir = Directory::new("query");
         let log = log_options(&dir);
         write(&mut Writer::open(&log).unwrap(), 0, 2);
         let mut bytes = std::fs::read(&log.path).unwrap();
@@ -272,7 +274,7 @@ mod tests {
 
     #[test]
     fn renders_frames_times_and_details() {
-        let dir = scratch("query");
+        let dir = Directory::new("query");
         let mut log = log_options(&dir);
         log.attributes.insert("a b".into(), "x/y".into());
         log.attributes.insert("z".into(), "1".into());

@@ -260,8 +260,10 @@ fn newest_of_the_past(path: &Path) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use scratch::Directory;
+
     use super::*;
-    use crate::testing::{log_options, scratch};
+    use crate::testing::log_options;
 
     fn lines(writer: &mut Writer, from: usize, to: usize) {
         for number in from..to {
@@ -277,7 +279,7 @@ mod tests {
 
     #[test]
     fn appends_after_a_torn_line() {
-        let dir = scratch("writer");
+        let dir = Directory::new("writer");
         let options = log_options(&dir);
         std::fs::write(
             &options.path,
@@ -295,7 +297,7 @@ mod tests {
 
     #[test]
     fn rotates_at_the_size_and_keeps_so_many() {
-        let dir = scratch("writer");
+        let dir = Directory::new("writer");
         let mut options = log_options(&dir);
         options.max_size = Some(700);
         options.max_files = 3;
@@ -314,7 +316,7 @@ mod tests {
 
     #[test]
     fn one_file_starts_anew() {
-        let dir = scratch("writer");
+        let dir = Directory::new("writer");
         let mut options = log_options(&dir);
         options.max_size = Some(300);
         let mut writer = Writer::open(&options).unwrap();
@@ -325,7 +327,7 @@ mod tests {
 
     #[test]
     fn compresses_what_it_rotated() {
-        let dir = scratch("writer");
+        let dir = Directory::new("writer");
         let mut options = log_options(&dir);
         options.max_size = Some(2000);
         options.max_files = 4;
@@ -361,7 +363,7 @@ mod tests {
 
     #[test]
     fn a_local_log_goes_on_behind_what_was_torn() {
-        let dir = scratch("writer");
+        let dir = Directory::new("writer");
         let mut options = log_options(&dir);
         options.driver = crate::protocol::LogDriver::Local;
         let mut writer = Writer::open(&options).unwrap();

@@ -224,11 +224,13 @@ fn take(descriptors: &mut Vec<OwnedFd>, count: usize) -> linux::Result<Vec<Owned
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::testing::{Scratch, scratch};
     use std::os::fd::AsRawFd;
 
-    fn overlay(dir: &Scratch) -> Rootfs {
+    use scratch::Directory;
+
+    use super::*;
+
+    fn overlay(dir: &Directory) -> Rootfs {
         for part in ["lower", "upper", "work"] {
             std::fs::create_dir(dir.join(part)).unwrap();
         }
@@ -248,7 +250,7 @@ mod tests {
 
     #[test]
     fn each_run_finds_what_the_last_one_wrote() {
-        let dir = scratch("root");
+        let dir = Directory::new("root");
         let rootfs = overlay(&dir);
         let mut holdings = Holdings::default();
         assert_eq!(run(holdings.root(&rootfs).unwrap(), "first"), "below");
@@ -257,7 +259,7 @@ mod tests {
 
     #[test]
     fn so_it_does_where_the_kernel_cannot_copy_a_detached_mount() {
-        let dir = scratch("root");
+        let dir = Directory::new("root");
         let rootfs = overlay(&dir);
         let mut holdings = Holdings::default();
         let cannot = |_: &OwnedFd| Err(Error::new("open_tree", "forced", Errno::INVAL));

@@ -1,17 +1,12 @@
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use super::*;
 
-struct Scratch(PathBuf);
+struct Scratch(scratch::Directory);
 
 impl Scratch {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wharf-blobs-{}-{n}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(scratch::Directory::new("blobs"))
     }
 
     fn open(&self) -> Blobs {
@@ -20,12 +15,6 @@ impl Scratch {
 
     fn partials(&self) -> usize {
         fs::read_dir(self.0.join("ingest")).unwrap().count()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,6 +1,3 @@
-use std::path::PathBuf;
-use std::sync::atomic::AtomicU32;
-
 use serde::Deserialize;
 
 use super::*;
@@ -40,25 +37,15 @@ impl Record for FutureBoat {
     const VERSION: u32 = 3;
 }
 
-struct Scratch(PathBuf);
+struct Scratch(scratch::Directory);
 
 impl Scratch {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wharf-records-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(scratch::Directory::new("records"))
     }
 
     fn open(&self) -> Records {
         Records::open(&self.0.join("wharf.db")).unwrap()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 

@@ -1,9 +1,8 @@
 //! Against servers made here, on real sockets, with certificates made here.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 
 use rcgen::{CertificateParams, DnType, IsCa, Issuer, KeyPair};
@@ -16,7 +15,7 @@ use crate::session::Trust;
 
 /// Certificates of one authority, in files.
 struct Authority {
-    directory: PathBuf,
+    directory: scratch::Directory,
     issuer: Issuer<'static, KeyPair>,
     roots: Arc<RootCertStore>,
 }
@@ -28,10 +27,7 @@ struct Issued {
 
 impl Authority {
     fn new() -> Authority {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let directory = std::env::temp_dir().join(format!("wharf-tls-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
+        let directory = scratch::Directory::new("authority");
         let key = KeyPair::generate().unwrap();
         let mut told = CertificateParams::new([]).unwrap();
         told.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -62,12 +58,6 @@ impl Authority {
 
     fn trust(&self) -> Trust {
         Trust { authority: self.file("ca.pem"), verify: true, ..Trust::default() }
-    }
-}
-
-impl Drop for Authority {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -257,7 +247,7 @@ fn files_are_refused_in_dockers_words() {
     std::fs::write(authority.directory.join("text"), "root:x:0:0").unwrap();
     let directory = authority.directory.display();
     let with = |ca: Option<&str>, certificate: Option<&str>, key: Option<&str>| {
-        let file = |name: Option<&str>| name.map(|name| Path::new(&authority.directory).join(name));
+        let file = |name: Option<&str>| name.map(|name| authority.directory.join(name));
         let trust =
             Trust { authority: file(ca), certificate: file(certificate), key: file(key), verify: true };
         trust.session("a.example").map(drop).unwrap_err()

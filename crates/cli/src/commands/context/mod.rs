@@ -233,8 +233,8 @@ mod tests {
 
     #[test]
     fn contexts_are_found_again() {
-        let store =
-            Store { root: std::env::temp_dir().join(format!("wharf-contexts-{}", std::process::id())) };
+        let place = scratch::Directory::new("contexts");
+        let store = Store { root: place.join("contexts") };
         let endpoint = Endpoint { host: "tcp://box:2376".into(), skip_tls_verify: false };
         let context = Context {
             name: "far".into(),
@@ -249,7 +249,6 @@ mod tests {
         assert_eq!(directory("default"), "37a8eec1ce19687d132fe29051dca629d164e2c4958ba141d5f4133a33f0688f");
         store.remove("far").unwrap();
         assert!(!store.exists("far") && store.load("far").is_err());
-        fs::remove_dir_all(&store.root).unwrap();
     }
 
     #[test]

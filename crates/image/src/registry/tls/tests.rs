@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use reqwest::{Method, Url};
@@ -19,15 +18,11 @@ use super::*;
 use crate::registry::Options;
 use crate::registry::transport::{Outgoing, Transport};
 
-struct Directory(PathBuf);
+struct Directory(scratch::Directory);
 
 impl Directory {
     fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wharf-tls-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
+        Self(scratch::Directory::new("certificates"))
     }
 
     /// A file of the registry at `address`.
@@ -35,12 +30,6 @@ impl Directory {
         let directory = self.0.join(address.to_string());
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::write(directory.join(name), content).unwrap();
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
@@ -167,7 +156,7 @@ async fn a_registry_may_ask_who_we_are() {
 #[tokio::test]
 async fn half_of_a_pair_is_named() {
     let directory = Directory::new();
-    let load = || Material::load(std::slice::from_ref(&directory.0), "host:1").err().unwrap().to_string();
+    let load = || Material::load(&[directory.0.to_owned()], "host:1").err().unwrap().to_string();
     std::fs::create_dir(directory.0.join("host:1")).unwrap();
     std::fs::write(directory.0.join("host:1/client.cert"), "").unwrap();
     assert_eq!(
@@ -177,7 +166,7 @@ async fn half_of_a_pair_is_named() {
     std::fs::remove_file(directory.0.join("host:1/client.cert")).unwrap();
     std::fs::write(directory.0.join("host:1/client.key"), "").unwrap();
     assert_eq!(load(), "missing client certificate client.cert for key client.key");
-    assert!(Material::load(std::slice::from_ref(&directory.0), "other").unwrap().is_none());
+    assert!(Material::load(&[directory.0.to_owned()], "other").unwrap().is_none());
 }
 
 #[tokio::test]

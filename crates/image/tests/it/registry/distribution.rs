@@ -5,9 +5,10 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use image::registry::Credentials;
+use scratch::Directory;
 
 use super::fake::Fake;
-use super::world::{Directory, Packing, World, layer, noise, publish};
+use super::world::{Packing, World, layer, noise, publish};
 
 struct Distribution {
     child: Child,
@@ -29,14 +30,14 @@ async fn distribution() -> Option<Distribution> {
         println!("skipped: {PROGRAM} is missing (Debian package docker-registry)");
         return None;
     }
-    let directory = Directory::new();
+    let directory = Directory::new("registry");
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("127.0.0.1:{port}");
     let configuration = format!(
         "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n",
-        directory.0.display()
+        directory.display()
     );
-    let path = directory.0.join("config.yml");
+    let path = directory.join("config.yml");
     std::fs::write(&path, configuration).unwrap();
     let child = Command::new(PROGRAM)
         .arg("serve")

@@ -6,10 +6,11 @@ use image::registry::{Credentials, Insecure, parse_mirror};
 use oci::digest::Digest;
 use oci::image::{Index, media_type};
 use oci::platform::Platform;
+use scratch::Directory;
 
 use super::fake::{Fake, Fault, Guard};
 use super::sessions::password;
-use super::world::{Directory, Layer, Packing, World, layer, noise, options, publish, publish_as};
+use super::world::{Layer, Packing, World, layer, noise, options, publish, publish_as};
 
 const ARCH: &str = "amd64";
 
@@ -199,7 +200,7 @@ async fn an_abandoned_pull_is_continued_by_the_next_engine() {
     publish(&fake, "app", "latest", ARCH, &[layer]);
     fake.pace(Duration::from_millis(2));
     let name = fake.name("app");
-    let partial = world.directory.0.join(format!("blobs/ingest/sha256-{}", blob.hex()));
+    let partial = world.directory.join(format!("blobs/ingest/sha256-{}", blob.hex()));
     tokio::select! {
         _ = world.pull(&name) => panic!("it was to be abandoned"),
         () = async { while std::fs::metadata(&partial).map_or(0, |m| m.len()) < 50_000 { tokio::task::yield_now().await } } => {}
@@ -258,7 +259,7 @@ async fn wrong_bytes_are_never_unpacked() {
         fake.fault(blob.hex(), Fault::Answer(503, Vec::new(), String::new()));
     }
     world.pull(&fake.name("app")).await.unwrap_err();
-    let partial = world.directory.0.join(format!("blobs/ingest/sha256-{}", blob.hex()));
+    let partial = world.directory.join(format!("blobs/ingest/sha256-{}", blob.hex()));
     std::fs::write(&partial, noise(100_000)).unwrap();
     world.pull(&fake.name("app")).await.unwrap();
 }
@@ -319,7 +320,7 @@ async fn mirrors_come_first_and_see_no_credentials() {
     publish(&mirror, "library/app", "latest", ARCH, &small());
     let mut options = options();
     options.mirrors = vec![parse_mirror(&broken.url("/")).unwrap(), parse_mirror(&mirror.url("/")).unwrap()];
-    let world = World::open(Directory::new(), options);
+    let world = World::open(Directory::new("registry"), options);
     world.pull_as("app", None, password()).await.unwrap();
     assert_eq!(world.told().last().unwrap(), "Status: Downloaded newer image for app:latest");
     assert!(!broken.log().is_empty());
@@ -347,12 +348,12 @@ async fn through_a_proxy() {
     options.insecure = Insecure::parse(["registry.invalid:5000"]).unwrap();
     options.proxies.http = Some(proxy.url(""));
     options.proxies.https = Some(proxy.url(""));
-    let world = World::open(Directory::new(), options.clone());
+    let world = World::open(Directory::new("registry"), options.clone());
     world.pull("registry.invalid:5000/app").await.unwrap();
     assert_eq!(proxy.count("CONNECT registry.invalid:5000"), 1);
 
     options.proxies.none = Some("registry.invalid".into());
-    let world = World::open(Directory::new(), options);
+    let world = World::open(Directory::new("registry"), options);
     let error = world.pull("registry.invalid:5000/app").await.unwrap_err();
     assert!(error.contains("dial tcp: lookup registry.invalid"), "{error}");
 }

@@ -1,8 +1,7 @@
 //! A data root of its own, and images to put into a registry.
 
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use image::registry::{Credentials, Insecure, Options, Registries};
 use image::{Images, Progress};
 use oci::digest::Digest;
 use oci::image::{Descriptor, media_type};
+use scratch::Directory;
 use store::records::Records;
 
 use super::fake::Fake;
@@ -20,25 +20,6 @@ pub(crate) struct World {
     pub(crate) pulls: Pulls,
     pub(crate) directory: Directory,
     told: Arc<Mutex<Vec<Progress>>>,
-}
-
-/// Deleted when dropped.
-pub(crate) struct Directory(pub(crate) PathBuf);
-
-impl Directory {
-    pub(crate) fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let n = COUNT.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("wharf-image-it-{}-{n}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-}
-
-impl Drop for Directory {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
 }
 
 pub(crate) fn options() -> Options {
@@ -52,12 +33,12 @@ pub(crate) fn options() -> Options {
 
 impl World {
     pub(crate) fn new() -> Self {
-        Self::open(Directory::new(), options())
+        Self::open(Directory::new("registry"), options())
     }
 
     pub(crate) fn open(directory: Directory, options: Options) -> Self {
-        let records = Records::open(&store::paths::database(&directory.0)).unwrap();
-        let images = Images::open(&directory.0, &records).unwrap();
+        let records = Records::open(&store::paths::database(&directory)).unwrap();
+        let images = Images::open(&directory, &records).unwrap();
         let retry = Retry { attempts: 4, pause: Duration::from_millis(10) };
         let limits = Limits { retry, ..Limits::default() };
         let pulls = Pulls::new(Registries::new(options), images.clone(), limits);
@@ -69,7 +50,7 @@ impl World {
         let Self { images, pulls, directory, .. } = self;
         drop((images, pulls));
         // What an abandoned pull had begun ends by itself, and only then lets go of the database.
-        let path = store::paths::database(&directory.0);
+        let path = store::paths::database(&directory);
         while Records::open(&path).is_err() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -134,14 +115,14 @@ impl World {
     /// Nothing that a failed pull made is visible, and what it was making goes away.
     pub(crate) async fn is_clean(&self) -> bool {
         for _ in 0..500 {
-            if count(&self.directory.0.join("layers/work")) == 0 {
+            if count(&self.directory.join("layers/work")) == 0 {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.images.list().is_empty()
             && self.images.layers().list().is_empty()
-            && count(&self.directory.0.join("layers/work")) == 0
+            && count(&self.directory.join("layers/work")) == 0
     }
 }
 

@@ -6,10 +6,10 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Instant;
 
 use linux::poll::Poll;
+use scratch::Directory;
 
 use super::*;
 use crate::protocol::{Endpoint, Fluentd, Gelf, GelfCompression, Syslog, SyslogFormat};
-use crate::testing::{Scratch, scratch};
 
 /// A record of one and a half seconds past the epoch.
 pub(super) fn record(stream: Stream, text: &str) -> Waiting {
@@ -278,7 +278,7 @@ fn an_event_counts_as_sent_when_it_is_acknowledged() {
 
 #[test]
 fn the_journal_gets_large_records_in_a_file() {
-    let dir = scratch("journal-socket");
+    let dir = Directory::new("journal-socket");
     let path = dir.join("socket");
     let socket = UnixDatagram::bind(&path).unwrap();
     let told = Collector::Journald { fields: [("CONTAINER_TAG".to_owned(), "t".to_owned())].into() };
@@ -307,9 +307,9 @@ fn the_journal_gets_large_records_in_a_file() {
 }
 
 /// A program in the place of `wharf-tls`: says what is in the file `refuse`, or takes everything in the order of its runs.
-fn speaker(topic: &str) -> (Scratch, protocol::Remote) {
+fn speaker(topic: &str) -> (Directory, protocol::Remote) {
     use std::os::unix::fs::PermissionsExt;
-    let dir = scratch(topic);
+    let dir = Directory::new(topic);
     let program = dir.join("speaker");
     let script = "#!/bin/sh\ncd \"$(dirname \"$0\")\" || exit 1\necho \"$@\" >>calls\n\
         [ -e refuse ] && { cat refuse >&2; exit 1; }\nprintf + >&0\nexec cat >>received\n";

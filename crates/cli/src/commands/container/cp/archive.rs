@@ -273,16 +273,9 @@ mod tests {
 
     use super::*;
 
-    fn place(name: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("wharf-cp-{name}-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        path
-    }
-
     #[test]
     fn a_tree_survives_the_way() {
-        let home = place("tree");
+        let home = scratch::Directory::new("tree");
         let source = home.join("src");
         std::fs::create_dir_all(source.join("sub")).unwrap();
         std::fs::write(source.join("sub/file"), "text").unwrap();
@@ -296,14 +289,13 @@ mod tests {
         assert_eq!(std::fs::read_link(home.join("dst/link")).unwrap(), Path::new("sub/file"));
         // Only the contents, into a directory that is there.
         let mut packer = Packer::new(&source, "").unwrap();
-        unpack(&mut packer, &Target { root: home.clone() }, false).unwrap();
+        unpack(&mut packer, &Target { root: home.to_owned() }, false).unwrap();
         assert!(home.join("sub/file").exists() && home.join("link").is_symlink());
-        std::fs::remove_dir_all(&home).unwrap();
     }
 
     #[test]
     fn archives_cannot_leave_their_place() {
-        let home = place("hostile");
+        let home = scratch::Directory::new("hostile");
         let target = Target { root: home.join("dst") };
         std::fs::create_dir(home.join("dst")).unwrap();
         let outside = home.join("outside");
@@ -327,6 +319,5 @@ mod tests {
         assert!(failure.message.contains("evil"), "{failure}");
         assert!(!outside.join("evil").exists());
         assert!(relative(Path::new("a/../../b")).is_err());
-        std::fs::remove_dir_all(&home).unwrap();
     }
 }
