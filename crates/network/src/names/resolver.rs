@@ -422,8 +422,8 @@ mod tests {
     use crate::names::Entry;
     use crate::names::message::tests::ask;
 
-    fn zone() -> (Zone, std::path::PathBuf) {
-        let directory = std::env::temp_dir().join(format!("wharf-decide-{}", std::process::id()));
+    fn zone() -> (Zone, scratch::Directory) {
+        let directory = scratch::Directory::new("resolver");
         let entry = Entry {
             network: "backend".into(),
             name: "web".into(),
@@ -431,7 +431,7 @@ mod tests {
             addresses: vec!["10.0.0.2".parse().unwrap()],
         };
         entry.write(&directory.join("web")).unwrap();
-        (Zone::new(std::slice::from_ref(&directory)), directory)
+        (Zone::new(&[directory.to_owned()]), directory)
     }
 
     fn answers(decision: &Decision) -> Option<(u8, u16)> {
@@ -445,7 +445,7 @@ mod tests {
 
     #[test]
     fn what_is_known_is_answered_and_the_rest_passed_on() {
-        let (mut zone, directory) = zone();
+        let (mut zone, _directory) = zone();
         let mut config = Config { links: [("db".into(), "web".into())].into(), ..Config::default() };
         let mut decide = |name: &str, kind: u16, config: &Config| {
             answers(&super::decide(&ask(name, kind, None), &mut zone, config, |question| question.udp_limit))
@@ -464,6 +464,5 @@ mod tests {
         config.keep_single_labels = true;
         assert_eq!(decide("other", message::A, &config), Some((0, 0)));
         assert_eq!(decide("other.example", message::A, &config), None);
-        std::fs::remove_dir_all(directory).unwrap();
     }
 }

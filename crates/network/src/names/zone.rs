@@ -118,13 +118,6 @@ fn entries(directory: &Path) -> Vec<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    fn directory() -> PathBuf {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("wharf-zone-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        std::env::temp_dir().join(name)
-    }
 
     fn entry(name: &str, address: &str) -> Entry {
         Entry {
@@ -137,7 +130,8 @@ mod tests {
 
     #[test]
     fn entries_come_and_go() {
-        let directory = directory();
+        let place = scratch::Directory::new("zone");
+        let directory = place.join("network");
         let mut zone = Zone::new(std::slice::from_ref(&directory));
         assert_eq!(zone.addresses("web"), None);
         entry("Web", "10.0.0.2").write(&directory.join("one")).unwrap();
@@ -158,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_directory_is_believed_once_it_has_settled() {
-        let directory = directory();
+        let place = scratch::Directory::new("zone");
+        let directory = place.join("network");
         entry("web", "10.0.0.2").write(&directory.join("one")).unwrap();
         let mut zone = Zone::new(std::slice::from_ref(&directory));
         zone.addresses("web");
@@ -166,6 +161,5 @@ mod tests {
         std::thread::sleep(UNSETTLED + Duration::from_millis(20));
         zone.addresses("web");
         assert!(zone.networks[0].read.is_some());
-        std::fs::remove_dir_all(&directory).unwrap();
     }
 }
