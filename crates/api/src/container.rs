@@ -5,6 +5,7 @@ mod host;
 mod inspect;
 mod mount;
 mod stats;
+mod sysctl;
 
 use std::collections::BTreeMap;
 
@@ -28,6 +29,7 @@ pub use stats::{
     BlkioEntry, BlkioStats, CpuStats, CpuUsage, MemoryStats, NetworkStats, PidsStats, Stats, StorageStats,
     Throttling,
 };
+pub use sysctl::SysctlOwner;
 
 /// Body of `POST /containers/create`: the container's configuration with the host's beside it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

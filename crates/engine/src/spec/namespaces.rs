@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use api::container::SysctlOwner;
 use linux::namespace::IdMaps;
 use oci::runtime::{Namespace, NamespaceKind};
 
@@ -125,29 +126,13 @@ fn last_group(users: &IdMaps) -> u32 {
 }
 
 pub(crate) fn check_sysctl(key: &str, host_network: bool, host_ipc: bool) -> Result<()> {
-    const IPC: &[&str] = &[
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
-    if IPC.contains(&key) || key.starts_with("fs.mqueue.") {
-        if host_ipc {
-            return Err(Error::invalid(format!("sysctl \"{key}\" not allowed in host IPC namespace")));
-        }
-        return Ok(());
-    }
-    if key.starts_with("net.") {
-        if host_network {
-            return Err(Error::invalid(format!("sysctl \"{key}\" not allowed in host network namespace")));
-        }
-        return Ok(());
-    }
-    Err(Error::invalid(format!("sysctl \"{key}\" is not in a separate kernel namespace")))
+    let why = match SysctlOwner::of(key) {
+        Some(SysctlOwner::Ipc) if host_ipc => "not allowed in host IPC namespace",
+        Some(SysctlOwner::Network) if host_network => "not allowed in host network namespace",
+        Some(_) => return Ok(()),
+        None => "is not in a separate kernel namespace",
+    };
+    Err(Error::invalid(format!("sysctl \"{key}\" {why}")))
 }
 
 #[cfg(test)]

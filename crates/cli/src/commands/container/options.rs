@@ -1,5 +1,6 @@
 //! The flags that describe a new container, shared by `run` and `create`.
 
+use api::container::SysctlOwner;
 use clap::Arg;
 
 use crate::flags::{content_trust, integer, list, switch, text, typed, unsigned};
@@ -226,22 +227,8 @@ fn rest() -> Vec<Arg> {
 
 /// Parameters that a namespace of a container has of its own.
 fn check_sysctl(text: &str) -> Result<String, String> {
-    const KNOWN: [&str; 8] = [
-        "kernel.msgmax",
-        "kernel.msgmnb",
-        "kernel.msgmni",
-        "kernel.sem",
-        "kernel.shmall",
-        "kernel.shmmax",
-        "kernel.shmmni",
-        "kernel.shm_rmid_forced",
-    ];
     match text.split_once('=') {
-        Some((name, _))
-            if KNOWN.contains(&name) || name.starts_with("net.") || name.starts_with("fs.mqueue.") =>
-        {
-            Ok(text.to_owned())
-        }
+        Some((name, _)) if SysctlOwner::of(name).is_some() => Ok(text.to_owned()),
         _ => Err(format!("sysctl '{text}' is not allowed")),
     }
 }

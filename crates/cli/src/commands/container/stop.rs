@@ -18,7 +18,8 @@ pub(crate) const SPEC: Spec = Spec::new(
 )
 .names(Names::RunningContainers);
 
-fn flags() -> Vec<clap::Arg> {
+/// How a container is brought to its end, also by `restart`.
+pub(super) fn flags() -> Vec<clap::Arg> {
     vec![
         text("signal", "string", "Signal that asks the process to end").short('s'),
         integer::<i64>("timeout", "int", "Seconds to wait before the container is killed").short('t'),
