@@ -23,7 +23,10 @@ use signal_hook::iterator::Signals;
 use crate::failure::Failure;
 use crate::terminal::{self, Raw};
 
+/// Of one read, at most.
 const BUFFER: usize = 32 * 1024;
+/// Most that is carried is short, and memory that nothing is read into costs time, too.
+const FIRST_READ: usize = 4 * 1024;
 
 /// How an attachment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,13 +111,13 @@ fn pass(reader: &mut dyn Read, plan: &Plan) -> Result<(), Failure> {
         return Ok(());
     }
     let mut output = io::stdout();
-    let mut buffer = vec![0u8; BUFFER];
+    let mut window = Window::new();
     loop {
-        let count = read(reader, &mut buffer)?;
-        if count == 0 {
+        let bytes = window.read(reader)?;
+        if bytes.is_empty() {
             return Ok(());
         }
-        output.write_all(&buffer[..count])?;
+        output.write_all(bytes)?;
         output.flush()?;
     }
 }
@@ -122,15 +125,14 @@ fn pass(reader: &mut dyn Read, plan: &Plan) -> Result<(), Failure> {
 /// Frames to standard output and standard error.
 pub(crate) fn demultiplex(reader: &mut dyn Read, stdout: bool, stderr: bool) -> Result<(), Failure> {
     let mut decoder = Decoder::default();
-    let mut buffer = vec![0u8; BUFFER];
+    let mut window = Window::new();
     let mut failure = Vec::new();
     let (mut out, mut err) = (io::stdout(), io::stderr());
     loop {
-        let count = read(reader, &mut buffer)?;
-        if count == 0 {
+        let mut input = window.read(reader)?;
+        if input.is_empty() {
             break;
         }
-        let mut input = &buffer[..count];
         while let Some((stream, bytes)) =
             decoder.next(&mut input).map_err(|error| Failure::new(error.to_string()))?
         {
@@ -150,14 +152,32 @@ pub(crate) fn demultiplex(reader: &mut dyn Read, stdout: bool, stderr: bool) -> 
     Err(Failure::new(format!("error from daemon in stream: {}", String::from_utf8_lossy(&failure))))
 }
 
-/// Reads; a connection that was torn down has ended.
-fn read(reader: &mut dyn Read, buffer: &mut [u8]) -> Result<usize, Failure> {
-    loop {
-        match reader.read(buffer) {
-            Ok(count) => return Ok(count),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(0),
-            Err(error) => return Err(Failure::new(format!("reading from the container: {error}"))),
+/// What one read brought; the room grows once a read has filled it.
+struct Window {
+    buffer: Vec<u8>,
+    filled: bool,
+}
+
+impl Window {
+    fn new() -> Window {
+        Window { buffer: vec![0; FIRST_READ], filled: false }
+    }
+
+    /// Nothing at the end. A connection that was torn down has ended.
+    fn read(&mut self, reader: &mut dyn Read) -> Result<&[u8], Failure> {
+        if self.filled {
+            self.buffer.resize((self.buffer.len() * 2).min(BUFFER), 0);
+        }
+        loop {
+            match reader.read(&mut self.buffer) {
+                Ok(count) => {
+                    self.filled = count == self.buffer.len();
+                    return Ok(&self.buffer[..count]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(&[]),
+                Err(error) => return Err(Failure::new(format!("reading from the container: {error}"))),
+            }
         }
     }
 }

@@ -14,6 +14,8 @@ const HEAD_LIMIT: usize = 64 * 1024;
 const HEADER_LIMIT: usize = 64;
 /// Fits what a pipe or a Unix socket hands over at once.
 const BUFFER: usize = 32 * 1024;
+/// What most answers fit into: memory that nothing is read into costs time, too.
+const FIRST_READ: usize = 4 * 1024;
 
 /// What a request carries.
 pub(crate) enum Payload<'a> {
@@ -57,11 +59,13 @@ pub(crate) struct Connection {
     stream: Stream,
     buffer: Vec<u8>,
     at: usize,
+    /// How much the next read may bring: more, once a read has brought all that it might.
+    window: usize,
 }
 
 impl Connection {
     pub(crate) fn new(stream: Stream) -> Connection {
-        Connection { stream, buffer: Vec::new(), at: 0 }
+        Connection { stream, buffer: Vec::new(), at: 0, window: FIRST_READ }
     }
 
     pub(crate) fn is_closed(&mut self) -> bool {
@@ -175,14 +179,18 @@ impl Connection {
             self.at = 0;
         }
         let start = self.buffer.len();
-        self.buffer.resize(start + BUFFER, 0);
+        self.buffer.resize(start + self.window, 0);
         let result = loop {
             match self.stream.read(&mut self.buffer[start..]) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 result => break result,
             }
         };
-        self.buffer.truncate(start + result.as_ref().copied().unwrap_or(0));
+        let count = result.as_ref().copied().unwrap_or(0);
+        self.buffer.truncate(start + count);
+        if count == self.window {
+            self.window = (count * 2).min(BUFFER);
+        }
         result
     }
 

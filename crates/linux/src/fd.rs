@@ -67,6 +67,14 @@ pub fn receive(socket: impl AsFd, buffer: &mut [u8], descriptors: &mut Vec<Owned
     Ok(message.bytes)
 }
 
+/// Waits for the next packet of a `SOCK_SEQPACKET` socket, and leaves it there. Returns its length; 0 at the end.
+pub fn waiting_packet(socket: impl AsFd) -> Result<usize> {
+    let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+    rustix::io::retry_on_intr(|| rustix::net::recv(socket.as_fd(), &mut [0u8; 0], flags))
+        .map(|(_, length)| length)
+        .context("recv", || "MSG_PEEK|MSG_TRUNC")
+}
+
 /// `(read end, write end)`, close-on-exec.
 pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).context("pipe2", || "O_CLOEXEC")

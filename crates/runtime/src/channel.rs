@@ -131,13 +131,15 @@ impl Channel {
 
     /// The runtime waits for the container's side.
     pub(crate) fn report(&self) -> Result<Report> {
-        let mut packet = vec![0; MAX_PACKET];
-        let mut descriptors = Vec::new();
-        let length = match fd::receive(&self.socket, &mut packet, &mut descriptors) {
+        // Nearly all are a few bytes, and memory that is written to right after a clone is copied.
+        let waiting = match fd::waiting_packet(&self.socket) {
             // It died with something of ours unread.
-            Err(error) if error.is(linux::Errno::CONNRESET) => 0,
+            Err(error) if error.is(linux::Errno::CONNRESET) => return Ok(Report::Closed),
             other => other.step(|| "channel")?,
         };
+        let mut packet = vec![0; waiting.min(MAX_PACKET)];
+        let mut descriptors = Vec::new();
+        let length = fd::receive(&self.socket, &mut packet, &mut descriptors).step(|| "channel")?;
         match packet[..length].split_first() {
             None => Ok(Report::Closed),
             Some((b'P', _)) => Ok(Report::Prepared),
