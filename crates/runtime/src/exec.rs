@@ -29,6 +29,9 @@ pub struct Execution<'a> {
     pub die_with_parent: bool,
     /// Passed to the program as descriptors from 3 up.
     pub preserved: Vec<OwnedFd>,
+    /// The container stands still, and the process with it until somebody resumes it: so long it must not hold our
+    /// memory.
+    pub paused: bool,
     pub trace: Trace<'a>,
 }
 
@@ -82,7 +85,8 @@ impl Container {
     pub fn exec(&self, process: &Process, stdio: Stdio) -> Result<Exec> {
         let preserved = Vec::new();
         let (cgroups, trace) = (Vec::new(), Trace::default());
-        self.execute(Execution { process, stdio, cgroups, die_with_parent: true, preserved, trace })
+        let (die_with_parent, paused) = (true, false);
+        self.execute(Execution { process, stdio, cgroups, die_with_parent, preserved, paused, trace })
     }
 
     pub fn execute(&self, execution: Execution<'_>) -> Result<Exec> {
@@ -128,7 +132,7 @@ impl Container {
         };
         let way = Elsewhere {
             cgroup: doors.birthplace(),
-            own_memory: self.namespaces & namespace::TIME != 0,
+            own_memory: execution.paused || self.namespaces & namespace::TIME != 0,
             enter: join::enter,
             live: join::run,
         };

@@ -14,7 +14,8 @@
 //! is never selected by the kernel when memory runs out (`in_vfork`); only a cgroup that dies as a whole
 //! (`memory.oom.group`) would take us along.
 //!
-//! With threads, or where the kernel wants a process that shares no memory (time namespaces), it is done by [`Clone`].
+//! With threads, or where the guide must not have our memory ([`Elsewhere::own_memory`]: time namespaces take no process
+//! that shares its own), it is done by [`Clone`].
 
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -25,7 +26,7 @@ use crate::{Errno, Error, Result, signal};
 pub struct Elsewhere<'a, T> {
     /// A cgroup v2 directory. The guide is born in it and counts there; the copy has no descriptor of it.
     pub cgroup: Option<BorrowedFd<'a>>,
-    /// What is joined refuses processes that share their memory.
+    /// What is joined refuses processes that share their memory, or is frozen, and we must not stand still as long.
     pub own_memory: bool,
     /// Runs in the guide. Descriptors that it closes are closed in the copy only; the one that it is given, if any,
     /// must stay open.

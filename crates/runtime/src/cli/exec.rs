@@ -57,6 +57,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
         cgroups: sub_cgroups(arguments.all("cgroup")),
         die_with_parent: false,
         preserved,
+        paused: found.status == Status::Paused,
         trace: Trace::to(&trace),
     })?;
     if let Err(error) = announce(arguments, &exec) {
