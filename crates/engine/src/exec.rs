@@ -71,6 +71,14 @@ pub(crate) struct Prepared {
     multiplexed: bool,
 }
 
+/// The command in events, where Docker has a space behind one without arguments.
+fn told(request: &CreateRequest) -> String {
+    match request.cmd.as_deref().unwrap_or_default() {
+        [only] => format!("{only} "),
+        words => words.join(" "),
+    }
+}
+
 impl Engine {
     pub async fn exec_create(&self, wanted: &str, request: CreateRequest) -> Result<ExecId> {
         if request.cmd.as_ref().is_none_or(Vec::is_empty) {
@@ -84,7 +92,7 @@ impl Engine {
             Error::system(format!("Invalid escape keys ({}) provided", request.detach_keys))
         })?;
         let id = ExecId::random();
-        let command = request.cmd.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        let command = told(&request);
         self.shared().execs.add(id.clone(), record.id.clone(), request, keys)?;
         self.container_event(&record, &format!("exec_create: {command}"), &[("execID", id.to_string())]);
         Ok(id)
@@ -104,7 +112,7 @@ impl Engine {
             }
             claimed => claimed?,
         };
-        let command = exec.request.cmd.iter().flatten().cloned().collect::<Vec<_>>().join(" ");
+        let command = told(&exec.request);
         self.container_event(
             &container.record(),
             &format!("exec_start: {command}"),

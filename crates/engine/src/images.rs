@@ -95,7 +95,8 @@ impl Engine {
                     Deleted::untagged(name.familiar())
                 }
                 Removed::Image(id) => {
-                    self.announce("delete", &id, id.as_str(), &labels);
+                    // It is gone, and its labels with it.
+                    self.announce("delete", &id, id.as_str(), &BTreeMap::new());
                     Deleted::deleted(id.as_str())
                 }
                 Removed::Layer(id) => Deleted::deleted(id.as_str()),
@@ -118,7 +119,7 @@ impl Engine {
     }
 
     /// An event about an image that is here.
-    fn told(&self, action: &str, id: &Digest, name: &str) {
+    pub(crate) fn told(&self, action: &str, id: &Digest, name: &str) {
         let labels =
             self.images().get(id).map(|image| image.config.config.labels.clone()).unwrap_or_default();
         self.announce(action, id, name, &labels);

@@ -14,16 +14,19 @@ pub(crate) fn is_cdi(text: &str) -> bool {
 
 pub(crate) fn parse(text: &str) -> Result<DeviceMapping, String> {
     let parts: Vec<&str> = text.split(':').collect();
+    if parts.len() > 3 || parts[0].is_empty() {
+        return Err(format!("bad format for path: {text}"));
+    }
     let (host, container, permissions) = match parts[..] {
         [host] => (host, host, "rwm"),
         [host, second] if is_permissions(second) => (host, host, second),
         [host, container] => (host, container, "rwm"),
         [host, container, permissions] if is_permissions(permissions) => (host, container, permissions),
-        [_, _, permissions] => return Err(format!("invalid device mode: {permissions}")),
-        _ => return Err(format!("invalid device specification: {text}")),
+        [_, _, permissions] => return Err(format!("bad mode specified: {permissions}")),
+        _ => return Err(format!("bad format for path: {text}")),
     };
-    if host.is_empty() || container.is_empty() {
-        return Err(format!("invalid device specification: {text}"));
+    if !container.starts_with('/') {
+        return Err(format!("{container} is not an absolute path"));
     }
     Ok(DeviceMapping {
         path_on_host: host.to_owned(),
@@ -100,8 +103,9 @@ mod tests {
         assert_eq!(shown("/dev/a:r").unwrap(), "/dev/a /dev/a r");
         assert_eq!(shown("/dev/a:/dev/b").unwrap(), "/dev/a /dev/b rwm");
         assert_eq!(shown("/dev/a:/dev/b:rw").unwrap(), "/dev/a /dev/b rw");
-        assert_eq!(shown("/dev/a:/dev/b:rr").unwrap_err(), "invalid device mode: rr");
+        assert_eq!(shown("/dev/a:/dev/b:rr").unwrap_err(), "bad mode specified: rr");
         assert!(shown("a:b:r:x").is_err() && shown("").is_err());
+        assert_eq!(shown("/dev/a:b").unwrap_err(), "b is not an absolute path");
         assert!(is_cdi("vendor.com/class=name") && !is_cdi("/dev/a=b/c"));
     }
 

@@ -72,8 +72,16 @@ pub(crate) fn pairs(entries: &[String]) -> BTreeMap<String, String> {
 
 fn lines(path: &str) -> Result<Vec<String>, Failure> {
     let bytes = std::fs::read(path).map_err(doing("open", path))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|_| Failure::new(format!("invalid env file ({path}): it is not UTF-8")))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let number = before.iter().filter(|byte| **byte == b'\n').count();
+        let line = error.as_bytes().split(|byte| *byte == b'\n').nth(number).unwrap_or_default();
+        let line = line.iter().map(u8::to_string).collect::<Vec<_>>().join(" ");
+        Failure::new(format!(
+            "invalid env file ({path}): invalid utf8 bytes at line {}: [{line}]",
+            number + 1
+        ))
+    })?;
     parse_lines(&text).map_err(|why| Failure::new(format!("invalid env file ({path}): {why}")))
 }
 

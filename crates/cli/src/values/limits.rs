@@ -27,8 +27,14 @@ pub(crate) fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
     if !ULIMITS.contains(&name) {
         return Err(format!("invalid ulimit type: {name}"));
     }
+    if values.split(':').count() > 2 {
+        return Err(format!(
+            "too many limit value arguments - {values}, can only have up to two, `soft[:hard]`"
+        ));
+    }
+    // As Go says it.
     let number = |text: &str| {
-        text.parse::<i64>().map_err(|_| format!("invalid ulimit value: {values:?} is not a number"))
+        text.parse::<i64>().map_err(|_| format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
     };
     let (soft, hard) = match values.split_once(':') {
         Some((soft, hard)) => (number(soft)?, number(hard)?),

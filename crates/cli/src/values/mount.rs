@@ -48,7 +48,8 @@ fn set(mount: &mut Mount, key: &str, value: &str, field: &str) -> Result<(), Str
         "consistency" => mount.consistency = value.to_lowercase(),
         "bind-propagation" => bind(mount).propagation = value.to_lowercase(),
         "bind-nonrecursive" => {
-            return Err("bind-nonrecursive is deprecated, use bind-recursive=disabled instead".to_owned());
+            // The older way to say bind-recursive=disabled.
+            bind(mount).non_recursive = switch(value)?;
         }
         "bind-create-src" => bind(mount).create_mountpoint = switch(value)?,
         "bind-recursive" => match value {
@@ -235,7 +236,7 @@ mod tests {
             "cannot mix 'volume-*' options with mount type 'tmpfs'"
         );
         assert_eq!(error("dst=/a,readonly=maybe"), "invalid value for readonly: maybe");
-        assert!(error("dst=/a,bind-nonrecursive").contains("bind-recursive=disabled"));
+        assert_eq!(error("dst=/a,bind-nonrecursive=x"), "invalid value for bind-nonrecursive: x");
     }
 
     #[test]

@@ -66,6 +66,9 @@ fn key_code(key: &str) -> Option<u8> {
     if let [only] = key.as_bytes() {
         return Some(*only);
     }
+    if key == "DEL" {
+        return Some(127);
+    }
     let control = key.to_ascii_lowercase();
     match control.strip_prefix("ctrl-")?.as_bytes() {
         [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
@@ -86,7 +89,7 @@ mod tests {
     #[test]
     fn keys_are_letters_or_control_codes() {
         assert_eq!(detach_keys("").unwrap(), [16, 17]);
-        assert_eq!(detach_keys("ctrl-a,x,ctrl-@,ctrl-_").unwrap(), [1, b'x', 0, 31]);
+        assert_eq!(detach_keys("ctrl-a,x,ctrl-@,ctrl-_,DEL").unwrap(), [1, b'x', 0, 31, 127]);
         assert_eq!(detach_keys("ctrl-a,shift"), None);
     }
 }

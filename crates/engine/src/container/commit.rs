@@ -50,7 +50,7 @@ impl Engine {
         if pause {
             container.ask(|reply| Command::Pause { reply }).await?;
         }
-        let (comment, name) = (options.comment.clone(), options.repository.clone());
+        let comment = options.comment.clone();
         let (source, kept) = (record.clone(), options);
         let committed = self.blocking(move |engine| commit(engine, &source, kept)).await;
         if pause {
@@ -60,20 +60,22 @@ impl Engine {
                 tracing::warn!(container = %record.id, %error, "cannot unpause a container after a commit");
             }
         }
-        let id = committed?;
+        let (id, name) = committed?;
         let extra = [("comment", comment), ("imageID", id.clone()), ("imageRef", name)];
         self.container_event(&record, "commit", &extra);
         Ok(CommitResponse { id, ..CommitResponse::default() })
     }
 }
 
-fn commit(engine: &Engine, record: &Record, options: CommitOptions) -> Result<String> {
+/// The image, and its name if it has one.
+fn commit(engine: &Engine, record: &Record, options: CommitOptions) -> Result<(String, String)> {
     let CommitOptions { repository, tag, comment, author, changes, config: own, .. } = options;
     // The lines change what the request says, if it says anything; only then comes what the container has beyond that.
     let mut config = image_config(own.as_ref().unwrap_or(&record.config));
     instructions::apply(&mut config, &changes)?;
     fill(&mut config, image_config(&record.config));
     let names = if repository.is_empty() { Vec::new() } else { vec![name(&repository, &tag)?] };
+    let familiar = names.first().map(Reference::familiar).unwrap_or_default();
     // An image that was removed under its container leaves a commit without a parent.
     let base = record.image.parse().ok().filter(|id| engine.images().get(id).is_some());
     let mut created_by = record.path.clone();
@@ -82,7 +84,12 @@ fn commit(engine: &Engine, record: &Record, options: CommitOptions) -> Result<St
         created_by.push_str(argument);
     }
     let commit = image::Commit { base, config, author, comment, created_by, names };
-    Ok(engine.images().commit(record.id.as_str(), commit)?.to_string())
+    let id = engine.images().commit(record.id.as_str(), commit)?;
+    engine.told("create", &id, id.as_str());
+    if !familiar.is_empty() {
+        engine.told("tag", &id, &familiar);
+    }
+    Ok((id.to_string(), familiar))
 }
 
 fn name(repository: &str, tag: &str) -> Result<Reference> {

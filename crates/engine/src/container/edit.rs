@@ -109,7 +109,8 @@ impl Engine {
         if container.record().state.is_running() {
             match self.stop(&container, signal, timeout, true).await {
                 Err(error) if error.kind() != api::error::ErrorKind::NotModified => return Err(error),
-                _ => {}
+                Err(_) => {}
+                Ok(()) => self.container_event(&container.record(), "stop", &[]),
             }
         }
         container.ask(|reply| Command::Start { reply }).await?;

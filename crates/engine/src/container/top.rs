@@ -22,6 +22,7 @@ impl Engine {
         life::admit_process(&record)?;
         let columns = columns(arguments)?;
         self.blocking(move |engine| {
+            engine.container_event(&record, "top", &[]);
             let mut processes = Vec::new();
             for pid in pids(engine, &record)? {
                 // One that ended while we looked is not listed.

@@ -53,9 +53,19 @@ pub(super) fn find(host: &HostConfig) -> Result<Found> {
         let failed = |error| gathering(&device.path_on_host, error);
         // A link may point anywhere: what counts is the node behind it.
         let source = fs::canonicalize(&device.path_on_host).map_err(failed)?;
+        let before = found.len();
         walk(&source, Path::new(inside), access(&device.cgroup_permissions)?, false, &mut found)?;
+        if found.len() == before {
+            return Err(no_device(&device.path_on_host));
+        }
     }
     Ok(Found(found))
+}
+
+fn no_device(path: &str) -> Error {
+    Error::system(format!(
+        "error gathering device information while adding custom device \"{path}\": not a device node"
+    ))
 }
 
 fn gathering(path: &str, error: std::io::Error) -> Error {
@@ -74,10 +84,7 @@ fn walk(source: &Path, inside: &Path, access: &str, all: bool, found: &mut Vec<H
             }
             None if all => {}
             None => {
-                return Err(Error::system(format!(
-                    "error gathering device information while adding custom device \"{}\": not a device node",
-                    source.display()
-                )));
+                return Err(no_device(&source.display().to_string()));
             }
         }
         if found.len() > LIMIT {

@@ -105,7 +105,9 @@ pub(super) fn create(
 
 /// A 404 may also be about a network or a volume's driver; pulling helps only the image.
 fn is_about_image(error: &client::Error) -> bool {
-    error.to_string().contains("No such image")
+    let text = error.to_string();
+    // One of another platform is as good as none.
+    text.contains("No such image") || text.contains("was found but its platform")
 }
 
 fn shown_name(image: &str) -> String {
@@ -172,7 +174,8 @@ impl IdFile {
                 "container ID file found, make sure the other container isn't running or delete {path}"
             )));
         }
-        let file = File::create_new(path).map_err(doing("failed to create the container ID file", path))?;
+        let file =
+            File::create_new(path).map_err(doing("failed to create the container ID file: open", path))?;
         Ok(IdFile { path: Some(PathBuf::from(path)), file: Some(file) })
     }
 

@@ -80,8 +80,7 @@ fn files() -> Vec<Arg> {
         list("tmpfs", "list", "Mount a file system in memory (path[:options])"),
         switch("read-only", "Mount the root file system read-only"),
         list("storage-opt", "list", "Option of the storage driver (key=value)"),
-        typed("device", "list", check_device, "Device of the host to add (path[:path][:rwm])")
-            .action(clap::ArgAction::Append),
+        list("device", "list", "Device of the host to add (path[:path][:rwm])"),
         typed(
             "device-cgroup-rule",
             "list",
@@ -260,13 +259,6 @@ fn check_stream(text: &str) -> Result<String, String> {
         true => Ok(stream),
         false => Err("valid streams are STDIN, STDOUT and STDERR".to_owned()),
     }
-}
-
-fn check_device(text: &str) -> Result<String, String> {
-    if device::is_cdi(text) {
-        return Ok(text.to_owned());
-    }
-    device::parse(text).map(|_| text.to_owned())
 }
 
 fn check_link(text: &str) -> Result<String, String> {

@@ -42,10 +42,20 @@ pub(crate) fn invalid(json: Result<String, Failure>) -> Result<String, Failure> 
     json.map_err(|failure| Failure::new(format!("invalid platform: {}", failure.message)))
 }
 
+/// What may be the whole of a platform.
+const SYSTEMS: [&str; 4] = ["linux", "windows", "darwin", "freebsd"];
+const ARCHITECTURES: [&str; 8] = ["amd64", "arm64", "arm", "386", "ppc64le", "riscv64", "s390x", "loong64"];
+
 /// `os/architecture[/variant]` as the object that newer endpoints take.
 pub(crate) fn platform_json(text: &str) -> Result<String, Failure> {
     let parts: Vec<&str> = text.split('/').collect();
     let (os, architecture, variant) = match parts[..] {
+        [os] if SYSTEMS.contains(&os) => (os, crate::commands::version::architecture(), ""),
+        [architecture] if ARCHITECTURES.contains(&architecture) => ("linux", architecture, ""),
+        [_] => {
+            let why = "unknown operating system or architecture: invalid argument";
+            return Err(Failure::new(format!("{text:?}: {why}")));
+        }
         [os, architecture] => (os, architecture, ""),
         [os, architecture, variant] => (os, architecture, variant),
         _ => {
