@@ -109,8 +109,7 @@ impl Engine {
         if container.record().state.is_running() {
             match self.stop(&container, signal, timeout, true).await {
                 Err(error) if error.kind() != api::error::ErrorKind::NotModified => return Err(error),
-                Err(_) => {}
-                Ok(()) => self.container_event(&container.record(), "stop", &[]),
+                _ => {}
             }
         }
         container.ask(|reply| Command::Start { reply }).await?;
