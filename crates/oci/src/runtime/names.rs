@@ -22,16 +22,21 @@ use serde_json::{Map, Value};
 
 /// Reads a document of the runtime specification, or a part of one.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    match T::deserialize(Folding(&mut deserializer)) {
-        Ok(value) => deserializer.end().map(|()| value),
+    match read(json) {
         Err(error) if error.is_data() => {
-            let whole = united(serde_json::from_slice(json)?);
-            // What is wrong has a place only in the text.
-            T::deserialize(Folding(whole)).map_err(|_| error)
+            // Written down again, so that there is one way to read: the code for it is large.
+            let whole = serde_json::to_vec(&united(serde_json::from_slice(json)?))?;
+            // What is wrong has its place in the text that came.
+            read(&whole).map_err(|_| error)
         }
-        Err(error) => Err(error),
+        read => read,
     }
+}
+
+fn read<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = T::deserialize(Folding(&mut deserializer))?;
+    deserializer.end().map(|()| value)
 }
 
 /// The same with one object where there are two under names that differ in case alone.
