@@ -65,7 +65,12 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
         Happening::Exited { exit, restarts, restart_count, .. } => {
             let run = run.clone();
             let ended = run.ended(exit);
-            let mut consequences = vec![announce("die", die_attributes(&ended))];
+            // Whoever stops a container that waits for its next start brings no other end.
+            let is_known = matches!(&record.state, State::Restarting { ended, .. } if ended.is(exit));
+            let mut consequences = match is_known {
+                true => Vec::new(),
+                false => vec![announce("die", die_attributes(&ended))],
+            };
             if *restarts {
                 record.state = State::Restarting { run, ended };
                 record.restart_count = restart_count.unwrap_or(record.restart_count);
@@ -416,6 +421,17 @@ mod tests {
         let shown = record.state.describe();
         assert_eq!((shown.pid, record.restart_count), (8, 1));
         assert_eq!(shown.finished_at, "2026-01-01T00:00:05Z");
+    }
+
+    #[test]
+    fn an_end_is_told_once_however_often_it_is_heard_of() {
+        let mut record = running();
+        let waits =
+            Happening::Exited { exit: exit(1), restarts: true, delay_ms: 100, restart_count: Some(1) };
+        assert_eq!(actions(&happened(&mut record, &event(2, waits))), ["die"]);
+        let stopped = Happening::Exited { exit: exit(1), restarts: false, delay_ms: 0, restart_count: None };
+        assert_eq!(actions(&happened(&mut record, &event(3, stopped))), ["(settle)"]);
+        assert_eq!(record.state.describe().exit_code, 1);
     }
 
     #[test]

@@ -28,7 +28,7 @@ use tokio::task::JoinSet;
 
 use super::owner::{Command, Connected, Live, Owner};
 use super::record::Record;
-use super::state::{Ended, Failure, Run, State};
+use super::state::{Failure, Run, State};
 use super::{Handle, cgroups, launch, life, remove};
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -102,13 +102,13 @@ fn judge(record: &Record, found: &Found, runtime_root: &str) -> Verdict {
         (State::Removing { .. } | State::Dead { .. }, _) => Verdict::CleanUp,
         // The end of a run is stored before its shim is let go: a shim behind a recorded end is a left-over.
         (State::Exited(ended), Found::Alive { snapshot, .. })
-            if over(snapshot).is_some_and(|exit| is_told(ended, exit)) =>
+            if over(snapshot).is_some_and(|exit| ended.is(exit)) =>
         {
             Verdict::CleanUp
         }
         (_, Found::Alive { snapshot, .. }) => Verdict::Follow { incarnation: snapshot.incarnation.clone() },
         (State::Exited(ended), Found::Dead { journal, .. })
-            if last_exit(journal).is_none_or(|exit| is_told(ended, exit)) =>
+            if last_exit(journal).is_none_or(|exit| ended.is(exit)) =>
         {
             Verdict::CleanUp
         }
@@ -133,11 +133,6 @@ fn last_exit(journal: &[Event]) -> Option<&Exit> {
         Happening::Exited { exit, .. } => Some(exit),
         _ => None,
     })
-}
-
-/// Whether a recorded end is this one.
-fn is_told(ended: &Ended, exit: &Exit) -> bool {
-    ended.finished_at == exit.finished_at
 }
 
 /// Looks for a container's shim again, after its stream has ended. Blocking.

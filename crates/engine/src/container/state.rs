@@ -114,6 +114,13 @@ pub(crate) struct Ended {
     pub health: Option<Health>,
 }
 
+impl Ended {
+    /// Whether it is this end that is recorded. A start that fails right after an end is another one.
+    pub(crate) fn is(&self, exit: &Exit) -> bool {
+        self.finished_at == exit.finished_at && self.code == exit.code
+    }
+}
+
 impl HealthWord {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
