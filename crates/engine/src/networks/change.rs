@@ -65,6 +65,12 @@ impl Networks {
         let network = close(&mut state, &id)?;
         drop(state);
         let removed = self.dismantle(&network);
+        if removed.is_err() && network.driver == Driver::Bridge {
+            // It stays, and must be of use.
+            if let Err(error) = self.ensure_bridge(&network) {
+                tracing::error!(network = network.name, %error, "cannot restore a bridge");
+            }
+        }
         let mut state = self.state();
         match removed {
             Ok(()) => drop(state.table.networks.remove(&id)),
