@@ -156,6 +156,7 @@ fn legacy(resources: &Resources) -> Result<Vec<Setting>> {
         }
     }
     if let Some(cpu) = &resources.cpu {
+        check_shares(cpu)?;
         legacy_cpu(cpu, &mut out);
     }
     if let Some(limit) = resources.pids.and_then(|pids| pids.limit) {
@@ -179,6 +180,19 @@ fn legacy(resources: &Resources) -> Result<Vec<Setting>> {
     }
     out.extend(rdma(resources));
     Ok(out)
+}
+
+/// The kernel would take others for the nearest of these and say nothing (`MIN_SHARES`, `MAX_SHARES`).
+fn check_shares(cpu: &Cpu) -> Result<()> {
+    const MINIMUM: u64 = 2;
+    const MAXIMUM: u64 = 1 << 18;
+    match cpu.shares {
+        Some(1) => Err(Error::other(format_args!("the minimum allowed cpu-shares is {MINIMUM}"))),
+        Some(shares) if shares > MAXIMUM => {
+            Err(Error::other(format_args!("the maximum allowed cpu-shares is {MAXIMUM}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn legacy_cpu(cpu: &Cpu, out: &mut Vec<Setting>) {
@@ -533,6 +547,17 @@ mod tests {
         let gone = obsolete(&parse(r#"{"memory":{"kernel":5,"useHierarchy":false}}"#));
         assert_eq!(gone, ["memory.kernel", "memory.useHierarchy"]);
         assert!(obsolete(&parse(r#"{"memory":{"kernel":-1,"useHierarchy":true}}"#)).is_empty());
+    }
+
+    #[test]
+    fn shares_that_v1_does_not_have() {
+        let said = |shares: u64| {
+            let json = format!(r#"{{"cpu":{{"shares":{shares}}}}}"#);
+            legacy(&parse(&json)).err().map(|error| error.to_string())
+        };
+        assert_eq!(said(1).unwrap(), "the minimum allowed cpu-shares is 2");
+        assert_eq!(said(262_145).unwrap(), "the maximum allowed cpu-shares is 262144");
+        assert_eq!((said(0), said(2), said(262_144)), (None, None, None));
     }
 
     #[test]
