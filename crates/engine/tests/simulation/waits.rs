@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use api::container::WaitCondition;
+use api::container::{Status, WaitCondition};
 use engine::{Client, Engine, Error, WaitOutcome};
 
 use crate::world::World;
@@ -22,6 +22,8 @@ pub(crate) struct Wait {
     closed: bool,
     /// How many ends the container had when it began.
     after: usize,
+    /// It ended just before, and was about to start again: if that never comes, that end is the one to tell.
+    restarting: bool,
     /// Its container was removed meanwhile: then it is told how the last run ended, if there was one.
     removed: bool,
     /// It may have been lost: with the engine that held it, or with the shim.
@@ -34,7 +36,8 @@ pub(crate) async fn ask(
     name: &str,
     condition: WaitCondition,
 ) -> Result<(), Error> {
-    let container = engine.container_inspect(name, false).await?.id;
+    let shown = engine.container_inspect(name, false).await?;
+    let container = shown.id;
     let WaitOutcome::Ticket(ticket) = engine.container_wait(name, condition).await? else { return Ok(()) };
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
@@ -47,6 +50,7 @@ pub(crate) async fn ask(
         read: String::new(),
         closed: false,
         after,
+        restarting: shown.state.status == Status::Restarting,
         removed: false,
         // Until it is acknowledged.
         excused: true,
@@ -143,7 +147,8 @@ impl Wait {
         };
         // Found by the engine: a shim that was killed, a start that came to nothing.
         let of_engine = matches!(code, 126..=128 | 137 | 255);
-        match self.removed || of_engine || since.contains(&code) {
+        let before = exits.get(..self.after).and_then(<[i32]>::last).filter(|_| self.restarting);
+        match self.removed || of_engine || since.contains(&code) || before == Some(&code) {
             true => Ok(()),
             false => said(&format!("it ended with {since:?} since")),
         }

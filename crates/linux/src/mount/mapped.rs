@@ -156,12 +156,10 @@ mod tests {
         std::fs::remove_dir_all(&base).unwrap();
     }
 
+    /// Nowhere, where the kernel takes such layers.
     #[test]
-    fn layers_that_are_nowhere() {
-        check("detached", |layers, mapping| {
-            let copies = Copies::make(layers, mapping.namespace)?;
-            credentials::as_owner(mapping.user, mapping.group, || copies.stack(layers)).flatten()
-        });
+    fn layers_as_the_kernel_takes_them() {
+        check("mapped", overlay_mapped);
     }
 
     #[test]
