@@ -11,8 +11,7 @@ const TIMES: usize = 10;
 
 impl Bench<'_> {
     /// Both sides with their default driver, `json-file`. The container makes its lines first and prints them in large
-    /// writes, so that it is not what is measured; it waits for a sign in between, and gives one
-    /// when it has printed all.
+    /// writes, so that it is not what is measured; it waits for a sign in between, and gives one when all is printed.
     pub(crate) fn logs(&mut self, report: &mut Report) {
         let name = "log of lines of 100 bytes, `json-file`";
         if !self.wanted(name) {
