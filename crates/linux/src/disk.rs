@@ -28,6 +28,13 @@ pub fn magic(handle: impl AsFd) -> Result<i64> {
     Ok(rustix::fs::fstatfs(handle).context("fstatfs", || "")?.f_type)
 }
 
+/// Has the kernel begin to read so much of a file into memory, and does not wait (posix_fadvise(2)).
+pub fn read_ahead(file: impl AsFd, bytes: u64) -> Result<()> {
+    let length = std::num::NonZeroU64::new(bytes);
+    rustix::fs::fadvise(file, 0, length, rustix::fs::Advice::WillNeed)
+        .context("posix_fadvise", || format!("POSIX_FADV_WILLNEED, {bytes} bytes"))
+}
+
 /// Everything written to the file system that holds `file` is on the disk afterwards.
 pub fn sync_file_system(file: impl AsFd) -> Result<()> {
     rustix::fs::syncfs(file).context("syncfs", || "")

@@ -151,6 +151,15 @@ impl Root {
         Ok(bytes)
     }
 
+    /// The regular file at this path, to read. Whatever else is there is not opened, which might have effects, but refused.
+    pub fn open_file(&self, path: &Path) -> Result<OwnedFd> {
+        let found = self.resolve(path)?;
+        match kind(&found)? {
+            Kind::File => reopen(found, OFlags::RDONLY | OFlags::NONBLOCK),
+            _ => Err(Error::new("openat2", format_args!("{path:?} as a regular file"), Errno::INVAL)),
+        }
+    }
+
     /// A handle on the directory that holds the path's last component, and that component. The last component
     /// itself is not resolved: for removing, renaming and making nodes and links.
     pub fn parent<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p OsStr)> {
@@ -294,7 +303,7 @@ pub fn kind(handle: impl AsFd) -> Result<Kind> {
 }
 
 /// Opens an `O_PATH` handle for real. The handle is the proof of what is opened, whatever happened to its path.
-pub fn reopen(handle: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
+fn reopen(handle: impl AsFd, flags: OFlags) -> Result<OwnedFd> {
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", handle.as_fd().as_raw_fd());
     rustix::fs::open(&*link, flags | OFlags::CLOEXEC, Mode::empty())

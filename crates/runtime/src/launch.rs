@@ -25,7 +25,9 @@ use crate::namespaces::{self, Given, Mounts, Namespaces};
 use crate::place::Placed;
 use crate::plan::{Listener, Plan};
 use crate::program::Program;
-use crate::{CgroupDriver, Error, Kind, Result, Size, Trace, error::Step, hooks, idmap, interfaces, place};
+use crate::{
+    CgroupDriver, Error, Kind, Result, Size, Trace, ahead, error::Step, hooks, idmap, interfaces, place,
+};
 
 /// A container to make.
 #[derive(Debug)]
@@ -246,9 +248,13 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed)
         }
         Cloned::Caller { pid, pidfd } => First { pid, pidfd },
     };
-    drop((init, theirs));
+    let Init { source, .. } = init;
+    drop(theirs);
     trace.step(format_args!("child process in init(): {}", first.pid));
-    let guided = guide(&id, &bundle, &plan, program, placed, &ours, &mut first);
+    let guide =
+        Guide { id: &id, bundle: &bundle, plan: &plan, program, placed, source: &source, channel: &ours };
+    let guided = guide.lead(&mut first);
+    drop(source);
     let made = guided.and_then(|terminal| {
         let own = linux::fd::duplicate(&first.pidfd).step(|| "pidfd")?;
         Ok((terminal, Container::new(id, bundle, first.pid, own, placed, plan)?))
@@ -367,79 +373,98 @@ fn clone(plan: &Plan, doors: &Doors) -> Result<Cloned> {
     request.start().step(|| "unable to clone")
 }
 
-/// Brings the process to its gate. Returns the terminal's master if it has one.
-fn guide(
-    id: &str,
-    bundle: &Path,
-    plan: &Plan,
-    program: &Program,
-    placed: &Placed,
-    channel: &Channel,
-    first: &mut First,
-) -> Result<Option<OwnedFd>> {
-    let pid = first.pid;
-    let mark = |pid| {
-        placed.group.as_ref().map_or(Ok(()), |group| group.add(pid))?;
-        program.oom_score.map_or(Ok(()), |score| set_oom_score(pid, score)).step(|| "oom_score_adj")
-    };
-    mark(pid)?;
-    let map_ids = || {
-        idmap::write(pid, &plan.namespaces.users, &plan.namespaces.groups)?;
-        channel.go()
-    };
-    if plan.namespaces.is_new(namespace::USER) && plan.namespaces.promised_pid().is_none() {
-        map_ids()?;
-    }
-    let mut state = State {
-        oci_version: oci::runtime::VERSION.to_owned(),
-        id: id.to_owned(),
-        status: Status::Creating,
-        pid: Some(pid),
-        bundle: bundle.to_owned(),
-        annotations: plan.annotations.clone(),
-    };
-    loop {
-        match channel.report()? {
-            Report::Prepared => {
-                let in_init = Error::met_in_container;
-                if !plan.devices_of_network.is_empty() {
-                    let inside = namespace::open_of(pid, namespace::NETWORK).step(|| "network devices")?;
-                    interfaces::move_in(&plan.devices_of_network, inside.as_fd())?;
+/// What brings the first process to its gate.
+struct Guide<'a> {
+    id: &'a str,
+    bundle: &'a Path,
+    plan: &'a Plan,
+    program: &'a Program,
+    placed: &'a Placed,
+    source: &'a Source,
+    channel: &'a Channel,
+}
+
+impl Guide<'_> {
+    /// Answers what the process asks for until it waits. Returns the terminal's master if it has one.
+    fn lead(&self, first: &mut First) -> Result<Option<OwnedFd>> {
+        let Guide { plan, channel, .. } = self;
+        self.mark(first.pid)?;
+        if plan.namespaces.is_new(namespace::USER) && plan.namespaces.promised_pid().is_none() {
+            self.map_ids(first.pid)?;
+        }
+        ahead::read(self.source, self.program);
+        let mut state = self.state(first.pid);
+        loop {
+            match channel.report()? {
+                Report::Prepared => {
+                    self.complete(first.pid, &state)?;
+                    channel.go()?;
                 }
-                hooks::run("prestart", &plan.hooks.prestart, &state, Environment::Inherited)
-                    .map_err(in_init)?;
-                hooks::run("createRuntime", &plan.hooks.create_runtime, &state, Environment::Inherited)
-                    .map_err(in_init)?;
-                channel.go()?;
-            }
-            Report::Maps(index, tree) => {
-                let mount = plan.mounts.get(index).ok_or_else(|| Error::other("channel: no such mount"))?;
-                mounts::map_ids(&tree, plan, mount)
-                    .step(|| mounts::describe(mount))
-                    .map_err(Error::met_in_container)?;
-                channel.go()?;
-            }
-            Report::Separate => map_ids()?,
-            Report::Hooks(root) => {
-                run_create_container(plan, &placed.cgroup, first, &root, &state)?;
-                channel.go()?;
-            }
-            Report::Born(pid) => {
-                first.succeeded_by(pid)?;
-                // Its builder may have been faster than we were.
-                mark(pid)?;
-                state.pid = Some(pid);
-                channel.go()?;
-            }
-            Report::Ready(descriptors) => {
-                let listener = plan.confinement.seccomp_listener.as_ref();
-                return settle(program, listener, descriptors, first.pid, &state);
-            }
-            Report::Failed(error) => return Err(error),
-            Report::Closed => {
-                return Err(Error::other("the container's first process died before it was ready"));
+                Report::Maps(index, tree) => {
+                    let mount =
+                        plan.mounts.get(index).ok_or_else(|| Error::other("channel: no such mount"))?;
+                    mounts::map_ids(&tree, plan, mount)
+                        .step(|| mounts::describe(mount))
+                        .map_err(Error::met_in_container)?;
+                    channel.go()?;
+                }
+                Report::Separate => self.map_ids(first.pid)?,
+                Report::Hooks(root) => {
+                    run_create_container(plan, &self.placed.cgroup, first, &root, &state)?;
+                    channel.go()?;
+                }
+                Report::Born(pid) => {
+                    first.succeeded_by(pid)?;
+                    // Its builder may have been faster than we were.
+                    self.mark(pid)?;
+                    state.pid = Some(pid);
+                    channel.go()?;
+                }
+                Report::Ready(descriptors) => {
+                    let listener = plan.confinement.seccomp_listener.as_ref();
+                    return settle(self.program, listener, descriptors, first.pid, &state);
+                }
+                Report::Failed(error) => return Err(error),
+                Report::Closed => {
+                    return Err(Error::other("the container's first process died before it was ready"));
+                }
             }
         }
+    }
+
+    /// What others than the process itself have to set of it.
+    fn mark(&self, pid: Pid) -> Result<()> {
+        self.placed.group.as_ref().map_or(Ok(()), |group| group.add(pid))?;
+        self.program.oom_score.map_or(Ok(()), |score| set_oom_score(pid, score)).step(|| "oom_score_adj")
+    }
+
+    fn map_ids(&self, pid: Pid) -> Result<()> {
+        idmap::write(pid, &self.plan.namespaces.users, &self.plan.namespaces.groups)?;
+        self.channel.go()
+    }
+
+    fn state(&self, pid: Pid) -> State {
+        State {
+            oci_version: oci::runtime::VERSION.to_owned(),
+            id: self.id.to_owned(),
+            status: Status::Creating,
+            pid: Some(pid),
+            bundle: self.bundle.to_owned(),
+            annotations: self.plan.annotations.clone(),
+        }
+    }
+
+    /// Namespaces stand: the host's side is added to them.
+    fn complete(&self, pid: Pid, state: &State) -> Result<()> {
+        let devices = &self.plan.devices_of_network;
+        if !devices.is_empty() {
+            let inside = namespace::open_of(pid, namespace::NETWORK).step(|| "network devices")?;
+            interfaces::move_in(devices, inside.as_fd())?;
+        }
+        let hooks = &self.plan.hooks;
+        hooks::run("prestart", &hooks.prestart, state, Environment::Inherited)
+            .and_then(|()| hooks::run("createRuntime", &hooks.create_runtime, state, Environment::Inherited))
+            .map_err(Error::met_in_container)
     }
 }
 

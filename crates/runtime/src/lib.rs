@@ -11,6 +11,7 @@
 //! *Never here*: images, networks, logs, restart policies; a state that outlives the process except by
 //! [`Record`]. The specification is <https://github.com/opencontainers/runtime-spec>.
 
+mod ahead;
 mod channel;
 mod checkpoint;
 mod container;

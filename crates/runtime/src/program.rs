@@ -1,7 +1,8 @@
 //! The program of a container, or one executed in it, checked and in the kernel's terms.
 
 use std::collections::BTreeMap;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use linux::process::{Limit, Resource};
@@ -73,6 +74,16 @@ impl Program {
             first_cpus: cpus(affinity.initial.as_ref())?,
             last_cpus: cpus(affinity.last.as_ref())?,
         })
+    }
+
+    /// Where the program may lie, as paths of the container: its name if that holds a slash, else by `PATH`, whose relative
+    /// entries would depend on the working directory and are passed over.
+    pub(crate) fn places(&self) -> impl Iterator<Item = PathBuf> {
+        let name = OsStr::from_bytes(self.args[0].as_bytes());
+        let named = name.as_bytes().contains(&b'/').then(|| self.directory.join(name));
+        let path = if named.is_some() { "" } else { self.variable("PATH").unwrap_or_default() };
+        let directories = path.split(':').filter(|directory| directory.starts_with('/') && !name.is_empty());
+        named.into_iter().chain(directories.map(move |directory| Path::new(directory).join(name)))
     }
 
     /// The value of an environment variable.

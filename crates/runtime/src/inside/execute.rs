@@ -168,11 +168,7 @@ pub(crate) fn find(program: &Program) -> Result<CString> {
     }
     let missing =
         || Error::new(Kind::NotFound, format_args!("exec: {quoted}: executable file not found in $PATH"));
-    let directories = program.variable("PATH").unwrap_or_default().split(':');
-    // Relative entries would depend on the working directory: they are passed over.
-    let mut candidates =
-        directories.filter(|directory| directory.starts_with('/')).map(|d| Path::new(d).join(name));
-    let found = candidates.find(|path| !name.is_empty() && check(path).is_ok());
+    let found = program.places().find(|path| check(path).is_ok());
     found.and_then(|path| CString::new(path.into_os_string().as_bytes()).ok()).ok_or_else(missing)
 }
 
