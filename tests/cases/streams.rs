@@ -193,6 +193,40 @@ fn signals_to_the_client_reach_the_container() {
 }
 
 #[test]
+fn an_exec_may_start_with_the_request_that_makes_it() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "one", IMAGE, "sleep", "1000"]).ok();
+    let ask = |start: &str, offer: &str| {
+        let body = r#"{"Cmd":["sh","-c","echo hi; exit 7"],"AttachStdout":true}"#;
+        let mut wire = Wire::connect(&world.socket());
+        wire.send(format!(
+            "POST /containers/one/exec HTTP/1.1\r\nHost: x\r\nX-Wharf-Start: {start}\r\n{offer}\
+             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        ));
+        wire
+    };
+    let offer = "Connection: Upgrade\r\nUpgrade: tcp\r\n";
+    let mut wire = ask("{}", offer);
+    let head = wire.head();
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert_eq!(wire.rest(), b"\x01\0\0\0\0\0\0\x03hi\n\x04\0\0\0\0\0\0\x04\0\0\0\x07");
+    let id = head.lines().find_map(|line| line.strip_prefix("X-Wharf-Exec: ")).unwrap();
+    let shown = Wire::connect(&world.socket()).request("GET", &format!("/exec/{id}/json"), None).response();
+    assert_eq!(shown.json()["ExitCode"], 7);
+    // A terminal's bytes have no frames to tell it in.
+    let mut wire = ask(r#"{"Tty":true}"#, offer);
+    assert!(wire.head().contains("X-Wharf-Exec: "));
+    assert_eq!(wire.rest(), b"hi\n");
+    // Who does not offer to leave HTTP has only made one; and what is no start is refused before anything is made.
+    let made = ask("{}", "").response();
+    assert_eq!((made.status, made.json()["Id"].as_str().unwrap().len()), (201, 64));
+    let refused = ask("nonsense", offer).response();
+    assert_eq!(refused.status, 400);
+    assert!(refused.json()["message"].as_str().unwrap().starts_with("invalid X-Wharf-Start header: "));
+}
+
+#[test]
 fn an_exec_runs_once() {
     let world = World::start();
     world.wharf(&["run", "-d", "--name", "one", IMAGE, "sleep", "1000"]).ok();

@@ -1,6 +1,17 @@
 //! Execs: a further process in a running container.
+//!
+//! Making and starting one are two requests, and its exit code takes a third. A client that knows this engine saves the two
+//! further ones: it sends the start, a [`StartRequest`] as JSON, in the header [`START`] of the request that makes the exec
+//! and offers to upgrade the connection. The answer is that of the start, with the exec's id in the header [`ID`], and
+//! behind the streams, where they are framed, comes the exit code ([`crate::stream::Stream::Exit`]). Whoever does not know
+//! the header makes the exec and leaves it at that.
 
 use serde::{Deserialize, Serialize};
+
+/// Header of a request that makes an exec: how to start it at once.
+pub const START: &str = "X-Wharf-Start";
+/// Header of the answer to such a request: the exec's id.
+pub const ID: &str = "X-Wharf-Exec";
 
 /// Body of `POST /containers/{id}/exec`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -26,11 +26,14 @@ pub enum Stream {
     Stderr = 2,
     /// The server failed after it had answered 200: the client prints the text and gives up.
     SystemError = 3,
+    /// Not Docker's: the exit code of an exec as four bytes, big endian, behind all of its output, for those who asked for it
+    /// ([`crate::exec::START`]).
+    Exit = 4,
 }
 
 impl Stream {
     pub fn from_byte(byte: u8) -> Option<Self> {
-        [Self::Stdin, Self::Stdout, Self::Stderr, Self::SystemError]
+        [Self::Stdin, Self::Stdout, Self::Stderr, Self::SystemError, Self::Exit]
             .into_iter()
             .find(|stream| *stream as u8 == byte)
     }
@@ -101,6 +104,7 @@ mod tests {
             (Stream::Stderr, b""),
             (Stream::Stderr, b"oh"),
             (Stream::SystemError, b"x"),
+            (Stream::Exit, b"\0\0\0\x07"),
         ] {
             bytes.extend(stream.header(payload.len() as u32));
             bytes.extend(payload);
@@ -113,20 +117,13 @@ mod tests {
         let bytes = frames();
         for size in 1..=bytes.len() {
             let mut decoder = Decoder::default();
-            let (mut out, mut err, mut system) = (Vec::new(), Vec::new(), Vec::new());
+            let mut payloads: [Vec<u8>; 5] = Default::default();
             for mut piece in bytes.chunks(size) {
                 while let Some((stream, payload)) = decoder.next(&mut piece).unwrap() {
-                    match stream {
-                        Stream::Stdin | Stream::Stdout => out.extend(payload),
-                        Stream::Stderr => err.extend(payload),
-                        Stream::SystemError => system.extend(payload),
-                    }
+                    payloads[stream as usize].extend(payload);
                 }
             }
-            assert_eq!(
-                (out.as_slice(), err.as_slice(), system.as_slice()),
-                (&b"hello"[..], &b"oh"[..], &b"x"[..])
-            );
+            assert_eq!(payloads, [&b""[..], b"hello", b"oh", b"x", b"\0\0\0\x07"]);
         }
     }
 

@@ -31,8 +31,8 @@ const FIRST_READ: usize = 4 * 1024;
 /// How an attachment ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum End {
-    /// The other side closed: the process has ended, or closed its output.
-    Closed,
+    /// The other side closed: the process has ended, or closed its output. With its exit code if that was told.
+    Closed(Option<i32>),
     /// The user typed the keys.
     Detached,
 }
@@ -65,7 +65,7 @@ pub(crate) fn carry(hijacked: Hijacked, plan: &Plan) -> Result<End, Failure> {
         idle_writer = Some(writer);
     }
     let result = match plan.tty {
-        true => pass(&mut reader, plan),
+        true => pass(&mut reader, plan).map(|()| None),
         false => demultiplex(&mut reader, plan.stdout, plan.stderr),
     };
     drop(idle_writer);
@@ -73,8 +73,7 @@ pub(crate) fn carry(hijacked: Hijacked, plan: &Plan) -> Result<End, Failure> {
     if detached.load(Ordering::Acquire) {
         return Ok(End::Detached);
     }
-    result?;
-    Ok(End::Closed)
+    Ok(End::Closed(result?))
 }
 
 /// Standard input to the container, until it ends or the keys are typed.
@@ -122,11 +121,11 @@ fn pass(reader: &mut dyn Read, plan: &Plan) -> Result<(), Failure> {
     }
 }
 
-/// Frames to standard output and standard error.
-pub(crate) fn demultiplex(reader: &mut dyn Read, stdout: bool, stderr: bool) -> Result<(), Failure> {
+/// Frames to standard output and standard error. Gives the exit code if one is told behind them.
+pub(crate) fn demultiplex(reader: &mut dyn Read, stdout: bool, stderr: bool) -> Result<Option<i32>, Failure> {
     let mut decoder = Decoder::default();
     let mut window = Window::new();
-    let mut failure = Vec::new();
+    let (mut failure, mut exit) = (Vec::new(), Vec::new());
     let (mut out, mut err) = (io::stdout(), io::stderr());
     loop {
         let mut input = window.read(reader)?;
@@ -140,14 +139,19 @@ pub(crate) fn demultiplex(reader: &mut dyn Read, stdout: bool, stderr: bool) -> 
                 Stream::Stdin | Stream::Stdout if stdout => out.write_all(bytes)?,
                 Stream::Stderr if stderr => err.write_all(bytes)?,
                 Stream::SystemError => failure.extend_from_slice(bytes),
+                Stream::Exit => exit.extend_from_slice(bytes),
                 _ => {}
             }
         }
         // Prompts have no line end, and are wanted at once.
         out.flush()?;
+        if let Ok(code) = exit.as_slice().try_into() {
+            // The last frame: nothing comes but the end.
+            return Ok(Some(i32::from_be_bytes(code)));
+        }
     }
     if failure.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     Err(Failure::new(format!("error from daemon in stream: {}", String::from_utf8_lossy(&failure))))
 }
@@ -318,6 +322,16 @@ mod tests {
     #[test]
     fn without_a_sequence_all_passes() {
         assert_eq!(Keys::new(Vec::new()).filter(b"\x10\x11"), (b"\x10\x11".to_vec(), false));
+    }
+
+    #[test]
+    fn an_exit_code_ends_a_stream() {
+        let mut bytes = Stream::Exit.header(4).to_vec();
+        bytes.extend([0, 0, 0, 137]);
+        for length in 0..=bytes.len() {
+            let told = demultiplex(&mut &bytes[..length], true, true).unwrap();
+            assert_eq!(told, (length == bytes.len()).then_some(137));
+        }
     }
 
     #[test]

@@ -85,16 +85,6 @@ impl Client {
         }
     }
 
-    /// Makes the connection for the next call now, while the engine has nothing else to do for us. Only where that costs
-    /// next to nothing; a connection that can't be had, or has died until then, is made when it is needed.
-    pub fn connect_ahead(&self) {
-        if let Host::Unix(path) = &self.host
-            && let Ok(socket) = UnixStream::connect(path)
-        {
-            self.adopt_connection(socket);
-        }
-    }
-
     pub fn host(&self) -> &Host {
         &self.host
     }
@@ -177,7 +167,7 @@ impl Client {
             Some(body) => Sending::Json(to_json(body)?),
             None => Sending::Nothing,
         };
-        self.open(method, path, query, headers, &mut sending).map(|(_, body)| body)
+        self.open(method, path, query, headers, &mut sending, false).map(|(_, body)| body)
     }
 
     pub fn stream(&self, method: &str, path: &str, query: &Query) -> Result<Body> {
@@ -187,12 +177,12 @@ impl Client {
     /// Sends an archive (or any bytes of unknown length) and returns the answer's body.
     pub fn upload(&self, method: &str, path: &str, query: &Query, reader: &mut dyn Read) -> Result<Body> {
         let mut sending = Sending::Stream(reader);
-        self.open(method, path, query, &[], &mut sending).map(|(_, body)| body)
+        self.open(method, path, query, &[], &mut sending, false).map(|(_, body)| body)
     }
 
     /// The value of one header of the answer to a `HEAD`.
     pub fn head(&self, path: &str, query: &Query, header: &str) -> Result<Option<String>> {
-        let (answer, body) = self.open("HEAD", path, query, &[], &mut Sending::Nothing)?;
+        let (answer, body) = self.open("HEAD", path, query, &[], &mut Sending::Nothing, false)?;
         let value = answer.header(header).map(str::to_owned);
         self.finish(body)?;
         Ok(value)
@@ -205,7 +195,7 @@ impl Client {
         query: &Query,
         header: &str,
     ) -> Result<(Body, Option<String>)> {
-        let (answer, body) = self.open("GET", path, query, &[], &mut Sending::Nothing)?;
+        let (answer, body) = self.open("GET", path, query, &[], &mut Sending::Nothing, false)?;
         Ok((body, answer.header(header).map(str::to_owned)))
     }
 
@@ -225,12 +215,30 @@ impl Client {
             Some(body) => Sending::Json(to_json(body)?),
             None => Sending::Nothing,
         };
-        let target = self.target(path, query)?;
-        let (answer, body) = self.exchange("POST", &target, &[], &mut sending, true)?;
-        if answer.status >= 400 {
-            let bytes = read_all(body)?.0;
-            return Err(refusal(answer.status, &bytes));
-        }
+        let (answer, body) = self.open("POST", path, query, &[], &mut sending, true)?;
+        Self::leave_http(&answer, body)
+    }
+
+    /// Offers to turn a request into a raw connection. Besides that, or the answer of an engine that does not, the value of
+    /// one header of the answer.
+    pub(crate) fn offer<B: Serialize>(
+        &self,
+        path: &str,
+        headers: &[(String, String)],
+        body: &B,
+        header: &str,
+    ) -> Result<(Offered, Option<String>)> {
+        let mut sending = Sending::Json(to_json(body)?);
+        let (answer, body) = self.open("POST", path, &Query::new(), headers, &mut sending, true)?;
+        let value = answer.header(header).map(str::to_owned);
+        let offered = match answer.status {
+            101 => Offered::Taken(Self::leave_http(&answer, body)?),
+            _ => Offered::Answered(self.finish(body)?),
+        };
+        Ok((offered, value))
+    }
+
+    fn leave_http(answer: &Answer, body: Body) -> Result<Hijacked> {
         let multiplexed = answer
             .header("content-type")
             .is_some_and(|kind| kind == "application/vnd.docker.multiplexed-stream");
@@ -245,10 +253,6 @@ impl Client {
         stream.split().map_err(Error::io("sharing the connection"))
     }
 
-    fn target(&self, path: &str, query: &Query) -> Result<String> {
-        Ok(format!("/v{}{path}{}", self.negotiate()?, query.as_str()))
-    }
-
     fn open(
         &self,
         method: &str,
@@ -256,6 +260,7 @@ impl Client {
         query: &Query,
         headers: &[(String, String)],
         sending: &mut Sending<'_>,
+        upgrade: bool,
     ) -> Result<(Answer, Body)> {
         let settled = self.fixed.or(self.spoken.get().copied());
         let version = match settled {
@@ -265,14 +270,14 @@ impl Client {
             None => self.negotiate()?,
         };
         let target = format!("/v{version}{path}{}", query.as_str());
-        let (answer, body) = self.exchange(method, &target, headers, sending, false)?;
+        let (answer, body) = self.exchange(method, &target, headers, sending, upgrade)?;
         if answer.status >= 400 {
             let bytes = self.finish(body)?;
             let refusal = refusal(answer.status, &bytes);
             return match newest_of_refusing(&refusal) {
                 Some(theirs) if self.fixed.is_none() && theirs < version => {
                     self.settle(theirs)?;
-                    self.open(method, path, query, headers, sending)
+                    self.open(method, path, query, headers, sending, upgrade)
                 }
                 _ => Err(refusal),
             };
@@ -369,6 +374,13 @@ pub struct Hijacked {
     pub writer: Writer,
     /// Whether the engine said that the bytes come in frames; old ones do not say.
     pub multiplexed: bool,
+}
+
+/// What became of an offer to leave HTTP.
+pub(crate) enum Offered {
+    Taken(Hijacked),
+    /// The engine stays with HTTP: the body of its answer.
+    Answered(Vec<u8>),
 }
 
 /// Reads what came too early with the head first.
@@ -486,7 +498,7 @@ pub(crate) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
         .map_err(|error| Error::Protocol(format!("the engine's answer cannot be understood: {error}")))
 }
 
-fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+pub(crate) fn to_json<T: Serialize>(value: &T) -> Result<Vec<u8>> {
     serde_json::to_vec(value)
         .map_err(|error| Error::Protocol(format!("the request cannot be written: {error}")))
 }

@@ -37,6 +37,8 @@ pub struct StartOptions {
     pub tty: bool,
     /// Rows and columns.
     pub console_size: Option<[u32; 2]>,
+    /// The client wants to read the exit code behind the output.
+    pub tell_exit: bool,
 }
 
 /// Every exec that can be asked about.
@@ -69,6 +71,7 @@ pub(crate) struct Prepared {
     keys: Vec<u8>,
     console_size: Option<[u32; 2]>,
     multiplexed: bool,
+    tell_exit: bool,
 }
 
 /// The command in events, where Docker has a space behind one without arguments.
@@ -275,6 +278,7 @@ impl Prepared {
             stdout: self.request.attach_stdout,
             stderr: self.request.attach_stderr,
             multiplexed: self.multiplexed(),
+            tell_exit: self.tell_exit,
             detach_keys: if self.request.tty { self.keys.clone() } else { Vec::new() },
             preface,
             unread,
@@ -355,6 +359,7 @@ impl Table {
             keys: exec.keys.clone(),
             console_size: options.console_size.or(exec.request.console_size),
             multiplexed: !options.tty,
+            tell_exit: options.tell_exit,
         })
     }
 

@@ -29,12 +29,15 @@ impl Head {
         Head(format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n")).standard()
     }
 
-    /// Adds the headers of every response.
-    pub(crate) fn standard(mut self) -> Head {
-        for (name, value) in HEADERS {
-            self.0.push_str(&format!("{name}: {value}\r\n"));
-        }
+    /// Adds one header.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Head {
+        self.0.push_str(&format!("{name}: {value}\r\n"));
         self
+    }
+
+    /// Adds the headers of every response.
+    pub(crate) fn standard(self) -> Head {
+        HEADERS.iter().fold(self, |head, (name, value)| head.with(name, value))
     }
 
     pub(crate) fn finish(mut self) -> Vec<u8> {

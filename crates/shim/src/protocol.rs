@@ -201,6 +201,9 @@ pub struct Attachment {
     pub stderr: bool,
     /// Frame the output (eight-byte headers); otherwise raw.
     pub multiplexed: bool,
+    /// Behind the output of an exec a last frame with its exit code, where output is framed.
+    #[serde(default)]
+    pub tell_exit: bool,
     /// Key codes that end the attachment; empty when it has none.
     #[serde(default)]
     pub detach_keys: Vec<u8>,
@@ -230,6 +233,7 @@ impl Default for Attachment {
             stdout: false,
             stderr: false,
             multiplexed: false,
+            tell_exit: false,
             detach_keys: Vec::new(),
             preface: Vec::new(),
             unread: Vec::new(),

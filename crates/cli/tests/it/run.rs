@@ -205,6 +205,26 @@ fn an_exec_ends_with_the_status_of_its_command() {
 }
 
 #[test]
+fn an_engine_that_knows_how_runs_an_exec_in_one_request() {
+    let engine = Engine::start(|request| match path(request) {
+        "/containers/web/exec" => Reply::Stream(Box::new(|mut stream: UnixStream| {
+            stream.write_all(UPGRADED).unwrap();
+            stream.write_all(&frame(2, b"oh\n")).unwrap();
+            stream.write_all(&frame(4, &[0, 0, 0, 9])).unwrap();
+        })),
+        _ => refuse(404, "page not found"),
+    });
+    let output = engine.run(&["exec", "web", "false"]);
+    assert_eq!(
+        (output.status.code(), output.stderr.as_slice()),
+        (Some(9), &b"oh\n"[..]),
+        "{}",
+        told(&output)
+    );
+    assert_eq!(engine.lines(), ["POST /containers/web/exec"]);
+}
+
+#[test]
 fn logs_come_out_of_two_streams() {
     let engine = Engine::start(|request| match path(request) {
         "/containers/web/json" => json(r#"{"Id":"c1","Config":{"Tty":false}}"#),

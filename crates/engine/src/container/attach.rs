@@ -38,6 +38,7 @@ impl Engine {
             stdout: options.stdout,
             stderr: options.stderr,
             multiplexed: !record.config.tty,
+            tell_exit: false,
             detach_keys: if record.config.tty { keys } else { Vec::new() },
             preface: Vec::new(),
             unread: Vec::new(),

@@ -30,6 +30,8 @@ use crate::protocol::{Attachment, Failure, Happening, LogQuery};
 
 /// Bytes taken from a client at once.
 const TYPED: usize = 16 << 10;
+/// The frame that tells an exit code: behind Docker's, which are of 0 to 3.
+const EXIT_FRAME: u8 = 4;
 /// Bytes of replayed log under way to a client.
 const REPLAY: usize = 32 << 10;
 
@@ -195,9 +197,12 @@ impl Supervisor {
     }
 
     /// Nothing more will come out of the process: its clients get the rest and are closed.
-    pub(super) fn close_clients(&mut self, process: Id) {
+    pub(super) fn close_clients(&mut self, process: Id, code: i32) {
         for id in self.clients_of(process) {
             if let Some(client) = self.clients.get_mut(&id) {
+                if client.attachment.tell_exit && client.attachment.multiplexed && !client.closing {
+                    client.outbox.push_frame(EXIT_FRAME, &code.to_be_bytes());
+                }
                 client.closing = true;
             }
             self.serve_client(id);

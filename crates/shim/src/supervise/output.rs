@@ -139,9 +139,9 @@ impl Supervisor {
             let (exec, code) = (name.clone(), *code);
             self.record(Happening::ExecExited { exec, code });
         }
-        self.close_clients(id);
+        let code = self.processes.get(&id).and_then(Process::code).unwrap_or(255);
+        self.close_clients(id, code);
         let Some(process) = self.processes.remove(&id) else { return };
-        let code = process.code().unwrap_or(255);
         match process.role {
             Role::Main => self.main_finished(code),
             Role::Exec { .. } | Role::Stray => {}

@@ -36,6 +36,15 @@ fn streams_and_code_come_back() {
     let text = read_text(&mut socket);
     assert_eq!(unframe(text.strip_prefix("HEAD").unwrap()), ("out\n".to_owned(), "err\n".to_owned()));
     assert_eq!(exec_code(&mut world, "one"), 6);
+    // Who asks for it reads the code behind the output; raw output has no place for it.
+    for (multiplexed, expected) in
+        [(true, &b"\x01\0\0\0\0\0\0\x03hi\n\x04\0\0\0\0\0\0\x04\0\0\0\x07"[..]), (false, b"hi\n")]
+    {
+        let attachment = Attachment { multiplexed, tell_exit: true, ..outputs() };
+        let (_, mut socket) = world.exec("told", &["sh", "-c", "echo hi; exit 7"], attachment);
+        assert_eq!(read_text(&mut socket).as_bytes(), expected);
+        assert_eq!(exec_code(&mut world, "told"), 7);
+    }
     // The container's log is its own process's.
     assert_eq!(world.all_logs(), "ready\n");
     end(world);

@@ -59,7 +59,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     };
     match streams::carry(hijacked, &plan)? {
         End::Detached => Err(Failure::new("read escape sequence")),
-        End::Closed => exit_status(waiting),
+        End::Closed(_) => exit_status(waiting),
     }
 }
 

@@ -65,20 +65,13 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         working_dir: parsed.text("workdir").to_owned(),
         cmd: Some(command.to_vec()),
     };
-    let id = client.create_exec(container, &request)?.id;
-    if id.is_empty() {
-        return Err(Failure::new("exec ID empty"));
-    }
     let start = StartRequest { detach, tty, console_size };
     if detach {
+        let id = client.create_exec(container, &request)?;
         client.start_exec_detached(&id, &start)?;
         return Ok(0);
     }
-    let hijacked = client.start_exec(&id, &start)?;
-    if !tty {
-        // Somebody at a terminal takes his time.
-        client.connect_ahead();
-    }
+    let (id, hijacked) = client.run_exec(container, &request, &start)?;
     if tty && terminal::stdout_is_terminal() {
         streams::follow_terminal(session.another_client()?, Target::Exec(id.clone()))?;
     }
@@ -91,14 +84,20 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     };
     match streams::carry(hijacked, &plan)? {
         End::Detached => Err(Failure::new("read escape sequence")),
-        End::Closed => exit_code(session, &id),
+        End::Closed(Some(code)) => Ok(status(code.into())),
+        End::Closed(None) => exit_code(session, &id),
     }
 }
 
-/// The status of the command, which only another question brings.
+/// What a program can end with.
+fn status(code: i64) -> u8 {
+    u8::try_from(code & 0xff).unwrap_or(255)
+}
+
+/// The status of the command where only another question brings it.
 fn exit_code(session: &Session, id: &str) -> Outcome {
     match session.client()?.inspect_exec(id) {
-        Ok(exec) => Ok(u8::try_from(exec.exit_code.unwrap_or(0) & 0xff).unwrap_or(255)),
+        Ok(exec) => Ok(status(exec.exit_code.unwrap_or(0))),
         // The engine went away under us: that is not the command's status, and must not look like it.
         Err(error @ (client::Error::Connect { .. } | client::Error::Denied { .. })) => {
             Err(Failure::from(error).with_code(255))

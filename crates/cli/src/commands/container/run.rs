@@ -140,7 +140,7 @@ fn execute(
     };
     match streams::carry(hijacked, &plan)? {
         End::Detached => Ok(0),
-        End::Closed => {
+        End::Closed(_) => {
             let status = exit_status(waiting);
             if wanted && !remove {
                 client

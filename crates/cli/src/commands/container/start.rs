@@ -100,6 +100,6 @@ fn attached(session: &Session, parsed: &Parsed) -> Outcome {
     };
     match streams::carry(hijacked, &plan)? {
         End::Detached => Ok(0),
-        End::Closed => exit_status(waiting),
+        End::Closed(_) => exit_status(waiting),
     }
 }
