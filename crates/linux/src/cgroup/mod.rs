@@ -556,6 +556,8 @@ mod tests {
                     for (_, directory) in parent.paths() {
                         let _in_use = fs::remove_dir(directory);
                     }
+                    // Without a rest it would wait in the kernel for each new parent and win every time.
+                    std::thread::sleep(std::time::Duration::from_millis(1));
                 }
             });
             let rounds = || (0..100).try_for_each(|_| child.create().and_then(|_| child.remove()));
