@@ -51,8 +51,8 @@ pub(crate) fn compare(options: &Options) -> Comparisons {
         let Some(mut place) = Place::new(prefix, cgroups, &options.runtimes) else { continue };
         table.columns = place.runtimes().iter().map(|runtime| runtime.name.clone()).collect();
         times(&mut table, &mut place, options);
+        memory(&mut table, &mut place, options);
         if cgroups == Cgroups::Host {
-            memory(&mut table, &mut place, options);
             sizes(&mut table, &mut place, options);
         }
     }
@@ -119,7 +119,7 @@ fn together(runtime: &Runtime, line: Line, at_once: usize) -> String {
 
 fn memory(table: &mut Comparisons, place: &mut Place, options: &Options) {
     for (command, line) in MEMORY {
-        let name = format!("peak memory of {command}");
+        let name = format!("peak memory of {command}, {}", place.cgroups());
         if !options.wants(&name) {
             continue;
         }
