@@ -33,6 +33,7 @@ pub mod random;
 pub mod seccomp;
 pub mod signal;
 pub mod socket;
+pub mod spans;
 pub mod xattr;
 
 pub use error::{Errno, Error, Result, errno_by_name};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use linux::cgroup::{Cgroup, Doors};
 use linux::process::{self, Elsewhere, Pid};
+use linux::spans::mark;
 use linux::{namespace, signal};
 use oci::runtime::{Process, Status};
 
@@ -113,7 +114,9 @@ impl Container {
                 &below
             }
         };
+        mark("cgroup's doors opened");
         let confinement = self.confinement.compiled()?;
+        mark("filter compiled");
         let (ours, theirs) = Channel::pair()?;
         let waits = (!program.limits.is_empty() && !program.sets_own_limits)
             || self.confinement.seccomp_listener.is_some()
@@ -137,6 +140,7 @@ impl Container {
             live: join::run,
         };
         let (pid, pidfd) = way.start((join, theirs)).step(|| "unable to clone")?;
+        mark("process cloned");
         trace.step(format_args!("child process in init(): {pid}"));
         if let Some(cpus) = &program.first_cpus {
             let mask = cpus.iter().filter(|cpu| **cpu < 64).fold(0u64, |mask, cpu| mask | 1 << cpu);

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use linux::cgroup::{Cgroup, Doors};
 use linux::namespace::IdRange;
 use linux::process::{self, Clone, Cloned, Pid};
+use linux::spans::mark;
 use linux::{Errno, namespace, procfs, signal};
 use oci::runtime::{Spec, State, Status};
 
@@ -180,7 +181,9 @@ impl Created {
 /// Says start, and waits until the program runs.
 pub(crate) fn start_over(channel: &Channel) -> Result<()> {
     channel.go()?;
-    match channel.report()? {
+    let report = channel.report()?;
+    mark("waited for the execution");
+    match report {
         Report::Closed => Ok(()),
         Report::Failed(error) => Err(error),
         _ => Err(Error::other("channel: unexpected message at the start")),
@@ -203,6 +206,7 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
     program.sets_own_limits = program.identity.user != 0 && !plan.namespaces.has_user();
     check_mapped(program.identity.user, &plan.namespaces)?;
     let trace = launch.trace;
+    mark("plan made");
     let mut placed =
         place::create(launch.spec, launch.id, launch.cgroup_driver, launch.rootless).map_err(prefix)?;
     trace.step(format_args!("cgroup: {:?}", placed.cgroup.paths()));
@@ -236,6 +240,7 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed)
     let (id, bundle, trace) = (launch.id.to_owned(), launch.bundle.to_owned(), launch.trace);
     let (ours, theirs) = Channel::pair()?;
     let init = prepare(launch, &plan, program, &doors)?;
+    mark("sources, cgroup's doors opened");
     if let Some(filter) = &plan.confinement.seccomp {
         trace.step(format_args!("seccomp filter flags: {}", filter.flags.bits()));
     }
@@ -244,12 +249,14 @@ fn create_in(launch: Launch<'_>, plan: Plan, program: &Program, placed: &Placed)
     let mut first = match clone(&plan, &doors)? {
         Cloned::Copy => {
             drop(ours);
+            mark("born");
             init::run(init, theirs)
         }
         Cloned::Caller { pid, pidfd } => First { pid, pidfd },
     };
     let Init { source, .. } = init;
     drop(theirs);
+    mark("process cloned");
     trace.step(format_args!("child process in init(): {}", first.pid));
     let guide =
         Guide { id: &id, bundle: &bundle, plan: &plan, program, placed, source: &source, channel: &ours };
@@ -392,7 +399,9 @@ impl Guide<'_> {
         if plan.namespaces.is_new(namespace::USER) && plan.namespaces.promised_pid().is_none() {
             self.map_ids(first.pid)?;
         }
+        mark("ids mapped, score set");
         ahead::read(self.source, self.program);
+        mark("program read ahead");
         let mut state = self.state(first.pid);
         loop {
             match channel.report()? {
@@ -421,6 +430,7 @@ impl Guide<'_> {
                     channel.go()?;
                 }
                 Report::Ready(descriptors) => {
+                    mark("waited for the container");
                     let listener = plan.confinement.seccomp_listener.as_ref();
                     return settle(self.program, listener, descriptors, first.pid, &state);
                 }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use linux::Errno;
 use linux::cgroup::{Cgroup, Layout};
+use linux::spans::mark;
 use oci::runtime::{Resources, Spec};
 
 use crate::error::{Step, plain};
@@ -112,9 +113,13 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
         other => other,
     }
     .map_err(|error| Error::other(format_args!("{STEP}: {error}: {}", plain(&error))))?;
+    mark("cgroup made");
     let checked = if found.is_empty() { Ok(()) } else { check_unused(&cgroup) };
     match checked.and_then(|()| limit(&cgroup, limits)) {
-        Ok(()) => Ok(Placed::new(cgroup)),
+        Ok(()) => {
+            mark("limits set");
+            Ok(Placed::new(cgroup))
+        }
         Err(error) => {
             // The first failure is the one to tell.
             let _leftover = cgroup.remove_except(&found);

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
+use linux::spans::mark;
 use oci::runtime::{Spec, Status};
 use runtime::{Container, Created, Error, Kind, Launch, Result, Rootfs, Size, Start, Stdio, Trace};
 
@@ -40,6 +41,7 @@ pub(super) fn create(context: &Context, arguments: &Arguments) -> Result<u8> {
 pub(super) fn start(context: &Context, arguments: &Arguments) -> Result<u8> {
     let id = arguments.id()?;
     let found = context.store.find(id)?;
+    mark("container found");
     match found.status {
         Status::Created => {}
         Status::Stopped => return Err(wrong("cannot start a container that has stopped")),
@@ -74,6 +76,7 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let Some(signals) = signals else { return Ok(0) };
     console::attend(container.pidfd(), terminal, &signals)?;
     let exit = linux::process::wait(container.pid()).map_err(Error::other)?;
+    mark("waited for the program's end");
     if !arguments.is_set("keep") {
         remove(context, container)?;
     }
@@ -83,10 +86,14 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
 /// What is left of a container that has ended. Hooks that fail at the end are told of and hold up nothing.
 pub(super) fn remove(context: &Context, container: Container) -> Result<()> {
     let id = container.id().to_owned();
-    for failed in container.delete()? {
+    let failures = container.delete()?;
+    mark("cgroup removed");
+    for failed in failures {
         context.log.warn(format_args!("unable to destroy container: {failed}"));
     }
-    context.store.forget(&id)
+    context.store.forget(&id)?;
+    mark("state removed");
+    Ok(())
 }
 
 /// The container with its directory; nothing is left when it fails.
@@ -94,6 +101,7 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
     let id = arguments.id()?;
     let bundle = bundle(arguments)?;
     let (mut spec, config) = read_spec(&bundle)?;
+    mark("configuration read");
     check_console(&spec, arguments, detached)?;
     // Numbers that the caller fixed, before anything of ours could take them.
     let preserved = preserved(arguments.number("preserve-fds")?.unwrap_or(0), spec.process.as_mut())?;
@@ -102,6 +110,7 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
         warn_of_limits(context, resources);
     }
     context.store.claim(id, &config)?;
+    mark("state directory made");
     let made = make_claimed(context, arguments, start, &spec, &bundle, preserved);
     if made.is_err() {
         context.store.forget(id)?;
@@ -181,7 +190,10 @@ fn make_claimed(
         );
     }
     match announce(context, arguments, &created, rootfs, stream_names(spec)) {
-        Ok(()) => Ok(created),
+        Ok(()) => {
+            mark("state written");
+            Ok(created)
+        }
         Err(error) => {
             created.abandon();
             Err(error)

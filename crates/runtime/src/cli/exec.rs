@@ -1,5 +1,6 @@
 //! `exec`: a process beside the container's own.
 
+use linux::spans::mark;
 use oci::runtime::{Capabilities, Process, Status, User};
 use runtime::{Error, Exec, Execution, Kind, Result, SubCgroup, Trace};
 
@@ -39,6 +40,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
         _ => {}
     }
+    mark("container found");
     let process = process(arguments, found.spec.process.clone().unwrap_or_default())?;
     let detached = arguments.is_set("detach");
     let socket = arguments.path("console-socket");
@@ -68,6 +70,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
     let terminal = exec.take_terminal();
     console::attend(exec.pidfd(), terminal, &signals)?;
     let exit = linux::process::wait(exec.pid()).map_err(Error::other)?;
+    mark("waited for the program's end");
     Ok(exit.code() as u8)
 }
 

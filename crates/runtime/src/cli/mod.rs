@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod log;
 mod manage;
+mod spans;
 mod spec;
 mod store;
 mod update;
@@ -37,6 +38,7 @@ const GLOBAL: &[Flag] = &[
     Flag::value("log", None, "file to write the log to (default: standard error)"),
     Flag::value("log-format", None, "format of the log: text or json (default: \"text\")"),
     Flag::value("root", None, "directory for the state of containers, best on a tmpfs"),
+    Flag::switch("spans", None, "tell on standard error where the time of the command went"),
     Flag::switch("systemd-cgroup", None, "let systemd make the cgroups; cgroupsPath is then slice:prefix:name"),
     Flag::value("rootless", None, "do without cgroups where they are not ours: true, false or auto (default: \"auto\")"),
     Flag::switch("version", Some('v'), "print the version"),
@@ -179,7 +181,10 @@ fn run(program: String, global: &Arguments, command: &Command, arguments: &Argum
         Ok(context) => context,
         Err((error, log)) => return log.report(&error, EXIT_ERROR),
     };
-    let done = seal(&context, command.name).and_then(|()| (command.run)(&context, arguments));
+    let done = seal(&context, command.name)
+        .and_then(|()| if global.is_set("spans") { spans::record() } else { Ok(()) })
+        .and_then(|()| (command.run)(&context, arguments));
+    spans::tell();
     match (done, command.name) {
         (Ok(status), _) => ExitCode::from(status),
         (Err(error), "exec") => context.log.report(&error.at("exec failed"), EXIT_OF_EXEC),

@@ -12,6 +12,7 @@ use std::path::Path;
 
 use linux::path::Root;
 use linux::pty::Terminal;
+use linux::spans::mark;
 use linux::{Errno, entry, fd, process, pty};
 
 use crate::error::{Kind, Step, plain};
@@ -92,10 +93,10 @@ fn own(stream: &OwnedFd, user: u32) -> Result<()> {
 
 /// Loads the filter; the listener if the filter asks somebody.
 pub(crate) fn load_filter(confinement: &Confinement) -> Result<Option<OwnedFd>> {
-    match &confinement.seccomp {
-        Some(compiled) => compiled.program.load(compiled.flags).step(|| "unable to init seccomp"),
-        None => Ok(None),
-    }
+    let Some(compiled) = &confinement.seccomp else { return Ok(None) };
+    let listener = compiled.program.load(compiled.flags).step(|| "unable to init seccomp")?;
+    mark("seccomp filter loaded");
+    Ok(listener)
 }
 
 /// Rights, labels, filter, user, directory. Returns the listener of the filter.
@@ -113,6 +114,7 @@ pub(crate) fn assume(program: &Program, confinement: &Confinement) -> Result<Opt
         process::set_limit_of(0, *resource, *limit).step(|| "error setting rlimits")?;
     }
     let mut listener = None;
+    mark("labels, limits");
     if identity.no_new_privileges {
         linux::credentials::set_no_new_privs().step(|| "unable to set no_new_privs")?;
     } else {
@@ -129,6 +131,7 @@ pub(crate) fn assume(program: &Program, confinement: &Confinement) -> Result<Opt
     process::current_directory().map_err(|_| {
         Error::other("current working directory is outside of container mount namespace root")
     })?;
+    mark("rights put away");
     Ok(listener)
 }
 
@@ -200,6 +203,7 @@ pub(crate) fn environment(program: &Program, home: Option<&CString>) -> Vec<CStr
 /// Replaces this process, or ends it. The file was found and may be executed; if the kernel cannot after all (its
 /// interpreter is missing, it is no program), then the container has started, and its first and last words are why.
 pub(crate) fn execute(path: &CString, program: &Program, home: Option<&CString>) -> ! {
+    mark("waited for the word to start");
     let error = process::execute(path, &program.args, &environment(program, home));
     end_with(&format_args!("exec {}: {}", path.to_string_lossy(), plain(&error)))
 }

@@ -8,6 +8,7 @@ use linux::mount::NewFs;
 use linux::path::Root;
 use linux::procfs::Procfs;
 use linux::pty::Size;
+use linux::spans::mark;
 use linux::{credentials, fd, namespace, process, signal};
 use oci::runtime::{State, Status};
 
@@ -97,19 +98,25 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
         process::set_dumpable(false).step(|| "set dumpable")?;
     }
     let mut sources = init.sources;
+    mark("session, keyring");
     let tree = Tree::attach(plan, init.source, &mut sources, channel)?;
+    mark("root attached");
     let mut sources = sources.unwrap_or_default();
     let own_procfs = hand_out(plan, &mut sources, init.procfs);
     tree.furnish(plan, sources, rootfs.as_deref(), channel)?;
+    mark("devices made");
     let streams = streams(&tree, init.streams)?;
     run_hooks(plan, channel, &tree.root, init.id, init.bundle)?;
     tree.make_directory(&program.directory)?;
     set_names_and_sysctls(plan, own_procfs)?;
+    mark("names, sysctls, working directory");
     tree.protect(plan)?;
     let home = execute::home(&tree.root, program);
+    mark("home looked up");
     tree.enter(plan.namespaces.mounts(), init.pivot)?;
     tree.propagate(plan)?;
     drop(tree);
+    mark("pivot_root");
     if plan.namespaces.joined_pid.is_some() {
         be_born(&plan.namespaces, &streams, &init.preserved, &init.gate, channel)?;
     }
@@ -119,6 +126,7 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
         keep.push(listener.as_fd());
     }
     let terminal = execute::set_streams(streams, init.preserved, program.identity.user, &keep)?;
+    mark("streams put in place");
     let mut listener = execute::assume(program, &plan.confinement)?;
     if init.die_with_parent {
         process::set_death_signal(signal::SIGKILL).step(|| "death signal")?;
@@ -141,6 +149,7 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
             .step(|| "signals")?;
     }
     let passed: Vec<BorrowedFd<'_>> = terminal.iter().chain(&listener).map(AsFd::as_fd).collect();
+    mark("program found");
     channel.ready(&passed)?;
     drop(terminal);
     drop(listener);
@@ -186,7 +195,9 @@ fn prepare(init: &Init<'_>, channel: &Channel) -> std::result::Result<(), Stop> 
         keep.push(listener.as_fd());
     }
     fd::close_all_except(&keep).step(|| "descriptors")?;
+    mark("signals, descriptors");
     init.doors.enter_legacy().step(|| "unable to join cgroup")?;
+    mark("cgroups of v1 joined");
     // Whoever calls us may be bound to some CPUs: the container is not, but by its cgroup.
     process::reset_affinity();
     if let Some(pid) = init.plan.namespaces.promised_pid() {
@@ -224,8 +235,10 @@ fn enter_namespaces(init: &Init<'_>) -> Result<()> {
         // Only now: its root is where we are, and we have just moved.
         namespace::unshare(namespace::CGROUP).step(|| "cgroup namespace")?;
     }
+    mark("late namespaces");
     if namespaces.is_new(namespace::NETWORK) {
         linux::socket::set_loopback_up().step(|| "loopback interface")?;
+        mark("loopback set up");
     }
     process::new_session().step(|| "session")?;
     if init.new_keyring {

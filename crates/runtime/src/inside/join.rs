@@ -13,6 +13,7 @@ use std::path::Path;
 
 use linux::cgroup::Doors;
 use linux::path::Root;
+use linux::spans::mark;
 use linux::{credentials, fd, mount, namespace, process, signal};
 
 use super::console;
@@ -51,7 +52,9 @@ pub(crate) fn run((join, channel): (Join<'_>, Channel)) -> ! {
 fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     signal::reset_all().step(|| "signals")?;
     process::set_umask(init::UMASK);
+    mark("born");
     join.doors.enter_legacy().step(|| "unable to join cgroup")?;
+    mark("cgroups of v1 joined");
     let program = join.program;
     if join.namespaces & namespace::USER != 0 {
         let (user, group) = join.confinement.first_ids;
@@ -75,6 +78,7 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
     let home = execute::home(&root, program);
     drop(root);
     let terminal = execute::set_streams(streams, join.preserved, program.identity.user, &[channel.as_fd()])?;
+    mark("session, streams");
     let mut listener = execute::assume(program, join.confinement)?;
     if join.die_with_parent {
         process::set_death_signal(signal::SIGKILL).step(|| "death signal")?;
@@ -115,6 +119,7 @@ pub(crate) fn enter(
         keep.extend(fds.iter().map(AsFd::as_fd));
     }
     fd::close_all_except(&keep)?;
+    mark("guide: descriptors closed");
     if let Some(cpus) = &join.program.first_cpus {
         process::set_affinity(cpus)?;
     }
@@ -124,5 +129,7 @@ pub(crate) fn enter(
     if join.namespaces == 0 {
         return Ok(());
     }
-    namespace::enter(join.target, join.namespaces)
+    namespace::enter(join.target, join.namespaces)?;
+    mark("guide: namespaces entered");
+    Ok(())
 }

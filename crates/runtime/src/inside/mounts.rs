@@ -37,6 +37,23 @@ const HARMLESS_IN_PROC: &[&str] = &[
 const LABELS_ITSELF: [&str; 2] = ["proc", "sysfs"];
 
 /// How errors about a mount begin.
+/// What the time that a mount takes is accounted to.
+pub(crate) fn span(kind: &MountKind) -> &'static str {
+    match kind {
+        MountKind::FileSystem(kind) => match kind.as_str() {
+            "proc" => "mount of proc",
+            "sysfs" => "mount of sysfs",
+            "tmpfs" => "mount of tmpfs",
+            "devpts" => "mount of devpts",
+            "mqueue" => "mount of mqueue",
+            _ => "mount of another file system",
+        },
+        MountKind::Bind { .. } => "bind",
+        MountKind::Cgroup => "mount of cgroups",
+        MountKind::Remount => "remount",
+    }
+}
+
 pub(crate) fn describe(mount: &Mount) -> String {
     let source = match &mount.kind {
         _ if !mount.source.as_os_str().is_empty() => mount.source.display().to_string(),

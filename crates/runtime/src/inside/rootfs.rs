@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 
 use linux::mount::{self, Attributes, Propagation};
 use linux::path::Root;
+use linux::spans::mark;
 
 use super::{devices, masks, mounts};
 use crate::channel::Channel;
@@ -170,6 +171,7 @@ impl Tree {
         for (index, source) in sources.into_iter().enumerate() {
             let mount = &plan.mounts[index];
             mounts::perform(self, plan, index, source, rootfs, runtime).step(|| mounts::describe(mount))?;
+            mark(mounts::span(&mount.kind));
         }
         if plan.fills_dev {
             devices::fill(&self.root, plan)?;
@@ -208,7 +210,9 @@ impl Tree {
     /// What must hold for the container and was in the way until now.
     pub(crate) fn protect(&self, plan: &Plan) -> Result<()> {
         masks::make_read_only(&self.root, &plan.read_only)?;
+        mark("paths made read-only");
         masks::mask(&self.root, &plan.masked, self.null.as_fd(), plan.label.as_deref())?;
+        mark("paths masked");
         mounts::seal_dev(&self.root, plan)?;
         if plan.root_read_only {
             let read_only = Attributes { set: mount::RDONLY, ..Attributes::default() };
