@@ -95,16 +95,37 @@ pub fn connect_datagrams(path: &Path) -> Result<OwnedFd> {
     connect_unix(path, SocketType::DGRAM)
 }
 
+/// The same where the peer has a name in the network namespace instead of a path.
+pub fn connect_datagrams_to_name(name: &[u8]) -> Result<OwnedFd> {
+    let shown = || format!("@{}", String::from_utf8_lossy(name));
+    let address = SocketAddrUnix::new_abstract_name(name).context("sockaddr_un", shown)?;
+    let socket = unix_socket(SocketType::DGRAM)?;
+    rustix::net::connect(&socket, &address).context("connect", shown)?;
+    Ok(socket)
+}
+
+/// A non-blocking datagram socket at a path, which must not exist.
+pub fn listen_datagrams(path: &Path) -> Result<OwnedFd> {
+    let socket = unix_socket(SocketType::DGRAM)?;
+    let (address, _parent) = address(path)?;
+    rustix::net::bind(&socket, &address).context("bind", || format!("{path:?}"))?;
+    Ok(socket)
+}
+
 /// Whether it is an IPv4 or IPv6 socket.
 pub fn is_internet(socket: impl AsFd) -> bool {
     let domain = rustix::net::sockopt::socket_domain(socket);
     matches!(domain, Ok(AddressFamily::INET | AddressFamily::INET6))
 }
 
-fn connect_unix(path: &Path, kind: SocketType) -> Result<OwnedFd> {
+fn unix_socket(kind: SocketType) -> Result<OwnedFd> {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)
-        .context("socket", || format!("AF_UNIX, {kind:?}"))?;
+    rustix::net::socket_with(AddressFamily::UNIX, kind, flags, None)
+        .context("socket", || format!("AF_UNIX, {kind:?}"))
+}
+
+fn connect_unix(path: &Path, kind: SocketType) -> Result<OwnedFd> {
+    let socket = unix_socket(kind)?;
     let (address, _parent) = address(path)?;
     rustix::net::connect(&socket, &address).context("connect", || format!("{path:?}"))?;
     Ok(socket)
@@ -132,6 +153,12 @@ pub fn peer(socket: impl AsFd) -> Result<Peer> {
 pub fn set_read_timeout(socket: impl AsFd, timeout: Option<std::time::Duration>) -> Result<()> {
     rustix::net::sockopt::set_socket_timeout(socket, rustix::net::sockopt::Timeout::Recv, timeout)
         .context("setsockopt", || "SO_RCVTIMEO")
+}
+
+/// Bounds each blocking write on a socket.
+pub fn set_write_timeout(socket: impl AsFd, timeout: Option<std::time::Duration>) -> Result<()> {
+    rustix::net::sockopt::set_socket_timeout(socket, rustix::net::sockopt::Timeout::Send, timeout)
+        .context("setsockopt", || "SO_SNDTIMEO")
 }
 
 /// How much may wait in a socket that nobody reads, with the kernel's overhead.

@@ -10,7 +10,7 @@ use runtime::{CgroupMode, Checkpoint, Container, Error, Kind, Restore, Result, S
 use super::arguments::{Arguments, Flag};
 use super::create::{self, check_console, owner, remove, write_pid_file};
 use super::store::{Saved, read_spec};
-use super::{Context, console, log};
+use super::{Context, console, log, notify};
 
 #[rustfmt::skip]
 const BOTH: [Flag; 10] = [
@@ -87,14 +87,16 @@ pub(super) fn restore(context: &Context, arguments: &Arguments) -> Result<u8> {
     let id = arguments.id()?.to_owned();
     let detached = arguments.is_set("detach");
     let bundle = create::bundle(arguments)?;
-    let (spec, config) = read_spec(&bundle)?;
+    let (mut spec, config) = read_spec(&bundle)?;
     check_console(&spec, arguments, detached)?;
     if !detached && !arguments.is_set("no-subreaper") {
         linux::process::set_subreaper(true).map_err(Error::other)?;
     }
     let signals = if detached { None } else { Some(console::signals()?) };
     context.store.claim(&id, &config)?;
-    let (container, terminal) = match restore_claimed(context, arguments, &spec, &bundle, settings) {
+    let restored = notify::prepare(&context.store.directory(&id), &mut spec)
+        .and_then(|()| restore_claimed(context, arguments, &spec, &bundle, settings));
+    let (container, terminal) = match restored {
         Ok(restored) => restored,
         Err(error) => {
             context.store.forget(&id)?;
@@ -102,7 +104,7 @@ pub(super) fn restore(context: &Context, arguments: &Arguments) -> Result<u8> {
         }
     };
     let Some(signals) = signals else { return Ok(0) };
-    console::attend(container.pidfd(), terminal, &signals)?;
+    console::attend(container.pidfd(), terminal, &signals, None)?;
     let exit = linux::process::wait(container.pid()).map_err(Error::other)?;
     remove(context, container)?;
     Ok(exit.code() as u8)

@@ -8,10 +8,13 @@ use linux::pty;
 use linux::signal::{self, Signals};
 use runtime::{Error, Result};
 
+use super::notify::Readiness;
+
 const INPUT: u64 = 0;
 const TERMINAL: u64 = 1;
 const SIGNALS: u64 = 2;
 const PROCESS: u64 = 3;
+const READINESS: u64 = 4;
 
 /// Sends a descriptor over a Unix socket, with a name for it.
 pub(crate) fn send(path: &str, name: &str, descriptor: BorrowedFd<'_>) -> Result<()> {
@@ -19,25 +22,38 @@ pub(crate) fn send(path: &str, name: &str, descriptor: BorrowedFd<'_>) -> Result
     linux::fd::send_all(&socket, name.as_bytes(), &[descriptor]).map_err(Error::other)
 }
 
-/// Waits for a process in the foreground: passes signals on, and relays between its terminal and ours.
-pub(crate) fn attend(process: BorrowedFd<'_>, terminal: Option<OwnedFd>, signals: &Signals) -> Result<()> {
+/// Waits for a process in the foreground: passes signals and its readiness on, and relays between its terminal and ours.
+pub(crate) fn attend(
+    process: BorrowedFd<'_>,
+    terminal: Option<OwnedFd>,
+    signals: &Signals,
+    readiness: Option<&mut Readiness>,
+) -> Result<()> {
     let error = |error: linux::Error| Error::other(error.to_string());
     let stdin = std::io::stdin();
     let modes = match &terminal {
         Some(_) if pty::is_terminal(&stdin) => Some(pty::make_raw(&stdin).map_err(error)?),
         _ => None,
     };
-    let attended = relay(process, terminal.as_ref(), signals);
+    let attended = relay(process, terminal.as_ref(), signals, readiness);
     if let Some(modes) = modes {
         pty::restore(&stdin, &modes).map_err(error)?;
     }
     attended.map_err(error)
 }
 
-fn relay(process: BorrowedFd<'_>, terminal: Option<&OwnedFd>, signals: &Signals) -> linux::Result<()> {
+fn relay(
+    process: BorrowedFd<'_>,
+    terminal: Option<&OwnedFd>,
+    signals: &Signals,
+    mut readiness: Option<&mut Readiness>,
+) -> linux::Result<()> {
     let poll = Poll::new()?;
     poll.add(process, PROCESS, Interest::READ)?;
     poll.add(signals, SIGNALS, Interest::READ)?;
+    if let Some(readiness) = &readiness {
+        poll.add(readiness, READINESS, Interest::READ)?;
+    }
     let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
     if let Some(terminal) = terminal {
         poll.add(terminal, TERMINAL, Interest::READ)?;
@@ -52,6 +68,9 @@ fn relay(process: BorrowedFd<'_>, terminal: Option<&OwnedFd>, signals: &Signals)
     loop {
         events.clear();
         poll.wait(&mut events, None)?;
+        if let Some(readiness) = &mut readiness {
+            readiness.take(linux::process::id());
+        }
         for event in &events {
             match (event.token, terminal) {
                 (INPUT, Some(terminal)) if !copy(stdin.as_fd(), terminal.as_fd())? => poll.remove(&stdin)?,

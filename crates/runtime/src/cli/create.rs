@@ -9,6 +9,7 @@ use runtime::{Container, Created, Error, Kind, Launch, Result, Rootfs, Size, Sta
 
 use super::arguments::{Arguments, Flag};
 use super::manage::has_own_pids;
+use super::notify::{self, Readiness};
 use super::store::{Saved, read_spec};
 use super::{Context, console, log};
 
@@ -47,14 +48,25 @@ pub(super) fn start(context: &Context, arguments: &Arguments) -> Result<u8> {
         Status::Stopped => return Err(wrong("cannot start a container that has stopped")),
         _ => return Err(wrong("cannot start an already running container")),
     }
+    let readiness = Readiness::listen(&context.store.directory(id))?;
     let socket = context.store.start_socket(id);
     found.container.start_at(&socket)?;
     std::fs::remove_file(&socket).map_err(|error| Error::of_file("unlink", socket.display(), &error))?;
+    if let Some(readiness) = readiness {
+        tell_of(context, readiness.follow(&found.container));
+    }
     Ok(0)
 }
 
 fn wrong(message: &str) -> Error {
     Error::new(Kind::WrongState, message)
+}
+
+/// A supervisor that was not reached leaves the container as it is.
+fn tell_of(context: &Context, told: Result<()>) {
+    if let Err(error) = told {
+        context.log.warn(error);
+    }
 }
 
 pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
@@ -66,6 +78,10 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
     let signals = if detached { None } else { Some(console::signals()?) };
     let mut created = make(context, arguments, Start::ByHandle, detached)?;
     let terminal = created.take_terminal();
+    let mut readiness = Readiness::listen(&context.store.directory(&id)).unwrap_or_else(|error| {
+        context.log.warn(error);
+        None
+    });
     let container = match created.start() {
         Ok(container) => container,
         Err(error) => {
@@ -73,8 +89,16 @@ pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
             return Err(error);
         }
     };
-    let Some(signals) = signals else { return Ok(0) };
-    console::attend(container.pidfd(), terminal, &signals)?;
+    let Some(signals) = signals else {
+        if let Some(readiness) = readiness {
+            tell_of(context, readiness.follow(&container));
+        }
+        return Ok(0);
+    };
+    console::attend(container.pidfd(), terminal, &signals, readiness.as_mut())?;
+    if let Some(readiness) = readiness {
+        tell_of(context, readiness.settle());
+    }
     let exit = linux::process::wait(container.pid()).map_err(Error::other)?;
     mark("waited for the program's end");
     if !arguments.is_set("keep") {
@@ -111,7 +135,8 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
     }
     context.store.claim(id, &config)?;
     mark("state directory made");
-    let made = make_claimed(context, arguments, start, &spec, &bundle, preserved);
+    let made = notify::prepare(&context.store.directory(id), &mut spec)
+        .and_then(|()| make_claimed(context, arguments, start, &spec, &bundle, preserved));
     if made.is_err() {
         context.store.forget(id)?;
     }

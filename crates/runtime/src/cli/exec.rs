@@ -68,7 +68,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
     }
     let Some(signals) = signals else { return Ok(0) };
     let terminal = exec.take_terminal();
-    console::attend(exec.pidfd(), terminal, &signals)?;
+    console::attend(exec.pidfd(), terminal, &signals, None)?;
     let exit = linux::process::wait(exec.pid()).map_err(Error::other)?;
     mark("waited for the program's end");
     Ok(exit.code() as u8)

@@ -12,6 +12,7 @@ mod events;
 mod exec;
 mod log;
 mod manage;
+mod notify;
 mod spans;
 mod spec;
 mod store;

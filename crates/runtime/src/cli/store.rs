@@ -4,6 +4,7 @@
 //!   <root>/<id>/config.json   the configuration it was made from, byte for byte
 //!   <root>/<id>/state.json    what another process needs to find it; written last, whole or not at all
 //!   <root>/<id>/start.sock    while its process waits to be started
+//!   <root>/<id>/notify/       where somebody waits until it is ready: what it has at /run/notify
 //! ```
 
 use std::fs;
@@ -14,6 +15,8 @@ use std::path::{Path, PathBuf};
 use oci::runtime::{Spec, Status};
 use runtime::{Container, Error, Kind, Record, Result};
 use serde::{Deserialize, Serialize};
+
+use super::notify;
 
 /// Longer ids are refused: they become file names and cgroup names.
 const MAX_ID: usize = 1024;
@@ -114,7 +117,8 @@ impl Store {
 
     pub(crate) fn find(&self, id: &str) -> Result<Found> {
         let saved = self.saved(id)?;
-        let spec = self.spec(id)?;
+        let mut spec = self.spec(id)?;
+        spec.mounts.extend(notify::mount(&self.directory(id)));
         let container = Container::load(&saved.record, &spec)?;
         let status = self.status(&saved.record);
         Ok(Found { saved, spec, container, status })

@@ -160,7 +160,7 @@ fn restored(socket: &OwnedFd, directory: &Path) -> Vec<u8> {
 }
 
 /// A directory for `PATH` with the fake in it.
-fn fake(bundle: &Bundle) -> PathBuf {
+pub(crate) fn fake(bundle: &Bundle) -> PathBuf {
     let directory = bundle.directory.join("fake");
     std::fs::create_dir(&directory).unwrap();
     let program = std::env::current_exe().unwrap();
@@ -175,7 +175,7 @@ fn fake(bundle: &Bundle) -> PathBuf {
     directory
 }
 
-fn call(bundle: &Bundle, directory: &Path, words: &[&str]) -> Outcome {
+pub(crate) fn call(bundle: &Bundle, directory: &Path, words: &[&str]) -> Outcome {
     let mut command = bundle.command(words);
     command.env("PATH", format!("{}:/usr/bin:/bin", directory.display()));
     Outcome::of(command.output().unwrap())
@@ -186,14 +186,14 @@ fn asked(directory: &Path) -> Vec<String> {
 }
 
 /// Every line is there. Those of paths differ from run to run, so not all of it is compared.
-fn assert_asked(directory: &Path, expected: &[String]) {
+pub(crate) fn assert_asked(directory: &Path, expected: &[String]) {
     let lines = asked(directory);
     for line in expected {
         assert!(lines.contains(line), "{line:?} in {lines:#?}");
     }
 }
 
-fn lines(text: &str) -> Vec<String> {
+pub(crate) fn lines(text: &str) -> Vec<String> {
     text.lines().map(|line| line.trim().to_owned()).collect()
 }
 

@@ -19,6 +19,7 @@ mod lifecycle;
 mod limits;
 mod mounts;
 mod namespaces;
+mod notify;
 mod process;
 mod rdt;
 mod rootless;
