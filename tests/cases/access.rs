@@ -98,6 +98,7 @@ fn tls_lets_in_who_has_a_certificate() {
     assert_eq!(cat.finish().ok(), "through TLS\nend");
     run(&["run", "-d", "--name", "talker", IMAGE, "sh", "-c", "echo said; exec sleep 1000"]).code(0);
     assert_eq!(run(&["exec", "talker", "echo", "inside"]).ok(), "inside");
+    world.until_logged("talker", "said");
     assert_eq!(run(&["logs", "talker"]).ok(), "said");
     run(&["rm", "-f", "talker"]).code(0);
 

@@ -387,6 +387,7 @@ fn clients_of_every_version_do_everyday_work() {
                 .concat())
             .code(0);
             assert_eq!(run(&["exec", "web", "sh", "-c", "echo $A"]).ok(), "1");
+            world.until_logged("web", "up");
             assert_eq!(run(&["logs", "web"]).ok(), "up");
             assert_eq!(run(&["ps", "--format", "{{.Names}} {{.State}}"]).ok(), "web running");
             assert!(run(&["port", "web"]).ok().starts_with("80/tcp -> 0.0.0.0:8080"));

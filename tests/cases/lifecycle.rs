@@ -14,17 +14,20 @@ fn create_start_stop_restart_rm() {
                 IMAGE,
                 "sh",
                 "-c",
-                "trap 'exit 3' TERM; while true; do sleep 0.1; done",
+                "trap 'exit 3' TERM; echo ready; while true; do sleep 0.1; done",
             ])
             .ok();
         assert_eq!(id.len(), 64);
         assert_eq!(world.inspect("life")["State"]["Status"], "created");
         assert_eq!(client.run(&["start", "life"]).ok(), "life");
+        // A signal that comes before its trap is lost.
+        world.until_logged("life", "ready");
         let first = world.inspect("life")["State"]["Pid"].as_u64().unwrap();
         assert!(first > 0);
         assert_eq!(client.run(&["restart", "life"]).ok(), "life");
         let second = world.inspect("life")["State"]["Pid"].as_u64().unwrap();
         assert_ne!(first, second);
+        world.until_logged("life", "ready\nready");
         assert_eq!(client.run(&["stop", "life"]).ok(), "life");
         let state = &world.inspect("life")["State"];
         assert_eq!((state["Status"].as_str(), state["ExitCode"].as_i64()), (Some("exited"), Some(3)));
@@ -66,9 +69,10 @@ fn a_stubborn_container_is_killed_in_the_end() {
                 IMAGE,
                 "sh",
                 "-c",
-                "trap 'exit 11' USR1; while true; do sleep 0.1; done",
+                "trap 'exit 11' USR1; echo ready; while true; do sleep 0.1; done",
             ])
             .ok();
+        world.until_logged("own", "ready");
         client.run(&["stop", "own"]).ok();
         assert_eq!(world.inspect("own")["State"]["ExitCode"], 11);
         world.tidy();
@@ -88,11 +92,12 @@ fn kill_sends_any_signal() {
                 IMAGE,
                 "sh",
                 "-c",
-                "trap 'echo hup' HUP; while true; do sleep 0.1; done",
+                "trap 'echo hup' HUP; echo ready; while true; do sleep 0.1; done",
             ])
             .ok();
+        world.until_logged("victim", "ready");
         client.run(&["kill", "-s", "HUP", "victim"]).code(0);
-        eventually("the trap", || (world.wharf(&["logs", "victim"]).stdout == "hup\n").then_some(()));
+        eventually("the trap", || (world.wharf(&["logs", "victim"]).stdout == "ready\nhup\n").then_some(()));
         client.run(&["kill", "victim"]).code(0);
         assert_eq!(world.wharf(&["wait", "victim"]).ok(), "137");
         client.run(&["kill", "victim"]).code(1).says("is not running");

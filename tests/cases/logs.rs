@@ -123,20 +123,25 @@ fn a_follower_misses_nothing_while_files_are_rotated() {
     for driver in ["json-file", "local"] {
         let options = ["--log-driver", driver, "--log-opt", "max-size=20k", "--log-opt", "max-file=2"];
         let words = [&["create", "--name", driver, "--log-opt", "compress=false"], &options[..]].concat();
-        // In steps, so that nobody can be too late: what was deleted before it was read is gone.
-        let script =
-            "read x; i=0; while [ $i -lt 40 ]; do seq $((i*50+1)) $((i*50+50)); i=$((i+1)); sleep 0.03; done";
+        // In steps, each when all have read the one before: what was deleted before it was read is gone.
+        let script = "echo 0; i=0; while read x; do seq $((i*50+1)) $((i*50+50)); i=$((i+1)); done";
         world.wharf(&[&words[..], &["-i", IMAGE, "sh", "-c", script]].concat()).ok();
         let mut running = world.session(&["start", "-ai", driver]);
-        world.until_status(driver, "running");
-        let followers =
+        running.read_until("0\n");
+        let mut followers =
             [world.session(&["logs", "-f", driver]), world.docker_session(&["logs", "-f", driver])];
-        std::thread::sleep(Duration::from_millis(300));
-        running.send("go\n");
-        for follower in followers {
-            assert_eq!(numbers(&follower.finish().ok()), (1..=2000).collect::<Vec<_>>(), "{driver}");
+        let mut read = followers.each_mut().map(|follower| follower.read_until("0\n"));
+        for step in 1..=40 {
+            running.send("go\n");
+            for (follower, read) in followers.iter_mut().zip(&mut read) {
+                read.push_str(&follower.read_until(&format!("\n{}\n", step * 50)));
+            }
         }
         running.end_input();
+        for (follower, read) in followers.into_iter().zip(read) {
+            let all = read + &follower.finish().code(0).stdout;
+            assert_eq!(numbers(&all), (0..=2000).collect::<Vec<_>>(), "{driver}");
+        }
         running.finish().code(0);
     }
 }
@@ -146,7 +151,7 @@ fn syslog_gets_lines_and_logs_reads_them_too() {
     let world = World::start();
     let path = world.directory().join("log");
     let socket = UnixDatagram::bind(&path).unwrap();
-    socket.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let address = format!("syslog-address=unixgram://{}", path.display());
     let options = ["--log-driver", "syslog", "--log-opt", &address, "--log-opt", "tag={{.Name}}"];
     run(&world, "talk", &options, "echo out; echo; echo err >&2; printf end");

@@ -134,17 +134,10 @@ fn none_host_and_shared_namespaces() {
         assert_eq!(interfaces("none"), "lo");
         assert!(interfaces("host").contains("wh"), "the host's bridge is seen");
         serve(&client, &["--name", "server"]);
-        let output = client.run(&[
-            "run",
-            "--rm",
-            "--network",
-            "container:server",
-            IMAGE,
-            "wget",
-            "-qO-",
-            "http://127.0.0.1/",
-        ]);
-        assert_eq!(output.ok(), "hello from inside");
+        let fetch =
+            ["run", "--rm", "--network", "container:server", IMAGE, "wget", "-qO-", "http://127.0.0.1/"];
+        let page = eventually("the server", || Some(client.run(&fetch)).filter(|output| output.code == 0));
+        assert_eq!(page.ok(), "hello from inside");
         world.tidy();
     }
 }
@@ -166,7 +159,9 @@ fn user_networks_have_names_and_are_apart() {
             assert!(lookup("sailor", name).contains("10.88.0.77"), "{name}");
         }
         let page = "printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 10.88.0.77 80";
-        assert!(client.run(&["exec", "sailor", "sh", "-c", page]).ok().ends_with("hello from inside"));
+        let asked =
+            || Some(client.run(&["exec", "sailor", "sh", "-c", page])).filter(|output| output.code == 0);
+        assert!(eventually("the server", asked).ok().ends_with("hello from inside"));
         client.run(&["run", "--rm", IMAGE, "nc", "-w", "2", "10.88.0.77", "80"]).code(1);
         client.run(&["run", "-d", "--name", "ferry", IMAGE, "sleep", "1000"]).code(0);
         client.run(&["network", "connect", "--alias", "boat", "sea", "ferry"]).code(0);
@@ -231,7 +226,7 @@ fn routed_networks_publish_the_containers_own_address() {
         // Nothing of the host's IPv4 is held.
         world.host().run(&[
             "timeout",
-            "5",
+            "60",
             "socat",
             "-u",
             "/dev/null",

@@ -100,6 +100,9 @@ fn a_container_of_an_old_shim_is_like_any_other() {
         });
         assert_ne!(field("{{.State.Pid}}"), pid);
 
+        eventually("the second beginning", || {
+            (client.run(&["logs", name]).ok().matches("begun").count() == 2).then_some(())
+        });
         let mut waiting = client.session(&["wait", name]);
         client.run(&["stop", "-t", "5", name]).code(0);
         assert_eq!(waiting.read_until("3").trim(), "3");

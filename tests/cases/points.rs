@@ -52,9 +52,8 @@ fn walk(world: &mut World, step: &Step, fault: impl Fn(u32) -> &'static str) {
         while !died && world.passed().len() < count as usize && Instant::now() < patience {
             std::thread::sleep(Duration::from_millis(10));
         }
-        let points = world.passed();
+        let points = world.disarm();
         let met = points.len() >= count as usize;
-        world.arm("off");
         let place = format!("{:?} with {how}, at {:?}", step.ask, points.get(count as usize - 1));
         if !met {
             answer.code(0);
@@ -124,7 +123,7 @@ fn nothing_is_half_there(world: &World, place: &str) {
 
 /// Asks again for a while.
 fn soon<T>(ask: impl Fn() -> Option<T>) -> Option<T> {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_secs(120);
     loop {
         let answer = ask();
         if answer.is_some() || Instant::now() > patience {

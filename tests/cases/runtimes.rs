@@ -53,12 +53,6 @@ fn start(world: &World, runtime: &str, name: &str, flags: &[&str], script: &str)
     world.docker(&words.concat()).ok();
 }
 
-fn until_logged(world: &World, name: &str, text: &str) {
-    eventually(&format!("{name} to log {text}"), || {
-        world.wharf(&["logs", name]).stdout.contains(text).then_some(())
-    });
-}
-
 #[test]
 fn a_container_from_run_to_rm() {
     let world = world();
@@ -74,7 +68,7 @@ fn a_container_from_run_to_rm() {
             &["-m", "64m", "-p", "8080:80"],
             "trap 'exit 7' TERM; echo ready; while :; do sleep 0.1; done",
         );
-        until_logged(&world, "one", "ready");
+        world.until_logged("one", "ready");
         assert_eq!(world.inspect("one")["HostConfig"]["Runtime"], *runtime);
         client.run(&["exec", "one", "sh", "-c", "echo beside; exit 5"]).code(5).prints("beside\n");
         client.run(&["exec", "-d", "one", "touch", "/made"]).ok();
@@ -93,6 +87,7 @@ fn a_container_from_run_to_rm() {
         client.run(&["diff", "one"]).prints("A /made").ok();
         client.run(&["restart", "one"]).ok();
         client.run(&["exec", "one", "test", "-e", "/made"]).ok();
+        world.until_logged("one", "ready\nready");
         client.run(&["stop", "one"]).ok();
         assert_eq!(world.inspect("one")["State"]["ExitCode"], 7);
         client.run(&["start", "one"]).ok();
@@ -196,7 +191,7 @@ fn without_the_engine() {
             &check,
             "echo begun; while test ! -e /end; do sleep 0.1; done; rm /end; exit 4",
         );
-        until_logged(&world, "on", "begun");
+        world.until_logged("on", "begun");
         eventually("a verdict", || {
             (world.inspect("on")["State"]["Health"]["Status"] == "unhealthy").then_some(())
         });
@@ -212,7 +207,7 @@ fn without_the_engine() {
         });
         world.start_engine();
         eventually("the second run to be told", || (world.inspect("on")["RestartCount"] == 1).then_some(()));
-        until_logged(&world, "on", "begun\nbegun");
+        world.until_logged("on", "begun\nbegun");
         eventually("a verdict", || {
             (world.inspect("on")["State"]["Health"]["Status"] == "healthy").then_some(())
         });

@@ -5,6 +5,7 @@
 //! interface itself. What differs from one run to the next (ids, times, hardware addresses, versions) is blanked.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,11 +19,11 @@ api() {
   method=$1 path=$2
   shift 2
   if [ $# -gt 0 ]; then set -- -H 'Content-Type: application/json' -d "$1"; fi
-  curl -s -m 20 -w '\n%{http_code} %{content_type}\n' --unix-socket "$SOCKET" -X "$method" "$@" "http://localhost$path"
+  curl -s -m 100 -w '\n%{http_code} %{content_type}\n' --unix-socket "$SOCKET" -X "$method" "$@" "http://localhost$path"
 }
 keys() { jq -c 'path(..) | map(if type == "number" then 0 else . end) | join(".")' | sort -u; }
 head_of() {
-  curl -s -m 20 -D - -o /dev/null --unix-socket "$SOCKET" -X "$1" "http://localhost$2" |
+  curl -s -m 100 -D - -o /dev/null --unix-socket "$SOCKET" -X "$1" "http://localhost$2" |
     tr -d '\r' | grep -v -i -e ^date -e ^builder-version | sort
 }
 # `ask [VERSION,...] METHOD PATH [BODY [HEADER...]]`: the status, the headers that say something, and the body.
@@ -35,7 +36,7 @@ ask() {
   if [ $# -gt 0 ]; then body=(--data-binary "$1") header=(-H 'Content-Type: application/json'); shift; fi
   for one; do header+=(-H "$one"); done
   if [ "$method" = HEAD ]; then body=(-I); fi
-  curl -s -m 20 -D head -o body --unix-socket "$SOCKET" -X "$method" "${header[@]}" "${body[@]}" "http://localhost$path" ||
+  curl -s -m 100 -D head -o body --unix-socket "$SOCKET" -X "$method" "${header[@]}" "${body[@]}" "http://localhost$path" ||
     echo "curl: $?"
   if [ "$method" = HEAD ]; then rm -f body; fi
   tr -d '\r' < head | grep -v -i -e ^date: -e ^builder- -e ^content-length: -e ^transfer-encoding: -e ^connection: | sort
@@ -80,6 +81,7 @@ pub(crate) fn here(world: &World, client: &str, line: &str) -> Output {
         command.env("PATH", format!("{}:{path}", names.display()));
         name_docker(&names, Path::new(model.get_program()));
     }
+    command.process_group(0);
     let scratch = world.directory().join("scratch");
     fs::create_dir_all(&scratch).expect("the world's directory is writable");
     finish(command.current_dir(scratch))

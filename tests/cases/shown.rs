@@ -34,7 +34,7 @@ ask() {
   shift 2
   if [ $# -gt 0 ]; then body=(--data-binary "$1" -H "Content-Type: ${TYPE:-application/json}"); fi
   if [ "$method" = HEAD ]; then body=(-I); fi
-  curl -s -m 20 -D head -o body --unix-socket "$SOCKET" -X "$method" "${body[@]}" "http://localhost$path" || echo "curl: $?"
+  curl -s -m 100 -D head -o body --unix-socket "$SOCKET" -X "$method" "${body[@]}" "http://localhost$path" || echo "curl: $?"
   if [ "$method" = HEAD ]; then rm -f body; fi
   tr -d '\r' < head | sed '/^$/d' | grep -v -i -E '^(date|builder-version|content-length|transfer-encoding|connection|api-version|docker-experimental|ostype|server|cache-control|pragma):' | sort
   ${SHOW:-cat} body 2>/dev/null
@@ -42,11 +42,11 @@ ask() {
 }
 # What a stream says, without its frames.
 plain() { LC_ALL=C tr -cd '\12\40-\176' < "$1"; }
-# `websocket VERSION PATH`: what comes in a second by WebSocket.
+# `websocket VERSION PATH`: what comes by WebSocket. curl shows what it got last when its input ends.
 websocket() {
   local key='Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=='
-  (printf "GET /v$1%s HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n$key\r\n\r\n" "$2"; sleep 1) |
-    timeout 2 curl -s -N --unix-socket "$SOCKET" -T - telnet://localhost | LC_ALL=C tr -cd '\12\40-\176' | sed '/^$/d'
+  (printf "GET /v$1%s HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n$key\r\n\r\n" "$2"; sleep 3) |
+    timeout 4 curl -s -N --unix-socket "$SOCKET" -T - telnet://localhost | LC_ALL=C tr -cd '\12\40-\176' | sed '/^$/d'
 }
 # `made FORMAT FLAG...`: what a container that is created with these flags remembers.
 made() {
@@ -62,7 +62,7 @@ terminal() { script -qec "$1" /dev/null | tr -d '\r\0' | sed 's/\^@//g'; }
 until_is() {
   local wanted=$1 said
   shift
-  for _ in $(seq 300); do
+  for _ in $(seq 1000); do
     said=$("$@")
     if [ "$said" = "$wanted" ]; then echo "$said"; return; fi
     sleep 0.1

@@ -153,9 +153,10 @@ fn a_terminal_session_goes_on_without_the_engine() {
             client.on_terminal(&["run", "-it", "--name", name, IMAGE, "sh", "-c", script], 24, 80);
         session.read_until("ready\r\n");
         world.until_status(name, "running");
-        // The client has its answer to the start before it says how large its window is.
+        // The client has its answer to the start before it says that its window has changed.
+        resize(&terminal_of(&session), 30, 90);
         eventually("the window", || {
-            (world.wharf(&["exec", name, "stty", "-F", "/dev/pts/0", "size"]).stdout == "24 80\n")
+            (world.wharf(&["exec", name, "stty", "-F", "/dev/pts/0", "size"]).stdout == "30 90\n")
                 .then_some(())
         });
         world.kill_engine();

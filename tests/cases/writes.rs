@@ -68,9 +68,9 @@ fn is_for_later(name: &str) -> bool {
     name.starts_with("blobs/sha256/") || name.starts_with("blobs/ingest/sha256-")
 }
 
-/// Asks, and waits for the answer. If the engine dies of it (it may live a moment longer than the connection), there is
-/// another one afterwards.
-fn dare(world: &mut World, line: &str, deadly: usize) -> Output {
+/// Asks, and waits for the answer; which points were passed. If the engine dies of it (it may live a moment longer than the
+/// connection), there is another one afterwards.
+fn dare(world: &mut World, line: &str, deadly: usize) -> (Output, Vec<String>) {
     let mut client: Session = world.session(&line.split(' ').collect::<Vec<_>>());
     while !client.has_ended() && !world.engine_has_ended() {
         std::thread::sleep(Duration::from_millis(5));
@@ -80,12 +80,13 @@ fn dare(world: &mut World, line: &str, deadly: usize) -> Output {
     while deadly > 0 && world.passed().len() < deadly && Instant::now() < patience {
         std::thread::sleep(Duration::from_millis(10));
     }
-    if deadly > 0 && world.passed().len() >= deadly {
+    let points = world.disarm();
+    if deadly > 0 && points.len() >= deadly {
         eventually("the engine's death", || world.engine_has_ended().then_some(()));
         world.kill_engine();
         world.start_engine();
     }
-    client.finish()
+    (client.finish(), points)
 }
 
 fn walk(world: &mut World, command: &Command) {
@@ -97,9 +98,7 @@ fn walk(world: &mut World, command: &Command) {
             }
             let before = kept(world);
             world.arm(&format!("{fault} {count}"));
-            let answer = dare(world, &command.ask, if fault == "crash" { count } else { 0 });
-            let points = world.passed();
-            world.arm("off");
+            let (answer, points) = dare(world, &command.ask, if fault == "crash" { count } else { 0 });
             let met = points.len() >= count;
             let place = format!("{:?} with {fault} {count}, at {:?}", command.ask, points.get(count - 1));
             if met && fault != "crash" && answer.code != 0 {
@@ -150,7 +149,7 @@ fn walk(world: &mut World, command: &Command) {
 
 /// What is still there after a while.
 fn eventually_none(look: impl Fn() -> BTreeSet<String>) -> BTreeSet<String> {
-    let patience = Instant::now() + Duration::from_secs(10);
+    let patience = Instant::now() + Duration::from_secs(60);
     loop {
         let left = look();
         if left.is_empty() || Instant::now() > patience {

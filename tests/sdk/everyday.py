@@ -150,18 +150,19 @@ def wait_conditions():
         results = {}
         waiting = threading.Thread(target=lambda: results.update(container.wait(condition="next-exit")))
         waiting.start()
-        time.sleep(0.2)
-        container.start()
-        waiting.join(PATIENCE)
+        # Nothing tells when the engine has heard of the question: the next end may be a later one.
+        deadline = time.monotonic() + PATIENCE
+        while waiting.is_alive() and time.monotonic() < deadline:
+            container.start()
+            waiting.join(0.2)
         assert results["StatusCode"] == 7, results
         assert container.wait()["StatusCode"] == 7
     container = client.containers.run(IMAGE, ["sleep", "1000"], detach=True, auto_remove=True)
-    gone = threading.Thread(target=lambda: results.update(container.wait(condition="removed")))
-    gone.start()
-    time.sleep(0.2)
+    # As `wait` asks; the head of the answer says that the engine has heard of it.
+    asked = client.api._url("/containers/{0}/wait", container.id)
+    answer = client.api._post(asked, params={"condition": "removed"}, stream=True)
     container.kill()
-    gone.join(PATIENCE)
-    assert results["StatusCode"] == 137, results
+    assert answer.json()["StatusCode"] == 137
 
 
 def archives():

@@ -5,7 +5,7 @@ starts from an image of its own is played here: it finds what a session left by 
 """
 
 import os
-import urllib.error
+import time
 import urllib.request
 
 os.environ["TESTCONTAINERS_RYUK_DISABLED"] = "true"
@@ -31,16 +31,24 @@ def fetch(container):
         return answer.read()
 
 
+def fetched(container):
+    try:
+        return fetch(container)
+    except OSError:
+        return None
+
+
+def until(what, ask):
+    deadline = time.monotonic() + 60
+    while not (answer := ask()):
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+    return answer
+
+
 def a_service_is_reached_by_its_mapped_port():
     with server() as service:
-        for _ in range(20):
-            try:
-                assert fetch(service) == b"hello\n"
-                break
-            except urllib.error.URLError:
-                continue
-        else:
-            raise AssertionError("the service was never reached")
+        assert until("the service", lambda: fetched(service)) == b"hello\n"
         assert b"serving" in service.get_logs()[0]
         code, output = service.exec(["cat", "/w/index.html"])
         assert (code, output) == (0, b"hello\n")
@@ -57,8 +65,8 @@ def services_find_each_other_by_name():
                 code, output = client.exec(["nslookup", "api"])
                 assert code == 0 and f"Address: {address}".encode() in output, output
                 fetch_inside = f"printf 'GET / HTTP/1.0\\r\\n\\r\\n' | nc -w 5 {address} 8080"
-                answer = client.exec(["sh", "-c", fetch_inside]).output
-                assert answer.endswith(b"hello\n"), answer
+                # It says that it serves before it does.
+                until("the page", lambda: client.exec(["sh", "-c", fetch_inside]).output.endswith(b"hello\n"))
 
 
 def files_are_mounted():

@@ -163,7 +163,10 @@ impl Watchdog {
         let thread = std::thread::spawn(move || {
             let expired = timeout.recv_timeout(LIMIT) == Err(std::sync::mpsc::RecvTimeoutError::Timeout);
             if expired {
-                let _ = Command::new("kill").args(["-KILL", &pid.to_string()]).status();
+                // With all that it has started, if it is a group: who waits for the end of its output waits for theirs.
+                for whom in [format!("-{pid}"), pid.to_string()] {
+                    let _ = Command::new("kill").args(["-KILL", "--", &whom]).stderr(Stdio::null()).status();
+                }
             }
             expired
         });

@@ -293,6 +293,14 @@ impl World {
         });
     }
 
+    /// Asks for what this container has printed until it is in there.
+    #[track_caller]
+    pub fn until_logged(&self, name: &str, text: &str) {
+        eventually(&format!("{name} to print {text:?}"), || {
+            self.wharf(&["logs", name]).stdout.contains(text).then_some(())
+        });
+    }
+
     /// The network namespace that the engine lives in.
     pub fn host(&self) -> &Host {
         &self.host
@@ -335,6 +343,12 @@ impl World {
     /// The same for the shims that it starts from now on.
     pub fn arm_shims(&self, fault: &str) {
         arm(&self.shim_faults(), fault);
+    }
+
+    /// Nothing breaks from now on; the fault points that were passed until then.
+    pub fn disarm(&self) -> Vec<String> {
+        order(&self.faults(), "off");
+        self.passed()
     }
 
     /// The fault points that were passed since.
@@ -399,6 +413,10 @@ impl World {
 
 fn arm(file: &Path, fault: &str) {
     let _ = fs::remove_file(file.with_extension("log"));
+    order(file, fault);
+}
+
+fn order(file: &Path, fault: &str) {
     // In one piece: it reads at any moment.
     let draft = file.with_extension("next");
     fs::write(&draft, fault).expect("the world's directory is writable");

@@ -87,9 +87,10 @@ pub fn run(plan: Plan) -> Vec<String> {
     ];
     let mut talker = Client::new(&world, "docker").on_terminal(&talker, 24, 80);
     talker.read_until("ready");
-    // The output may come before the answer to the client's start, without which it has no session.
+    // The output may come before the answer to the client's start, without which it has no session. What is asked later of
+    // the same container is answered later.
     world.until_status("talker", "running");
-    std::thread::sleep(Duration::from_millis(500));
+    world.wharf(&["exec", "talker", "true"]).ok();
     let mut passers = Passers::default();
     let mut wrong = Vec::new();
     let mut cut_short = None;

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use linux::process::{Child, Exit, Program, Spawn};
 
 /// Far longer than anything takes; it only ends tests that would hang.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) struct World {
     pub(crate) directory: PathBuf,

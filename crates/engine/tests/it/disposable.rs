@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use api::container::Status;
-use engine::EventQuery;
 
 use crate::world::World;
 
@@ -54,9 +53,7 @@ async fn an_end_without_an_engine_is_known_afterwards_and_told_once() {
         let mut filters = api::filters::Filters::default();
         filters.add("event", "die");
         filters.add("container", "web");
-        let events = world.engine().events(EventQuery { since: Some(0), until: None, filters }).unwrap();
-        assert_eq!(events.past.len(), 1);
-        drop(events);
+        assert_eq!(world.told_until_the_end(filters).await.len(), 1);
         world.close().await;
     }
     world.open().await;

@@ -1,7 +1,7 @@
 //! From create to remove.
 
 use api::container::{PathStat, Status, UpdateRequest};
-use engine::{EventQuery, ExecStartOptions, RemoveOptions};
+use engine::{ExecStartOptions, RemoveOptions};
 
 use crate::world::{IMAGE, World};
 
@@ -52,8 +52,9 @@ async fn a_command_that_is_not_there_fails_with_127_and_leaves_it_created() {
 async fn stop_kill_restart_and_rename() {
     let world = World::new().await;
     let engine = world.engine();
-    let id = world.run("web", "trap 'exit 5' TERM; while :; do sleep 0.1; done", |_| {}).await;
+    let id = world.run("web", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.1; done", |_| {}).await;
     assert_eq!(engine.container_start(&id).await.unwrap_err().kind(), engine::ErrorKind::NotModified);
+    world.until_logged(&id, "ready").await;
     engine.container_stop("web", None, Some(20)).await.unwrap();
     let shown = engine.container_inspect(&id, false).await.unwrap();
     assert_eq!((shown.state.status, shown.state.exit_code), (Status::Exited, 5));
@@ -245,17 +246,12 @@ async fn events_tell_the_story_in_order() {
     world.until(&id, |shown| shown.state.status == Status::Exited).await;
     let mut filters = api::filters::Filters::default();
     filters.add("container", "web");
-    let events = world.engine().events(EventQuery { since: Some(0), until: None, filters }).unwrap();
-    let story: Vec<&str> = events
-        .past
-        .iter()
-        .filter(|event| event.kind == "container")
-        .map(|event| event.action.as_str())
-        .collect();
+    let told = world.told_until_the_end(filters).await;
+    let story: Vec<&str> =
+        told.iter().filter(|event| event.kind == "container").map(|event| event.action.as_str()).collect();
     assert_eq!(story, ["create", "start", "die"]);
-    let die = &events.past.iter().find(|event| event.action == "die").unwrap().actor.attributes;
+    let die = &told.iter().find(|event| event.action == "die").unwrap().actor.attributes;
     assert_eq!((die["exitCode"].as_str(), die["image"].as_str(), die["name"].as_str()), ("7", IMAGE, "web"));
-    drop(events);
     world.end().await;
 }
 

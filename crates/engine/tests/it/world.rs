@@ -15,7 +15,7 @@ use engine::{AttachOptions, Client, Config, Engine, LogQuery, RemoveOptions, Wai
 use image::archive::{Content, Entry, Writer};
 
 /// Nothing here takes that long unless it is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 pub(crate) const IMAGE: &str = "localhost/busybox:latest";
 
@@ -158,6 +158,32 @@ impl World {
         }
     }
 
+    /// Waits until a container has printed this.
+    pub(crate) async fn until_logged(&self, id: &str, text: &str) {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !self.logs(id, false).await.contains(text) {
+            assert!(tokio::time::Instant::now() < deadline, "never said: {text:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// What has been told of a container as soon as its end has: it is shown before.
+    pub(crate) async fn told_until_the_end(
+        &self,
+        filters: api::filters::Filters,
+    ) -> Vec<std::sync::Arc<api::event::Message>> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let query = engine::EventQuery { since: Some(0), until: None, filters: filters.clone() };
+            let told = self.engine().events(query).unwrap().past;
+            if told.iter().any(|event| event.action == "die") {
+                return told;
+            }
+            assert!(tokio::time::Instant::now() < deadline, "its end is never told: {told:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     /// Removes what is left and checks that nothing of it remains.
     pub(crate) async fn end(self) {
         let engine = self.engine();
@@ -181,9 +207,12 @@ impl World {
             assert!(tokio::time::Instant::now() < deadline, "shims are left: {:?}", shims(&self.dir));
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-        assert!(!mounts.contains(self.dir.to_str().unwrap()), "mounts are left");
-        assert_eq!(cgroups(&self.dir), Vec::<PathBuf>::new());
+        let mounts = || std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        while mounts().contains(self.dir.to_str().unwrap()) || !cgroups(&self.dir).is_empty() {
+            let left = || format!("{:?}\n{}", cgroups(&self.dir), mounts());
+            assert!(tokio::time::Instant::now() < deadline, "cgroups or mounts are left: {}", left());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         assert!(dismantle(&self.dir), "interfaces are left");
         std::fs::remove_dir_all(&self.dir).unwrap();
     }

@@ -20,7 +20,7 @@ pub(crate) const HOST: &str = "198.51.100.1";
 pub(crate) const OUTSIDE: &str = "198.51.100.2";
 
 /// Long enough for a busy machine where an answer is expected; a refusal by silence takes [`SILENCE`].
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(60);
 const SILENCE: Duration = Duration::from_millis(400);
 
 pub(crate) struct World {

@@ -4,6 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -178,15 +179,17 @@ impl Outcome {
     }
 }
 
+/// Longer than anything takes, also on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(120);
+
 /// Waits for something that happens by itself, not for ever.
+#[track_caller]
 pub(crate) fn wait_until(mut happened: impl FnMut() -> bool) {
-    for _ in 0..2000 {
-        if happened() {
-            return;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(5));
+    let began = Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < PATIENCE, "it did not happen within {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
     }
-    panic!("it did not happen within ten seconds");
 }
 
 fn config(args: &[&str], id: &str) -> Value {

@@ -15,7 +15,7 @@ use shim::protocol::*;
 use shim::{Handle, LaunchError, Launched, Spawned};
 
 /// Nothing here takes that long unless it is broken.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 

@@ -183,7 +183,9 @@ async fn events_are_told(docker: &Docker) -> Outcome {
     };
     let life = async {
         // The engine has to hear of the listener first.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        while docker.info().await?.n_events_listener != Some(1) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         started(docker, ContainerCreateBody { labels, ..body(&["true"]) }, |id| async move {
             ended(docker, &id, "not-running").await;
             Ok(())

@@ -2,6 +2,7 @@
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use image::registry::Credentials;
@@ -23,6 +24,15 @@ impl Drop for Distribution {
     }
 }
 
+/// A port below those that the kernel gives to whoever asks for any: it is still free when the registry takes it.
+fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = (std::process::id() % 10_000) as u16;
+    let mut ports =
+        std::iter::repeat_with(|| 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000);
+    ports.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).expect("the iterator has no end")
+}
+
 /// Starts a registry with its data below a directory of its own; `None`, and a note, where there is none.
 async fn distribution() -> Option<Distribution> {
     const PROGRAM: &str = "/usr/bin/docker-registry";
@@ -31,7 +41,7 @@ async fn distribution() -> Option<Distribution> {
         return None;
     }
     let directory = Directory::new("registry");
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free_port();
     let address = format!("127.0.0.1:{port}");
     let configuration = format!(
         "version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {}}}}}\nhttp: {{addr: {address}}}\n",
@@ -47,7 +57,7 @@ async fn distribution() -> Option<Distribution> {
         .spawn()
         .unwrap();
     let distribution = Distribution { child, address, _directory: directory };
-    for _ in 0..500 {
+    for _ in 0..5000 {
         if tokio::net::TcpStream::connect(&distribution.address).await.is_ok() {
             return Some(distribution);
         }

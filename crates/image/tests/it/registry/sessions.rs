@@ -14,7 +14,7 @@ const MANIFEST: &[u8] = br#"{"schemaVersion":2}"#;
 
 pub(crate) fn registries() -> Registries {
     Registries::new(Options {
-        stall_timeout: Duration::from_millis(400),
+        stall_timeout: Duration::from_secs(4),
         certificates: Vec::new(),
         ..Options::default()
     })

@@ -26,7 +26,7 @@ pub(crate) fn options() -> Options {
     Options {
         insecure: Insecure::default(),
         certificates: Vec::new(),
-        stall_timeout: Duration::from_millis(500),
+        stall_timeout: Duration::from_secs(4),
         ..Options::default()
     }
 }
