@@ -3,7 +3,9 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
 
-use blackbox::{IMAGE, Session, Settings, SmallDisk, World, busybox_image, eventually, sh, signal};
+use blackbox::{
+    IMAGE, Session, Settings, SmallDisk, World, busybox_image, eventually, sh, signal, uninterrupted,
+};
 
 #[test]
 fn the_socket_belongs_to_root_and_its_group_alone() {
@@ -259,7 +261,7 @@ fn systemd_holds_the_sockets_and_hears_how_it_goes() {
     let (engine, notified) = activated(&world, &sockets, &["fd://", &own]);
     let heard = || {
         let mut buffer = [0; 256];
-        let count = notified.recv(&mut buffer).expect("the engine tells how it goes");
+        let count = uninterrupted(|| notified.recv(&mut buffer)).expect("the engine tells how it goes");
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     };
     assert_eq!(heard(), "READY=1");

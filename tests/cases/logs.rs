@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::process::Child;
 use std::time::Duration;
 
-use blackbox::{IMAGE, World, eventually};
+use blackbox::{IMAGE, World, eventually, uninterrupted};
 
 /// Receives on a port of the world's network and keeps everything in a file.
 struct Collector {
@@ -158,7 +158,7 @@ fn syslog_gets_lines_and_logs_reads_them_too() {
     let mut messages = Vec::new();
     for _ in 0..3 {
         let mut bytes = [0; 1024];
-        let count = socket.recv(&mut bytes).unwrap();
+        let count = uninterrupted(|| socket.recv(&mut bytes)).unwrap();
         messages.push(String::from_utf8_lossy(&bytes[..count]).into_owned());
     }
     messages.sort();

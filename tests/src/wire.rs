@@ -9,6 +9,16 @@ use std::time::Duration;
 /// Beyond every wait that a test means.
 const LIMIT: Duration = Duration::from_secs(120);
 
+/// Again, if a signal or a freezer got in between: a socket with a time limit tells of that.
+pub fn uninterrupted<T>(mut ask: impl FnMut() -> std::io::Result<T>) -> std::io::Result<T> {
+    loop {
+        match ask() {
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
+    }
+}
+
 /// One connection to an engine's socket.
 #[derive(Debug)]
 pub struct Wire {
@@ -141,7 +151,7 @@ impl Wire {
 
     fn read(&mut self) -> usize {
         let mut buffer = [0; 16 << 10];
-        let count = match self.stream.read(&mut buffer) {
+        let count = match uninterrupted(|| self.stream.read(&mut buffer)) {
             Ok(count) => count,
             // It hung up on what it had not read: that is an end, too.
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
