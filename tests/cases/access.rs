@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use blackbox::{IMAGE, Output, Session, Settings, World, busybox_image, eventually};
+use blackbox::{Host, IMAGE, Output, Session, Settings, World, busybox_image, eventually};
 
 /// Keys and certificates of an authority, a server at 127.0.0.1, and a client; gone when dropped.
 pub(crate) struct Certificates(pub(crate) PathBuf);
@@ -159,5 +159,57 @@ fn containers_do_not_reach_the_interface_by_their_network() {
     let sockets = world.host().run(&["cat", "/proc/net/unix"]);
     let nameless: Vec<&str> = sockets.lines().filter(|line| line.contains(" @")).collect();
     assert!(nameless.is_empty(), "{nameless:?}");
+    drop(other);
+}
+
+/// Listeners everywhere: neither by their bridge's address, nor by another of the host, nor by the name for it.
+#[test]
+fn a_listener_everywhere_is_not_for_containers() {
+    let flags = ["-H", "tcp://0.0.0.0:2375", "-H", "tcp://[::]:2376"].map(str::to_owned).to_vec();
+    let world = World::empty(Settings { flags, ..Settings::default() });
+    world.load(&busybox_image(IMAGE));
+    let outside = Host::new();
+    world.host().connect(&outside, "10.77.0.1/24", "10.77.0.2/24");
+    let other = Listening::at(&world, 8099, world.directory());
+    let network =
+        ["network", "create", "--ipv6", "--subnet", "fd00:77::/64", "--subnet", "172.29.7.0/24", "six"];
+    world.wharf(&network).ok();
+    let run = [
+        "run",
+        "-d",
+        "--name",
+        "inside",
+        "--network",
+        "six",
+        "--add-host",
+        "host.docker.internal:host-gateway",
+    ];
+    world.wharf(&[&run[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+    world.wharf(&["run", "-d", "--name", "host", "--network", "host", IMAGE, "sleep", "1000"]).ok();
+    let ask = |container: &str, address: &str, port: u16, path: &str| {
+        let line = format!(r"printf 'GET {path} HTTP/1.0\r\nHost: x\r\n\r\n' | nc -w 2 {address} {port}");
+        world.wharf(&["exec", container, "sh", "-c", &line]).stdout
+    };
+    eventually("the host to be reached", || {
+        ask("inside", "172.29.7.1", 8099, "/index.html").contains("reached").then_some(())
+    });
+    for port in [2375, 2376] {
+        for address in ["172.29.7.1", "10.77.0.1", "host.docker.internal"] {
+            assert_eq!(ask("inside", address, port, "/_ping"), "", "{address} {port}");
+        }
+        let ping = |host: &Host| {
+            let url = format!("http://10.77.0.1:{port}/_ping");
+            String::from_utf8_lossy(&host.try_run(&["curl", "-s", "-m", "10", &url]).stdout).into_owned()
+        };
+        assert_eq!((ping(world.host()), ping(&outside)), ("OK".to_owned(), "OK".to_owned()), "{port}");
+        assert!(ask("host", "10.77.0.1", port, "/_ping").contains("OK"), "the host's own network, {port}");
+    }
+    assert_eq!(ask("inside", "fd00:77::1", 2376, "/_ping"), "");
+    // A port of that number inside a container is another one.
+    let web = ["run", "-d", "--name", "web", "-p", "8375:2375", IMAGE, "sh", "-c"];
+    world.wharf(&[&web[..], &["echo published > /index.html && httpd -f -p 2375 -h /"]].concat()).ok();
+    eventually("the published port to answer", || {
+        ask("inside", "10.77.0.1", 8375, "/").contains("published").then_some(())
+    });
     drop(other);
 }

@@ -8,7 +8,7 @@
 //! [`KEPT`].
 
 use std::io::{self, ErrorKind};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -76,6 +76,15 @@ impl Listeners {
             Bound::Unix(listener) => Some(listener.local_addr().ok()?.as_pathname()?.to_owned()),
             Bound::Tcp(_) => None,
         })
+    }
+
+    /// Where those that listen by tcp do.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        let tcp = |bound: &Bound| match bound {
+            Bound::Tcp(listener) => listener.local_addr().ok(),
+            Bound::Unix(_) => None,
+        };
+        self.bound.iter().filter_map(tcp).collect()
     }
 
     /// Makes the Unix socket reachable by another path, too.

@@ -118,10 +118,14 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
     // Who can connect may also send signals, so those are listened to first.
     let signals = Signals::listen(&runtime)?;
     let listeners = Listeners::open(&settings.hosts, settings.group.as_deref())?;
-    if tls.is_none() && listeners.bound.iter().any(|bound| matches!(bound, Bound::Tcp(_))) {
+    settings.engine.network.listeners = listeners.addresses();
+    if tls.is_none() && !settings.engine.network.listeners.is_empty() {
         tracing::warn!(
             "a tcp listener without --tlsverify gives root on this host to everybody who reaches it"
         );
+        if !settings.engine.network.firewall {
+            tracing::warn!("containers are among them: --iptables=false leaves the listener open to them");
+        }
     }
     runtime.block_on(serve(flags, settings, listeners, tls, level, signals))?;
     // Blocking calls that are still under way are not waited for: they are repeated or repaired by the next start.

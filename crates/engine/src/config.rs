@@ -2,7 +2,7 @@
 //! dockerd's, so that a test may write `Config::new(data, exec)` and change what it is about.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -145,6 +145,8 @@ pub struct Network {
     pub pools: Vec<AddressPool>,
     /// Published ports are reached at the containers' own addresses, too, by whoever can route to them.
     pub allow_direct_routing: bool,
+    /// Where clients of the engine come to by tcp; containers do not.
+    pub listeners: Vec<SocketAddr>,
     /// Options of new networks that do not say otherwise, by driver.
     pub default_options: BTreeMap<String, BTreeMap<String, String>>,
 }
@@ -257,6 +259,7 @@ impl Default for Network {
             publish_address: None,
             pools: Vec::new(),
             allow_direct_routing: false,
+            listeners: Vec::new(),
             default_options: BTreeMap::new(),
         }
     }

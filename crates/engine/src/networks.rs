@@ -91,6 +91,7 @@ impl Networks {
             firewall: settings.firewall,
             ip_forward: settings.forward,
             drop_other_forwarding: settings.drop_other_forwarding,
+            closed: settings.listeners.clone(),
         };
         let names = HostNames::for_runtime_root(paths.exec_root());
         let host = effects

@@ -6,6 +6,7 @@
 //!   forward ──▶ guard      only packets from or to a bridge of ours:
 //!                            user chain │ answers │ published │ within one bridge │ internal │ routed │
 //!                            other → bridge: drop
+//!   input ──▶ closed       ports of the host that containers do not reach
 //!   postrouting            127/8 and hairpins take the bridge's address, what leaves a bridge takes the host's
 //! ```
 //!
@@ -15,6 +16,8 @@
 //! the new one.
 //!
 //! An accept here ends this table's say only: another table's drop still drops ([`crate::foreign`]).
+
+mod closed;
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -175,11 +178,12 @@ const V6: Protocol = Protocol {
 /// The chain that is the administrator's.
 const USER: &str = "user";
 /// The chains that are ours, in an order in which each only refers to earlier ones.
-const PLAIN_CHAINS: [&str; 3] = [USER, "published", "guard"];
-const BASE_CHAINS: [(&str, ChainType, Hook, i32); 5] = [
+const PLAIN_CHAINS: [&str; 4] = [USER, "published", "guard", closed::CHAIN];
+const BASE_CHAINS: [(&str, ChainType, Hook, i32); 6] = [
     ("raw", ChainType::Filter, Hook::Prerouting, -300),
     ("prerouting", ChainType::Nat, Hook::Prerouting, -100),
     ("output", ChainType::Nat, Hook::Output, -100),
+    ("input", ChainType::Filter, Hook::Input, 0),
     ("forward", ChainType::Filter, Hook::Forward, 0),
     ("postrouting", ChainType::Nat, Hook::Postrouting, 100),
 ];
@@ -196,16 +200,17 @@ fn all_sets() -> Vec<Set> {
             protocol.translate,
         ]
     };
-    [BRIDGES, INTERNAL, WITHIN, PINGED].into_iter().chain(of(V4)).chain(of(V6)).collect()
+    [BRIDGES, INTERNAL, WITHIN, PINGED].into_iter().chain(of(V4)).chain(of(V6)).chain(closed::SETS).collect()
 }
 
-/// The whole table from records, in one transaction. `policy` is for what neither comes from nor goes to a bridge of
-/// ours; none leaves it as it is.
+/// The whole table from records, in one transaction. Containers do not reach `listeners` of the host. `policy` is for
+/// what neither comes from nor goes to a bridge of ours; none leaves it as it is.
 pub(crate) fn rebuild(
     socket: &mut Socket,
     table: &str,
     bridges: &[BridgeRules],
     published: &[Published],
+    listeners: &[SocketAddr],
     policy: Option<Policy>,
 ) -> linux::Result<()> {
     let existing = linux::nftables::sets(socket, FAMILY, table)?;
@@ -228,10 +233,11 @@ pub(crate) fn rebuild(
         batch.create_set(&set);
     }
     let elements = bridges.iter().flat_map(bridge_elements).chain(published.iter().map(published_element));
+    let elements = elements.chain(closed::elements(listeners));
     for (set, elements) in by_set(elements) {
         batch.add_elements(set, &elements);
     }
-    for (chain, rule) in rules() {
+    for (chain, rule) in rules().into_iter().chain(closed::rules(listeners)) {
         batch.append_rule(chain, &rule);
     }
     batch.commit(socket)
@@ -376,7 +382,8 @@ fn rules() -> Vec<(&'static str, Vec<E>)> {
         ("forward", rule)
     }));
     rules.extend(
-        [Meta::InputInterface, Meta::OutputInterface].map(|side| ("forward", of_other_engines(side))),
+        [Meta::InputInterface, Meta::OutputInterface]
+            .map(|side| ("forward", of_other_engines(side, E::Do(Verdict::Accept)).to_vec())),
     );
     rules.extend(guard().into_iter().map(|rule| ("guard", rule)));
     rules.push(("postrouting", from_loopback()));
@@ -473,9 +480,9 @@ fn any_bit(what: Conntrack, bits: u32) -> [E; 3] {
 }
 
 /// `iifname "wh*" accept`: bridges of other engines are theirs to guard, whatever this table's policy is for the rest.
-fn of_other_engines(side: Meta) -> Vec<E> {
+fn of_other_engines(side: Meta, then: E) -> [E; 3] {
     const PREFIX: &[u8] = b"wh";
-    vec![E::Meta(side, FIRST), E::Equal(FIRST, PREFIX.to_vec()), E::Do(Verdict::Accept)]
+    [E::Meta(side, FIRST), E::Equal(FIRST, PREFIX.to_vec()), then]
 }
 
 /// What packets from or to a bridge go through.

@@ -63,7 +63,7 @@ impl HostNames {
 }
 
 /// What the engine may change on the host beyond its own objects.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Options {
     /// Use nftables at all. Without, published ports are relayed, and nothing is translated or kept apart.
     pub firewall: bool,
@@ -72,11 +72,13 @@ pub struct Options {
     /// When forwarding was off before, drop what is forwarded between other interfaces of the host, which was not
     /// forwarded before either.
     pub drop_other_forwarding: bool,
+    /// What listens on the host by tcp and is nothing for containers, where the firewall is used.
+    pub closed: Vec<SocketAddr>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { firewall: true, ip_forward: true, drop_other_forwarding: true }
+        Options { firewall: true, ip_forward: true, drop_other_forwarding: true, closed: Vec::new() }
     }
 }
 
@@ -157,8 +159,15 @@ impl Host {
         let rules: Vec<BridgeRules> = bridges.iter().map(|bridge| bridge.rules.clone()).collect();
         if self.options.firewall {
             let mut socket = self.netfilter();
-            firewall::rebuild(&mut socket, &self.names.table, &rules, published, policy)
-                .map_err(|error| Error::kernel("cannot set up the firewall", error))?;
+            firewall::rebuild(
+                &mut socket,
+                &self.names.table,
+                &rules,
+                published,
+                &self.options.closed,
+                policy,
+            )
+            .map_err(|error| Error::kernel("cannot set up the firewall", error))?;
             warnings = self.update_exceptions(&mut socket, &rules)?;
         }
         *lock(&self.bridges) = rules;

@@ -564,3 +564,52 @@ fn a_running_container_changes_networks() {
         world.host.disconnect(&attached).unwrap();
     });
 }
+
+/// Who listens for the engine's clients is met by the host and from outside, and from no bridge by whatever address.
+#[test]
+fn closed_ports_are_not_for_containers() {
+    on_a_host(|world| {
+        let closed = ["0.0.0.0:2375", "[::]:2376", "198.51.100.1:2377"].map(addr).to_vec();
+        let options = Options { closed, ..Options::default() };
+        let host = Host::open(HostNames::for_runtime_root("/run/wharf".as_ref()), options).unwrap();
+        let bridge = bridge("wharf0", &["172.30.0.1/16", "fd00:30::1/64"]);
+        let foreign = self::bridge("wh0123abcd", &["172.31.0.1/16"]);
+        host.rebuild(std::slice::from_ref(&bridge), &[]).unwrap();
+        host.ensure_bridge(&bridge).unwrap();
+        // Another engine's: this one makes the bridge, and forgets it.
+        host.ensure_bridge(&foreign).unwrap();
+        host.rebuild(std::slice::from_ref(&bridge), &[]).unwrap();
+        let [container, stranger] = [(&bridge, 2), (&foreign, 2)].map(|(on, n)| world.container(on, n));
+        let _servers = ["0.0.0.0:2375", "[::]:2376", "198.51.100.1:2377", "172.30.0.1:2377", "0.0.0.0:2378"]
+            .map(|at| Server::tcp(None, at, "host"));
+
+        let inside = Some(&container.namespace);
+        for at in [
+            "172.30.0.1:2375",
+            "198.51.100.1:2375",
+            "172.30.0.1:2376",
+            "198.51.100.1:2376",
+            "[fd00:30::1]:2376",
+            "[2001:db8::1]:2376",
+            "198.51.100.1:2377",
+        ] {
+            assert!(is_kept_off(inside, addr(at)), "{at}");
+            assert!(ask_tcp(None, addr(at)).is_some(), "the host reaches {at}");
+        }
+        assert!(is_kept_off(Some(&stranger.namespace), addr("172.31.0.1:2375")));
+        for at in ["198.51.100.1:2375", "198.51.100.1:2376", "[2001:db8::1]:2376", "198.51.100.1:2377"] {
+            assert!(ask_tcp(Some(&world.outside), addr(at)).is_some(), "{at} from outside");
+        }
+        // Other ports, and the same one where the engine does not listen.
+        for at in ["172.30.0.1:2378", "172.30.0.1:2377"] {
+            assert!(ask_tcp(inside, addr(at)).is_some(), "{at}");
+        }
+        assert!(ask_tcp(Some(&stranger.namespace), addr("172.31.0.1:2378")).is_some());
+
+        // A published port of the same number, where the engine's is taken at one address only.
+        world.publish(Transport::Tcp, "203.0.113.9:2377", container.at(80));
+        let _web = Server::tcp(inside, "0.0.0.0:80", "web");
+        run("ip address add 203.0.113.9/32 dev lo");
+        assert_eq!(ask_tcp(inside, addr("203.0.113.9:2377")).as_deref(), Some("web 172.30.0.1"));
+    });
+}
