@@ -209,15 +209,3 @@ fn set_mode(path: &std::path::Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
-
-#[test]
-fn the_features_document_and_the_version() {
-    let bundle = Bundle::new(&["true"]);
-    let features: serde_json::Value = serde_json::from_str(&bundle.call(&["features"]).stdout).unwrap();
-    let options = features["mountOptions"].as_array().unwrap();
-    assert!(options.iter().any(|option| option == "rro"));
-    assert!(bundle.call(&["--version"]).stdout.starts_with("wharf-runtime version "));
-    let unknown = bundle.call(&["create", "--nope", "x"]);
-    assert!(unknown.stderr.contains("flag provided but not defined: -nope"), "{}", unknown.stderr);
-    assert_eq!(features["annotations"]["org.opencontainers.runc.checkpoint.enabled"], "true");
-}

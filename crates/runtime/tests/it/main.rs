@@ -10,6 +10,7 @@ mod checkpoint;
 mod commands;
 mod criu;
 mod errors;
+mod features;
 mod hooks;
 mod interfaces;
 mod isolation;
