@@ -57,7 +57,7 @@ impl Certificates {
     }
 
     /// `--tlscacert=…`, `--tlscert=…`, `--tlskey=…` of one of them.
-    fn flags(&self, name: &str) -> Vec<String> {
+    pub(crate) fn flags(&self, name: &str) -> Vec<String> {
         [("cacert", "ca.pem".to_owned()), ("cert", format!("{name}.pem")), ("key", format!("{name}-key.pem"))]
             .map(|(flag, file)| format!("--tls{flag}={}", self.0.join(file).display()))
             .to_vec()

@@ -31,6 +31,7 @@ mod registry;
 mod runtimes;
 mod same_client;
 mod sdk;
+mod secure_clients;
 mod secure_logs;
 mod shell;
 mod shown;

@@ -286,10 +286,29 @@ impl Client {
         Ok((answer, body))
     }
 
-    /// One request and the head of its answer, on the idle connection if there is one. That may
-    /// have died meanwhile: then the request goes out once more on a new one, if the engine cannot
-    /// have acted on it or acting twice changes nothing.
+    /// One request and the head of its answer. Where TLS fails, the request is named, as by docker.
     fn exchange(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(String, String)],
+        sending: &mut Sending<'_>,
+        upgrade: bool,
+    ) -> Result<(Answer, Body)> {
+        self.ask(method, target, headers, sending, upgrade).map_err(|error| match error {
+            Error::Tls(why) => {
+                let (first, rest) = method.split_at(1);
+                let (rest, host) = (rest.to_lowercase(), self.host.header());
+                Error::Tls(format!("error during connect: {first}{rest} \"https://{host}{target}\": {why}"))
+            }
+            other => other,
+        })
+    }
+
+    /// Asks on the idle connection if there is one. That may have died meanwhile: then the request
+    /// goes out once more on a new one, if the engine cannot have acted on it or acting twice
+    /// changes nothing.
+    fn ask(
         &self,
         method: &str,
         target: &str,
@@ -322,6 +341,7 @@ impl Client {
                 let body = Body::new(connection, &answer, method)?;
                 Ok((answer, body))
             }
+            (Err(error @ Error::Tls(_)), _) => Err(error),
             (_, Err(source)) => Err(Error::Io { doing: "sending the request", source }),
             (Ok(None), Ok(())) => Err(self.silence()),
             (Err(error), Ok(())) => Err(error),

@@ -20,7 +20,7 @@ pub enum Error {
     Denied { host: String, source: io::Error },
     /// The files of certificates and keys cannot be used.
     Certificates(String),
-    /// The TLS handshake.
+    /// TLS does not let the two talk: in Go's words, behind the request that was to be made.
     Tls(String),
     /// The engine answered with an error status.
     Api { status: u16, message: String },

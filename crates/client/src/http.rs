@@ -7,7 +7,7 @@
 use std::io::{self, Read, Write};
 
 use crate::stream::Stream;
-use crate::{Error, Result};
+use crate::{Error, Result, tls};
 
 /// The engine's heads are a few hundred bytes; what exceeds this is not an engine.
 const HEAD_LIMIT: usize = 64 * 1024;
@@ -143,7 +143,7 @@ impl Connection {
                 return Err(Error::Protocol(format!("the answer's head is longer than {HEAD_LIMIT} bytes")));
             }
             let empty = self.at == self.buffer.len();
-            if self.fill().map_err(Error::io("reading the answer"))? == 0 {
+            if self.fill().map_err(tls::broken_off("reading the answer"))? == 0 {
                 return if empty {
                     Ok(None)
                 } else {

@@ -70,12 +70,11 @@ pub(crate) struct Session {
 
 impl Session {
     pub(crate) fn open(config: Arc<ClientConfig>, host: &str, socket: TcpStream) -> Result<Session> {
-        let failed = |why: &str| Error::Tls(format!("TLS with {host} failed: {why}"));
-        let name = ServerName::try_from(host.to_owned()).map_err(|error| failed(&error.to_string()))?;
-        let mut state = ClientConnection::new(config, name).map_err(|error| failed(&words::of(&error)))?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|error| Error::Tls(error.to_string()))?;
+        let mut state = ClientConnection::new(config, name).map_err(|error| Error::Tls(words::of(&error)))?;
         let mut raw = &socket;
         while state.is_handshaking() {
-            state.complete_io(&mut raw).map_err(|error| failed(&words::of_stream(&error)))?;
+            state.complete_io(&mut raw).map_err(|error| Error::Tls(words::of_stream(&error)))?;
         }
         Ok(Session {
             state: Arc::new(Mutex::new(state)),
@@ -127,6 +126,14 @@ impl Session {
 
     pub(crate) fn shutdown(&self) -> io::Result<()> {
         self.socket.shutdown(Shutdown::Both)
+    }
+}
+
+/// What ended a conversation: the other side's TLS, which may refuse a client only after the handshake, or the socket.
+pub(crate) fn broken_off(doing: &'static str) -> impl FnOnce(io::Error) -> Error {
+    move |source| match source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        true => Error::Tls(words::of_stream(&source)),
+        false => Error::Io { doing, source },
     }
 }
 

@@ -24,6 +24,7 @@ mod call;
 mod chunks;
 mod handlers;
 mod handover;
+mod handshake;
 mod query;
 mod reply;
 mod route;

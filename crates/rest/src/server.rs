@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::body::Body;
 use crate::call::Call;
+use crate::handshake;
 use crate::query::Query;
 use crate::reply::{self, Failure, Reply};
 use crate::route::{self, Found};
@@ -141,14 +142,9 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn shake_hands(stream: Stream, tls: Option<TlsAcceptor>) -> Option<Stream> {
     match (stream, tls) {
-        (Stream::Tcp(stream), Some(tls)) => match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
-            Ok(Ok(stream)) => Some(Stream::Tls(Box::new(stream))),
-            Ok(Err(error)) => {
-                tracing::info!(%error, "TLS handshake failed");
-                None
-            }
-            Err(_) => None,
-        },
+        (Stream::Tcp(stream), Some(tls)) => {
+            tokio::time::timeout(HANDSHAKE, handshake::secured(stream, tls)).await.ok().flatten()
+        }
         (stream, _) => Some(stream),
     }
 }

@@ -153,10 +153,12 @@ fn strangers_are_refused_on_both_sides() {
     let others = Keys::make("others");
     let ok = |stream: &mut Secure| stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").unwrap();
     let wrong_authority = Certificates { authority: Some(others.path("ca.pem")), ..keys.certificates() };
-    let error = keys.client(serve(&keys, ok), wrong_authority).call("GET", "/x", &Query::new()).unwrap_err();
+    let port = serve(&keys, ok);
+    let error = keys.client(port, wrong_authority).call("GET", "/x", &Query::new()).unwrap_err();
+    let why = "tls: failed to verify certificate: x509: certificate signed by unknown authority (perhaps one of the same name has another key)";
     assert_eq!(
         error.to_string(),
-        "TLS with 127.0.0.1 failed: tls: failed to verify certificate: x509: certificate signed by unknown authority (perhaps one of the same name has another key)"
+        format!("error during connect: Get \"https://127.0.0.1:{port}/v1.44/x\": {why}")
     );
     let nobody = Certificates { identity: None, ..keys.certificates() };
     assert!(keys.client(serve(&keys, ok), nobody).call("GET", "/x", &Query::new()).is_err());
