@@ -43,7 +43,7 @@ impl Bundle {
         let copied = Command::new("/bin/busybox").args(["cp", "/bin/busybox"]).arg(root.join("bin")).status();
         assert!(copied.unwrap().success());
         let applets = "sh ls cat mount ps id true sleep echo hostname touch mkdir mknod stat readlink kill test \
-                       chmod grep ln rm dd wc head tail env pwd chroot sysctl ifconfig tty stty umask date nproc";
+                       chmod grep ln rm dd wc head tail env pwd chroot sysctl ifconfig tty stty umask date nproc uname ionice";
         for applet in applets.split_whitespace() {
             symlink("busybox", root.join("bin").join(applet)).unwrap();
         }

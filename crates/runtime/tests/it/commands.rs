@@ -242,3 +242,38 @@ fn the_page_about_the_runtime_names_files_and_tests_that_exist() {
     }
     assert!(seen > 30, "the table is found: {seen}");
 }
+
+/// Each row of the table of fields cites tests that set the field: its last word is in one of them, or in the
+/// configuration that all of them start from. Words before a colon are the field's, those after it are values.
+#[test]
+fn the_tests_that_a_field_cites_set_it() {
+    let crate_root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(crate_root.join(path)).unwrap();
+    let page = read("../../docs/runtime.md");
+    let (_, table) = page.split_once("field by field").unwrap();
+    let (table, _) = table.split_once("\n\nNames of fields").unwrap();
+    let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
+    let base = read("tests/it/bundle.rs");
+    let (_, base) = base.split_once("\nfn config(").unwrap();
+    let mut rows = 0;
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---")).skip(1) {
+        let [_, fields, _, tests, _] = row.split('|').collect::<Vec<_>>()[..] else { panic!("{row}") };
+        let mut texts = base.to_owned();
+        for word in quoted(tests) {
+            let Some((module, test)) = word.split_once("::") else {
+                texts.push_str(&read(&format!("src/{word}")));
+                continue;
+            };
+            let file = read(&format!("tests/it/{module}.rs"));
+            let (_, from) = file.split_once(&format!("fn {test}(")).unwrap();
+            texts.push_str(from.split_once("\n}\n").unwrap().0);
+        }
+        for field in quoted(fields) {
+            let name = field.rsplit(['.', ']']).next().unwrap().trim_end_matches('=');
+            let name = name.split(':').next().unwrap();
+            assert!(texts.contains(name), "{field} is in none of {tests}");
+        }
+        rows += 1;
+    }
+    assert!(rows > 30, "the table is found: {rows}");
+}

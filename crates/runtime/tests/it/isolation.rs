@@ -6,12 +6,13 @@ use crate::bundle::Bundle;
 
 #[test]
 fn its_own_namespaces() {
-    let bundle = Bundle::shell(
-        "echo $$; hostname; ls /proc/self/ns | wc -l; readlink /proc/self/ns/net; ls /sys/class/net; ifconfig lo",
+    let mut bundle = Bundle::shell(
+        "echo $$; hostname; cat /proc/sys/kernel/domainname; readlink /proc/self/ns/net; ls /sys/class/net; ifconfig lo",
     );
+    bundle.config["domainname"] = json!("of.its.own");
     let output = bundle.output();
     let lines: Vec<&str> = output.lines().collect();
-    assert_eq!(&lines[..2], ["1", "inside"]);
+    assert_eq!(&lines[..3], ["1", "inside", "of.its.own"]);
     let host = std::fs::read_link("/proc/self/ns/net").unwrap();
     assert_ne!(lines[3], host.to_str().unwrap());
     assert_eq!(lines[4], "lo");

@@ -77,6 +77,20 @@ fn run_ends_as_its_program_ends() {
 }
 
 #[test]
+fn one_that_is_kept_stays_when_it_has_ended() {
+    let bundle = Bundle::shell("exit 7");
+    bundle.write_config();
+    assert_eq!(bundle.call(&["run", "--keep", &bundle.id]).status, 7);
+    let state = bundle.state();
+    assert_eq!((&state["status"], &state["pid"]), (&"stopped".into(), &0.into()));
+    assert!(bundle.cgroup_exists());
+    assert!(bundle.tell("run").stderr.contains("container with given ID already exists"));
+    assert_eq!(bundle.tell("delete").status, 0);
+    assert!(!bundle.cgroup_exists());
+    assert_eq!(bundle.run().status, 7, "its id is free");
+}
+
+#[test]
 fn a_detached_run_leaves_a_container() {
     let bundle = Bundle::shell("echo $0 > /started; exec sleep 1000");
     bundle.write_config();

@@ -9,6 +9,10 @@ use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
 
+/// Policies of sched(7).
+const SCHED_BATCH: u32 = 3;
+const SCHED_IDLE: u32 = 5;
+
 /// A file of a controller, wherever this machine has it.
 fn read(bundle: &Bundle, controller: &str, legacy: &str, unified: &str) -> String {
     let cgroup = bundle.cgroup();
@@ -147,15 +151,56 @@ fn resource_limits() {
 
 #[test]
 fn scores_and_priorities() {
+    // Of the numbers of stat, the 19th is how nice the process is and the 41st its policy.
     let mut bundle = Bundle::shell(
-        "cat /proc/self/oom_score_adj; cat /proc/self/sched | head -0; stat -c %a /tmp/made; umask",
+        "cat /proc/self/oom_score_adj; set -- $(cat /proc/self/stat); echo nice ${19}; echo policy ${41}; ionice; umask",
     );
     bundle.config["process"]["oomScoreAdj"] = json!(321);
     bundle.config["process"]["user"] = json!({ "uid": 0, "gid": 0, "umask": 0o027 });
-    bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 5 });
+    bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "nice": 13 });
     bundle.config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_IDLE", "priority": 0 });
-    let outcome = bundle.run();
-    assert!(outcome.stdout.starts_with("321\n") && outcome.stdout.ends_with("0027\n"), "{}", outcome.stdout);
+    assert_eq!(bundle.output(), format!("321\nnice 13\npolicy {SCHED_BATCH}\nidle\n0027\n"));
+    bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_IDLE" });
+    bundle.config["process"]["ioPriority"] = json!({ "class": "IOPRIO_CLASS_BE", "priority": 6 });
+    let output = bundle.output();
+    assert!(output.ends_with(&format!("policy {SCHED_IDLE}\nbest-effort: prio 6\n0027\n")), "{output}");
+    bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "priority": 5 });
+    assert!(
+        bundle.refused().contains("error setting scheduler"),
+        "the kernel's word: such a policy has no priorities"
+    );
+}
+
+/// Neither has more than a name here: what there is to limit, few machines have.
+#[test]
+fn limits_of_networks_and_of_remote_memory() {
+    let bundle = |resources: Value| {
+        let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+        bundle.config["linux"]["resources"]
+            .as_object_mut()
+            .unwrap()
+            .extend(resources.as_object().unwrap().clone());
+        bundle
+    };
+    let class = bundle(json!({ "network": { "classID": 1_048_577 } }));
+    let priority = bundle(json!({ "network": { "priorities": [{ "name": "lo", "priority": 7 }] } }));
+    for (bundle, controller, file, line) in [
+        (class, "net_cls", "net_cls.classid", "1048577"),
+        (priority, "net_prio", "net_prio.ifpriomap", "lo 7"),
+    ] {
+        if bundle.cgroup().legacy(controller).is_some() {
+            bundle.create();
+            let text = bundle.cgroup().get_legacy(controller, file).unwrap();
+            assert!(text.lines().any(|found| found == line), "{text}");
+            continue;
+        }
+        let message = bundle.refused();
+        let unified = bundle.cgroup().is_unified();
+        let expected = if unified { "linux.resources.network is not supported on cgroup v2" } else { file };
+        assert!(message.contains(expected), "{message}");
+    }
+    let message = bundle(json!({ "rdma": { "none_0": { "hcaHandles": 3, "hcaObjects": 10 } } })).refused();
+    assert!(message.contains("failed to set rdma.max"), "no such device, or no such controller: {message}");
 }
 
 #[test]

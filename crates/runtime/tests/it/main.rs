@@ -26,3 +26,4 @@ mod rdt;
 mod rootless;
 mod scopes;
 mod seccomp;
+mod update;

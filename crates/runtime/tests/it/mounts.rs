@@ -127,6 +127,42 @@ fn propagation_is_as_asked_and_never_reaches_the_host() {
     assert!(line(" /c ").contains("unbindable"), "{output}");
 }
 
+/// Of the root itself, and what it makes of a bind that has no word of its own, where the host shares the source.
+#[test]
+fn propagation_of_the_root() {
+    let script = "while read id parent device root place rest; do case $place in /|/a) echo $place $rest;; esac; done \
+                  < /proc/self/mountinfo; exec sleep 1000";
+    let mut bundle = Bundle::shell(script);
+    let source = host_directory(&bundle, "source");
+    let source = std::path::Path::new(&source);
+    linux::mount::classic("tmpfs".as_ref(), source, "tmpfs", 0, "").unwrap();
+    let _mounted = OnHost(source.to_owned());
+    linux::mount::set_propagation(source, linux::mount::Propagation::Shared, false).unwrap();
+    bundle.mount("/a", "bind", source.to_str().unwrap(), &["bind"]);
+    for (word, of_root, of_bind) in [
+        ("", "", "master:"),
+        ("rslave", "", "master:"),
+        ("rprivate", "", ""),
+        ("rshared", "shared:", "shared:"),
+        ("unbindable", "unbindable", "shared:"),
+    ] {
+        bundle.config["linux"]["rootfsPropagation"] = json!(word);
+        bundle.create();
+        bundle.start();
+        crate::bundle::wait_until(|| bundle.log().lines().count() == 2);
+        let log = bundle.log();
+        for (place, expected) in [("/ ", of_root), ("/a ", of_bind)] {
+            let line = log.lines().find(|line| line.starts_with(place)).unwrap();
+            for kind in ["shared:", "master:", "unbindable"] {
+                assert_eq!(line.contains(kind), kind == expected, "{word:?}: {line}");
+            }
+        }
+        assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
+    }
+    bundle.config["linux"]["rootfsPropagation"] = json!("sideways");
+    assert!(bundle.refused().contains("rootfsPropagation=sideways is not supported"));
+}
+
 #[test]
 fn id_mapped_binds() {
     let mut bundle = Bundle::shell("stat -c %u:%g /mapped/file");

@@ -11,13 +11,14 @@ use crate::bundle::Bundle;
 
 #[test]
 fn user_groups_home_and_directory() {
-    let mut bundle = Bundle::shell("id; echo $HOME; pwd; touch /dev/stdout");
-    bundle.config["process"]["user"] = json!({ "uid": 1000, "gid": 50, "additionalGids": [60, 70] });
+    let mut bundle = Bundle::shell("id; echo $HOME; pwd; umask; touch /dev/stdout");
+    bundle.config["process"]["user"] =
+        json!({ "uid": 1000, "gid": 50, "additionalGids": [60, 70], "umask": 0o037 });
     bundle.config["process"]["cwd"] = json!("/made/for/me");
     let output = bundle.output();
     let lines: Vec<&str> = output.lines().collect();
     assert_eq!(lines[0], "uid=1000(user) gid=50 groups=60,70");
-    assert_eq!(&lines[1..3], ["/home/user", "/made/for/me"]);
+    assert_eq!(&lines[1..4], ["/home/user", "/made/for/me", "0037"]);
 }
 
 #[test]
@@ -277,6 +278,108 @@ fn memory_comes_from_where_the_policy_says() {
     assert!(bundle.output().contains(" default "));
     bundle.config["linux"]["memoryPolicy"] = json!({ "nodes": "0" });
     assert!(bundle.refused().contains("invalid memory policy mode"));
+}
+
+/// A later process is born on some CPUs and goes on, on others. What the first one may use is its cgroup's matter.
+#[test]
+fn cpus_of_later_processes() {
+    let script = "grep Cpus_allowed_list /proc/self/status";
+    let own = Bundle::shell(script).output();
+    let list = linux::process::cpu_list(own.split_whitespace().last().unwrap()).unwrap();
+    let (first, last) = (list[0].to_string(), list[list.len() - 1].to_string());
+    let on = |cpu: &str| format!("Cpus_allowed_list:\t{cpu}\n");
+    let mut bundle = Bundle::shell(&format!("{script}; exec sleep 1000"));
+    bundle.config["process"]["execCPUAffinity"] = json!({ "initial": first, "final": last });
+    bundle.create();
+    bundle.start();
+    crate::bundle::wait_until(|| bundle.log() == own);
+    let later = bundle.call(&["--debug", "exec", &bundle.id, "/bin/sh", "-c", script]);
+    assert_eq!(later.stdout, on(&last), "{}", later.stderr);
+    let mask = format!("affinity: {:#x}", 1u64 << list[0]);
+    assert!(later.stderr.contains(&mask), "{mask}: {}", later.stderr);
+    let of_its_own = |affinity: serde_json::Value| {
+        let process = json!({ "args": ["/bin/sh", "-c", script], "cwd": "/", "execCPUAffinity": affinity });
+        std::fs::write(bundle.directory.join("process"), process.to_string()).unwrap();
+        bundle.call(&["exec", "--process", "process", &bundle.id])
+    };
+    assert_eq!(of_its_own(json!({ "final": first })).stdout, on(&first));
+    assert_eq!(of_its_own(json!({ "initial": last })).stdout, on(&last), "there it stays");
+    assert_eq!(of_its_own(json!({})).stdout, own);
+    let refused = of_its_own(json!({ "initial": "first" }));
+    assert!(refused.stderr.contains("execCPUAffinity"), "{}", refused.stderr);
+}
+
+#[test]
+fn a_machine_of_another_width() {
+    let script = "cat /proc/self/personality; uname -m";
+    let machine = std::process::Command::new("uname").arg("-m").output().unwrap().stdout;
+    let machine = String::from_utf8(machine).unwrap();
+    let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    for (domain, expected) in
+        [("LINUX", format!("00000000\n{machine}")), ("LINUX32", "00000008\ni686\n".to_owned())]
+    {
+        bundle.config["linux"]["personality"] = json!({ "domain": domain });
+        bundle.create();
+        bundle.start();
+        let told = bundle.exec(script);
+        let expected = if machine == "x86_64\n" { expected } else { expected.replace("i686", "armv8l") };
+        assert_eq!(told.stdout, expected, "{}", told.stderr);
+        assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
+    }
+    bundle.config["linux"]["personality"] = json!({ "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] });
+    assert!(bundle.refused().contains("linux.personality.flags is not supported"));
+}
+
+/// A program that denies itself one call, and whatever it starts as well.
+fn without_call(call: &'static str, work: impl FnOnce() + Send) {
+    let filter = linux::seccomp::Filter {
+        default: linux::seccomp::Action::Allow,
+        architectures: Vec::new(),
+        rules: vec![linux::seccomp::Rule {
+            calls: vec![call],
+            action: linux::seccomp::Action::Errno(1),
+            conditions: Vec::new(),
+        }],
+    };
+    let program = filter.compile().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            program.load(linux::seccomp::Flags::default()).unwrap();
+            work();
+        });
+    });
+}
+
+/// On a ramdisk pivot_root(2) is impossible; elsewhere it can be made so.
+#[test]
+fn a_root_that_cannot_be_pivoted() {
+    let bundle = Bundle::shell("ls /; exec 2>/dev/null; ls /..");
+    bundle.write_config();
+    without_call("pivot_root", || {
+        let refused = bundle.tell("run");
+        assert!(refused.stderr.contains("pivot_root"), "{}", refused.stderr);
+        let outcome = bundle.call(&["run", "--no-pivot", &bundle.id]);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        let whole = "bin\ndev\netc\nproc\nsys\ntmp\n";
+        assert_eq!(outcome.stdout, format!("{whole}{whole}"), "there is no way up");
+    });
+}
+
+#[test]
+fn keys_are_of_its_own_or_the_callers() {
+    if !std::path::Path::new("/proc/keys").exists() {
+        return;
+    }
+    for (option, own) in [(None, true), (Some("--no-new-keyring"), false)] {
+        // Keys of those that have ended are taken away late: each run has an id of its own.
+        let bundle = Bundle::shell("cat /proc/keys");
+        bundle.write_config();
+        let words: Vec<&str> = ["run"].into_iter().chain(option).chain([bundle.id.as_str()]).collect();
+        let outcome = bundle.call(&words);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        let found = outcome.stdout.contains(&format!(" _ses.{}: ", bundle.id));
+        assert_eq!(found, own, "{option:?}: {}", outcome.stdout);
+    }
 }
 
 #[test]
