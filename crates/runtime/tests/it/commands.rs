@@ -243,8 +243,8 @@ fn the_page_about_the_runtime_names_files_and_tests_that_exist() {
     assert!(seen > 30, "the table is found: {seen}");
 }
 
-/// Each row of the table of fields cites tests that set the field: its last word is in one of them, or in the
-/// configuration that all of them start from. Words before a colon are the field's, those after it are values.
+/// Each row of the table of fields cites tests that set the field: its last word is in one of them, in what stands before
+/// the first test of their file, or in the configuration that all of them start from. Words before a colon are the field's, those after it are values.
 #[test]
 fn the_tests_that_a_field_cites_set_it() {
     let crate_root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -267,6 +267,7 @@ fn the_tests_that_a_field_cites_set_it() {
             let file = read(&format!("tests/it/{module}.rs"));
             let (_, from) = file.split_once(&format!("fn {test}(")).unwrap();
             texts.push_str(from.split_once("\n}\n").unwrap().0);
+            texts.push_str(file.split_once("#[test]").unwrap().0);
         }
         for field in quoted(fields) {
             let name = field.rsplit(['.', ']']).next().unwrap().trim_end_matches('=');
