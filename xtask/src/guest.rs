@@ -12,8 +12,19 @@ use crate::packages;
 use crate::run::{Failure, Outcome, cargo, execute, root};
 
 /// Programs that a minimal system lacks. What its own packages have is used from there.
-const TOOLS: &[&str] =
-    &["apparmor_parser", "bzip2", "crun", "curl", "docker", "docker-registry", "jq", "runc", "socat", "xz"];
+const TOOLS: &[&str] = &[
+    "apparmor_parser",
+    "bzip2",
+    "crun",
+    "curl",
+    "docker",
+    "docker-registry",
+    "fincore",
+    "jq",
+    "runc",
+    "socat",
+    "xz",
+];
 
 /// Those that execute themselves, and so can't be started by way of the loader. `tests/guest.sh` tells the machine's own
 /// loader of what they need and it lacks.

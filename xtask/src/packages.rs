@@ -17,6 +17,7 @@ const NEEDED: &[(&str, &str)] = &[
     ("socat", "/usr/bin/socat"),               // terminals and sockets
     ("uidmap", "/usr/bin/newuidmap"),          // subordinate ids, for containers without root
     ("util-linux", "/usr/bin/nsenter"),
+    ("util-linux-extra", "/usr/bin/fincore"), // what of a file is in memory
     ("bsdutils", "/usr/bin/script"),
     ("curl", "/usr/bin/curl"),
     ("jq", "/usr/bin/jq"), // to read what the interface says

@@ -151,9 +151,10 @@ impl Root {
         Ok(bytes)
     }
 
-    /// The regular file at this path, to read. Whatever else is there is not opened, which might have effects, but refused.
-    pub fn open_file(&self, path: &Path) -> Result<OwnedFd> {
-        let found = self.resolve(path)?;
+    /// The regular file at this path, to read. What lies on another mount is `EXDEV`; whatever else is there is not opened,
+    /// which might have effects, but refused.
+    pub fn open_own_file(&self, path: &Path) -> Result<OwnedFd> {
+        let found = self.openat2(path, OFlags::PATH, 0, ResolveFlags::NO_XDEV)?;
         match kind(&found)? {
             Kind::File => reopen(found, OFlags::RDONLY | OFlags::NONBLOCK),
             _ => Err(Error::new("openat2", format_args!("{path:?} as a regular file"), Errno::INVAL)),
@@ -363,6 +364,27 @@ mod tests {
         assert!(inside.join("etc/passwd").is_file(), "a dangling link is completed inside");
         root.make_dirs(Path::new("far/made/deep"), 0o755).unwrap();
         assert!(inside.join("made/deep").is_dir());
+    }
+
+    #[test]
+    fn own_files_are_regular_and_on_no_other_mount() {
+        let scratch = Scratch::new("own");
+        let inside = scratch.0.join("root");
+        std::fs::write(inside.join("file"), "x").unwrap();
+        symlink("/file", inside.join("link")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, inside.join("fifo"), FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let root = scratch.root();
+        for path in ["/file", "link"] {
+            assert_eq!(
+                crate::fd::read(root.open_own_file(Path::new(path)).unwrap(), &mut [0; 2]).unwrap(),
+                1
+            );
+        }
+        for (path, errno) in [("fifo", Errno::INVAL), ("/", Errno::INVAL), ("absent", Errno::NOENT)] {
+            assert!(root.open_own_file(Path::new(path)).unwrap_err().is(errno), "{path}");
+        }
+        let host = Root::open(Path::new("/")).unwrap();
+        assert!(host.open_own_file(Path::new("/proc/version")).unwrap_err().is(Errno::XDEV));
     }
 
     #[test]

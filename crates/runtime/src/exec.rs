@@ -15,7 +15,7 @@ use crate::inside::join::{self, Join};
 use crate::launch::{self, Stdio};
 use crate::program::Program;
 use crate::{
-    Error, Kind, Result, Trace,
+    Error, Kind, Result, Trace, ahead,
     error::{Step, plain},
 };
 
@@ -145,6 +145,9 @@ impl Container {
         if let Some(cpus) = &program.first_cpus {
             let mask = cpus.iter().filter(|cpu| **cpu < 64).fold(0u64, |mask, cpu| mask | 1 << cpu);
             trace.step(format_args!("nsexec: affinity: {mask:#x}"));
+        }
+        if let Some(root) = self.root() {
+            ahead::read_below(root, program);
         }
         match self.guide(program, &ours, pid, waits) {
             Ok(terminal) => {

@@ -1,5 +1,7 @@
 //! The states of a container and the commands that lead from one to the next.
 
+use std::process::Command;
+
 use crate::bundle::{Bundle, wait_until};
 
 #[test]
@@ -26,6 +28,24 @@ fn created_started_killed_deleted() {
     assert_eq!(gone.status, 1);
     assert!(gone.stderr.contains("container does not exist"), "{}", gone.stderr);
     assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0, "force does not mind");
+}
+
+/// Where the disk is a disk: in memory it is anyway if it is none.
+#[test]
+fn a_program_is_read_before_it_is_executed() {
+    let bundle = Bundle::new(&["busybox", "sleep", "1000"]);
+    let file = bundle.rootfs().join("bin/busybox");
+    let pages = || {
+        let output = Command::new("fincore").args(["-n", "-o", "pages"]).arg(&file).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().trim().parse::<u32>().unwrap()
+    };
+    std::fs::File::open(&file).unwrap().sync_all().unwrap();
+    let input = format!("if={}", file.display());
+    let forgot =
+        Command::new("dd").args([&input, "iflag=nocache", "count=0", "status=none"]).status().unwrap();
+    assert!(forgot.success());
+    bundle.create();
+    wait_until(|| pages() > 0);
 }
 
 #[test]
