@@ -1,5 +1,6 @@
 //! How fast a container's output is logged, and what logging costs the processor.
 
+use crate::floor::Work;
 use crate::processes;
 use crate::report::{Report, Row};
 use crate::rows::{Bench, IMAGE, Side};
@@ -18,13 +19,13 @@ impl Bench<'_> {
             return;
         }
         let (ours, theirs) = self.once(Side::print);
-        let row = |name: &str, unit, pick: fn(Printed) -> f64| {
+        let row = |name: &str, unit, pick: fn(Printed) -> f64, floor| {
             let name = name.into();
-            Row { name, unit, wharf: pick(ours), peer: theirs.map(pick), floor: None }
+            Row { name, unit, wharf: pick(ours), peer: theirs.map(pick), floor }
         };
-        report.add(row(name, "MB/s", |printed| printed.rate));
-        report
-            .add(row("processor time of all daemons for a million such lines", "ms", |printed| printed.cpu));
+        report.add(row(name, "MB/s", |printed| printed.rate, Work::Log.floor()));
+        let name = "processor time of all daemons for a million such lines";
+        report.add(row(name, "ms", |printed| printed.cpu, None));
     }
 }
 

@@ -23,16 +23,21 @@ mod shell;
 
 use std::process::ExitCode;
 
+use crate::floor::Work;
 use crate::report::Report;
 use crate::rows::Bench;
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    if let [flag, network] = &words[..]
+    if let [flag, kind] = &words[..]
         && flag == "--floor"
+        && let Some(work) = Work::by_name(kind)
     {
-        return match floor::measure(network) {
-            Ok(()) => ExitCode::SUCCESS,
+        return match work.measure() {
+            Ok(value) => {
+                println!("{value}");
+                ExitCode::SUCCESS
+            }
             Err(error) => {
                 eprintln!("{error}");
                 ExitCode::FAILURE

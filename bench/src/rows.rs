@@ -6,13 +6,22 @@ use std::process::{Command, Stdio};
 use blackbox::{Settings, World, busybox, directory, eventually, file};
 
 use crate::Options;
-use crate::floor;
+use crate::floor::Work;
 use crate::processes;
 use crate::report::{Report, Row, median};
 use crate::shell::Shell;
 
 /// A name that nobody else who uses the peer takes away.
 pub(crate) const IMAGE: &str = "wharf-bench";
+
+/// Folders of the image of small files, and files in each.
+pub(crate) const FOLDERS: usize = 200;
+pub(crate) const FILES: usize = 100;
+
+/// What such a file says.
+pub(crate) fn small_file(folder: usize, number: usize) -> String {
+    format!("{folder} {number}\n").repeat(number)
+}
 
 /// How long an engine is left alone before it counts as idle.
 const REST: std::time::Duration = std::time::Duration::from_secs(20);
@@ -96,16 +105,16 @@ impl<'a> Bench<'a> {
     }
 
     pub(crate) fn run(&mut self, report: &mut Report) {
-        self.time(report, "client alone (`version`)", None, |side| side.run("version"));
+        self.time(report, "client alone (`version`)", Some(Work::Client), |side| side.run("version"));
         for network in ["bridge", "none", "host"] {
             let name = format!("`run --rm` with {network} network");
             let line = format!("run --rm --network {network} {IMAGE} true");
-            self.time(report, &name, floor::start(network), move |side| side.run(&line));
+            self.time(report, &name, Some(Work::Start(network)), move |side| side.run(&line));
         }
         self.each(|side| {
             side.run(&format!("run -d --name stands {IMAGE} sleep 100000"));
         });
-        self.time(report, "`exec true`", None, |side| side.run("exec stands true"));
+        self.time(report, "`exec true`", Some(Work::Exec), |side| side.run("exec stands true"));
         self.each(|side| {
             side.run("rm -f stands");
         });
@@ -127,7 +136,7 @@ impl<'a> Bench<'a> {
         &mut self,
         report: &mut Report,
         name: &str,
-        floor: Option<f64>,
+        floor: Option<Work>,
         work: impl Fn(&mut Side) -> std::time::Duration,
     ) {
         if !self.wanted(name) {
@@ -144,6 +153,7 @@ impl<'a> Bench<'a> {
             }
         }
         let peer = (!theirs.is_empty()).then(|| median(&mut theirs));
+        let floor = floor.and_then(Work::floor);
         report.add(Row { name: name.into(), unit: "ms", wharf: median(&mut ours), peer, floor });
     }
 
@@ -159,14 +169,14 @@ impl<'a> Bench<'a> {
 
     /// Twenty containers at once, started by twenty clients, and stopped by one.
     fn many(&mut self, report: &mut Report) {
-        self.time(report, "20 × `run --rm` at once", None, |side| {
+        self.time(report, "20 × `run --rm` at once", Some(Work::Crowd), |side| {
             let client = side.client.clone();
             let line = format!("for i in $(seq 20); do {client} run --rm {IMAGE} true & done; wait");
             let answer = side.shell.run(&line).ok();
             assert!(answer.output.is_empty(), "{}", answer.output);
             answer.took
         });
-        self.time(report, "start and kill of 20", None, |side| {
+        self.time(report, "start and kill of 20", Some(Work::Kill), |side| {
             let client = side.client.clone();
             let line = format!(
                 "for i in $(seq 20); do {client} run -d --rm --name many$i {IMAGE} sleep 1000 >/dev/null & done; wait; \
@@ -205,10 +215,10 @@ impl<'a> Bench<'a> {
 
     fn pulls(&mut self, report: &mut Report) {
         let many = busybox().layer(|layer| {
-            for folder in 0..200 {
+            for folder in 0..FOLDERS {
                 directory(layer, &format!("many/{folder}"), 0o755);
-                for number in 0..100 {
-                    let text = format!("{folder} {number}\n").repeat(number);
+                for number in 0..FILES {
+                    let text = small_file(folder, number);
                     file(layer, &format!("many/{folder}/{number}"), text.as_bytes(), 0o644);
                 }
             }
@@ -216,7 +226,9 @@ impl<'a> Bench<'a> {
         let noise: Vec<u8> =
             (0..128_u32 << 20).map(|n| (n.wrapping_mul(2_654_435_761) >> 23) as u8).collect();
         let big = busybox().layer(|layer| file(layer, "big", &noise, 0o644));
-        for (what, image) in [("20,000 small files", many), ("one big file (128 MiB)", big)] {
+        for (what, image, floor) in
+            [("20,000 small files", many, Work::Files), ("one big file (128 MiB)", big, Work::File)]
+        {
             let name = format!("`pull` of {what}");
             if !self.wanted(&name) {
                 continue;
@@ -227,7 +239,7 @@ impl<'a> Bench<'a> {
                 side.run(&format!("push -q {reference}"));
                 side.run(&format!("rmi {reference}"));
             });
-            self.time(report, &name, None, |side| {
+            self.time(report, &name, Some(floor), |side| {
                 let reference = format!("{}/wharf-bench", side.registry);
                 let took = side.run(&format!("pull -q {reference}"));
                 side.run(&format!("rmi {reference}"));
