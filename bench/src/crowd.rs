@@ -5,8 +5,10 @@
 use std::time::{Duration, Instant};
 
 use crate::report::{Report, Row, median};
-use crate::rows::{Bench, IMAGE, Side};
+use crate::rows::{Bench, IMAGE, REST, Side};
 
+/// What many containers cost is asked at these numbers, too.
+const SIZES: [usize; 2] = [1, 100];
 /// Containers that are made but not started, for the list.
 const LISTED: usize = 1000;
 /// Starts in a burst, by as many clients at once as there are [`LANES`].
@@ -18,9 +20,16 @@ impl Bench<'_> {
     pub(crate) fn crowd(&mut self, report: &mut Report, crowd: usize) {
         self.list(report);
         self.burst(report, "starts per second (bridge network)");
-        self.each(|side| side.stand(crowd));
+        self.each(|side| {
+            side.shell.run(&format!("{} network create crowd >/dev/null", side.client)).ok();
+        });
+        let mut standing = 0;
+        for count in SIZES.into_iter().filter(|size| *size < crowd).chain([crowd]) {
+            self.each(|side| side.stand(standing, count));
+            standing = count;
+            self.footprint(report, count);
+        }
         self.burst(report, &format!("starts per second beside {crowd} containers"));
-        self.footprint(report, crowd);
         self.comeback(report, crowd);
         self.each(|side| {
             side.clear("crowd");
@@ -66,6 +75,10 @@ impl Bench<'_> {
     }
 
     fn footprint(&mut self, report: &mut Report, crowd: usize) {
+        if !self.wanted(&format!("memory beside each of {crowd} containers")) {
+            return;
+        }
+        std::thread::sleep(REST);
         let (wharf, peer) = self.once(|side| {
             let beside = side.memory(side.beside);
             beside / crowd as f64
@@ -96,13 +109,12 @@ impl Bench<'_> {
 impl Side {
     /// Containers as people leave them standing: on a network with names, with a published port and a health check
     /// (one that has its turn seldom: what it holds is measured here, not what it does).
-    fn stand(&mut self, count: usize) {
+    /// From so many to so many.
+    fn stand(&mut self, from: usize, to: usize) {
         let client = self.client.clone();
-        let each = count / LANES;
         let line = format!(
-            "{client} network create crowd >/dev/null; \
-             for lane in $(seq {LANES}); do (for n in $(seq {each}); do \
-             {client} run -d --name crowd$lane-$n --network crowd -p 80 --health-cmd true --health-interval 1h \
+            "for lane in $(seq {LANES}); do (for n in $(seq $(({from} + lane)) {LANES} {to}); do \
+             {client} run -d --name crowd$n --network crowd -p 80 --health-cmd true --health-interval 1h \
              {IMAGE} sleep 100000 >/dev/null || exit; done) & done; wait"
         );
         self.shell.run(&line).ok();

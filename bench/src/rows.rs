@@ -23,8 +23,8 @@ pub(crate) fn small_file(folder: usize, number: usize) -> String {
     format!("{folder} {number}\n").repeat(number)
 }
 
-/// How long an engine is left alone before it counts as idle.
-const REST: std::time::Duration = std::time::Duration::from_secs(20);
+/// How long what is idle is left alone before that is looked at.
+pub(crate) const REST: std::time::Duration = std::time::Duration::from_secs(20);
 
 /// Both sides, ready.
 pub(crate) struct Bench<'a> {
@@ -203,6 +203,7 @@ impl<'a> Bench<'a> {
                 side.run(&format!("run -d --name stands{n} -p {}:80 {IMAGE} sleep 100000", 20000 + n));
             }
         });
+        std::thread::sleep(REST);
         let (wharf, peer) = self.once(|side| side.memory(side.beside) / STANDING as f64);
         let name = "memory beside each container, one port published (PSS)".into();
         report.add(Row { name, unit: "MiB", wharf, peer, floor: None });

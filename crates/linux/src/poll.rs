@@ -11,6 +11,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 
 use crate::error::Context;
+use crate::memory::{self, Segment};
 use crate::{Errno, Result};
 
 /// How many events one wait hands out; more stay queued in the kernel.
@@ -88,8 +89,29 @@ impl Poll {
 
     /// Waits and appends to `events`. `None` waits for ever. A signal ends the wait with no events.
     pub fn wait(&self, events: &mut Vec<Event>, timeout: Option<Duration>) -> Result<()> {
+        self.wait_without(&[], events, timeout)
+    }
+
+    /// The same for a wait that may be a long one: meanwhile the process has given back the heap that it does not use, and
+    /// holds no pages of its program but those that it waits in. They come back as they are touched, which takes a tenth
+    /// of a millisecond in all.
+    pub fn rest(&self, events: &mut Vec<Event>, timeout: Option<Duration>) -> Result<()> {
+        memory::give_back();
+        self.wait_without(&memory::program(), events, timeout)
+    }
+
+    fn wait_without(
+        &self,
+        program: &[Segment],
+        events: &mut Vec<Event>,
+        timeout: Option<Duration>,
+    ) -> Result<()> {
         let timeout = timeout.map(timespec);
         let mut buffer = [epoll::Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; BATCH];
+        // Nothing else between this and the wait.
+        for segment in program {
+            segment.let_go();
+        }
         let count = match epoll::wait(&self.epoll, &mut buffer[..], timeout.as_ref()) {
             Err(Errno::INTR) => return Ok(()),
             other => other.context("epoll_wait", || "")?,

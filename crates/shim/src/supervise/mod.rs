@@ -62,6 +62,9 @@ const CHUNK: usize = 32 << 10;
 /// a process usually has 1024.
 const MAX_CLIENTS: usize = 200;
 
+/// When nothing has happened for so long, memory that is not needed to wait is given back.
+const REST: Duration = Duration::from_secs(10);
+
 /// Everything the shim knows.
 struct Supervisor {
     launch: Launch,
@@ -100,15 +103,21 @@ impl Supervisor {
     /// Works until the engine has released us and every client has what is owed to it.
     fn work(&mut self) {
         let mut events = Vec::new();
+        let mut rests = false;
         while !self.is_done() {
             self.adopt_strays();
-            let idle = self.log.as_ref().is_some_and(|log| log.is_compressing()).then_some(Duration::ZERO);
+            let sleep = self.sleep(rests);
             events.clear();
-            if self.poll.wait(&mut events, idle.or_else(|| self.alarms.sleep())).is_err() {
+            let waited = match rests {
+                true => self.poll.rest(&mut events, sleep),
+                false => self.poll.wait(&mut events, sleep),
+            };
+            if waited.is_err() {
                 // Only a broken epoll descriptor does this. The container is ended by our death, and the engine's
                 // cleanup records it.
                 return;
             }
+            rests = events.is_empty() && !rests && sleep == Some(REST);
             if events.is_empty()
                 && let Some(log) = self.log.as_mut()
             {
@@ -122,6 +131,17 @@ impl Supervisor {
             while let Some(alarm) = self.alarms.pop() {
                 self.handle_alarm(alarm);
             }
+        }
+    }
+
+    /// How long to wait for an event.
+    fn sleep(&self, rests: bool) -> Option<Duration> {
+        if self.log.as_ref().is_some_and(|log| log.is_compressing()) {
+            return Some(Duration::ZERO);
+        }
+        match self.alarms.sleep() {
+            alarm if rests => alarm,
+            alarm => Some(alarm.map_or(REST, |alarm| alarm.min(REST))),
         }
     }
 
