@@ -102,6 +102,7 @@ pages! {
     networks,
     refused,
     run,
+    runs,
     streams,
     system,
     templates,

@@ -120,7 +120,9 @@ pub(crate) fn parse_bytes_or_unlimited(text: &str) -> Result<i64, String> {
 /// A point in time as `--since` and `--until` take it, in the form the engine takes: Unix seconds
 /// with nanoseconds. Durations count back from now; times without a zone are local.
 pub(crate) fn parse_moment(text: &str) -> Result<String, String> {
-    if let Ok(nanoseconds) = moment::duration::parse(text) {
+    if text != "0"
+        && let Ok(nanoseconds) = moment::duration::parse(text)
+    {
         let now = jiff::Timestamp::now().as_nanosecond();
         return Ok(show_moment(now - i128::from(nanoseconds)));
     }

@@ -215,7 +215,11 @@ impl Client {
             Some(body) => Sending::Json(to_json(body)?),
             None => Sending::Nothing,
         };
-        let (answer, body) = self.open("POST", path, query, &[], &mut sending, true)?;
+        let (answer, body) =
+            self.open("POST", path, query, &[], &mut sending, true).map_err(|error| match error {
+                Error::Api { status, message } => Error::Upgrade { status, message },
+                other => other,
+            })?;
         Self::leave_http(&answer, body)
     }
 
@@ -296,11 +300,7 @@ impl Client {
         upgrade: bool,
     ) -> Result<(Answer, Body)> {
         self.ask(method, target, headers, sending, upgrade).map_err(|error| match error {
-            Error::Tls(why) => {
-                let (first, rest) = method.split_at(1);
-                let (rest, host) = (rest.to_lowercase(), self.host.header());
-                Error::Tls(format!("error during connect: {first}{rest} \"https://{host}{target}\": {why}"))
-            }
+            Error::Tls(why) => self.unanswered(method, target, &why),
             other => other,
         })
     }
@@ -329,7 +329,7 @@ impl Client {
                     return Ok((answer, body));
                 }
                 Ok(None) | Err(Error::Io { .. }) if matches!(method, "GET" | "HEAD") => {}
-                Ok(None) => return Err(self.silence()),
+                Ok(None) => return Err(self.unanswered(method, target, "EOF")),
                 Err(error) => return Err(error),
             }
         }
@@ -343,13 +343,14 @@ impl Client {
             }
             (Err(error @ Error::Tls(_)), _) => Err(error),
             (_, Err(source)) => Err(Error::Io { doing: "sending the request", source }),
-            (Ok(None), Ok(())) => Err(self.silence()),
+            (Ok(None), Ok(())) => Err(self.unanswered(method, target, "EOF")),
             (Err(error), Ok(())) => Err(error),
         }
     }
 
-    fn silence(&self) -> Error {
-        Error::Protocol(format!("{} closed the connection without an answer", self.host))
+    fn unanswered(&self, method: &str, target: &str, why: &str) -> Error {
+        let url = format!("{}{target}", self.host.url());
+        Error::Unanswered { method: method.to_owned(), url, why: why.to_owned() }
     }
 
     fn take_idle(&self) -> Option<Connection> {

@@ -20,10 +20,14 @@ pub enum Error {
     Denied { host: String, source: io::Error },
     /// The files of certificates and keys cannot be used.
     Certificates(String),
-    /// TLS does not let the two talk: in Go's words, behind the request that was to be made.
+    /// TLS does not let the two talk: in Go's words. A request that was to be made is [`Error::Unanswered`].
     Tls(String),
+    /// There was no answer to a request: its method and address, and why.
+    Unanswered { method: String, url: String, why: String },
     /// The engine answered with an error status.
     Api { status: u16, message: String },
+    /// The same where streams were asked for.
+    Upgrade { status: u16, message: String },
     /// The conversation broke off: what was being done, and why it stopped.
     Io { doing: &'static str, source: io::Error },
     /// The other side does not speak the protocol that was expected.
@@ -34,7 +38,7 @@ impl Error {
     /// The HTTP status of an engine's refusal.
     pub fn status(&self) -> Option<u16> {
         match self {
-            Error::Api { status, .. } => Some(*status),
+            Error::Api { status, .. } | Error::Upgrade { status, .. } => Some(*status),
             _ => None,
         }
     }
@@ -60,7 +64,15 @@ impl fmt::Display for Error {
                 f,
                 "permission denied while trying to connect to the Docker daemon socket at {host}: connect: permission denied"
             ),
+            Error::Unanswered { method, url, why } => {
+                let (first, rest) = method.split_at(1.min(method.len()));
+                write!(f, "error during connect: {first}{} \"{url}\": {why}", rest.to_ascii_lowercase())
+            }
             Error::Api { message, .. } => write!(f, "Error response from daemon: {message}"),
+            // Docker's client does not say why.
+            Error::Upgrade { status, message } => {
+                write!(f, "unable to upgrade to tcp, received {status}: {message}")
+            }
             Error::Io { doing, source } => write!(f, "{doing}: {source}"),
         }
     }

@@ -40,6 +40,17 @@ impl Host {
     }
 
     /// The value of the `Host` header; a fixed name where there is no host.
+    /// What Go's client calls it in its messages.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Host::Tcp { secure, .. } => {
+                format!("{}://{}", if *secure { "https" } else { "http" }, self.header())
+            }
+            Host::Unix(path) => format!("http://{}", path.display().to_string().replace('/', "%2F")),
+            Host::Ssh { .. } => "http://docker.example.com".to_owned(),
+        }
+    }
+
     pub(crate) fn header(&self) -> String {
         match self {
             Host::Tcp { host, port, .. } => authority(host, *port),

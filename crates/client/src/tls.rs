@@ -72,9 +72,15 @@ impl Session {
     pub(crate) fn open(config: Arc<ClientConfig>, host: &str, socket: TcpStream) -> Result<Session> {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| Error::Tls(error.to_string()))?;
         let mut state = ClientConnection::new(config, name).map_err(|error| Error::Tls(words::of(&error)))?;
-        let mut raw = &socket;
+        let mut watched = Watched { socket: &socket, first: Vec::new() };
         while state.is_handshaking() {
-            state.complete_io(&mut raw).map_err(|error| Error::Tls(words::of_stream(&error)))?;
+            state.complete_io(&mut watched).map_err(|error| {
+                Error::Tls(match (error.kind(), watched.first.starts_with(b"HTTP/")) {
+                    (_, true) => "http: server gave HTTP response to HTTPS client".to_owned(),
+                    (io::ErrorKind::UnexpectedEof, _) => "EOF".to_owned(),
+                    _ => words::of_stream(&error),
+                })
+            })?;
         }
         Ok(Session {
             state: Arc::new(Mutex::new(state)),
@@ -134,6 +140,32 @@ pub(crate) fn broken_off(doing: &'static str) -> impl FnOnce(io::Error) -> Error
     move |source| match source.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
         true => Error::Tls(words::of_stream(&source)),
         false => Error::Io { doing, source },
+    }
+}
+
+/// A socket that remembers what the other side began with: it may not have spoken TLS.
+struct Watched<'a> {
+    socket: &'a TcpStream,
+    first: Vec<u8>,
+}
+
+impl Read for Watched<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.socket.read(buffer)?;
+        if self.first.is_empty() {
+            self.first.extend(buffer[..count].iter().take(5));
+        }
+        Ok(count)
+    }
+}
+
+impl Write for Watched<'_> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.socket.write(buffer)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.socket.flush()
     }
 }
 

@@ -126,7 +126,7 @@ fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
         "WORKDIR" => config.working_dir = directory(&config.working_dir, &expand(rest)?),
         "STOPSIGNAL" => {
             let signal = expand(rest)?;
-            if linux::signal::parse(&signal).is_none() {
+            if linux::signal::parse_wish(&signal).is_none() {
                 return Err(Error::invalid(format!("invalid signal: {signal}")));
             }
             config.stop_signal = signal;

@@ -53,7 +53,8 @@ pub use config::{AddressPool, Cgroup, Config, Container as ContainerDefaults, Ne
 pub use config::{LoadProfile, Proxies, Registry as RegistryConfig, Remap, Ulimit, is_slice};
 pub use container::validate_logging;
 pub use container::{
-    ArchiveStat, AttachOptions, CommitOptions, Exit, ListOptions, PutOptions, RemoveOptions, WaitOutcome,
+    Archive, ArchiveStat, AttachOptions, CommitOptions, Exit, ListOptions, PutOptions, RemoveOptions,
+    WaitOutcome,
 };
 pub use effects::{Effects, HostNetwork, Inside, Kernel, Launched, Shim, Unborn};
 pub use error::{Error, ErrorKind, Result};

@@ -51,6 +51,11 @@ pub fn parse(text: &str) -> Option<i32> {
     (RTMIN..=MAX).contains(&number).then_some(number)
 }
 
+/// The same for a signal that only stands for a wish until it is sent: any number but 0 may be wished for.
+pub fn parse_wish(text: &str) -> Option<i32> {
+    parse(text).or_else(|| text.parse().ok().filter(|number| *number != 0))
+}
+
 /// `SIGTERM`; real-time signals as `SIGRTMIN+N`.
 pub fn name(number: i32) -> Option<String> {
     if let Some((name, _)) = NAMES.iter().find(|(_, n)| *n == number) {

@@ -368,6 +368,24 @@ pub struct Failure {
     pub verbatim: bool,
 }
 
+impl Failure {
+    /// The message with its causes, and what Docker adds to the runtime's words.
+    pub fn told(&self) -> String {
+        let causes: String = self.causes.iter().map(|cause| format!(": {cause}")).collect();
+        let told = format!("{}{causes}", self.message);
+        let (lower, mounting) = (told.to_ascii_lowercase(), told.contains("error mounting"));
+        let addition = match self.kind {
+            FailureKind::NotExecutable if self.message.ends_with("is a directory") => "permission denied",
+            _ if lower.contains("not a directory") || mounting && lower.contains("is a directory") => {
+                "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path \
+                 exists and is the expected type"
+            }
+            _ => return told,
+        };
+        format!("{told}: {addition}")
+    }
+}
+
 /// What a caller may want to tell apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

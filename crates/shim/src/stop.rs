@@ -18,6 +18,9 @@ const SIGKILL: i32 = 9;
 /// A SIGKILL that has not worked for so long is sent again, to everything in the cgroup: what Docker waits, too.
 const KILL_AGAIN: Duration = Duration::from_secs(10);
 
+/// What is left of a grace when its signal could not be sent: nobody heard that it has begun. Docker's number.
+const UNHEARD: u64 = 2;
+
 /// A container in somebody's hands.
 pub trait Hands {
     /// What is kept of a running process.
@@ -112,11 +115,11 @@ fn end_gently<H: Hands + ?Sized>(
         return Ok(());
     }
     let (usual_signal, usual_timeout) = hands.usual();
-    // A process that is gone already gets no signal; its end is on the way.
-    let _ = hands.send(signal.unwrap_or(usual_signal));
+    // A process that is gone already gets no signal, its end is on the way; nor is one sent that the kernel has not got.
+    let heard = hands.send(signal.unwrap_or(usual_signal)).is_ok();
     hands.thaw();
     if let Ok(seconds) = u64::try_from(timeout.unwrap_or(usual_timeout)) {
-        hands.kill_within(Duration::from_secs(seconds));
+        hands.kill_within(Duration::from_secs(if heard { seconds } else { UNHEARD }));
     }
     Ok(())
 }
@@ -205,6 +208,9 @@ mod tests {
         hands.gone = true;
         hands.stop(Some(2), Some(-1)).unwrap();
         assert_eq!(hands.done, ["signal 2", "thaw"]);
+        hands.done.clear();
+        hands.stop(Some(99), Some(0)).unwrap();
+        assert_eq!(hands.done, ["signal 99", "thaw", "kill within 2s"]);
         assert!(hands.signal(2, false).is_err());
     }
 

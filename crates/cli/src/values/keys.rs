@@ -13,7 +13,7 @@ pub(crate) fn parse(text: &str) -> Result<Vec<u8>, String> {
 }
 
 fn byte(key: &str) -> Option<u8> {
-    if key.eq_ignore_ascii_case("del") {
+    if key == "DEL" {
         return Some(127);
     }
     if let Some(key) = key.strip_prefix("ctrl-") {

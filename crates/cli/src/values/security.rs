@@ -41,7 +41,8 @@ pub(crate) fn parse(entries: &[String]) -> Result<Security, Failure> {
         let parts = entry.split_once('=').or_else(|| entry.split_once(':'));
         match parts {
             None if entry == "no-new-privileges" => security.options.push(entry.clone()),
-            None => return Err(Failure::new(format!("Invalid --security-opt: {entry:?}"))),
+            Some((name, "")) if name != "no-new-privileges" => return Err(refused(entry)),
+            None => return Err(refused(entry)),
             Some(("seccomp", profile)) if !matches!(profile, "unconfined" | "builtin") => {
                 security.options.push(format!("seccomp={}", read_profile(profile)?));
             }
@@ -49,6 +50,10 @@ pub(crate) fn parse(entries: &[String]) -> Result<Security, Failure> {
         }
     }
     Ok(security)
+}
+
+fn refused(entry: &str) -> Failure {
+    Failure::new(format!("Invalid --security-opt: {entry:?}"))
 }
 
 fn read_profile(path: &str) -> Result<String, Failure> {

@@ -1,11 +1,13 @@
 //! Copies into and out of a container, by handles on its root: the running one's own, with its volumes mounted, or a
 //! mount made for the purpose.
 
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use api::container::PathStat;
 use image::archive::{
@@ -17,9 +19,10 @@ use linux::path::Root;
 
 use super::record::{MountKind, Record};
 use super::state::State;
-use super::{Handle, life, mounts, owner, rootfs, users};
+use super::{Handle, life, mounts, owner, rootfs, told, users};
 use crate::error::{Error, Result};
-use crate::{Engine, spec};
+use crate::identity::ContainerId;
+use crate::{Engine, clock, spec};
 
 /// Links that are followed on one way, as many as Docker follows.
 const MAX_LINKS: usize = 255;
@@ -44,20 +47,16 @@ impl Engine {
         self.blocking(move |_| view.stat(&path, &wanted)).await
     }
 
-    /// Writes the archive of a path to `out`. The stat comes first, because it goes into a header.
-    pub async fn archive_get(&self, wanted: &str, path: &str, out: OwnedFd) -> Result<()> {
+    /// What is at a path, and the archive of it.
+    pub async fn archive_get(&self, wanted: &str, path: &str) -> Result<(ArchiveStat, Archive)> {
         let container = self.container(wanted)?;
         let view = self.view(&container).await?;
         let (path, wanted) = (path.to_owned(), wanted.to_owned());
-        self.container_event(&container.record(), "archive-path", &[]);
-        self.blocking(move |_| {
-            view.stat(&path, &wanted)?;
-            let place = view.place(&path)?;
-            let (files, inside) = view.within(&place);
-            let mut writer = Writer::new(File::from(out)).seen_from(files.ids.clone());
-            archive_path(&files.root, &inside, &base(&path), &mut writer)?;
-            writer.finish()?;
-            Ok(())
+        let record = container.record();
+        self.blocking(move |engine| {
+            let stat = view.stat(&path, &wanted)?;
+            engine.container_event(&record, "archive-path", &[]);
+            Ok((stat, Archive { engine: engine.clone(), view, path }))
         })
         .await
     }
@@ -117,10 +116,37 @@ impl Engine {
                 _ => None,
             };
             let files = Files { root: Root::from_directory(root), ids };
-            return Ok(View { files, attached: Vec::new() });
+            let closed = of_kernel(&files.root, &container.record());
+            let mounted = Mounts::told(self, container.record());
+            return Ok(View { files, attached: Vec::new(), closed, _mounts: mounted });
         }
         let record = container.record();
-        self.blocking(move |engine| View::of_stopped(engine, &record)).await
+        self.blocking(move |engine| View::of_stopped(engine, record)).await
+    }
+}
+
+/// The archive of a path, to be written.
+pub struct Archive {
+    engine: Engine,
+    view: View,
+    path: String,
+}
+
+impl Archive {
+    pub async fn write(self, out: OwnedFd) -> Result<()> {
+        let Archive { engine, view, path } = self;
+        engine
+            .blocking(move |_| {
+                let place = view.place(&path)?;
+                let (files, inside) = view.within(&place);
+                let mut writer = Writer::new(File::from(out))
+                    .seen_from(files.ids.clone())
+                    .without_content_of(view.closed.clone());
+                archive_path(&files.root, &inside, &base(&path), &mut writer)?;
+                writer.finish()?;
+                Ok(())
+            })
+            .await
     }
 }
 
@@ -129,6 +155,36 @@ struct View {
     files: Files,
     /// Volumes that were attached for this view alone.
     attached: Vec<Mounted>,
+    /// Directories that are copied without what is in them.
+    closed: HashSet<(u64, u64)>,
+    _mounts: Mounts,
+}
+
+/// Volumes are mounted as long as somebody looks, which listeners hear of.
+struct Mounts {
+    engine: Engine,
+    record: Arc<Record>,
+    /// Those that are mounted for this view, and in whose name.
+    held: Vec<String>,
+    holder: ContainerId,
+}
+
+impl Mounts {
+    fn told(engine: &Engine, record: Arc<Record>) -> Mounts {
+        told::mounted(engine, &record, &clock::now());
+        Mounts { engine: engine.clone(), record, held: Vec::new(), holder: ContainerId::random() }
+    }
+}
+
+impl Drop for Mounts {
+    fn drop(&mut self) {
+        told::unmounted(&self.engine, &self.record, &clock::now());
+        for name in &self.held {
+            if let Err(error) = self.engine.shared().volumes.release(name, &self.holder) {
+                tracing::warn!(volume = name, %error, "cannot release a volume after a copy");
+            }
+        }
+    }
 }
 
 /// A volume in the view of a container that does not run: its place, and where its files are.
@@ -168,16 +224,19 @@ impl Files {
 }
 
 impl View {
-    fn of_stopped(engine: &Engine, record: &Record) -> Result<View> {
+    fn of_stopped(engine: &Engine, record: Arc<Record>) -> Result<View> {
         // On disk, layers and volumes have the ids that the container speaks of.
         let root = Root::from_directory(rootfs::mounted(engine, record.id.as_str())?);
         let config = engine.config();
         let host_ids = users::remap(&config, &record.host).map(|remap| remap.maps.clone());
         let mut attached = Vec::new();
+        let mut mounts = Mounts::told(engine, record.clone());
         for point in &record.mounts {
             let (source, ids) = match &point.kind {
                 MountKind::Bind { source, .. } => (source, host_ids.clone()),
                 MountKind::Volume { source, name, .. } => {
+                    engine.shared().volumes.acquire(name, &mounts.holder)?;
+                    mounts.held.push(name.clone());
                     let of_host = engine.shared().volumes.is_of_host(name);
                     (source, host_ids.clone().filter(|_| of_host))
                 }
@@ -189,7 +248,8 @@ impl View {
         }
         // The innermost first.
         attached.sort_by_key(|mounted| std::cmp::Reverse(mounted.place.components().count()));
-        Ok(View { files: Files { root, ids: None }, attached })
+        let closed = HashSet::new();
+        Ok(View { files: Files { root, ids: None }, attached, closed, _mounts: mounts })
     }
 
     /// The tree that a place is in, and the path within it.
@@ -324,6 +384,19 @@ impl View {
         let (passwd, group) = rootfs::read_database(&self.files.root)?;
         spec::owner_of(record, &passwd, &group).map(Some)
     }
+}
+
+/// Where a running container sees the kernel and not files: what is there changes while it is read, has no size, or is a
+/// device that not every client may make. It is copied where somebody asks for it by name.
+fn of_kernel(root: &Root, record: &Record) -> HashSet<(u64, u64)> {
+    let places = ["/proc", "/sys", "/dev"].iter();
+    let own = |place: &&&str| !record.mounts.iter().any(|point| point.destination == **place);
+    places
+        .filter(own)
+        .filter_map(|place| root.resolve(Path::new(place)).ok())
+        .filter_map(|node| entry::metadata_of(&node).ok())
+        .map(|metadata| metadata.identity)
+        .collect()
 }
 
 fn mode_bits(kind: entry::Kind) -> u32 {

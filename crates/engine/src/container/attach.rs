@@ -70,8 +70,7 @@ fn key_code(key: &str) -> Option<u8> {
     if key == "DEL" {
         return Some(127);
     }
-    let control = key.to_ascii_lowercase();
-    match control.strip_prefix("ctrl-")?.as_bytes() {
+    match key.strip_prefix("ctrl-")?.as_bytes() {
         [letter @ b'a'..=b'z'] => Some(letter - b'a' + 1),
         b"@" => Some(0),
         b"[" => Some(27),
@@ -91,6 +90,6 @@ mod tests {
     fn keys_are_letters_or_control_codes() {
         assert_eq!(detach_keys("").unwrap(), [16, 17]);
         assert_eq!(detach_keys("ctrl-a,x,ctrl-@,ctrl-_,DEL").unwrap(), [1, b'x', 0, 31, 127]);
-        assert_eq!(detach_keys("ctrl-a,shift"), None);
+        assert_eq!([detach_keys("ctrl-a,shift"), detach_keys("ctrl-A")], [None, None]);
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn fill(engine: &Engine, record: &Record, fresh: &[String]) -> Result
         return Ok(());
     }
     let snapshot = engine.images().snapshots().get(record.id.as_str())?;
-    let root = super::rootfs::stack(None, &snapshot.lowers)?;
+    let root = super::rootfs::stack(Some(&snapshot.upper), &snapshot.lowers)?;
     for point in points {
         let MountKind::Volume { name, .. } = &point.kind else { continue };
         let target = engine.shared().volumes.acquire(name, &record.id)?;

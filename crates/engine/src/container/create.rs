@@ -9,7 +9,7 @@ use store::records::Durability;
 use super::owner::Owner;
 use super::record::{MountKind, MountPoint, NAMES, NetworkState, Record};
 use super::state::State;
-use super::{bind, defaults, files, logs, mounts, remove, storage, users, validate};
+use super::{bind, defaults, files, logs, mounts, remove, rootfs, storage, users, validate};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, names, runtimes, spec};
@@ -58,6 +58,7 @@ fn create(
     fault::point("create: the root is made")?;
     files::make_directory(&engine.paths().container(record.id.as_str()))?;
     fault::point("create: the directory is made")?;
+    rootfs::make_working_directory(engine, &record)?;
     record.mounts = made.mounts(planned)?;
     bind::fill(engine, &record, &made.volumes)?;
     fault::point("create: the volumes are made")?;

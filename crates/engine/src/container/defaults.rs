@@ -29,6 +29,9 @@ pub(super) fn merge(config: &mut Config, image: &oci::image::Config) -> Result<(
     if config.working_dir.is_empty() {
         config.working_dir.clone_from(&image.working_dir);
     }
+    if config.working_dir.starts_with('/') {
+        config.working_dir = super::mounts::clean(&config.working_dir);
+    }
     // Clients send an empty set for none.
     config.volumes = config.volumes.take().filter(|paths| !paths.is_empty());
     if !image.volumes.is_empty() {

@@ -55,15 +55,14 @@ impl Engine {
         timeout: Option<i64>,
     ) -> Result<()> {
         let container = self.container(wanted)?;
+        // Where there is nothing to stop, nobody looks at what with.
         let signal = signal
-            .filter(|text| !text.is_empty())
-            .map(parse_signal)
+            .filter(|text| !text.is_empty() && container.record().state.is_running())
+            .map(wished_signal)
             .transpose()
             // Docker calls this a failure of its own.
             .map_err(|error| Error::system(format!("cannot stop container: {wanted}: {error}")))?;
-        self.stop(&container, signal, timeout, false).await?;
-        self.container_event(&container.record(), "stop", &[]);
-        Ok(())
+        self.stop(&container, signal, timeout, false).await
     }
 
     /// `keep`: the first half of a restart, which `--rm` survives.
@@ -105,8 +104,12 @@ impl Engine {
         timeout: Option<i64>,
     ) -> Result<()> {
         let container = self.container(wanted)?;
-        let signal = signal.filter(|text| !text.is_empty()).map(parse_signal).transpose()?;
         if container.record().state.is_running() {
+            let signal = signal
+                .filter(|text| !text.is_empty())
+                .map(wished_signal)
+                .transpose()
+                .map_err(|error| Error::system(format!("Cannot restart container {wanted}: {error}")))?;
             match self.stop(&container, signal, timeout, true).await {
                 Err(error) if error.kind() != api::error::ErrorKind::NotModified => return Err(error),
                 _ => {}
@@ -197,6 +200,11 @@ pub(super) fn parse_signal(text: &str) -> Result<i32> {
         }
         _ => Error::invalid(format!("invalid signal: {text}")),
     })
+}
+
+/// A stop's signal. One that cannot be sent makes a short stop.
+fn wished_signal(text: &str) -> Result<i32> {
+    linux::signal::parse_wish(text).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
 }
 
 type Plan = (oci::runtime::Resources, Option<shim::protocol::RestartPolicy>);

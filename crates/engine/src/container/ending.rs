@@ -2,9 +2,9 @@
 //! end is stored the shim is the only one that knows it.
 //!
 //! ```text
-//!  exit ─▶ leave the network ─▶ store the record ──────────────────▶ release the shim ─▶ forget its events
-//!                                   │      ▲ every few seconds, and before a start
-//!                                   └──────┘ a full disk, an I/O error: the shim waits
+//!  exit ─▶ leave the network ─▶ tell it ─▶ store the record ─────────────▶ release the shim ─▶ forget its events
+//!                                              │      ▲ every few seconds, and before a start
+//!                                              └──────┘ a full disk, an I/O error: the shim waits
 //! ```
 //!
 //! An engine that is killed meanwhile finds a shim whose container has exited, and comes here again.
@@ -34,10 +34,9 @@ pub(super) struct Ending {
 }
 
 impl Owner {
-    /// The final exit of this run has been taken in.
-    pub(super) async fn settle(&mut self, incarnation: String) {
-        let live = self.connected.take().map(|connected| connected.live);
-        let auto_remove = self.record.host.auto_remove && !std::mem::take(&mut self.keep);
+    /// The final exit of this run has been taken in: what it took from the host is given back. Who asked for the end
+    /// has it now.
+    pub(super) async fn leave(&mut self) {
         self.engine.shared().execs.container_ended(&self.record.id);
         let mut record = Record::clone(&self.record);
         let left = self.engine.blocking(move |engine| {
@@ -49,6 +48,15 @@ impl Owner {
             Err(error) => tracing::error!(container = %self.record.id, %error, "cannot leave the network"),
         }
         self.publish();
+        for _ in 0..std::mem::take(&mut self.stops) {
+            self.engine.container_event(&self.record, "stop", &[]);
+        }
+    }
+
+    /// That end is told.
+    pub(super) async fn settle(&mut self, incarnation: String) {
+        let live = self.connected.take().map(|connected| connected.live);
+        let auto_remove = self.record.host.auto_remove && !std::mem::take(&mut self.keep);
         self.ending = Some(Ending { live, auto_remove, incarnation, again: Instant::now() });
         if let Err(error) = self.finish_ending().await {
             tracing::error!(container = %self.record.id, %error, "cannot record an exit; its shim keeps it meanwhile");

@@ -21,8 +21,8 @@ use super::record::Record;
 use super::state::{Ended, Failure, Run, State};
 use super::stream::EventStream;
 use super::users::{self, Users};
-use super::{bind, files, health, life, rootfs};
-use crate::effects::Launched;
+use super::{bind, files, health, life, rootfs, told};
+use crate::effects::{Launched, Unborn};
 use crate::error::{Error, ErrorKind, Result};
 use crate::networks::Joined;
 use crate::{Engine, clock, identity, runtimes, spec};
@@ -62,7 +62,13 @@ pub(super) fn launch(
 ) -> Result<Started, Box<Failed>> {
     let before = record.state.clone();
     record.restart_count = restarts;
-    match attempt(engine, &mut record, &mut held) {
+    let attempt = prepare(engine, &record).and_then(|prepared| {
+        told::mounted(engine, &record, &clock::now());
+        // Docker tells of the end of what it has told of, but not that the container died.
+        attempt(engine, &mut record, &mut held, prepared)
+            .inspect_err(|_| told::left(engine, &record, &clock::now()))
+    });
+    match attempt {
         Ok(connected) => Ok(Started { record, connected }),
         Err(Stopped { code, error }) => {
             leave(engine, &mut record);
@@ -81,12 +87,19 @@ pub(super) fn launch(
     }
 }
 
-fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Connected, Stopped> {
-    let incarnation = identity::random();
+/// What a run needs before it has a network.
+struct Prepared {
+    root: protocol::Rootfs,
+    /// It comes to life while the rest is made.
+    shim: Box<dyn Unborn>,
+    users: Option<Users>,
+    bound: bind::Bound,
+}
+
+fn prepare(engine: &Engine, record: &Record) -> Result<Prepared, Stopped> {
     let root = rootfs::prepare(engine, record)?;
     make_runtime(engine, record.id.as_str())?;
     fault("start: the runtime directory is made")?;
-    // It comes to life while the rest is made.
     let id = record.id.as_str();
     let shim = engine
         .effects()
@@ -97,13 +110,23 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
     spec::linked_environment(engine, record)?;
     let users = users::open(engine, record)?;
     let bound = bind::bind(engine, record, users.as_ref())?;
+    Ok(Prepared { root, shim, users, bound })
+}
+
+fn attempt(
+    engine: &Engine,
+    record: &mut Record,
+    held: &mut Held,
+    prepared: Prepared,
+) -> Result<Connected, Stopped> {
+    let Prepared { root, shim, users, bound } = prepared;
+    let incarnation = identity::random();
     let joined = engine
         .shared()
         .networks
         .join(record, users.as_ref())
         .map_err(|error| error.within("failed to set up container networking"))?;
     fault("start: the network is joined")?;
-    engine.network_events(record, "connect");
     files::write(engine, record, &joined)?;
     fault("start: the files are written")?;
     let spec = spec::for_container(engine, record, &root, &bound, users.as_ref())?;
@@ -141,6 +164,7 @@ fn attempt(engine: &Engine, record: &mut Record, held: &mut Held) -> Result<Conn
         run.started_at = started_at;
     }
     let events = subscribe(&live, 0)?;
+    engine.network_events(record, "connect", &clock::now());
     Ok(Connected { live, events })
 }
 
@@ -218,7 +242,7 @@ pub(super) fn stop_signal_configured(record: &Record) -> Result<Option<i32>> {
     if text.is_empty() {
         return Ok(None);
     }
-    linux::signal::parse(text).map(Some).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
+    linux::signal::parse_wish(text).map(Some).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
 }
 
 /// What a container that never ran, or ran before, is after a start that failed.
@@ -229,11 +253,6 @@ fn failed(before: &State, code: i32, message: String) -> State {
     }
 }
 
-/// What went wrong at start, as `die` and inspect tell it.
-pub(super) fn exit_code(record: &Record) -> i32 {
-    super::wait::code(record)
-}
-
 fn start_failure(error: shim::LaunchError) -> Stopped {
     let words = "failed to create task for container";
     match error {
@@ -242,6 +261,9 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
         }
         shim::LaunchError::Refused(failure) => {
             let (kind, code) = match failure.kind {
+                _ if failure.told().contains("trying to mount a directory") => {
+                    (ErrorKind::InvalidParameter, 127)
+                }
                 FailureKind::NotFound => (ErrorKind::InvalidParameter, 127),
                 FailureKind::NotExecutable => (ErrorKind::InvalidParameter, 126),
                 _ => (ErrorKind::System, 128),
@@ -250,7 +272,7 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
             let introduction = if failure.verbatim { "" } else { own };
             let message = format!(
                 "{words}: failed to create shim task: OCI runtime create failed: {introduction}{}",
-                told(&failure)
+                failure.told()
             );
             Stopped { code, error: Error::new(kind, message) }
         }
@@ -276,15 +298,7 @@ pub(super) fn refusal(failure: protocol::Failure) -> Error {
         }
         FailureKind::Logging | FailureKind::Other => ErrorKind::System,
     };
-    Error::new(kind, told(&failure))
-}
-
-/// The message with its causes. To the runtime's word on a directory Docker adds what a shell would have said.
-fn told(failure: &protocol::Failure) -> String {
-    let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
-    let directory = failure.kind == FailureKind::NotExecutable && failure.message.ends_with("is a directory");
-    let addition = if directory { ": permission denied" } else { "" };
-    format!("{}{causes}{addition}", failure.message)
+    Error::new(kind, failure.told())
 }
 
 fn make_runtime(engine: &Engine, id: &str) -> Result<()> {
@@ -308,7 +322,6 @@ pub(super) fn remove_runtime(engine: &Engine, id: &str) {
 /// Gives back what a run took from the host. Goes on past failures and logs each: the container has ended, and what
 /// could not be undone now is undone when the engine opens next.
 pub(super) fn leave(engine: &Engine, record: &mut Record) {
-    engine.network_events(record, "disconnect");
     if let Err(error) = engine.shared().networks.leave(record) {
         tracing::warn!(container = %record.id, %error, "cannot give back all of a network endpoint");
     }

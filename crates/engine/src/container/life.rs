@@ -6,7 +6,7 @@ use shim::protocol::{Event, Happening, Phase, RestartPolicy, Snapshot};
 use shim::restart::Restarts;
 
 use super::record::Record;
-use super::state::{Ended, State};
+use super::state::State;
 use crate::error::{Error, Result};
 
 const SIGKILL: i32 = 9;
@@ -19,7 +19,13 @@ pub(super) enum Consequence {
         action: String,
         extra: Vec<(&'static str, String)>,
     },
-    /// The run is over for good: give back its network, remember its end, let the shim go.
+    /// Tell the listeners that its networks and volumes come, as for any start.
+    Arrived,
+    /// Tell them that those go.
+    Left,
+    /// The run is over for good: give back its networks and volumes.
+    Leave,
+    /// Remember its end, let the shim go.
     Settle,
     /// Tell the administrator.
     Warn {
@@ -55,30 +61,36 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
             if let Some(health) = &mut run.health {
                 *health = super::state::Health::starting();
             }
+            let mut consequences = Vec::new();
             if let State::Restarting { ended, .. } = &record.state {
                 run.before = Some(ended.clone());
+                consequences.push(Consequence::Arrived);
             }
             record.state = State::Running(run);
             record.restart_count = *restart_count;
-            vec![announce("start", Vec::new())]
+            consequences.push(announce("start", Vec::new()));
+            consequences
         }
         Happening::Exited { exit, restarts, restart_count, .. } => {
             let run = run.clone();
             let ended = run.ended(exit);
             // Whoever stops a container that waits for its next start brings no other end.
             let is_known = matches!(&record.state, State::Restarting { ended, .. } if ended.is(exit));
-            let mut consequences = match is_known {
-                true => Vec::new(),
-                false => vec![announce("die", die_attributes(&ended))],
+            let tell = |consequence| (!is_known).then_some(consequence);
+            let (left, die) =
+                (tell(Consequence::Left), tell(announce("die", super::told::die_attributes(&ended))));
+            let (leave, settle) = match *restarts {
+                true => {
+                    record.state = State::Restarting { run, ended };
+                    record.restart_count = restart_count.unwrap_or(record.restart_count);
+                    (None, None)
+                }
+                false => {
+                    record.state = State::Exited(ended);
+                    (Some(Consequence::Leave), Some(Consequence::Settle))
+                }
             };
-            if *restarts {
-                record.state = State::Restarting { run, ended };
-                record.restart_count = restart_count.unwrap_or(record.restart_count);
-            } else {
-                record.state = State::Exited(ended);
-                consequences.push(Consequence::Settle);
-            }
-            consequences
+            [left, leave, die, settle].into_iter().flatten().collect()
         }
         Happening::OutOfMemory => {
             run.oom_killed = true;
@@ -188,15 +200,6 @@ pub(super) fn comes_back(record: &Record) -> Option<Duration> {
     let first = restarts.decide(ended.code, Duration::ZERO, record.manually_stopped)?;
     // As the shim would wait if none of the restarts before was a good one.
     Some(first.saturating_mul(1 << record.restart_count.min(16)).min(LONGEST))
-}
-
-/// What a `die` event says beside the usual.
-pub(super) fn die_attributes(ended: &Ended) -> Vec<(&'static str, String)> {
-    let lasted = match (crate::clock::parse(&ended.started_at), crate::clock::parse(&ended.finished_at)) {
-        (Some(start), Some(end)) => (end.as_second() - start.as_second()).max(0),
-        _ => 0,
-    };
-    vec![("execDuration", lasted.to_string()), ("exitCode", ended.code.to_string())]
 }
 
 /// Whether a start is due: an error when it cannot be, `NotModified` when there is nothing to do.
@@ -337,7 +340,7 @@ mod tests {
 
     use super::*;
     use crate::container::record::tests::record;
-    use crate::container::state::Run;
+    use crate::container::state::{Ended, Run};
     use crate::error::ErrorKind;
 
     fn running() -> Record {
@@ -370,6 +373,9 @@ mod tests {
             .iter()
             .map(|consequence| match consequence {
                 Consequence::Announce { action, .. } => action.as_str(),
+                Consequence::Arrived => "(arrived)",
+                Consequence::Left => "(left)",
+                Consequence::Leave => "(leave)",
                 Consequence::Settle => "(settle)",
                 Consequence::ExecStarted { .. } => "(exec started)",
                 Consequence::ExecEnded { .. } => "(exec ended)",
@@ -401,8 +407,8 @@ mod tests {
         let last =
             event(2, Happening::Exited { exit: exit(3), restarts: false, delay_ms: 0, restart_count: None });
         let consequences = happened(&mut record, &last);
-        assert_eq!(actions(&consequences), ["die", "(settle)"]);
-        let Consequence::Announce { extra, .. } = &consequences[0] else { panic!("die is announced") };
+        assert_eq!(actions(&consequences), ["(left)", "(leave)", "die", "(settle)"]);
+        let Consequence::Announce { extra, .. } = &consequences[2] else { panic!("die is announced") };
         assert_eq!(*extra, [("execDuration", "5".to_owned()), ("exitCode", "3".to_owned())]);
         assert_eq!(record.state.describe().exit_code, 3);
     }
@@ -414,10 +420,10 @@ mod tests {
             2,
             Happening::Exited { exit: exit(1), restarts: true, delay_ms: 100, restart_count: Some(1) },
         );
-        assert_eq!(actions(&happened(&mut record, &died)), ["die"]);
+        assert_eq!(actions(&happened(&mut record, &died)), ["(left)", "die"]);
         assert!(record.state.is_restarting());
         let again = event(3, Happening::Started { pid: 8, restart_count: 1 });
-        assert_eq!(actions(&happened(&mut record, &again)), ["start"]);
+        assert_eq!(actions(&happened(&mut record, &again)), ["(arrived)", "start"]);
         let shown = record.state.describe();
         assert_eq!((shown.pid, record.restart_count), (8, 1));
         assert_eq!(shown.finished_at, "2026-01-01T00:00:05Z");
@@ -428,9 +434,9 @@ mod tests {
         let mut record = running();
         let waits =
             Happening::Exited { exit: exit(1), restarts: true, delay_ms: 100, restart_count: Some(1) };
-        assert_eq!(actions(&happened(&mut record, &event(2, waits))), ["die"]);
+        assert_eq!(actions(&happened(&mut record, &event(2, waits))), ["(left)", "die"]);
         let stopped = Happening::Exited { exit: exit(1), restarts: false, delay_ms: 0, restart_count: None };
-        assert_eq!(actions(&happened(&mut record, &event(3, stopped))), ["(settle)"]);
+        assert_eq!(actions(&happened(&mut record, &event(3, stopped))), ["(leave)", "(settle)"]);
         assert_eq!(record.state.describe().exit_code, 1);
     }
 
@@ -583,13 +589,5 @@ mod tests {
             matches!(&consequences[..], [Consequence::Warn { message }] if message.contains("3 records")),
             "{consequences:?}"
         );
-    }
-
-    #[test]
-    fn a_clock_that_jumps_back_gives_no_negative_times() {
-        let mut ended = ended(0);
-        ended.started_at = "2026-01-01T00:10:00Z".into();
-        ended.finished_at = "2026-01-01T00:00:00Z".into();
-        assert_eq!(die_attributes(&ended)[0], ("execDuration", "0".to_owned()));
     }
 }

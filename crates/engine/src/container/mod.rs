@@ -35,6 +35,7 @@ mod stats;
 mod status;
 mod storage;
 mod stream;
+mod told;
 mod top;
 mod users;
 mod validate;
@@ -47,7 +48,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use shim::protocol::{Attachment, LogQuery, Waiter};
 use tokio::sync::{mpsc, oneshot, watch};
 
-pub use archive::{ArchiveStat, PutOptions};
+pub use archive::{Archive, ArchiveStat, PutOptions};
 pub use attach::AttachOptions;
 pub(crate) use attach::detach_keys;
 pub(crate) use bind::Bound;

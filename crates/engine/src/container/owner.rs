@@ -25,7 +25,7 @@ use super::life::{self, Consequence, Removal};
 use super::record::Record;
 use super::restore::Observed;
 use super::state::State;
-use super::{Handle, MAILBOX, Reply, event_attributes, launch};
+use super::{Handle, MAILBOX, Reply, event_attributes, launch, told};
 use crate::Engine;
 use crate::effects::Shim;
 use crate::error::{Error, ErrorKind, Result};
@@ -181,6 +181,8 @@ pub(super) struct Owner {
     pub(super) removed: bool,
     /// Its end is one half of a restart: `--rm` does not apply to it.
     pub(super) keep: bool,
+    /// So many asked for a stop that has not come to its end.
+    pub(super) stops: u32,
     /// When it is started again, because its shim was killed and its policy says so. A client's wish comes first.
     comes_back_at: Option<Instant>,
     /// A run's end that could not be stored yet.
@@ -213,6 +215,7 @@ impl Owner {
             held: Held::default(),
             removed: false,
             keep: false,
+            stops: 0,
             comes_back_at: None,
             ending: None,
         };
@@ -356,6 +359,10 @@ impl Owner {
                     tracing::warn!(container = %self.record.id, name = self.record.name, "{message}");
                 }
                 Consequence::ExecEnded { exec, code } => self.engine.shared().execs.ended(&exec, code),
+                Consequence::Arrived if news => told::arrived(&self.engine, &self.record, &event.time),
+                Consequence::Left if news => told::left(&self.engine, &self.record, &event.time),
+                Consequence::Arrived | Consequence::Left => {}
+                Consequence::Leave => self.leave().await,
                 Consequence::Settle => self.settle(event.incarnation.clone()).await,
             }
         }
@@ -412,9 +419,11 @@ impl Owner {
             _ => {
                 if let Some(run) = self.record.state.run().cloned() {
                     let ended = run.lost(137, crate::clock::now());
-                    let extra = life::die_attributes(&ended);
+                    let extra = told::die_attributes(&ended);
                     self.record_mut().state = State::Exited(ended);
                     self.publish();
+                    told::left(&self.engine, &self.record, &crate::clock::now());
+                    self.leave().await;
                     self.engine.container_event(&self.record, "die", &extra);
                     self.settle(run.incarnation).await;
                 }
@@ -485,11 +494,6 @@ impl Owner {
                 self.record = Arc::new(record);
                 self.held = held;
                 self.publish();
-                self.engine.container_event(
-                    &self.record,
-                    "die",
-                    &[("exitCode", launch::exit_code(&self.record).to_string())],
-                );
                 if self.record.host.auto_remove {
                     self.remove_now(true, None).await?;
                 }
@@ -504,9 +508,11 @@ impl Owner {
         match self.request(Request::Stop { signal, timeout }, Vec::new()).await {
             // It ended by itself just now: that is what was wanted.
             Err(error) if error.kind() == ErrorKind::Conflict => {
-                self.confirm(|record| !record.state.is_running()).await
+                self.confirm(|record| !record.state.is_running()).await?;
+                self.engine.container_event(&self.record, "stop", &[]);
+                Ok(())
             }
-            other => other.map(drop),
+            other => other.map(|_| self.stops += 1),
         }
     }
 

@@ -88,7 +88,6 @@ impl Owner {
         self.engine.shared().containers.remove(&self.record.id);
         self.release(live, true).await;
         self.held.dismiss(code);
-        self.engine.container_event(&self.record, "destroy", &[]);
         // Anonymous volumes are part of the answer: whoever lists volumes next must not see them.
         let record = self.record.clone();
         let swept = self
@@ -104,6 +103,7 @@ impl Owner {
                 Ok(())
             })
             .await;
+        self.engine.container_event(&self.record, "destroy", &[]);
         if let Err(error) = swept {
             tracing::error!(container = %self.record.id, %error, "cannot remove what a container left");
         }

@@ -136,6 +136,36 @@ pub(super) fn mounted(engine: &Engine, id: &str) -> Result<OwnedFd> {
     mount::overlay(&overlay).map_err(|error| Error::failed("cannot mount the root of a container", error))
 }
 
+/// The working directory is there before the first start: files can be copied into it, and a volume that is put there
+/// is filled with it.
+pub(super) fn make_working_directory(engine: &Engine, record: &Record) -> Result<()> {
+    let path = Path::new(&record.config.working_dir);
+    if path.parent().is_none() {
+        return Ok(());
+    }
+    let snapshot = engine.images().snapshots().get(record.id.as_str())?;
+    let has = |lower: &PathBuf| {
+        let found = Root::open(lower).and_then(|root| root.resolve_without_links(path));
+        found.and_then(linux::entry::metadata_of).is_ok_and(|metadata| metadata.is_directory())
+    };
+    // As the image of whoever cares has it: nothing needs to be mounted then.
+    if snapshot.lowers.iter().any(has) {
+        return Ok(());
+    }
+    let root = Root::from_directory(mounted(engine, record.id.as_str())?);
+    let shown = path.display();
+    match root.make_dirs(path, 0o755) {
+        Ok(made) => match linux::entry::metadata_of(&made) {
+            Ok(metadata) if metadata.is_directory() => Ok(()),
+            _ => Err(Error::system(format!("Cannot mkdir: {shown} is not a directory"))),
+        },
+        Err(error) if error.is(linux::Errno::NOTDIR) || error.is(linux::Errno::EXIST) => {
+            Err(Error::system(format!("Cannot mkdir: {shown} is not a directory")))
+        }
+        Err(error) => Err(Error::failed(format!("cannot make the working directory {shown}"), error)),
+    }
+}
+
 /// Root file systems without a container are deleted by the image store when it opens, from the same records; this
 /// takes away what a removal without its record left.
 pub(super) fn sweep(engine: &Engine, known: &HashSet<String>) -> Result<()> {

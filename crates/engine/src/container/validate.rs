@@ -37,7 +37,7 @@ pub(super) fn config(config: &Config) -> Result<()> {
             config.working_dir
         ));
     }
-    if !config.stop_signal.is_empty() && linux::signal::parse(&config.stop_signal).is_none() {
+    if !config.stop_signal.is_empty() && linux::signal::parse_wish(&config.stop_signal).is_none() {
         return refuse(format!("invalid signal: {}", config.stop_signal));
     }
     for entry in config.env.iter().flatten() {
@@ -90,7 +90,7 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
     }
     network(config, host)?;
     for key in host.sysctls.keys() {
-        check_sysctl(key, host.network_mode == "host", host.ipc_mode == "host")?;
+        check_sysctl(key)?;
     }
     for entry in host.extra_hosts.iter().flatten() {
         let Some((_, address)) = entry.split_once([':', '=']) else {

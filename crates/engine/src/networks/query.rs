@@ -138,25 +138,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Tells that a container has come to, or left, all networks of its run.
-    pub(crate) fn network_events(&self, record: &crate::container::Record, action: &str) {
-        for settings in record.network.endpoints.values() {
-            if settings.endpoint_id.is_empty() {
-                continue;
-            }
-            if let Ok(network) = self.shared().networks.network(&settings.network_id) {
-                self.network_event(&network, action, Some(record.id.as_str()));
+    /// Tells that a container has come to, or left, all its networks.
+    pub(crate) fn network_events(&self, record: &crate::container::Record, action: &str, time: &str) {
+        let networks = &self.shared().networks;
+        for (name, settings) in &record.network.endpoints {
+            // One that could not be joined is known by its name alone.
+            if let Ok(network) = networks.network(&settings.network_id).or_else(|_| networks.lookup(name)) {
+                self.network_event_at(&network, action, Some(record.id.as_str()), time);
             }
         }
     }
 
     fn network_event(&self, network: &Network, action: &str, container: Option<&str>) {
+        self.network_event_at(network, action, container, &crate::clock::now());
+    }
+
+    fn network_event_at(&self, network: &Network, action: &str, container: Option<&str>, time: &str) {
         let mut attributes = BTreeMap::from([
             ("name".to_owned(), network.name.clone()),
             ("type".to_owned(), network.driver.name().to_owned()),
         ]);
         attributes.extend(container.map(|id| ("container".to_owned(), id.to_owned())));
-        self.events_bus().publish(api::event::kind::NETWORK, action, &network.id, attributes);
+        self.events_bus().publish_at(api::event::kind::NETWORK, action, &network.id, attributes, time, None);
     }
 }
 

@@ -114,7 +114,7 @@ pub(super) fn sysctls(record: &Record, users: Option<&IdMaps>) -> Result<BTreeMa
         all.insert("net.ipv4.ping_group_range".into(), format!("0 {last}"));
     }
     for (key, value) in &host.sysctls {
-        check_sysctl(key, host.network_mode == "host", host.ipc_mode == "host")?;
+        confined_sysctl(key, host.network_mode == "host", host.ipc_mode == "host")?;
         all.insert(key.clone(), value.clone());
     }
     Ok(all)
@@ -125,14 +125,24 @@ fn last_group(users: &IdMaps) -> u32 {
     users.groups.iter().filter(|range| range.inside == 0).map(|range| range.count - 1).max().unwrap_or(0)
 }
 
-pub(crate) fn check_sysctl(key: &str, host_network: bool, host_ipc: bool) -> Result<()> {
+/// Whether some namespace confines it.
+pub(crate) fn check_sysctl(key: &str) -> Result<()> {
+    match SysctlOwner::of(key) {
+        Some(_) => Ok(()),
+        None => Err(Error::invalid(format!("sysctl \"{key}\" is not in a separate kernel namespace"))),
+    }
+}
+
+/// Whether that namespace is the container's own. Docker leaves the question to runc, so it comes up at a start.
+fn confined_sysctl(key: &str, host_network: bool, host_ipc: bool) -> Result<()> {
     let why = match SysctlOwner::of(key) {
-        Some(SysctlOwner::Ipc) if host_ipc => "not allowed in host IPC namespace",
+        Some(SysctlOwner::Ipc) if host_ipc => "is not allowed in the hosts ipc namespace",
         Some(SysctlOwner::Network) if host_network => "not allowed in host network namespace",
-        Some(_) => return Ok(()),
-        None => "is not in a separate kernel namespace",
+        _ => return check_sysctl(key),
     };
-    Err(Error::invalid(format!("sysctl \"{key}\" {why}")))
+    Err(Error::system(format!(
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: runc create failed: sysctl \"{key}\" {why}"
+    )))
 }
 
 #[cfg(test)]
@@ -141,11 +151,11 @@ mod tests {
 
     #[test]
     fn sysctls_of_the_host_are_refused() {
-        assert!(check_sysctl("net.core.somaxconn", false, false).is_ok());
-        assert!(check_sysctl("net.core.somaxconn", true, false).is_err());
-        assert!(check_sysctl("kernel.sem", false, true).is_err());
+        assert!(confined_sysctl("net.core.somaxconn", false, false).is_ok());
+        assert!(confined_sysctl("net.core.somaxconn", true, false).is_err());
+        assert!(confined_sysctl("kernel.sem", false, true).is_err());
         assert_eq!(
-            check_sysctl("vm.swappiness", false, false).unwrap_err().message(),
+            check_sysctl("vm.swappiness").unwrap_err().message(),
             "sysctl \"vm.swappiness\" is not in a separate kernel namespace"
         );
     }

@@ -226,7 +226,8 @@ async fn files_go_in_and_out_running_or_not() {
             std::io::Read::read_to_end(&mut reader, &mut bytes).unwrap();
             bytes
         });
-        engine.archive_get(&id, "/tmp/file", writer.into()).await.unwrap();
+        let (_, archive) = engine.archive_get(&id, "/tmp/file").await.unwrap();
+        archive.write(writer.into()).await.unwrap();
         let archive = read.await.unwrap();
         assert!(archive.starts_with(b"file\0"), "the member is named by the path's last part");
         let options = engine::PutOptions::default();

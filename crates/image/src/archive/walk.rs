@@ -111,7 +111,10 @@ impl<'a, W: Write> Walk<'a, W> {
                 if self.layer && xattr::get(node, OsStr::new(OPAQUE_XATTR))?.as_deref() == Some(b"y") {
                     self.writer.add(&marker(join(path, b".wh..wh..opq"), metadata.modified))?;
                 }
-                self.children(node, path, depth + 1)
+                match self.writer.closed.contains(&metadata.identity) {
+                    true => Ok(()),
+                    false => self.children(node, path, depth + 1),
+                }
             }
             _ => self.writer.add(&entry),
         }
@@ -175,7 +178,8 @@ fn xattrs(node: BorrowedFd<'_>) -> Result<Vec<(OsString, Vec<u8>)>, Error> {
 }
 
 fn join(path: &[u8], name: &[u8]) -> Vec<u8> {
-    if path.is_empty() { name.to_vec() } else { [path, b"/", name].concat() }
+    let slash: &[u8] = if path.is_empty() || path.ends_with(b"/") { b"" } else { b"/" };
+    [path, slash, name].concat()
 }
 
 fn whiteout_path(path: &[u8]) -> Vec<u8> {

@@ -3,6 +3,7 @@
 //! That is the form of Docker's own archives and of every layer in use, and it is the same for the same tree: keys are sorted, nothing
 //! depends on the clock or the host.
 
+use std::collections::HashSet;
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 
@@ -26,16 +27,23 @@ pub struct Writer<W: Write> {
     out: W,
     buffer: Vec<u8>,
     ids: Option<IdMaps>,
+    /// Directories that a walk writes without what is in them, by identity.
+    pub(super) closed: HashSet<(u64, u64)>,
 }
 
 impl<W: Write> Writer<W> {
     pub fn new(out: W) -> Self {
-        Self { out, buffer: vec![0; BUFFER], ids: None }
+        Self { out, buffer: vec![0; BUFFER], ids: None, closed: HashSet::new() }
     }
 
     /// Members are owned by whom processes of this user namespace see as the owner.
     pub fn seen_from(self, ids: Option<IdMaps>) -> Self {
         Self { ids, ..self }
+    }
+
+    /// Nothing is written of what these directories have in them: they are told by device and inode.
+    pub fn without_content_of(self, closed: HashSet<(u64, u64)>) -> Self {
+        Self { closed, ..self }
     }
 
     /// Adds a member without data of its own.

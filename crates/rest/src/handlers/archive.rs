@@ -30,11 +30,8 @@ pub(crate) async fn stat(call: Call) -> Answer {
 
 pub(crate) async fn get(call: Call) -> Answer {
     let path = path(&call)?;
-    let stat = call.engine.archive_stat(&call.name, &path).await?;
-    let (engine, name) = (call.engine.clone(), call.name.clone());
-    let body =
-        Body::written(move |writer| async move { Ok(engine.archive_get(&name, &path, writer).await?) })
-            .await?;
+    let (stat, archive) = call.engine.archive_get(&call.name, &path).await?;
+    let body = Body::written(move |writer| async move { Ok(archive.write(writer).await?) }).await?;
     Ok(Reply::stream("application/x-tar", body).with(PathStat::HEADER, stat_header(&stat)?))
 }
 

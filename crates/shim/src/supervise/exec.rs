@@ -170,15 +170,11 @@ pub(super) fn duplicate(fd: impl AsFd) -> Result<OwnedFd, Failure> {
 
 /// Docker's words around the runtime's.
 pub(super) fn failure_text(failure: &Failure) -> String {
-    let causes: String = failure.causes.iter().map(|cause| format!(": {cause}")).collect();
     let introduction = match failure.verbatim {
         true => "",
         // What is refused before there is a process is told without it.
         false if failure.message.starts_with("Cwd ") => "exec failed: ",
         false => "exec failed: unable to start container process: ",
     };
-    // To the runtime's word on a directory Docker adds what a shell would have said.
-    let directory = failure.kind == FailureKind::NotExecutable && failure.message.ends_with("is a directory");
-    let addition = if directory { ": permission denied" } else { "" };
-    format!("OCI runtime exec failed: {introduction}{}{causes}{addition}", failure.message)
+    format!("OCI runtime exec failed: {introduction}{}", failure.told())
 }

@@ -36,7 +36,7 @@ pub(crate) const SPEC: Spec = Spec::new(
 
 fn flags() -> Vec<clap::Arg> {
     vec![
-        switch("archive", "Keep the owners of files").short('a'),
+        switch("archive", "Keep the owners of files that go into a container").short('a'),
         switch("follow-link", "Copy what a symbolic link at SRC_PATH points to").short('L'),
         switch("quiet", "Do not tell how much was copied").short('q'),
     ]
@@ -78,7 +78,7 @@ fn from_container(session: &Session, parsed: &Parsed, id: &str, path: &str, loca
     }
     let target = Target::local(Path::new(local), &path, stat.is_directory())?;
     let mut counted = Counted { reader: &mut body, bytes: 0 };
-    archive::unpack(&mut counted, &target, parsed.on("archive"))?;
+    archive::unpack(&mut counted, &target)?;
     report(parsed, counted.bytes, local)
 }
 

@@ -104,9 +104,12 @@ fn execute(
     let client = session.client()?;
     // Older engines leave that to us.
     let remove = wanted && client.speaks(1, 25)?;
+    if !config.attach_stdout && !config.attach_stderr {
+        // Also of one that cannot be started; whether anybody reads it is no matter.
+        let _ = writeln!(std::io::stdout(), "{}", created.id);
+    }
     if !attached {
         client.start_container(&created.id).map_err(|error| fail(error.into()))?;
-        writeln!(std::io::stdout(), "{}", created.id)?;
         return Ok(0);
     }
     let attach = AttachOptions {
@@ -115,7 +118,7 @@ fn execute(
         stderr: config.attach_stderr,
         detach_keys: detach_keys.to_owned(),
     };
-    let hijacked = client.attach_container(&created.id, &attach).map_err(|error| fail(error.into()))?;
+    let hijacked = client.attach_container(&created.id, &attach)?;
     let condition = if remove { WaitCondition::Removed } else { WaitCondition::NextExit };
     let waiting = client.wait_container(&created.id, condition).map_err(|error| fail(error.into()))?;
     if let Err(error) = client.start_container(&created.id) {

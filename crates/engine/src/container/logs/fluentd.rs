@@ -100,6 +100,9 @@ fn write_timeout(options: &Options) -> Read<u64> {
     const KEY: &str = "fluentd-write-timeout";
     let Some(given) = text(options, KEY) else { return Ok(0) };
     let invalid = |error| format!("invalid value for {KEY}: value must be a duration: {error}");
+    if given.strip_prefix('-').is_some_and(|rest| duration::parse(rest).is_ok()) {
+        return Err(format!("invalid value for {KEY}: value must be a duration that is non-negative"));
+    }
     duration::parse(given).map(millis).map_err(invalid)
 }
 

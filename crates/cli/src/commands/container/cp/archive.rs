@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::thread::JoinHandle;
 
-use rustix::fs::{self, AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
+use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 use tar::{Archive, Entry, EntryType};
 
@@ -61,8 +61,8 @@ impl Read for Packer {
     }
 }
 
-/// Unpacks a container's archive.
-pub(super) fn unpack(reader: &mut dyn Read, target: &Target, keep_owners: bool) -> Result<(), Failure> {
+/// Unpacks a container's archive. All of it belongs to whoever does so: numbers of users mean others here.
+pub(super) fn unpack(reader: &mut dyn Read, target: &Target) -> Result<(), Failure> {
     let mut archive = Archive::new(reader);
     let mut landing: Option<Landing> = None;
     let mut directories = Vec::new();
@@ -77,7 +77,7 @@ pub(super) fn unpack(reader: &mut dyn Read, target: &Target, keep_owners: bool) 
         let place = landing.place(&path)?;
         let failed = doing("could not write", landing.shown(&path).display().to_string());
         landing.keep_kind(&place, entry.header().entry_type().is_dir())?;
-        landing.write(&mut entry, &place, keep_owners).map_err(failed)?;
+        landing.write(&mut entry, &place).map_err(failed)?;
         if entry.header().entry_type().is_dir() {
             directories.push((place, entry.header().mtime().unwrap_or(0)));
         }
@@ -159,7 +159,7 @@ impl Landing {
         Ok((handle, place.file_name().unwrap_or(OsStr::new("."))))
     }
 
-    fn write(&self, entry: &mut Entry<'_, impl Read>, place: &Path, keep_owners: bool) -> io::Result<()> {
+    fn write(&self, entry: &mut Entry<'_, impl Read>, place: &Path) -> io::Result<()> {
         let (directory, name) = self.parent(place)?;
         let header = entry.header().clone();
         let mode = Mode::from_raw_mode(header.mode()? & 0o7777);
@@ -205,16 +205,6 @@ impl Landing {
                 io::copy(entry, &mut file)?;
             }
         }
-        if keep_owners {
-            let owner = (to_id(header.uid()?)?, to_id(header.gid()?)?);
-            fs::chownat(
-                &directory,
-                name,
-                Some(Uid::from_raw(owner.0)),
-                Some(Gid::from_raw(owner.1)),
-                AtFlags::SYMLINK_NOFOLLOW,
-            )?;
-        }
         if kind != EntryType::Symlink {
             fs::chmodat(&directory, name, mode, AtFlags::empty())?;
         }
@@ -241,11 +231,6 @@ impl Landing {
         let (directory, name) = self.parent(place)?;
         set_time(&directory, name, time)
     }
-}
-
-fn to_id(number: u64) -> io::Result<u32> {
-    u32::try_from(number)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "an owner's number is too large"))
 }
 
 fn is_directory(directory: &impl AsFd, name: &OsStr) -> bool {
@@ -282,14 +267,14 @@ mod tests {
         std::fs::set_permissions(source.join("sub/file"), std::fs::Permissions::from_mode(0o751)).unwrap();
         std::os::unix::fs::symlink("sub/file", source.join("link")).unwrap();
         let mut packer = Packer::new(&source, "src").unwrap();
-        unpack(&mut packer, &Target { root: home.join("dst") }, false).unwrap();
+        unpack(&mut packer, &Target { root: home.join("dst") }).unwrap();
         let file = home.join("dst/sub/file");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "text");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o751);
         assert_eq!(std::fs::read_link(home.join("dst/link")).unwrap(), Path::new("sub/file"));
         // Only the contents, into a directory that is there.
         let mut packer = Packer::new(&source, "").unwrap();
-        unpack(&mut packer, &Target { root: home.to_owned() }, false).unwrap();
+        unpack(&mut packer, &Target { root: home.to_owned() }).unwrap();
         assert!(home.join("sub/file").exists() && home.join("link").is_symlink());
     }
 
@@ -315,7 +300,7 @@ mod tests {
         add("root/door", EntryType::Symlink, outside.to_str().unwrap());
         add("root/door/evil", EntryType::Regular, "");
         let bytes = builder.into_inner().unwrap();
-        let failure = unpack(&mut bytes.as_slice(), &target, false).unwrap_err();
+        let failure = unpack(&mut bytes.as_slice(), &target).unwrap_err();
         assert!(failure.message.contains("evil"), "{failure}");
         assert!(!outside.join("evil").exists());
         assert!(relative(Path::new("a/../../b")).is_err());
