@@ -1,4 +1,4 @@
-//! A bundle in a directory of its own, and the runtime's command line pointed at it.
+//! A bundle in a directory of its own, and the runtime pointed at it: its command line, or (see [`crate::door`]) the library.
 
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::door::Library;
+
 static COUNTER: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) struct Bundle {
@@ -15,6 +17,8 @@ pub(crate) struct Bundle {
     pub(crate) config: Value,
     /// The container's id.
     pub(crate) id: String,
+    /// Where the test goes through that door.
+    library: Option<Library>,
 }
 
 /// What a command printed and how it ended.
@@ -52,7 +56,7 @@ impl Bundle {
             "root:x:0:0::/root:/bin/sh\nuser:x:1000:1000::/home/user:/bin/sh\n",
         )
         .unwrap();
-        Bundle { config: config(args, &id), directory, id }
+        Bundle { config: config(args, &id), directory, id, library: Library::if_asked_for() }
     }
 
     pub(crate) fn rootfs(&self) -> PathBuf {
@@ -87,6 +91,9 @@ impl Bundle {
     }
 
     pub(crate) fn run(&self) -> Outcome {
+        if let Some(library) = &self.library {
+            return library.run(self);
+        }
         self.write_config();
         self.tell("run")
     }
@@ -103,12 +110,20 @@ impl Bundle {
         let outcome = self.run();
         assert_ne!(outcome.status, 0, "{}", outcome.stdout);
         assert_eq!(outcome.stdout, "");
-        assert_eq!(self.call(&["list", "-q"]).stdout, "", "nothing is left of it");
+        assert!(!self.is_known(), "nothing is left of it");
         assert!(!self.cgroup_exists(), "no cgroup is left");
         outcome.stderr
     }
 
+    /// The runtime remembers it.
+    pub(crate) fn is_known(&self) -> bool {
+        !self.call(&["list", "-q"]).stdout.is_empty()
+    }
+
     pub(crate) fn create(&self) {
+        if let Some(library) = &self.library {
+            return library.create(self);
+        }
         self.write_config();
         // A waiting process holds its streams: a pipe of ours would never end.
         let mut command = self.command(&["create", &self.id]);
@@ -118,8 +133,47 @@ impl Bundle {
     }
 
     pub(crate) fn start(&self) {
-        let outcome = self.tell("start");
-        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        match &self.library {
+            Some(library) => library.start(),
+            None => self.tell("start").succeeded(),
+        }
+    }
+
+    pub(crate) fn kill(&self, signal: &str) {
+        match &self.library {
+            Some(library) => library.kill(linux::signal::parse(signal).unwrap()),
+            None => self.call(&["kill", &self.id, signal]).succeeded(),
+        }
+    }
+
+    pub(crate) fn pause(&self) {
+        match &self.library {
+            Some(library) => library.pause(true),
+            None => self.tell("pause").succeeded(),
+        }
+    }
+
+    pub(crate) fn resume(&self) {
+        match &self.library {
+            Some(library) => library.pause(false),
+            None => self.tell("resume").succeeded(),
+        }
+    }
+
+    pub(crate) fn update(&self, resources: &Value) {
+        if let Some(library) = &self.library {
+            return library.update(&serde_json::from_value(resources.clone()).unwrap()).unwrap();
+        }
+        std::fs::write(self.directory.join("resources"), resources.to_string()).unwrap();
+        self.call(&["update", "--resources", "resources", &self.id]).succeeded();
+    }
+
+    /// Whatever it is doing.
+    pub(crate) fn delete(&self) {
+        match &self.library {
+            Some(library) => library.delete().unwrap(),
+            None => self.call(&["delete", "--force", &self.id]).succeeded(),
+        }
     }
 
     /// What the program of a created container has printed.
@@ -128,6 +182,9 @@ impl Bundle {
     }
 
     pub(crate) fn state(&self) -> Value {
+        if let Some(library) = &self.library {
+            return library.state();
+        }
         let outcome = self.tell("state");
         serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("{}", outcome.stderr))
     }
@@ -142,7 +199,14 @@ impl Bundle {
 
     /// Executes a shell script in it.
     pub(crate) fn exec(&self, script: &str) -> Outcome {
-        self.call(&["exec", &self.id, "/bin/sh", "-c", script])
+        self.execute(&["/bin/sh", "-c", script])
+    }
+
+    pub(crate) fn execute(&self, words: &[&str]) -> Outcome {
+        match &self.library {
+            Some(library) => library.exec(self, words),
+            None => self.call(&[&["exec", &self.id], words].concat()),
+        }
     }
 
     /// Where this container's cgroup is, in every tree.
@@ -158,7 +222,20 @@ impl Bundle {
 
 impl Drop for Bundle {
     fn drop(&mut self) {
-        self.call(&["delete", "--force", &self.id]);
+        if std::thread::panicking() {
+            let _what_failed_is_told = self.library.as_ref().map(Library::delete);
+            self.call(&["delete", "--force", &self.id]);
+        } else {
+            self.delete();
+            assert!(!self.cgroup_exists(), "no cgroup is left");
+            let mut left = Vec::new();
+            // What was killed may still be on its way out.
+            eventually(|| {
+                left = processes_of(&self.id);
+                left.is_empty()
+            });
+            assert_eq!(left, Vec::<String>::new(), "no process is left");
+        }
         let leaked =
             linux::mount::list().unwrap().into_iter().find(|mount| mount.target.starts_with(&self.directory));
         let removed = std::fs::remove_dir_all(&self.directory);
@@ -169,7 +246,37 @@ impl Drop for Bundle {
     }
 }
 
+/// Processes that the container, or the runtime at work on it, left: in its cgroup, with its tree in their sight, or with
+/// its name among their arguments.
+pub(crate) fn processes_of(id: &str) -> Vec<String> {
+    let ours = std::fs::read_link("/proc/self/ns/mnt").unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().flatten().filter(|entry| {
+        let of = |file: &str| std::fs::read(entry.path().join(file)).unwrap_or_default();
+        let elsewhere = || std::fs::read_link(entry.path().join("ns/mnt")).is_ok_and(|theirs| theirs != ours);
+        entry.file_name().to_string_lossy().parse::<u32>().is_ok()
+            && (names(&of("cmdline"), id)
+                || (names(&of("cgroup"), id) && !of("cmdline").is_empty())
+                || (elsewhere() && names(&of("mountinfo"), id)))
+    });
+    let describe = |entry: std::fs::DirEntry| {
+        let arguments = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        format!("{}: {}", entry.path().display(), String::from_utf8_lossy(&arguments).replace('\0', " "))
+    };
+    processes.map(describe).collect()
+}
+
+/// Whether a text has this id, and not only one that begins with it.
+fn names(text: &[u8], id: &str) -> bool {
+    let mut places = text.windows(id.len()).enumerate().filter(|(_, window)| *window == id.as_bytes());
+    places.any(|(at, _)| !text.get(at + id.len()).is_some_and(u8::is_ascii_digit))
+}
+
 impl Outcome {
+    #[track_caller]
+    pub(crate) fn succeeded(self) {
+        assert_eq!(self.status, 0, "{}", self.stderr);
+    }
+
     pub(crate) fn of(output: Output) -> Outcome {
         Outcome {
             status: output.status.code().unwrap_or(-1),
@@ -184,12 +291,19 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits for something that happens by itself, not for ever.
 #[track_caller]
-pub(crate) fn wait_until(mut happened: impl FnMut() -> bool) {
+pub(crate) fn wait_until(happened: impl FnMut() -> bool) {
+    assert!(eventually(happened), "it did not happen within {PATIENCE:?}");
+}
+
+fn eventually(mut happened: impl FnMut() -> bool) -> bool {
     let began = Instant::now();
     while !happened() {
-        assert!(began.elapsed() < PATIENCE, "it did not happen within {PATIENCE:?}");
+        if began.elapsed() > PATIENCE {
+            return false;
+        }
         std::thread::sleep(Duration::from_millis(5));
     }
+    true
 }
 
 fn config(args: &[&str], id: &str) -> Value {

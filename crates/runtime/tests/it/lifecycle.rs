@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::bundle::{Bundle, wait_until};
+use crate::bundle::{Bundle, processes_of, wait_until};
 
 #[test]
 fn created_started_killed_deleted() {
@@ -16,10 +16,21 @@ fn created_started_killed_deleted() {
     assert_eq!(state["status"], "running");
     assert_eq!(state["id"], bundle.id.as_str());
     assert_eq!(state["bundle"], bundle.directory.to_str().unwrap());
+    bundle.kill("KILL");
+    bundle.wait_for_status("stopped");
+    bundle.delete();
+    assert!(!bundle.cgroup_exists());
+}
+
+#[test]
+fn only_what_has_ended_is_deleted_without_force() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
     let refused = bundle.tell("delete");
     assert_eq!(refused.status, 1);
     assert!(refused.stderr.contains("that is not stopped: running"), "{}", refused.stderr);
-    assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
+    bundle.kill("KILL");
     bundle.wait_for_status("stopped");
     assert_eq!(bundle.state()["pid"], 0);
     assert_eq!(bundle.tell("delete").status, 0);
@@ -46,6 +57,20 @@ fn a_program_is_read_before_it_is_executed() {
     assert!(forgot.success());
     bundle.create();
     wait_until(|| pages() > 0);
+}
+
+/// Every bundle asks at its end whether something is left: what is there has to be seen.
+#[test]
+fn what_belongs_to_a_container_is_seen() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    assert_eq!(processes_of(&bundle.id), [format!("/proc/{}: /bin/sleep 1000 ", bundle.pid())]);
+    let mut command = bundle.command(&["events", "--interval", "1h", &bundle.id]);
+    let mut beside = command.stdout(std::process::Stdio::null()).spawn().unwrap();
+    wait_until(|| processes_of(&bundle.id).len() == 2);
+    beside.kill().unwrap();
+    beside.wait().unwrap();
 }
 
 #[test]
@@ -92,7 +117,7 @@ fn run_ends_as_its_program_ends() {
     );
     let bundle = Bundle::shell("exit 7");
     assert_eq!(bundle.run().status, 7);
-    assert_eq!(bundle.call(&["list", "-q"]).stdout, "");
+    assert!(!bundle.is_known());
     assert!(!bundle.cgroup_exists());
 }
 
@@ -143,7 +168,11 @@ fn a_later_process_of_a_paused_container_waits_with_it() {
     bundle.start();
     assert_eq!(bundle.tell("pause").status, 0);
     let refused = bundle.exec("true");
-    assert!(refused.stderr.contains("use --ignore-paused to override"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("cannot exec in a paused container (use --ignore-paused to override"),
+        "{}",
+        refused.stderr
+    );
     let mut beside =
         bundle.command(&["exec", "--ignore-paused", &bundle.id, "touch", "/done"]).spawn().unwrap();
     wait_until(|| bundle.cgroup().pids().unwrap().len() > 1);
@@ -157,14 +186,12 @@ fn paused_and_resumed() {
     let bundle = Bundle::shell("while :; do echo x >> /count; sleep 0.01; done");
     bundle.create();
     bundle.start();
-    assert_eq!(bundle.tell("pause").status, 0);
+    bundle.pause();
     assert_eq!(bundle.state()["status"], "paused");
-    let refused = bundle.exec("true");
-    assert!(refused.stderr.contains("cannot exec in a paused container"), "{}", refused.stderr);
-    assert_eq!(bundle.tell("resume").status, 0);
+    bundle.resume();
     assert_eq!(bundle.state()["status"], "running");
-    bundle.tell("pause");
-    assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
+    bundle.pause();
+    bundle.kill("KILL");
     bundle.wait_for_status("stopped");
 }
 
@@ -183,7 +210,7 @@ fn a_file_that_is_no_program_has_the_last_word_itself() {
     beside.config["root"]["path"] = serde_json::json!(bundle.rootfs());
     beside.create();
     beside.start();
-    let later = beside.call(&["exec", &beside.id, "/script"]);
+    let later = beside.execute(&["/script"]);
     assert_eq!((later.status, later.stderr.as_str()), (255, "exec /script: no such file or directory\n"));
 }
 
@@ -242,4 +269,9 @@ fn what_the_first_process_leaves_goes_with_the_container() {
 fn set_mode(path: &std::path::Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+crate::door::by_the_library! {
+    created_started_killed_deleted run_ends_as_its_program_ends paused_and_resumed
+    a_file_that_is_no_program_has_the_last_word_itself
 }

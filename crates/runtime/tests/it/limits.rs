@@ -38,17 +38,9 @@ fn set_when_created_and_when_updated() {
     let cpu = || read(&bundle, "cpu", "cpu.cfs_quota_us", "cpu.max");
     assert_eq!((memory().as_str(), pids().as_str()), ("67108864", "20"));
     assert_eq!(cpu(), if unified { "50000 100000" } else { "50000" });
-    let update = bundle.call(&[
-        "update",
-        "--memory",
-        "128m",
-        "--pids-limit",
-        "30",
-        "--cpu-quota",
-        "20000",
-        &bundle.id,
-    ]);
-    assert_eq!(update.status, 0, "{}", update.stderr);
+    bundle.update(&json!({
+        "memory": { "limit": 134_217_728 }, "pids": { "limit": 30 }, "cpu": { "quota": 20_000, "period": 100_000 },
+    }));
     assert_eq!((memory().as_str(), pids().as_str()), ("134217728", "30"));
     assert_eq!(cpu(), if unified { "20000 100000" } else { "20000" });
 }
@@ -97,7 +89,7 @@ fn a_cgroup_with_others_in_it_is_refused() {
     let mut other = Bundle::new(&["true"]);
     other.config["linux"]["cgroupsPath"] = bundle.config["linux"]["cgroupsPath"].clone();
     other.write_config();
-    let outcome = other.tell("run");
+    let outcome = other.run();
     assert!(
         outcome.stderr.contains("container's cgroup is not empty: 1 process(es) found"),
         "{}",
@@ -247,7 +239,7 @@ fn huge_pages_are_limited_before_they_are_used() {
         // No such controller here, or no pages of that size.
         return;
     }
-    assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
+    bundle.delete();
     bundle.config["linux"]["resources"]["hugepageLimits"] =
         json!([{ "pageSize": "2MB", "limit": 4_194_304 }]);
     bundle.create();
@@ -288,4 +280,11 @@ fn events_are_told_as_they_happen() {
     assert_eq!(oom, json!({ "type": "oom", "id": bundle.id }));
     assert_eq!(bundle.call(&["kill", &bundle.id, "KILL"]).status, 0);
     assert!(command.wait().unwrap().success(), "it ends with the container");
+}
+
+crate::door::by_the_library! {
+    set_when_created_and_when_updated a_limit_that_the_kernel_refuses_is_named a_limit_too_low_to_start_in_is_named
+    the_first_process_is_in_every_tree later_processes_are_in_every_tree a_cgroup_with_others_in_it_is_refused
+    resource_limits scores_and_priorities limits_of_networks_and_of_remote_memory
+    huge_pages_are_limited_before_they_are_used
 }

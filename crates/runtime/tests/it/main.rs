@@ -9,6 +9,7 @@ mod bundle;
 mod checkpoint;
 mod commands;
 mod criu;
+mod door;
 mod errors;
 mod features;
 mod hooks;

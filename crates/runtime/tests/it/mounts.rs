@@ -157,7 +157,7 @@ fn propagation_of_the_root() {
                 assert_eq!(line.contains(kind), kind == expected, "{word:?}: {line}");
             }
         }
-        assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
+        bundle.delete();
     }
     bundle.config["linux"]["rootfsPropagation"] = json!("sideways");
     assert!(bundle.refused().contains("rootfsPropagation=sideways is not supported"));
@@ -355,4 +355,18 @@ fn what_belongs_to_a_file_system_is_not_asked_of_a_bind() {
         bundle.mount("/a", "bind", "/etc", &["bind", word]);
         assert!(bundle.refused().contains(&format!("\\\"{word}\\\" is a matter of the file system")));
     }
+}
+
+crate::door::by_the_library! {
+    binds_of_directories_and_files a_missing_source_is_named a_directory_onto_a_file_is_refused
+    read_only_with_everything_below a_tmpfs_keeps_the_mode_of_its_place_and_its_content_on_request
+    a_source_in_the_containers_own_tree_sees_what_is_mounted_there
+    the_whole_host_can_be_bound_without_the_container_in_it dangling_links_are_completed_inside
+    propagation_is_as_asked_and_never_reaches_the_host propagation_of_the_root id_mapped_binds
+    id_mapped_binds_of_a_source_that_is_relative id_maps_that_are_the_containers
+    bad_options_are_told_with_the_file_systems_own_words
+    a_bind_that_names_a_flag_has_no_others_but_locked_ones dev_is_made_read_only_when_it_is_full
+    an_id_mapped_source_in_the_containers_own_tree
+    an_id_mapped_source_in_the_tree_of_a_container_with_other_ids
+    what_belongs_to_a_file_system_is_not_asked_of_a_bind
 }

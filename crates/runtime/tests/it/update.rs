@@ -34,6 +34,8 @@ const CASES: &[Case] = &[
         legacy: (&["blkio.weight", "blkio.bfq.weight"], "300"), unified: (&["io.bfq.weight", "io.weight"], "default 300") },
     Case { options: &["--memory", "64m", "--memory-swap", "96m"], controller: "memory",
         legacy: (&["memory.memsw.limit_in_bytes"], "100663296"), unified: (&["memory.swap.max"], "33554432") },
+    Case { options: &["--pids-limit", "44"], controller: "pids",
+        legacy: (&["pids.max"], "44"), unified: (&["pids.max"], "44") },
     Case { options: &["--memory-reservation", "16m"], controller: "memory",
         legacy: (&["memory.soft_limit_in_bytes"], "16777216"), unified: (&["memory.low"], "16777216") },
 ];
