@@ -19,7 +19,7 @@ mod passers;
 mod watch;
 
 use std::path::PathBuf;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::{Client, IMAGE, World};
@@ -149,7 +149,9 @@ fn two_builds(world: &World) -> [PathBuf; 2] {
         let directory = world.directory().join(name);
         std::fs::create_dir_all(&directory).expect("the world's directory is writable");
         for program in ["wharfd", "wharf-shim"] {
-            std::fs::copy(built.join(program), directory.join(program)).expect("the binaries can be copied");
+            // By another process: what is open for writing here, or in a child that is forked just now, is busy.
+            let copied = Command::new("cp").arg(built.join(program)).arg(&directory).status();
+            assert!(copied.is_ok_and(|status| status.success()), "{program} can be copied");
         }
         directory
     })
@@ -190,7 +192,7 @@ fn failed_requests(load: &mut Child) -> Vec<String> {
 }
 
 /// A client into a file: nobody has to read it meanwhile.
-fn into_file(mut session: std::process::Command, path: &std::path::Path) -> Child {
+fn into_file(mut session: Command, path: &std::path::Path) -> Child {
     let file = std::fs::File::create(path).expect("the world's directory is writable");
     let errors =
         std::fs::File::create(path.with_extension("err")).expect("the world's directory is writable");

@@ -122,7 +122,9 @@ fn a_socket_that_is_not_ours_is_told_so() {
         return;
     }
     let program = engine.home.join("wharf");
-    std::fs::copy(env!("CARGO_BIN_EXE_wharf"), &program).unwrap();
+    // By another process: what is open for writing here, or in a child that another test forks just now, is busy.
+    let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_wharf")).arg(&program).status().unwrap();
+    assert!(copied.success());
     let socket = engine.home.join("sock");
     std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o660)).unwrap();
     let output = Command::new("setpriv")

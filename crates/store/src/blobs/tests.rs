@@ -136,7 +136,8 @@ fn endless_writer() {
     let mut ingest = blobs.ingest(&Digest::sha256_of(&content), content.len() as u64).unwrap();
     for chunk in content.chunks(4096) {
         ingest.write(chunk).unwrap();
-        std::thread::sleep(Duration::from_millis(2));
+        // Slow enough that it never comes to its end, whoever is late to kill it.
+        std::thread::sleep(Duration::from_millis(50));
     }
 }
 

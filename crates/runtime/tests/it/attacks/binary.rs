@@ -19,7 +19,9 @@ struct Runtime {
 impl Runtime {
     fn copy_into(bundle: &Bundle) -> Runtime {
         let program = bundle.directory.join("runtime");
-        std::fs::copy(env!("CARGO_BIN_EXE_wharf-runtime"), &program).unwrap();
+        // By another process: what is open for writing here, or in a child that another test forks just now, is busy.
+        let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_wharf-runtime")).arg(&program).status();
+        assert!(copied.unwrap().success());
         Runtime { bytes: std::fs::read(&program).unwrap(), program }
     }
 
