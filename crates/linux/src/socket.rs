@@ -225,6 +225,34 @@ mod tests {
     }
 
     #[test]
+    fn datagrams_reach_a_path_of_any_length_and_a_name() {
+        let directory = std::env::temp_dir().join(format!("{}-{}", "d".repeat(120), crate::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let path = directory.join("socket");
+        let by_path = listen_datagrams(&path).unwrap();
+        let taken = listen_datagrams(&path).unwrap_err();
+        let name = format!("wharf-socket-test-{}", crate::process::id());
+        use std::os::linux::net::SocketAddrExt;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+        let by_name = std::os::unix::net::UnixDatagram::bind_addr(&address).unwrap();
+        let pairs: [(OwnedFd, &dyn AsFd); 2] = [
+            (connect_datagrams(&path).unwrap(), &by_path),
+            (connect_datagrams_to_name(name.as_bytes()).unwrap(), &by_name),
+        ];
+        for (sender, receiver) in pairs {
+            set_write_timeout(&sender, Some(std::time::Duration::from_secs(1))).unwrap();
+            rustix::io::write(&sender, b"one").unwrap();
+            rustix::io::write(&sender, b"two").unwrap();
+            let mut bytes = [0; 10];
+            assert_eq!(rustix::io::read(receiver.as_fd(), &mut bytes), Ok(3), "one at a time");
+        }
+        std::fs::remove_dir_all(&directory).unwrap();
+        assert!(taken.is(crate::Errno::ADDRINUSE), "{taken}");
+        let error = connect_datagrams_to_name(b"nobody has this name").unwrap_err();
+        assert!(error.to_string().contains("connect(@nobody has this name)"), "{error}");
+    }
+
+    #[test]
     fn what_the_peer_has_read_is_taken() {
         let (left, right) = pair().unwrap();
         assert_eq!(untaken(&left).unwrap(), 0);
