@@ -39,5 +39,6 @@ mod soak;
 mod streams;
 mod terminals;
 mod userns;
+mod versions;
 mod volumes;
 mod writes;

@@ -21,8 +21,8 @@ pub use host::{
     ThrottleDevice, Ulimit, WeightDevice,
 };
 pub use inspect::{
-    Address, DriverData, Health, HealthResult, Inspect, MountPoint, NEVER, NetworkSettings, Port, State,
-    Status, Summary, SummaryHost, SummaryNetworks,
+    Address, DriverData, Health, HealthResult, HealthSummary, Inspect, MountPoint, NEVER, NetworkSettings,
+    Port, State, Status, Summary, SummaryHost, SummaryNetworks,
 };
 pub use mount::{BindOptions, ImageOptions, Mount, TmpfsOptions, VolumeDriver, VolumeOptions};
 pub use stats::{

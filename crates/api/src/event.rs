@@ -54,6 +54,11 @@ pub mod kind {
 }
 
 impl Message {
+    /// Without what repeats other members, as versions from 1.52 on send it.
+    pub fn without_legacy(&self) -> Self {
+        Self { status: String::new(), id: String::new(), from: String::new(), ..self.clone() }
+    }
+
     /// An event of the local engine with the legacy members filled as Docker fills them.
     pub fn new(kind: &str, action: &str, actor: Actor, time_nano: i64) -> Self {
         let legacy = kind == kind::CONTAINER || kind == kind::IMAGE;
@@ -88,6 +93,13 @@ mod tests {
             serde_json::to_string(&message).unwrap(),
             r#"{"status":"start","id":"ab","from":"busybox","Type":"container","Action":"start","Actor":{"ID":"ab","Attributes":{"image":"busybox"}},"scope":"local","time":1700000000,"timeNano":1700000000000000001}"#
         );
+    }
+
+    #[test]
+    fn what_repeats_other_members_can_be_left_out() {
+        let message = Message::new(kind::IMAGE, "tag", Actor { id: "ab".into(), ..Actor::default() }, 1);
+        let text = serde_json::to_string(&message.without_legacy()).unwrap();
+        assert!(text.starts_with(r#"{"Type":"image","Action":"tag""#), "{text}");
     }
 
     #[test]

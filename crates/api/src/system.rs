@@ -247,6 +247,43 @@ pub struct DiskUsage {
     pub build_cache: Option<Vec<BuildCache>>,
 }
 
+/// Body of `GET /system/df` since 1.52. What everything takes comes in sums; the members of [`DiskUsage`] stand beside them
+/// unless the client says whether it wants to know about each thing (`verbose`).
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Usage {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_usage: Option<Part<image::Summary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_usage: Option<Part<container::Summary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volume_usage: Option<Part<volume::Volume>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_cache_usage: Option<Part<BuildCache>>,
+    #[serde(skip_serializing_if = "omit::zero")]
+    pub layers_size: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub images: Option<Vec<image::Summary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containers: Option<Vec<container::Summary>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub volumes: Option<Vec<volume::Volume>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub build_cache: Option<Vec<BuildCache>>,
+}
+
+/// Things of one kind: how many there are and are in use, and bytes.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Part<T: Default> {
+    pub active_count: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub items: Option<Vec<T>>,
+    pub reclaimable: i64,
+    pub total_count: i64,
+    pub total_size: i64,
+}
+
 /// One entry of the build cache.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

@@ -2,6 +2,15 @@
 //!
 //! Paths carry `/v<major>.<minor>`; without it the newest version is meant. A client asks
 //! `HEAD /_ping`, reads the `Api-Version` header and uses the older of that and its own newest.
+//!
+//! ```text
+//!   OLDEST ───────────── NEWEST ───── SERVED
+//!    1.24     announced   1.51   named   1.56
+//! ```
+//!
+//! What is announced is Docker 28's, so that whatever works with that is not shown anything new. A request that names a newer
+//! version, because its author fixed one or because the client asks nobody, is served in that version's shape as long as
+//! we know it.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,8 +19,11 @@ use serde::{Deserialize, Serialize};
 
 /// The release of Docker whose behaviour is spoken; what `Version` says to clients that compare.
 pub const ENGINE: &str = "28.5.2";
-/// The newest version this engine speaks.
+/// The newest version that this engine announces, and that a path without a version means.
 pub const NEWEST: ApiVersion = ApiVersion::new(1, 51);
+/// The newest version that a request may name. Refusals name it and not [`NEWEST`]: a client that is told the maximum goes
+/// on with the older of that and its own newest, which by then is one that it knows better than ours.
+pub const SERVED: ApiVersion = ApiVersion::new(1, 56);
 /// The oldest version this engine speaks.
 pub const OLDEST: ApiVersion = ApiVersion::new(1, 24);
 
@@ -43,8 +55,8 @@ impl ApiVersion {
                 "client version {self} is too old. Minimum supported API version is {OLDEST}, \
                  please upgrade your client to a newer version"
             ))
-        } else if self > NEWEST {
-            Err(format!("client version {self} is too new. Maximum supported API version is {NEWEST}"))
+        } else if self > SERVED {
+            Err(format!("client version {self} is too new. Maximum supported API version is {SERVED}"))
         } else {
             Ok(self)
         }
@@ -126,8 +138,9 @@ mod tests {
         );
         assert_eq!(
             ApiVersion::new(1, 99).check().unwrap_err(),
-            "client version 1.99 is too new. Maximum supported API version is 1.51"
+            "client version 1.99 is too new. Maximum supported API version is 1.56"
         );
+        assert!(SERVED.check().is_ok() && NEWEST < SERVED);
     }
 
     #[test]

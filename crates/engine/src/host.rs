@@ -27,6 +27,8 @@ pub(crate) struct Host {
     /// What the engine may pass on.
     pub(crate) capabilities: BTreeSet<String>,
     pub(crate) seccomp: bool,
+    /// Whether the kernel goes by labels of SELinux, which this engine gives to nothing.
+    pub(crate) selinux: bool,
     /// Whether containers are confined by profiles.
     pub(crate) apparmor: bool,
     /// When this program was made, as Docker writes that.
@@ -72,6 +74,7 @@ impl Host {
             cgroups: Cgroups::observe(Path::new("/sys/fs/cgroup")),
             capabilities: held_capabilities()?,
             seccomp: Path::new("/proc/sys/kernel/seccomp/actions_avail").exists(),
+            selinux: Path::new("/sys/fs/selinux/enforce").exists(),
             apparmor: crate::spec::apparmor::enabled(),
             built: built(),
             boot: read("/proc/sys/kernel/random/boot_id")?,

@@ -64,10 +64,10 @@ impl Images {
     pub fn save(
         &self,
         names: &[String],
-        platform: Option<&Platform>,
+        platforms: &[Platform],
         out: impl Write,
     ) -> Result<Vec<Digest>, Error> {
-        let chosen = self.choose(names, platform)?;
+        let chosen = self.choose(names, platforms)?;
         // The images may be removed meanwhile; their content stays until this is written.
         let _lease = self.leases().hold(
             chosen
@@ -82,10 +82,10 @@ impl Images {
         Ok(chosen.into_iter().map(|c| c.image.id.clone()).collect())
     }
 
-    fn choose(&self, names: &[String], platform: Option<&Platform>) -> Result<Vec<Chosen>, Error> {
+    fn choose(&self, names: &[String], platforms: &[Platform]) -> Result<Vec<Chosen>, Error> {
         let mut chosen: Vec<Chosen> = Vec::new();
         for text in names {
-            for (image, name) in self.meant(text, platform)? {
+            for (image, name) in self.meant(text, platforms)? {
                 let at = match chosen.iter().position(|c| c.image.id == image.id) {
                     Some(at) => at,
                     None => {
@@ -103,7 +103,7 @@ impl Images {
         Ok(chosen)
     }
 
-    fn meant(&self, text: &str, platform: Option<&Platform>) -> Result<Vec<Meant>, Error> {
+    fn meant(&self, text: &str, platforms: &[Platform]) -> Result<Vec<Meant>, Error> {
         let name = Reference::parse_normalized(text).ok();
         if let Some(name) = name.as_ref().filter(|n| n.is_name_only()) {
             let repository = name.name();
@@ -112,7 +112,7 @@ impl Images {
                 .filter(|(_, tag)| tag.as_ref().is_some_and(|t| t.name() == repository))
                 .collect();
             if !tags.is_empty() {
-                tags.iter().try_for_each(|(image, _)| suits(image, platform))?;
+                tags.iter().try_for_each(|(image, _)| suits(image, platforms))?;
                 return Ok(tags);
             }
         }
@@ -121,7 +121,7 @@ impl Images {
             Kind::NotFound => Error::no_such_image(text),
             _ => error,
         })?;
-        suits(&image, platform)?;
+        suits(&image, platforms)?;
         // An ID can be read as a name, `sha256` with a tag; it is one when the image has it.
         let tag = name.filter(|n| self.names_of(&image.id).tags.contains(n));
         Ok(vec![(image, tag)])
@@ -259,12 +259,13 @@ fn directory<W: Write>(writer: &mut Writer<W>, path: &str) -> Result<(), Error> 
 }
 
 /// Each image here is for one platform: another one cannot be had of it.
-fn suits(image: &Image, platform: Option<&Platform>) -> Result<(), Error> {
-    match platform {
-        Some(wanted) if !wanted.accepts(&image.config.platform()) => {
+fn suits(image: &Image, platforms: &[Platform]) -> Result<(), Error> {
+    let own = image.config.platform();
+    match platforms.iter().find(|wanted| !wanted.accepts(&own)) {
+        Some(wanted) => {
             let message = format!("no suitable export target found for platform {wanted}");
             Err(Error::new(Kind::NotFound, message))
         }
-        _ => Ok(()),
+        None => Ok(()),
     }
 }

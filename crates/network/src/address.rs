@@ -70,6 +70,13 @@ pub struct Leases {
     taken: BTreeSet<IpAddr>,
 }
 
+/// Addresses of a subnet, as [`Leases::usage`] counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    pub in_use: u64,
+    pub available: u64,
+}
+
 impl Leases {
     pub fn new(subnet: IpNet, range: Option<IpNet>) -> Leases {
         Leases { subnet, range: range.unwrap_or(subnet), taken: BTreeSet::new() }
@@ -86,6 +93,17 @@ impl Leases {
 
     pub fn is_empty(&self) -> bool {
         self.taken.is_empty()
+    }
+
+    /// How many addresses are given out or nobody's, and how many of the range are left.
+    pub fn usage(&self) -> Usage {
+        let ends = [self.subnet.network(), self.subnet.broadcast()].map(number);
+        let mut gone: BTreeSet<u128> = self.taken.iter().map(|address| number(*address)).collect();
+        gone.extend(ends.into_iter().filter(|end| !self.usable(*end)));
+        let (first, last) = (number(self.range.network()), number(self.range.broadcast()));
+        let whole = (last - first).saturating_add(1);
+        let available = whole.saturating_sub(gone.range(first..=last).count() as u128);
+        Usage { in_use: gone.len() as u64, available: u64::try_from(available).unwrap_or(u64::MAX) }
     }
 
     /// The lowest free address.
@@ -195,6 +213,22 @@ mod tests {
         let local = local_pool("engine");
         let first = free_subnet(&[local], true, &[]).unwrap();
         assert_eq!((first.prefix_len(), first.addr()), (64, local.base.addr()));
+    }
+
+    #[test]
+    fn what_is_in_use_and_what_is_left_is_counted() {
+        let usage = |subnet: &str, range: Option<&str>, taken: &[&str]| {
+            let mut leases = Leases::new(net(subnet), range.map(net));
+            taken.iter().for_each(|address| assert!(leases.take(ip(address))));
+            let usage = leases.usage();
+            (usage.in_use, usage.available)
+        };
+        assert_eq!(usage("172.16.0.0/16", None, &["172.16.0.1"]), (3, 65533));
+        let range = Some("10.0.0.128/25");
+        assert_eq!(usage("10.0.0.0/24", range, &["10.0.0.1", "10.0.0.129"]), (4, 126));
+        assert_eq!(usage("10.0.0.0/31", None, &["10.0.0.1"]), (1, 1));
+        assert_eq!(usage("fd00::/96", None, &["fd00::1"]), (2, (1 << 32) - 2));
+        assert_eq!(usage("fd00::/48", None, &[]), (1, u64::MAX), "too many to count");
     }
 
     #[test]

@@ -76,6 +76,7 @@ pub(crate) const ROUTES: &[Route] = routes! {
     GET "/images/{name}/get" => transfers::save_one;
     GET "/images/{name}/history" => images::history;
     GET "/images/{name}/json" => images::inspect;
+    GET "/images/{name}/attestations" => images::attestations;
     POST "/images/load" => transfers::load;
     POST "/images/create" => transfers::create;
     POST "/images/{name}/push" => transfers::push;

@@ -11,7 +11,8 @@
 //!
 //! - [`route`] knows every path of the API.
 //! - [`handlers`] turn a request into one call of the engine, and its answer into one body.
-//! - [`transform`] shows old clients what they know: the engine speaks only the newest version.
+//! - [`transform`] shows old clients what they know: the engine speaks only the version that it announces.
+//! - [`newer`] shows those that ask for a later version what that made of it.
 //! - [`reply`] holds the one table from errors to statuses, and the headers of every response.
 //!
 //! Swarm, plugins and builds have no engine behind them: their routes answer as a Docker that does not take part in
@@ -25,7 +26,9 @@ mod chunks;
 mod handlers;
 mod handover;
 mod handshake;
+mod newer;
 mod query;
+mod records;
 mod reply;
 mod route;
 mod seat;

@@ -66,6 +66,15 @@ impl Query {
     }
 }
 
+/// A word for yes or no as Go reads it, which knows fewer of them than [`Query::flag`].
+pub(crate) fn boolean(word: &str) -> Option<bool> {
+    match word {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// `seconds[.fraction]`; a fraction has up to nine digits.
 pub(crate) fn timestamp(text: &str) -> Option<i64> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));

@@ -158,8 +158,9 @@ mod tests {
         };
         assert_eq!(
             told("/v1.60/info").0,
-            "client version 1.60 is too new. Maximum supported API version is 1.51"
+            "client version 1.60 is too new. Maximum supported API version is 1.56"
         );
+        assert!(name(Method::GET, "/v1.56/info").is_some());
         let (message, plain) = told("/v1/_ping");
         assert!(message.starts_with("client version 1 is too old.") && plain);
         assert!(name(Method::GET, "/v1.24/info").is_some());

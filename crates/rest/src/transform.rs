@@ -1,18 +1,18 @@
 //! What older clients say and must see.
 //!
-//! The engine speaks only the newest version. On the way in, members that a version did not know are dropped and
+//! The engine speaks only the version that it announces; what later ones changed is in [`crate::newer`]. On the way in, members that a version did not know are dropped and
 //! its defaults filled in; on the way out, members that it expects are added. Each line names the version that
 //! changed.
 
-use api::container::{CreateRequest, Inspect, NEVER, Summary};
-use api::image;
+use api::container::{CreateRequest, Inspect, NEVER, Stats, Summary, UpdateRequest};
 use api::system::Info;
 use api::version::ApiVersion;
+use api::{image, network};
 use serde_json::{Value, json};
 
 use crate::reply::Failure;
 
-fn before(version: ApiVersion, minor: u16) -> bool {
+pub(crate) fn before(version: ApiVersion, minor: u16) -> bool {
     version < ApiVersion::new(1, minor)
 }
 
@@ -123,6 +123,62 @@ pub(crate) fn summary(container: &mut Summary, version: ApiVersion) {
     if before(version, 48) {
         container.image_manifest_descriptor = None;
     }
+    if before(version, 52) {
+        container.health = None;
+    }
+}
+
+/// What a container used, without what it is.
+pub(crate) fn stats(stats: &mut Stats, version: ApiVersion) {
+    if before(version, 52) {
+        stats.os_type.clear();
+    }
+}
+
+pub(crate) fn network(network: &mut network::Inspect, version: ApiVersion) {
+    if before(version, 52) {
+        network.status = None;
+    }
+}
+
+/// A container joins a network; its address was looked at, and not heard. What is none is left for the engine to refuse.
+pub(crate) fn connect(request: &mut network::ConnectRequest, version: ApiVersion) {
+    if before(version, 54)
+        && let Some(endpoint) = &mut request.endpoint_config
+        && is_ethernet(&endpoint.mac_address)
+    {
+        endpoint.mac_address.clear();
+    }
+}
+
+/// `02:00:00:00:00:01`
+fn is_ethernet(text: &str) -> bool {
+    let is_octet = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let octets = || text.split([':', '-']);
+    octets().count() == 6 && octets().all(is_octet)
+}
+
+/// Limits of a container change; those of single devices stayed as they were made.
+pub(crate) fn update(request: &mut UpdateRequest, version: ApiVersion) {
+    let resources = &mut request.resources;
+    if before(version, 40) {
+        resources.pids_limit = None;
+    }
+    if !before(version, 42) {
+        // Gone from the interface, and not missed since.
+        resources.kernel_memory = 0;
+    }
+    if before(version, 55) {
+        resources.blkio_weight_device = None;
+        for list in [
+            &mut resources.blkio_device_read_bps,
+            &mut resources.blkio_device_write_bps,
+            &mut resources.blkio_device_read_iops,
+            &mut resources.blkio_device_write_iops,
+        ] {
+            *list = None;
+        }
+    }
 }
 
 pub(crate) fn virtual_size(image: &mut image::Summary, version: ApiVersion) {
@@ -211,7 +267,7 @@ pub(crate) fn info(mut info: Info, version: ApiVersion) -> Result<Value, Failure
     Ok(value)
 }
 
-fn to_value<T: serde::Serialize>(body: &T) -> Result<Value, Failure> {
+pub(crate) fn to_value<T: serde::Serialize>(body: &T) -> Result<Value, Failure> {
     serde_json::to_value(body).map_err(|error| Failure::system(format!("cannot encode the answer: {error}")))
 }
 
@@ -255,6 +311,45 @@ mod tests {
         );
         let image = r#"{"HostConfig":{"Mounts":[{"Type":"image"}]}}"#;
         assert!(create(request(image), V(47)).is_err() && create(request(image), V(48)).is_ok());
+    }
+
+    #[test]
+    fn what_the_announced_version_does_not_know_is_not_shown() {
+        let mut container = Summary { health: Some(Default::default()), ..Default::default() };
+        summary(&mut container, V(52));
+        assert!(container.health.is_some());
+        summary(&mut container, V(51));
+        assert!(container.health.is_none());
+        let mut sample = Stats { os_type: "linux".into(), ..Default::default() };
+        stats(&mut sample, V(51));
+        assert_eq!(sample.os_type, "");
+        let mut net = network::Inspect { status: Some(Default::default()), ..Default::default() };
+        network(&mut net, V(52));
+        assert!(net.status.is_some());
+        network(&mut net, V(51));
+        assert!(net.status.is_none());
+    }
+
+    #[test]
+    fn what_was_not_heard_is_dropped() {
+        let text = r#"{"EndpointConfig":{"MacAddress":"02:00:00:00:00:01"}}"#;
+        let joined = |minor| {
+            let mut request: network::ConnectRequest = api::json::from_slice(text.as_bytes()).unwrap();
+            connect(&mut request, V(minor));
+            request.endpoint_config.unwrap().mac_address
+        };
+        assert_eq!((joined(53).as_str(), joined(54).as_str()), ("", "02:00:00:00:00:01"));
+        assert!(!is_ethernet("x") && !is_ethernet("") && !is_ethernet("02:00:00:00:00:0"));
+        let text = r#"{"BlkioDeviceReadBps":[{"Path":"/dev/vda","Rate":1}],"BlkioWeight":20}"#;
+        let updated = |minor| {
+            let mut request: UpdateRequest = api::json::from_slice(text.as_bytes()).unwrap();
+            update(&mut request, V(minor));
+            (
+                request.resources.blkio_device_read_bps.map_or(0, |all| all.len()),
+                request.resources.blkio_weight,
+            )
+        };
+        assert_eq!((updated(54), updated(55)), ((0, 20), (1, 20)));
     }
 
     #[test]

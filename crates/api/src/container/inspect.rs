@@ -246,6 +246,17 @@ pub struct Summary {
     pub host_config: SummaryHost,
     pub network_settings: SummaryNetworks,
     pub mounts: Vec<MountPoint>,
+    /// Since 1.52.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthSummary>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct HealthSummary {
+    /// As [`Health::status`].
+    pub status: String,
+    pub failing_streak: i64,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -41,7 +41,7 @@ fn versions(world: &World) {
     assert_eq!(world.get("/containers/json").body, "[]\n");
     world
         .get("/v1.60/info")
-        .says(400, "client version 1.60 is too new. Maximum supported API version is 1.51");
+        .says(400, "client version 1.60 is too new. Maximum supported API version is 1.56");
     let old = world.get("/v1.23/info");
     assert_eq!(old.status, 400);
     assert_eq!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use api::container::{Port, Status, Summary, SummaryHost, SummaryNetworks};
+use api::container::{HealthSummary, Port, Status, Summary, SummaryHost, SummaryNetworks};
 use api::filters::{Filters, InvalidFilter};
 use api::network::EndpointSettings;
 use jiff::Timestamp;
@@ -265,7 +265,16 @@ fn summary(engine: &Engine, record: &Record, now: Timestamp) -> Summary {
         },
         network_settings: SummaryNetworks { networks: listed_networks(record) },
         mounts: record.mounts.iter().map(inspect::mount_point).collect(),
+        health: Some(health(record)),
         ..Summary::default()
+    }
+}
+
+/// Whether a container is well: neither one that has no check nor one that does not run is anything.
+fn health(record: &Record) -> HealthSummary {
+    match record.state.describe().health.filter(|_| record.state.is_running()) {
+        Some(health) => HealthSummary { status: health.status, failing_streak: health.failing_streak },
+        None => HealthSummary { status: "none".into(), failing_streak: 0 },
     }
 }
 

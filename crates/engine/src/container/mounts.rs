@@ -158,7 +158,7 @@ impl Mode {
                     parsed.read_only = true;
                     "access"
                 }
-                // Labels of SELinux: there are none to change where it is off.
+                // Labels of SELinux: there are none to change where it is off, and where it is on these are refused.
                 "z" | "Z" => "label",
                 "nocopy" => {
                     parsed.no_copy = true;

@@ -26,6 +26,7 @@ impl Engine {
         let empty = Stats {
             id: record.id.to_string(),
             name: record.slashed(),
+            os_type: "linux".into(),
             read: clock::NEVER.into(),
             preread: clock::NEVER.into(),
             ..Stats::default()

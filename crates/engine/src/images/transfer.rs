@@ -37,10 +37,10 @@ impl Engine {
         &self,
         archive: Box<dyn Read + Send>,
         quiet: bool,
-        platform: Option<api::image::Platform>,
+        platforms: Vec<api::image::Platform>,
         lines: mpsc::Sender<Message>,
     ) -> Result<()> {
-        let platform = platform.map(wanted_platform);
+        let platforms: Vec<Platform> = platforms.into_iter().map(wanted_platform).collect();
         telling(lines, |sink| {
             self.blocking(move |engine| {
                 let filtered = |progress: Progress| {
@@ -48,7 +48,7 @@ impl Engine {
                         sink(progress);
                     }
                 };
-                for loaded in engine.images().load(archive, platform.as_ref(), &filtered)? {
+                for loaded in engine.images().load(archive, &platforms, &filtered)? {
                     engine.told("load", &loaded.id, loaded.id.as_str());
                 }
                 Ok(())
@@ -61,16 +61,16 @@ impl Engine {
     pub async fn image_save(
         &self,
         names: Vec<String>,
-        platform: Option<api::image::Platform>,
+        platforms: Vec<api::image::Platform>,
         out: OwnedFd,
     ) -> Result<()> {
-        let platform = platform.map(wanted_platform);
+        let platforms: Vec<Platform> = platforms.into_iter().map(wanted_platform).collect();
         if names.is_empty() {
             return Err(Error::invalid("no image names were given"));
         }
         self.blocking(move |engine| {
             let mut out = BufWriter::with_capacity(BUFFER, File::from(out));
-            let saved = engine.images().save(&names, platform.as_ref(), &mut out)?;
+            let saved = engine.images().save(&names, &platforms, &mut out)?;
             out.flush().map_err(|error| Error::failed("cannot write the archive", error))?;
             for id in saved {
                 engine.told("save", &id, id.as_str());

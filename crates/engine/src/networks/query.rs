@@ -52,6 +52,7 @@ impl Engine {
         let mut inspect = entry.network.inspect();
         inspect.containers =
             entry.members.iter().map(|(id, member)| (id.clone(), resource(member))).collect();
+        inspect.status = entry.status();
         Ok(inspect)
     }
 

@@ -215,6 +215,7 @@ impl Network {
             containers: BTreeMap::new(),
             options: self.options.clone(),
             labels: self.labels.clone(),
+            status: None,
         }
     }
 }

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use api::network::{IpamStatus, Status, SubnetStatus};
 use ipnet::IpNet;
-use network::address::{Leases, mac_for};
+use network::address::{Leases, Usage, mac_for};
 
 use super::connect::{link_local, sysctls};
 use super::record::{GatewayMode, Network, Subnet};
@@ -154,6 +155,16 @@ impl Entry {
         }
         self.members.insert(id.to_owned(), Member { name: record.name.clone(), endpoint: endpoint.clone() });
         Ok(endpoint)
+    }
+
+    /// How many addresses are in use and left, by subnet; networks without addresses of their own have nothing to tell.
+    pub(super) fn status(&self) -> Option<Status> {
+        let told = |leases: &Leases| {
+            let Usage { in_use, available } = leases.usage();
+            (leases.subnet().to_string(), SubnetStatus { in_use, available })
+        };
+        let subnets: BTreeMap<_, _> = self.leases.iter().map(told).collect();
+        (!subnets.is_empty()).then_some(Status { ipam: IpamStatus { subnets } })
     }
 
     /// A place that a running container has had since before this engine.

@@ -6,7 +6,8 @@
 //! one directory that name the same device make it unresolvable. Files that make no sense are passed over with a
 //! warning, so that one vendor's mistake does not hide another's devices. Files are JSON or plain YAML; see [`yaml`].
 //!
-//! `--gpus` is a request for devices, too: of `nvidia.com/gpu` or `amd.com/gpu`, whichever is there.
+//! `--gpus` is a request for devices, too: of `nvidia.com/gpu` or `amd.com/gpu`, whichever is there. Capabilities say which
+//! one can be meant; a vendor's file brings all of them into the container, so whoever asks for some has them.
 
 mod edits;
 mod yaml;
@@ -27,8 +28,31 @@ use crate::error::{Error, Result};
 const MAX_FILES: usize = 256;
 const MAX_FILE: u64 = 4 << 20;
 
-/// The kinds that `--gpus` may mean, the first one that is there.
-const GPUS: [&str; 2] = ["nvidia.com/gpu", "amd.com/gpu"];
+/// The kinds that `--gpus` may mean, the first one that is there, each with its driver and what that is capable of.
+const GPUS: [Gpu; 2] = [
+    Gpu {
+        kind: "nvidia.com/gpu",
+        driver: "nvidia",
+        capabilities: &["gpu", "nvidia", "compute", "compat32", "graphics", "utility", "video", "display"],
+    },
+    Gpu { kind: "amd.com/gpu", driver: "amd", capabilities: &["gpu", "amd"] },
+];
+
+#[derive(Debug, Clone, Copy)]
+struct Gpu {
+    kind: &'static str,
+    driver: &'static str,
+    capabilities: &'static [&'static str],
+}
+
+impl Gpu {
+    /// Whether one of the sets that a request names is within what it is capable of.
+    fn suits(&self, request: &DeviceRequest) -> bool {
+        let able = |capability: &String| self.capabilities.contains(&capability.as_str());
+        ["", self.driver].contains(&request.driver.as_str())
+            && request.capabilities.iter().flatten().any(|all| !all.is_empty() && all.iter().all(able))
+    }
+}
 
 /// A file of a vendor.
 #[derive(Debug, Clone, Deserialize)]
@@ -97,16 +121,16 @@ impl Known {
     fn names(&self, request: &DeviceRequest) -> Result<Vec<String>> {
         let ids = request.device_ids.as_deref().unwrap_or_default();
         if request.driver == "cdi" {
-            return Ok(ids.to_vec());
+            return match request {
+                _ if request.count != 0 => Err(Error::system("unexpected count in CDI device request")),
+                _ if request.options.as_ref().is_some_and(|all| !all.is_empty()) => {
+                    Err(Error::system("unexpected options in CDI device request"))
+                }
+                _ => Ok(ids.to_vec()),
+            };
         }
-        let asked = request.capabilities.iter().flatten();
-        let is_gpu = asked.clone().any(|all| all.iter().any(|capability| capability == "gpu"));
-        let kind = match request.driver.as_str() {
-            "" => GPUS.into_iter().find(|kind| self.has(kind)),
-            "nvidia" => Some(GPUS[0]).filter(|kind| self.has(kind)),
-            _ => None,
-        };
-        let Some(kind) = kind.filter(|_| is_gpu) else {
+        let Some(gpu) = GPUS.into_iter().find(|gpu| gpu.suits(request) && self.has(gpu.kind)) else {
+            let asked = request.capabilities.iter().flatten();
             let capabilities: Vec<String> = asked.map(|all| format!("[{}]", all.join(" "))).collect();
             return Err(Error::system(format!(
                 "could not select device driver \"{}\" with capabilities: [{}]",
@@ -114,6 +138,13 @@ impl Known {
                 capabilities.join(" ")
             )));
         };
+        let kind = gpu.kind;
+        if let Some(option) = request.options.iter().flatten().map(|(key, _)| key).next() {
+            return Err(Error::system(format!("unexpected option {option} in a request for {kind}")));
+        }
+        if !ids.is_empty() && request.count != 0 {
+            return Err(Error::system("cannot set both Count and DeviceIDs on device request"));
+        }
         if !ids.is_empty() {
             return Ok(ids.iter().map(|id| format!("{kind}={id}")).collect());
         }
@@ -292,6 +323,26 @@ mod tests {
         let devices = |count| scratch.find(&[gpus(count)]).unwrap().split_off(1);
         assert_eq!(devices(-1), ["DEVICE=etc/amd.json:all"]);
         assert_eq!(devices(2), ["DEVICE=etc/amd.json:0", "DEVICE=etc/amd.json:1"]);
+        let told = |request: DeviceRequest| scratch.find(&[request]).unwrap_err().message().to_owned();
+        let able = |words: &[&str]| Some(vec![words.iter().map(|word| (*word).to_owned()).collect()]);
+        let utility = DeviceRequest { capabilities: able(&["gpu", "utility"]), ..gpus(1) };
+        assert_eq!(
+            told(utility.clone()),
+            "could not select device driver \"\" with capabilities: [[gpu utility]]"
+        );
+        scratch.write("etc/nvidia.json", "nvidia.com/gpu", &["0"]);
+        assert_eq!(scratch.find(std::slice::from_ref(&utility)).unwrap()[1], "DEVICE=etc/nvidia.json:0");
+        let options = Some(BTreeMap::from([("x".to_owned(), "y".to_owned())]));
+        let with_options = DeviceRequest { options: options.clone(), ..utility };
+        assert_eq!(told(with_options), "unexpected option x in a request for nvidia.com/gpu");
+        let both = DeviceRequest { device_ids: Some(vec!["0".into()]), ..gpus(1) };
+        assert_eq!(told(both), "cannot set both Count and DeviceIDs on device request");
+        let named = cdi(&["nvidia.com/gpu=0"]);
+        assert_eq!(
+            told(DeviceRequest { options, ..named.clone() }),
+            "unexpected options in CDI device request"
+        );
+        assert_eq!(told(DeviceRequest { count: 1, ..named }), "unexpected count in CDI device request");
         let other = DeviceRequest { driver: "tpu".into(), ..gpus(1) };
         assert!(
             scratch

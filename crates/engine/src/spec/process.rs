@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use api::container::HostConfig;
 use oci::runtime::{Capabilities, ConsoleSize, Process, Rlimit, User};
 
 use super::user::Identity;
@@ -69,7 +70,39 @@ pub(super) fn check(record: &Record, host: &Host) -> Result<()> {
     for option in record.host.security_opt.iter().flatten() {
         check_security(option)?;
     }
-    Ok(())
+    if host.selinux { labels(&record.host) } else { Ok(()) }
+}
+
+/// Wishes for labels of SELinux mean nothing where it is off, as in Docker. Where it is on, who says them counts on being
+/// kept apart by them.
+fn labels(wanted: &HostConfig) -> Result<()> {
+    let label = |option: &&String| {
+        let words = option.strip_prefix("label").and_then(|rest| rest.strip_prefix(['=', ':']));
+        // That there is none is what happens.
+        words.is_some_and(|words| words != "disable")
+    };
+    let refused = |what: String| {
+        Err(Error::invalid(format!(
+            "{what} asks for a label of SELinux, which is enabled on this host: this engine sets none"
+        )))
+    };
+    if let Some(option) = wanted.security_opt.iter().flatten().find(label) {
+        return refused(format!("--security-opt {option}"));
+    }
+    let binds = wanted.binds.iter().flatten();
+    let relabelled = binds.clone().find(|bind| bind.splitn(3, ':').nth(2).is_some_and(relabels));
+    let from = wanted.volumes_from.iter().flatten();
+    let relabelled =
+        relabelled.or_else(|| from.clone().find(|from| from.split(':').nth(1).is_some_and(relabels)));
+    match relabelled {
+        Some(text) => refused(format!("the mode of {text}")),
+        None => Ok(()),
+    }
+}
+
+/// Whether a mount's mode wants what is mounted to get another label.
+fn relabels(mode: &str) -> bool {
+    mode.split(',').any(|word| matches!(word, "z" | "Z"))
 }
 
 fn check_security(option: &str) -> Result<()> {
@@ -86,8 +119,8 @@ fn check_security(option: &str) -> Result<()> {
     match key {
         "seccomp" => Ok(()),
         "no-new-privileges" => value.parse::<bool>().map(drop).map_err(|_| invalid()),
-        // Both mean something only where the kernel has the module and, for labels, the engine is told to use it: it
-        // never is. Without, every value is as good as any other, as in Docker.
+        // Both mean something only where the kernel has the module. Without, every value is as good as any other, as in
+        // Docker; where it has SELinux, [`labels`] looks at them.
         "apparmor" | "label" => Ok(()),
         "writable-cgroups" => value.parse::<bool>().map(drop).map_err(|_| invalid()),
         _ => Err(invalid()),
@@ -266,5 +299,20 @@ mod tests {
         assert!(check_security("apparmor=unconfined").is_ok());
         assert!(check_security("apparmor=mine").is_ok());
         assert!(check_security("dance").is_err());
+        let labelled = |option: &str, bind: &str, from: &str| {
+            let list = |text: &str| Some(vec![text.to_owned()]);
+            let wanted = HostConfig {
+                security_opt: list(option),
+                binds: list(bind),
+                volumes_from: list(from),
+                ..HostConfig::default()
+            };
+            labels(&wanted).is_err()
+        };
+        assert!(!labelled("label=disable", "/z:/Z:ro", "other:ro"));
+        assert!(labelled("label=type:web_t", "/a:/b", "other"));
+        assert!(labelled("label:level:s0", "/a:/b", "other"));
+        assert!(labelled("apparmor=mine", "/a:/b:ro,Z", "other"));
+        assert!(labelled("apparmor=mine", "/a:/b", "other:z"));
     }
 }

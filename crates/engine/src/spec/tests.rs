@@ -24,6 +24,7 @@ fn host() -> Host {
         cgroups: Cgroups { version: 2, memory: true, swap: true, ..Cgroups::default() },
         capabilities,
         seccomp: true,
+        selinux: false,
         apparmor: false,
         built: String::new(),
         boot: "boot".into(),

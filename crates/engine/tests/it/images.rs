@@ -49,7 +49,7 @@ async fn saved(engine: &Engine, names: &[&str]) -> Vec<u8> {
         reader.read_to_end(&mut archive).unwrap();
         archive
     });
-    engine.image_save(names, None, writer.into()).await.unwrap();
+    engine.image_save(names, Vec::new(), writer.into()).await.unwrap();
     archive.await.unwrap()
 }
 
@@ -115,7 +115,7 @@ async fn what_is_saved_can_be_loaded_again() {
     assert_eq!(engine.image_inspect("app:1", None).await.unwrap_err().kind(), ErrorKind::NotFound);
 
     let upload = Box::new(std::io::Cursor::new(archive));
-    let (result, lines) = told(|sender| engine.image_load(upload, true, None, sender)).await;
+    let (result, lines) = told(|sender| engine.image_load(upload, true, Vec::new(), sender)).await;
     result.unwrap();
     let streams: Vec<String> = lines.into_iter().map(|line| line.stream).collect();
     assert_eq!(streams, ["Loaded image: app:1\n".to_owned(), format!("Loaded image: {IMAGE}\n")]);
@@ -125,7 +125,7 @@ async fn what_is_saved_can_be_loaded_again() {
     assert_eq!(world.logs(&container, false).await, "from the image\n");
 
     let upload = Box::new(&b"<html>this is no archive at all</html>"[..]);
-    let (result, lines) = told(|sender| engine.image_load(upload, false, None, sender)).await;
+    let (result, lines) = told(|sender| engine.image_load(upload, false, Vec::new(), sender)).await;
     assert_eq!((result.unwrap_err().kind(), lines.len()), (ErrorKind::InvalidParameter, 0));
     world.end().await;
 }

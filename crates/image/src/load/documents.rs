@@ -48,7 +48,7 @@ struct Complete {
     names: Vec<Reference>,
 }
 
-pub(super) fn images(shelf: &Shelf<'_>, platform: Option<&Platform>) -> Result<Vec<Wanted>, Error> {
+pub(super) fn images(shelf: &Shelf<'_>, platforms: &[Platform]) -> Result<Vec<Wanted>, Error> {
     let index = shelf.document::<Index>("index.json")?;
     if let Some(items) = shelf.document::<Vec<Item>>("manifest.json")? {
         let mut complete = HashMap::new();
@@ -58,10 +58,10 @@ pub(super) fn images(shelf: &Shelf<'_>, platform: Option<&Platform>) -> Result<V
                 complete.insert(found.manifest.config.digest.clone(), found.descriptor);
             })?;
         }
-        return docker_images(shelf, items, &mut complete, platform);
+        return docker_images(shelf, items, &mut complete, platforms);
     }
     match index {
-        Some(index) => oci_images(shelf, &index, platform),
+        Some(index) => oci_images(shelf, &index, platforms),
         None => Err(Error::new(
             Kind::Invalid,
             "invalid archive: it has neither a manifest.json nor an index.json",
@@ -73,12 +73,12 @@ fn docker_images(
     shelf: &Shelf<'_>,
     items: Vec<Item>,
     complete: &mut HashMap<Digest, Descriptor>,
-    platform: Option<&Platform>,
+    platforms: &[Platform],
 ) -> Result<Vec<Wanted>, Error> {
     let mut wanted = Vec::new();
     for item in items {
         let config = shelf.need(&item.config)?;
-        if !runs_on(shelf, &config, platform)? {
+        if !runs_on(shelf, &config, platforms)? {
             continue;
         }
         let layers = item.layers.unwrap_or_default();
@@ -92,18 +92,18 @@ fn docker_images(
         });
     }
     if wanted.is_empty() {
-        return Err(nothing(platform));
+        return Err(nothing(platforms));
     }
     Ok(wanted)
 }
 
-fn oci_images(shelf: &Shelf<'_>, index: &Index, platform: Option<&Platform>) -> Result<Vec<Wanted>, Error> {
+fn oci_images(shelf: &Shelf<'_>, index: &Index, platforms: &[Platform]) -> Result<Vec<Wanted>, Error> {
     let mut found = Vec::new();
     collect(shelf, &index.manifests, &[], NESTING, &mut |complete| found.push(complete))?;
     let mut wanted: Vec<Wanted> = Vec::new();
     for Complete { descriptor, manifest, names } in found {
         let config = manifest.config.digest;
-        if !runs_on(shelf, &config, platform)? {
+        if !runs_on(shelf, &config, platforms)? {
             continue;
         }
         if let Some(known) = wanted.iter_mut().find(|w| w.config == config) {
@@ -114,7 +114,7 @@ fn oci_images(shelf: &Shelf<'_>, index: &Index, platform: Option<&Platform>) -> 
         wanted.push(Wanted { config, layers, names, manifest: Some(descriptor), parent: None });
     }
     if wanted.is_empty() {
-        return Err(nothing(platform));
+        return Err(nothing(platforms));
     }
     Ok(wanted)
 }
@@ -176,17 +176,22 @@ fn tag(text: &str) -> Result<Reference, Error> {
     }
 }
 
-fn runs_on(shelf: &Shelf<'_>, config: &Digest, platform: Option<&Platform>) -> Result<bool, Error> {
-    let Some(platform) = platform else { return Ok(true) };
-    Ok(platform.accepts(&parse_config(&shelf.read(config)?)?.platform()))
+fn runs_on(shelf: &Shelf<'_>, config: &Digest, platforms: &[Platform]) -> Result<bool, Error> {
+    if platforms.is_empty() {
+        return Ok(true);
+    }
+    let own = parse_config(&shelf.read(config)?)?.platform();
+    Ok(platforms.iter().any(|wanted| wanted.accepts(&own)))
 }
 
-fn nothing(platform: Option<&Platform>) -> Error {
-    match platform {
-        Some(platform) => Error::new(
-            Kind::NotFound,
-            format!("requested platform ({platform}) not found: the archive has no image for it"),
-        ),
-        None => Error::new(Kind::Invalid, "invalid archive: it has no complete image"),
+fn nothing(platforms: &[Platform]) -> Error {
+    if platforms.is_empty() {
+        return Error::new(Kind::Invalid, "invalid archive: it has no complete image");
     }
+    let wanted: Vec<String> = platforms.iter().map(Platform::to_string).collect();
+    let wanted = wanted.join(", ");
+    Error::new(
+        Kind::NotFound,
+        format!("requested platform ({wanted}) not found: the archive has no image for it"),
+    )
 }

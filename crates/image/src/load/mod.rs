@@ -38,15 +38,15 @@ pub struct Loaded {
 }
 
 impl Images {
-    /// Loads every image of an archive. With a platform, only those that run there.
+    /// Loads every image of an archive. With platforms, only those that run on one of them.
     pub fn load(
         &self,
         archive: impl Read,
-        platform: Option<&Platform>,
+        platforms: &[Platform],
         sink: &dyn Sink,
     ) -> Result<Vec<Loaded>, Error> {
         let mut shelf = Shelf::new(self);
-        let result = shelf.fill(archive).and_then(|()| self.load_from(&mut shelf, platform, sink));
+        let result = shelf.fill(archive).and_then(|()| self.load_from(&mut shelf, platforms, sink));
         let seen = shelf.into_digests();
         let collected = self.collect_unused(seen);
         let loaded = result?;
@@ -57,11 +57,11 @@ impl Images {
     fn load_from(
         &self,
         shelf: &mut Shelf<'_>,
-        platform: Option<&Platform>,
+        platforms: &[Platform],
         sink: &dyn Sink,
     ) -> Result<Vec<Loaded>, Error> {
         let mut loaded = Vec::new();
-        for mut wanted in documents::images(shelf, platform)? {
+        for mut wanted in documents::images(shelf, platforms)? {
             if wanted.manifest.is_none() {
                 for layer in &mut wanted.layers {
                     *layer = shelf.packed_usually(layer)?;

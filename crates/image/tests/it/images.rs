@@ -42,7 +42,7 @@ fn nobody(_: &Digest) -> Vec<Usage> {
 
 fn load(world: &World, tags: &[&str], text: &str) -> Digest {
     let (archive, id) = docker_archive(tags, text, plain);
-    assert_eq!(world.images.load(&archive[..], None, &quiet).unwrap()[0].id, id);
+    assert_eq!(world.images.load(&archive[..], &[], &quiet).unwrap()[0].id, id);
     id
 }
 
@@ -75,7 +75,7 @@ fn archives_of_every_packing_load() {
                 lines.lock().unwrap().push(text);
             }
         };
-        let loaded = world.images.load(&outer(&archive)[..], None, &sink).unwrap();
+        let loaded = world.images.load(&outer(&archive)[..], &[], &sink).unwrap();
         assert_eq!((loaded.len(), &loaded[0].id), (1, &id));
         assert_eq!(*lines.lock().unwrap(), ["Loaded image: app:1\n", "Loaded image: localhost:5000/app:2\n"]);
         let image = world.images.resolve("app:1").unwrap();
@@ -94,23 +94,23 @@ fn what_is_saved_loads_again_with_the_same_ids() {
     let one = load(&world, &["one:1", "one:2"], "one");
     let two = load(&world, &["two:latest"], "two");
     let mut archive = Vec::new();
-    world.images.save(&["one".into(), "two:latest".into()], None, &mut archive).unwrap();
+    world.images.save(&["one".into(), "two:latest".into()], &[], &mut archive).unwrap();
     let mut again = Vec::new();
-    world.images.save(&["one".into(), "two:latest".into()], None, &mut again).unwrap();
+    world.images.save(&["one".into(), "two:latest".into()], &[], &mut again).unwrap();
     assert!(archive == again, "two saves of one image differ");
 
     let other = World::new("save-other");
-    let loaded = other.images.load(&archive[..], None, &quiet).unwrap();
+    let loaded = other.images.load(&archive[..], &[], &quiet).unwrap();
     assert_eq!(loaded.iter().map(|l| l.id.clone()).collect::<Vec<_>>(), [one.clone(), two]);
     assert_eq!(familiar(&other.images.names_of(&one).tags), ["one:1", "one:2"]);
     let mut third = Vec::new();
-    other.images.save(&["one".into(), "two:latest".into()], None, &mut third).unwrap();
+    other.images.save(&["one".into(), "two:latest".into()], &[], &mut third).unwrap();
     assert!(archive == third, "a loaded image saves differently");
 
     // By id, without names.
     for id in [&one.hex()[..12], one.as_str()] {
         let mut nameless = Vec::new();
-        world.images.save(&[id.into()], None, &mut nameless).unwrap();
+        world.images.save(&[id.into()], &[], &mut nameless).unwrap();
         let text = String::from_utf8_lossy(&nameless);
         assert!(text.contains(r#""RepoTags":null"#) && !text.contains("repositories"));
     }
@@ -121,7 +121,7 @@ fn an_oci_layout_loads_with_its_manifest() {
     let world = World::new("layout");
     load(&world, &["app:1"], "layout");
     let mut archive = Vec::new();
-    world.images.save(&["app:1".into()], None, &mut archive).unwrap();
+    world.images.save(&["app:1".into()], &[], &mut archive).unwrap();
     // The same without Docker's list: only the layout is left.
     let mut reader = image::archive::Reader::new(&archive[..], Default::default());
     let mut writer = image::archive::Writer::new(Vec::new());
@@ -139,7 +139,7 @@ fn an_oci_layout_loads_with_its_manifest() {
     }
     let layout = writer.finish().unwrap();
     let other = World::new("layout-other");
-    other.images.load(&layout[..], None, &quiet).unwrap();
+    other.images.load(&layout[..], &[], &quiet).unwrap();
     let image = other.images.resolve("app:1").unwrap();
     assert_eq!(Some(&image.manifest.digest), manifest.as_ref());
 }
@@ -192,11 +192,8 @@ fn bad_archives_are_named_and_leave_nothing() {
     ];
     for (archive, message) in cases {
         let world = World::new("bad");
-        let error = world
-            .images
-            .load(&archive[..], None, &quiet)
-            .err()
-            .unwrap_or_else(|| panic!("loaded: {message}"));
+        let error =
+            world.images.load(&archive[..], &[], &quiet).err().unwrap_or_else(|| panic!("loaded: {message}"));
         assert!(error.to_string().contains(message), "{error} does not say {message}");
         assert!(matches!(error.kind(), Kind::Hostile | Kind::Invalid), "{error}");
         assert!(world.images.list().is_empty());
@@ -209,9 +206,9 @@ fn a_platform_may_be_asked_for() {
     let world = World::new("platform");
     let (archive, id) = docker_archive(&["a:1"], "x", plain);
     let platform = |text: &str| text.parse::<oci::platform::Platform>().unwrap();
-    let error = world.images.load(&archive[..], Some(&platform("linux/arm64")), &quiet).unwrap_err();
+    let error = world.images.load(&archive[..], &[platform("linux/arm64")], &quiet).unwrap_err();
     assert_eq!(error.kind(), Kind::NotFound);
-    world.images.load(&archive[..], Some(&platform("linux/amd64")), &quiet).unwrap();
+    world.images.load(&archive[..], &[platform("linux/amd64")], &quiet).unwrap();
     assert_eq!(world.images.resolve_for("a:1", &platform("linux/amd64")).unwrap().id, id);
     let error = world.images.resolve_for("a:1", &platform("linux/arm64")).unwrap_err();
     assert!(error.to_string().contains("does not match the specified platform"), "{error}");
@@ -273,7 +270,7 @@ fn a_tag_moves() {
             lines.lock().unwrap().push_str(&text);
         }
     };
-    world.images.load(&archive[..], None, &sink).unwrap();
+    world.images.load(&archive[..], &[], &sink).unwrap();
     let expected =
         format!("The image app:latest already exists, renaming the old one with ID {one} to empty string\n");
     assert!(lines.lock().unwrap().starts_with(&expected));
@@ -388,7 +385,7 @@ fn shared_layers_stay_with_the_other_image() {
     assert_eq!(told(world.images.remove("one:1", false, true, &nobody)).len(), 2, "no layer goes");
     assert!(world.images.layers().contains(&image.diff_ids()[0]));
     let mut saved = Vec::new();
-    world.images.save(&["two:1".into()], None, &mut saved).unwrap();
+    world.images.save(&["two:1".into()], &[], &mut saved).unwrap();
 }
 
 #[test]
@@ -420,13 +417,13 @@ fn a_damaged_image_is_left_out_and_can_be_loaded_again() {
     let world = World::new("damaged");
     let good = load(&world, &["good:1"], "good");
     let (archive, bad) = docker_archive(&["bad:1"], "bad", plain);
-    world.images.load(&archive[..], None, &quiet).unwrap();
+    world.images.load(&archive[..], &[], &quiet).unwrap();
     let config = world.images.blobs().path(&bad);
     std::fs::write(config, "{}").unwrap();
     let world = world.reopen();
     assert_eq!(world.images.resolve("good:1").unwrap().id, good);
     assert_eq!(world.images.resolve("bad:1").unwrap_err().kind(), Kind::NotFound);
-    world.images.load(&archive[..], None, &quiet).unwrap();
+    world.images.load(&archive[..], &[], &quiet).unwrap();
     assert_eq!(world.images.resolve("bad:1").unwrap().id, bad);
 }
 

@@ -171,7 +171,7 @@ fn a_commit_without_its_image_keeps_the_layers() {
     let made = world.images.commit("c1", commit).unwrap();
     assert_eq!(world.images.get(&made).unwrap().diff_ids()[..1], *image.diff_ids());
     let mut saved = Vec::new();
-    world.images.save(&["orphan:1".into()], None, &mut saved).unwrap();
+    world.images.save(&["orphan:1".into()], &[], &mut saved).unwrap();
 }
 
 #[test]
@@ -190,9 +190,9 @@ fn an_import_is_one_layer() {
     assert_eq!(image.config.history[0].comment, "Imported from -");
     // It can be saved and loaded elsewhere.
     let mut saved = Vec::new();
-    world.images.save(&["imported:1".into()], None, &mut saved).unwrap();
+    world.images.save(&["imported:1".into()], &[], &mut saved).unwrap();
     let other = World::new("import-other");
-    assert_eq!(other.images.load(&saved[..], None, &quiet).unwrap()[0].id, image.id);
+    assert_eq!(other.images.load(&saved[..], &[], &quiet).unwrap()[0].id, image.id);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use engine::{CommitOptions, ListOptions, RemoveOptions};
 
 use crate::call::Call;
 use crate::reply::{Answer, Failure, Reply};
-use crate::transform;
+use crate::{newer, transform};
 
 pub(crate) async fn list(call: Call) -> Answer {
     let options = ListOptions {
@@ -32,19 +32,24 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         None if call.has_body() => CreateRequest::default(),
         None => return Err(Failure::invalid("invalid JSON: got EOF while reading request body")),
     };
-    let request = transform::create(request, call.version)?;
+    let mut request = transform::create(request, call.version)?;
+    let warnings = newer::create(&mut request, call.version)?;
     let name = Some(call.query.text("name")).filter(|name| !name.is_empty()).map(str::to_owned);
     let platform = Some(call.query.text("platform")).filter(|name| !name.is_empty() && !call.before(41));
     let platform = platform
         .map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}"))))
         .transpose()?;
-    let created = call.engine.container_create(name, platform, request).await?;
+    let mut created = call.engine.container_create(name, platform, request).await?;
+    created.warnings.extend(warnings);
     Reply::json_with(201, &created)
 }
 
 pub(crate) async fn inspect(call: Call) -> Answer {
     let inspect = call.engine.container_inspect(&call.name, call.query.flag("size")).await?;
-    Reply::json(&transform::inspect(inspect, call.version))
+    if call.before(52) {
+        return Reply::json(&transform::inspect(inspect, call.version));
+    }
+    Reply::json(&newer::inspect(&inspect, call.version)?)
 }
 
 pub(crate) async fn changes(call: Call) -> Answer {
@@ -109,13 +114,7 @@ pub(crate) async fn rename(call: Call) -> Answer {
 
 pub(crate) async fn update(mut call: Call) -> Answer {
     let mut request = call.json::<UpdateRequest>().await?;
-    if call.before(40) {
-        request.resources.pids_limit = None;
-    }
-    if !call.before(42) {
-        // Gone from the interface, and not missed since.
-        request.resources.kernel_memory = 0;
-    }
+    transform::update(&mut request, call.version);
     Reply::json(&call.engine.container_update(&call.name, request).await?)
 }
 

@@ -3,14 +3,17 @@
 use api::image::Platform;
 
 use crate::call::Call;
-use crate::reply::{Answer, Failure, Reply};
-use crate::transform;
+use crate::reply::{Answer, Failure, Reply, page_not_found};
+use crate::{newer, transform};
 
 pub(crate) async fn list(call: Call) -> Answer {
     let mut filters = call.filters()?;
     let legacy = call.query.text("filter");
     if call.before(41) && !legacy.is_empty() {
         filters.add("reference", legacy);
+    }
+    if call.query.flag("identity") && !call.before(54) {
+        return Err(Failure::not_implemented("this engine does not tell the identity of images"));
     }
     let shared_size = call.query.flag("shared-size") && !call.before(42);
     let mut images = call.engine.image_list(call.query.flag("all"), shared_size, filters).await?;
@@ -23,10 +26,9 @@ pub(crate) async fn list(call: Call) -> Answer {
 pub(crate) async fn inspect(call: Call) -> Answer {
     let inspect = call.engine.image_inspect(&call.name, platform(&call, 49)?).await?;
     if call.before(50) {
-        Reply::json(&transform::image(inspect, call.version)?)
-    } else {
-        Reply::json(&inspect)
+        return Reply::json(&transform::image(inspect, call.version)?);
     }
+    if call.before(52) { Reply::json(&inspect) } else { Reply::json(&newer::image(&inspect)?) }
 }
 
 /// The platform of a query, as JSON, which clients may name since API version `1.since`.
@@ -39,6 +41,14 @@ pub(crate) fn platform(call: &Call, since: u16) -> Result<Option<Platform>, Fail
     parse_platform(text).map(Some)
 }
 
+/// As [`platform`]; since 1.52 there may be several.
+pub(crate) fn platforms(call: &Call, since: u16) -> Result<Vec<Platform>, Failure> {
+    if call.before(52) {
+        return Ok(platform(call, since)?.into_iter().collect());
+    }
+    call.query.all("platform").filter(|text| !text.is_empty()).map(parse_platform).collect()
+}
+
 fn parse_platform(text: &str) -> Result<Platform, Failure> {
     let platform: Platform = serde_json::from_str(text)
         .map_err(|error| Failure::invalid(format!("failed to parse platform: {error}")))?;
@@ -46,6 +56,15 @@ fn parse_platform(text: &str) -> Result<Platform, Failure> {
         return Err(Failure::invalid("both OS and Architecture must be provided"));
     }
     Ok(platform)
+}
+
+/// Statements about how an image was made lie in an index, which is not kept here.
+pub(crate) async fn attestations(call: Call) -> Answer {
+    if call.before(55) {
+        return Ok(Reply::Bare(page_not_found()));
+    }
+    call.engine.image_inspect(&call.name, platform(&call, 55)?).await?;
+    Err(Failure::not_implemented("this engine does not keep attestations of images"))
 }
 
 pub(crate) async fn history(call: Call) -> Answer {

@@ -3,7 +3,9 @@
 use api::network::{ConnectRequest, CreateRequest, DisconnectRequest};
 
 use crate::call::Call;
+use crate::query::boolean;
 use crate::reply::{Answer, Failure, Reply};
+use crate::transform;
 
 pub(crate) async fn list(call: Call) -> Answer {
     let mut networks = call.engine.network_list(call.filters()?).await?;
@@ -20,8 +22,7 @@ pub(crate) async fn list(call: Call) -> Answer {
 
 pub(crate) async fn inspect(call: Call) -> Answer {
     let verbose = call.query.text("verbose");
-    let booleans = ["", "1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"];
-    if !booleans.contains(&verbose) {
+    if !verbose.is_empty() && boolean(verbose).is_none() {
         return Err(Failure::invalid(format!(
             "invalid value for verbose: {verbose}: strconv.ParseBool: parsing {verbose:?}: invalid syntax"
         )));
@@ -30,7 +31,9 @@ pub(crate) async fn inspect(call: Call) -> Answer {
     if !matches!(scope, "" | "local") {
         return Err(Failure::new(404, format!("network {} not found", call.name)));
     }
-    Reply::json(&call.engine.network_inspect(&call.name).await?)
+    let mut network = call.engine.network_inspect(&call.name).await?;
+    transform::network(&mut network, call.version);
+    Reply::json(&network)
 }
 
 pub(crate) async fn create(mut call: Call) -> Answer {
@@ -42,7 +45,8 @@ pub(crate) async fn create(mut call: Call) -> Answer {
 }
 
 pub(crate) async fn connect(mut call: Call) -> Answer {
-    let request = call.json::<ConnectRequest>().await?;
+    let mut request = call.json::<ConnectRequest>().await?;
+    transform::connect(&mut request, call.version);
     call.engine.network_connect(&call.name, request).await?;
     Ok(Reply::empty(200))
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use api::container::WaitCondition;
+use api::container::{Stats, WaitCondition};
 use api::stream::{MULTIPLEXED, RAW};
 use engine::{AttachOptions, LogQuery, WaitOutcome};
 use hyper::header::{CONNECTION, HeaderValue};
@@ -11,7 +11,7 @@ use crate::body::Body;
 use crate::call::Call;
 use crate::handover::{self, Head};
 use crate::reply::{self, Answer, Failure, JSON, Reply};
-use crate::websocket;
+use crate::{transform, websocket};
 
 /// Docker samples once a second.
 const SAMPLE: Duration = Duration::from_secs(1);
@@ -65,6 +65,9 @@ pub(crate) async fn logs(call: Call) -> Answer {
     if !stdout && !stderr {
         return Err(Failure::invalid("Bad parameters: you must choose at least one stream"));
     }
+    if call.query.text("format") == "json" && !call.before(54) {
+        return Err(Failure::not_implemented("this engine does not send logs as JSON (format=json)"));
+    }
     let query = LogQuery {
         stdout,
         stderr,
@@ -103,7 +106,7 @@ pub(crate) async fn stats(call: Call) -> Answer {
     if stream && one_shot {
         return Err(Failure::invalid("cannot have stream=true and one-shot=true"));
     }
-    let mut sample = call.engine.container_stats(&call.name).await?;
+    let mut sample = sampled(&call).await?;
     if !stream && !is_running(&sample) {
         return Reply::json(&sample);
     }
@@ -113,7 +116,7 @@ pub(crate) async fn stats(call: Call) -> Answer {
     }
     if !stream {
         tokio::time::sleep(SAMPLE).await;
-        let next = call.engine.container_stats(&call.name).await?;
+        let next = sampled(&call).await?;
         return Reply::json(&after(next, &sample));
     }
     let (sender, body) = Body::pieces();
@@ -125,7 +128,7 @@ pub(crate) async fn stats(call: Call) -> Answer {
                 () = sender.closed() => return,
             }
             // A container that is gone ends the stream.
-            let Ok(next) = call.engine.container_stats(&call.name).await else { return };
+            let Ok(next) = sampled(&call).await else { return };
             let next = after(next, &sample);
             let line = api::json::to_vec(&next).unwrap_or_default();
             if sender.send(Ok(line.into())).await.is_err() {
@@ -135,6 +138,12 @@ pub(crate) async fn stats(call: Call) -> Answer {
         }
     });
     Ok(Reply::stream(JSON, body))
+}
+
+async fn sampled(call: &Call) -> Result<Stats, Failure> {
+    let mut sample = call.engine.container_stats(&call.name).await?;
+    transform::stats(&mut sample, call.version);
+    Ok(sample)
 }
 
 fn is_running(sample: &api::container::Stats) -> bool {

@@ -1,13 +1,13 @@
 //! The engine itself: ping, version, information, disk usage, events, credentials.
 
 use api::event::kind;
-use bytes::Bytes;
 use engine::EventQuery;
 
 use crate::body::Body;
 use crate::call::Call;
-use crate::reply::{Answer, Failure, JSON, Reply};
-use crate::transform;
+use crate::records::Records;
+use crate::reply::{Answer, Failure, Reply};
+use crate::{newer, query, transform};
 
 pub(crate) async fn ping(_: Call) -> Answer {
     Ok(ping_headers(Reply::text(200, "OK")))
@@ -32,7 +32,10 @@ pub(crate) async fn version(call: Call) -> Answer {
 
 pub(crate) async fn info(call: Call) -> Answer {
     let info = call.engine.info().await?;
-    if call.before(50) { Reply::json(&transform::info(info, call.version)?) } else { Reply::json(&info) }
+    if call.before(50) {
+        return Reply::json(&transform::info(info, call.version)?);
+    }
+    Reply::json(&if call.before(52) { info } else { newer::info(info) })
 }
 
 pub(crate) async fn disk_usage(call: Call) -> Answer {
@@ -59,7 +62,17 @@ pub(crate) async fn disk_usage(call: Call) -> Answer {
         transform::virtual_size(image, call.version);
         transform::no_digests(image);
     }
-    Reply::json(&usage)
+    if call.before(52) {
+        return Reply::json(&usage);
+    }
+    let verbose = match call.query.text("verbose") {
+        "" => None,
+        text => Some(
+            query::boolean(text)
+                .ok_or_else(|| Failure::invalid(format!("invalid value for verbose: {text}")))?,
+        ),
+    };
+    Reply::json(&newer::disk_usage(usage, verbose))
 }
 
 pub(crate) async fn auth(mut call: Call) -> Answer {
@@ -83,10 +96,16 @@ pub(crate) async fn events(call: Call) -> Answer {
     }
     let mut events = call.engine.events(query)?;
     let creations_known = !call.before(46);
+    let legacy = call.before(52);
+    let records = Records::wanted(&call);
     let (sender, body) = Body::pieces();
     tokio::spawn(async move {
         let wanted = |message: &api::event::Message| {
             creations_known || message.kind != kind::IMAGE || message.action != "create"
+        };
+        let line = |message: &api::event::Message| match legacy {
+            true => records.record(message),
+            false => records.record(&message.without_legacy()),
         };
         for message in events.past {
             if wanted(&message) && sender.send(Ok(line(&message))).await.is_err() {
@@ -106,10 +125,5 @@ pub(crate) async fn events(call: Call) -> Answer {
             }
         }
     });
-    Ok(Reply::stream(JSON, body))
-}
-
-fn line(message: &api::event::Message) -> Bytes {
-    // Strings and numbers only: this cannot fail.
-    api::json::to_vec(message).unwrap_or_default().into()
+    Ok(Reply::stream(records.content_type(), body))
 }

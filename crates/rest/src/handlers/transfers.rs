@@ -4,7 +4,7 @@ use api::progress::Message;
 use engine::{ImportRequest, PullRequest, PushRequest};
 use tokio::sync::mpsc;
 
-use super::images::platform;
+use super::images::{platform, platforms};
 use crate::body::Body;
 use crate::call::Call;
 use crate::reply::{Answer, Failure, JSON, Reply};
@@ -92,12 +92,12 @@ pub(crate) async fn push(call: Call) -> Answer {
 
 pub(crate) async fn load(call: Call) -> Answer {
     let quiet = call.query.flag("quiet");
-    let platform = platform(&call, 48)?;
+    let platforms = platforms(&call, 48)?;
     let engine = call.engine.clone();
     let upload = Box::new(call.into_upload());
     told(move |sender| async move {
         // Whatever is wrong with an archive is told in the stream: clients look for it there.
-        if let Err(error) = engine.image_load(upload, quiet, platform, sender.clone()).await {
+        if let Err(error) = engine.image_load(upload, quiet, platforms, sender.clone()).await {
             let _ = sender.send(Message::error(error.to_string())).await;
         }
         Ok(())
@@ -116,10 +116,10 @@ pub(crate) async fn save_one(call: Call) -> Answer {
 }
 
 async fn saved(call: Call, names: Vec<String>) -> Answer {
-    let platform = platform(&call, 48)?;
+    let platforms = platforms(&call, 48)?;
     let engine = call.engine;
     let body =
-        Body::written(move |writer| async move { Ok(engine.image_save(names, platform, writer).await?) })
+        Body::written(move |writer| async move { Ok(engine.image_save(names, platforms, writer).await?) })
             .await?;
     Ok(Reply::stream("application/x-tar", body))
 }
