@@ -27,6 +27,25 @@ impl Bench<'_> {
         let name = "processor time of all daemons for a million such lines";
         report.add(row(name, "ms", |printed| printed.cpu, None));
     }
+
+    /// The last of many lines, by their time: both sides in a single file without a limit.
+    pub(crate) fn long_log(&mut self, report: &mut Report, gibibytes: u64) {
+        let name = format!("`logs --since`: the last lines of {gibibytes} GiB, `json-file`");
+        if !self.wanted(&name) {
+            return;
+        }
+        self.each(|side| side.fill(gibibytes));
+        self.time(report, &name, None, |side| {
+            let client = side.client.clone();
+            let answer = side.shell.run(&format!("{client} logs --since $since long")).ok();
+            assert_eq!(answer.output.lines().last(), Some("the last line"), "{}", answer.output);
+            answer.took
+        });
+        self.each(|side| {
+            let client = side.client.clone();
+            side.shell.run(&format!("{client} rm -f long >/dev/null")).ok();
+        });
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -38,6 +57,26 @@ struct Printed {
 }
 
 impl Side {
+    /// Has a container print until its log is so long, and after a moment a last line.
+    fn fill(&mut self, gibibytes: u64) {
+        // What a line becomes in the file: its text, the name of the stream, the time.
+        const IN_FILE: u64 = 171;
+        let client = self.client.clone();
+        let line = "x".repeat(99);
+        let times = (gibibytes << 30) / IN_FILE / LINES as u64;
+        let program = format!(
+            "yes {line} | head -n {LINES} >/lines; for n in $(seq {times}); do cat /lines; done; touch /done; \
+             until test -e /go; do usleep 10000; done; echo the last line; sleep 1000"
+        );
+        let line = format!(
+            "{client} run -d --name long --log-driver json-file --log-opt max-size=-1 {IMAGE} sh -c '{program}' \
+             >/dev/null && until {client} exec long test -e /done; do sleep 0.5; done; sleep 2; \
+             since=$(date +%s); {client} exec long touch /go; \
+             until {client} logs --tail 1 long | grep -q last; do sleep 0.1; done"
+        );
+        self.shell.run(&line).ok();
+    }
+
     fn print(&mut self) -> Printed {
         let client = self.client.clone();
         let line = "x".repeat(99);

@@ -9,6 +9,7 @@
 //! cargo xtask bench --peer "PREFIX..."          beside a Docker in which `PREFIX docker ps` works
 //! cargo xtask bench --rounds 30 --only run      more samples of fewer rows
 //! cargo xtask bench --crowd 500                 rows about many containers, too (minutes)
+//! cargo xtask bench --log 5                     rows about a log of so many GiB, too (minutes, and room on the disk)
 //! cargo xtask bench --bundles --runtime PATH    runtimes alone, beside runc, crun and that program
 //! ```
 
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
         Err(message) => {
             eprintln!(
                 "bench: {message}\nUsage: bench [--peer PREFIX] [--rounds N] [--only TEXT] [--crowd N] \
-                 [--bundles] [--runtime PATH]..."
+                 [--log GIB] [--bundles] [--runtime PATH]..."
             );
             return ExitCode::from(2);
         }
@@ -80,6 +81,8 @@ struct Options {
     only: Option<String>,
     /// How many containers stand while what many of them cost is measured.
     crowd: Option<usize>,
+    /// How many GiB a log has in which something is looked for.
+    log: Option<u64>,
     /// Only runtimes by themselves.
     bundles: bool,
     /// Programs of other runtimes, beside those that are found where the peer is.
@@ -92,8 +95,15 @@ impl Options {
     }
 
     fn parse(mut words: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut options =
-            Options { peer: None, rounds: 15, only: None, crowd: None, bundles: false, runtimes: Vec::new() };
+        let mut options = Options {
+            peer: None,
+            rounds: 15,
+            only: None,
+            crowd: None,
+            log: None,
+            bundles: false,
+            runtimes: Vec::new(),
+        };
         while let Some(word) = words.next() {
             let mut value = || words.next().ok_or(format!("{word} needs a value"));
             match word.as_str() {
@@ -104,6 +114,9 @@ impl Options {
                 "--crowd" => {
                     let crowd = value()?.parse().map_err(|error| format!("--crowd: {error}"))?;
                     options.crowd = Some(crowd);
+                }
+                "--log" => {
+                    options.log = Some(value()?.parse().map_err(|error| format!("--log: {error}"))?);
                 }
                 "--bundles" => options.bundles = true,
                 "--runtime" => options.runtimes.push(value()?),

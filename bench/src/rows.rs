@@ -120,6 +120,9 @@ impl<'a> Bench<'a> {
         });
         self.many(report);
         self.logs(report);
+        if let Some(gibibytes) = self.options.log {
+            self.long_log(report, gibibytes);
+        }
         self.memory(report);
         self.pulls(report);
         if let Some(crowd) = self.options.crowd {
