@@ -18,7 +18,7 @@
 mod passers;
 mod watch;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -27,11 +27,13 @@ use passers::Passers;
 use watch::Watcher;
 
 /// How much of it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Plan {
     pub containers: u16,
     pub kills: u32,
     pub seed: u64,
+    /// Where the programs of another build lie. Without, the same ones stand for it from another place.
+    pub other: Option<PathBuf>,
 }
 
 /// Numbers from a seed: xorshift64*, any generator would do.
@@ -65,7 +67,7 @@ const COUNTER: &str = "httpd -f -p 80 -h /www & i=0; while true; do i=$((i+1)); 
 pub fn run(plan: Plan) -> Vec<String> {
     let mut dice = Dice::new(plan.seed);
     let mut world = World::start();
-    let builds = two_builds(&world);
+    let builds = two_builds(&world, plan.other.as_deref());
     let names: Vec<String> = (0..plan.containers).map(|number| format!("steady-{number}")).collect();
     for (name, number) in names.iter().zip(0..) {
         let port = format!("{}:80", FIRST_PORT + number);
@@ -142,10 +144,10 @@ pub fn run(plan: Plan) -> Vec<String> {
     wrong
 }
 
-/// The built binaries, twice: an upgrade is an engine from another place, and shims of both live side by side.
-fn two_builds(world: &World) -> [PathBuf; 2] {
+/// Two builds: an upgrade is an engine from another place, and shims of both live side by side.
+fn two_builds(world: &World, other: Option<&Path>) -> [PathBuf; 2] {
     let built = crate::world::binary("wharfd").parent().expect("a binary lies in a directory").to_owned();
-    ["build-a", "build-b"].map(|name| {
+    [("build-a", &*built), ("build-b", other.unwrap_or(&built))].map(|(name, built)| {
         let directory = world.directory().join(name);
         std::fs::create_dir_all(&directory).expect("the world's directory is writable");
         for program in ["wharfd", "wharf-shim"] {
