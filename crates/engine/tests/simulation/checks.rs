@@ -93,11 +93,19 @@ fn promised(shown: &[Inspect], promises: &mut Promises) -> Checked {
 
 /// Who was asked to run, and has a policy for it, does.
 pub(crate) async fn runs(engine: &Engine, promises: &Promises) -> Checked {
-    for one in listed(engine).await? {
+    let all = listed(engine).await?;
+    for one in &all {
         let known = promises.of(one.name.trim_start_matches('/'));
         let again = matches!(known.policy, Some("always" | "unless-stopped"));
-        // One whose command is not found any more stays down.
-        if known.should_run && again && !one.state.running && one.state.exit_code != 127 {
+        if !known.should_run || !again || one.state.running {
+            continue;
+        }
+        // One whose command is not found any more stays down; so does one whose port somebody has taken while it was.
+        let taken = one.state.error.ends_with("port is already allocated")
+            && all.iter().any(|other| {
+                other.state.running && other.host_config.port_bindings == one.host_config.port_bindings
+            });
+        if one.state.exit_code != 127 && !taken {
             return Err(format!("{} should run again and again: {:?}", one.name, one.state));
         }
     }
