@@ -4,6 +4,7 @@
 //! program `docker-credential-NAME` that `credHelpers` names for one registry and `credsStore` for
 //! all others. `DOCKER_AUTH_CONFIG` holds read-only ones that win over both.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -20,6 +21,23 @@ use crate::failure::Failure;
 pub(crate) const HUB: &str = "https://index.docker.io/v1/";
 /// What a helper calls the user when the secret is an identity token.
 const TOKEN_USER: &str = "<token>";
+
+/// Credentials that come with the environment.
+const VARIABLE: &str = "DOCKER_AUTH_CONFIG";
+
+/// What it may hold.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Environment {
+    #[serde(default)]
+    auths: BTreeMap<String, EnvironmentEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EnvironmentEntry {
+    auth: Option<String>,
+}
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -56,19 +74,57 @@ pub(crate) fn canonical(server: &str) -> &str {
 
 /// Finds the credentials for a registry; none is not an error.
 pub(crate) fn find(config: &Config, registry: &str) -> Result<Option<Auth>, Failure> {
-    if let Ok(text) = std::env::var("DOCKER_AUTH_CONFIG")
-        && !text.is_empty()
-    {
-        let document: Value = serde_json::from_str(&text)
-            .map_err(|error| Failure::new(format!("DOCKER_AUTH_CONFIG is not valid: {error}")))?;
-        if let Some(entry) = document.get("auths").and_then(|auths| auths.get(registry)) {
-            return Ok(Some(from_entry(entry)?));
+    if let Some(text) = environment() {
+        match from_environment(&text, registry) {
+            Ok(Some(auth)) => return Ok(Some(auth)),
+            Ok(None) => {}
+            // As docker: what is kept elsewhere may do.
+            Err(why) => complain(&format!("Failed to create credential store from {VARIABLE}:  {why}")),
         }
     }
     if let Some(helper) = helper_for(config, registry) {
         return helper_get(&helper, registry);
     }
     config.member_of("auths", registry).map(from_entry).transpose()
+}
+
+fn environment() -> Option<String> {
+    std::env::var(VARIABLE).ok().filter(|text| !text.is_empty())
+}
+
+fn complain(text: &str) {
+    // To nobody, if standard error is closed.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// Whoever logs in or out is told why nothing changes by it.
+pub(crate) fn warn_of_environment() {
+    if environment().is_some() {
+        complain(&format!(
+            "\n Warn -> {VARIABLE} is set and takes precedence.\n         Unset {VARIABLE} to restore the CLI auth behaviour.\n         "
+        ));
+    }
+}
+
+/// All of it is looked at, whichever registry is meant.
+fn from_environment(text: &str, registry: &str) -> Result<Option<Auth>, String> {
+    // A list would pass for a document without its names.
+    if !text.trim_start().starts_with('{') {
+        return Err("it is not an object".to_owned());
+    }
+    let document: Environment = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let mut found = None;
+    for (name, entry) in document.auths {
+        let auth = entry
+            .auth
+            .filter(|auth| !auth.is_empty())
+            .ok_or_else(|| format!("{VARIABLE} environment variable is missing key `auth` for {name}"))?;
+        let auth = from_entry(&json!({ "auth": auth })).map_err(|failure| failure.message)?;
+        if name == registry {
+            found = Some(auth);
+        }
+    }
+    Ok(found)
 }
 
 /// Keeps credentials. Returns the file, when they lie there unencrypted.

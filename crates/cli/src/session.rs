@@ -16,6 +16,7 @@ use crate::commands::context;
 use crate::config::Config;
 use crate::failure::{Failure, doing};
 use crate::flags::{Parsed, list, switch, text};
+use crate::values::csv;
 
 /// Where an engine of this host listens.
 pub(crate) const DEFAULT_SOCKET: &str = "/run/wharf.sock";
@@ -203,22 +204,17 @@ impl Session {
         Ok(client)
     }
 
+    /// Those of the environment stand in place of the configuration's.
     fn headers(&self) -> Result<Vec<(String, String)>, Failure> {
-        // An explicit address needs no file at all, so none is read for it.
-        if self.globals.host.is_some() {
-            return Ok(Vec::new());
-        }
-        let mut headers = self.config()?.headers();
-        for pair in
-            variable("DOCKER_CUSTOM_HEADERS").unwrap_or_default().split(',').filter(|pair| !pair.is_empty())
-        {
-            let (name, value) = pair.split_once('=').ok_or_else(|| {
-                Failure::new(format!("invalid DOCKER_CUSTOM_HEADERS: {pair:?} is not a key=value pair"))
-            })?;
-            headers.push((name.trim().to_owned(), value.to_owned()));
-        }
+        let mut headers = match variable("DOCKER_CUSTOM_HEADERS") {
+            Some(text) => custom_headers(&text)?,
+            None => self.config()?.headers(),
+        };
         headers.retain(|(name, _)| !name.eq_ignore_ascii_case("user-agent"));
-        Ok(headers)
+        match headers.iter().find(|(name, _)| !name.bytes().all(is_of_a_token)) {
+            Some((name, _)) => Err(Failure::new(format!("net/http: invalid header field name {name:?}"))),
+            None => Ok(headers),
+        }
     }
 
     fn choose(&self) -> Result<Chosen, Failure> {
@@ -254,6 +250,35 @@ impl Session {
         }
         Ok(Some(Certificates { authority: Some(authority), identity, verify }))
     }
+}
+
+/// `name=value,"name=a,b"`; of several with one name the last counts.
+fn custom_headers(text: &str) -> Result<Vec<(String, String)>, Failure> {
+    let bad = |act: &str, why: &str| {
+        let what = "custom headers from DOCKER_CUSTOM_HEADERS environment variable";
+        Failure::new(format!("Failed to initialize: failed to {act} {what}: {why}"))
+    };
+    let fields =
+        csv(text).map_err(|_| bad("parse", "value must be formatted as comma-separated key=value pairs"))?;
+    let mut headers: Vec<(String, String)> = Vec::new();
+    for pair in fields {
+        let (name, value) = pair.split_once('=').unwrap_or((&pair, ""));
+        let name = name.trim();
+        if name.is_empty() {
+            return Err(bad("set", &format!("value contains a key=value pair with an empty key: '{pair}'")));
+        }
+        if !pair.contains('=') {
+            return Err(bad("set", &format!("missing \"=\" in key=value pair: '{pair}'")));
+        }
+        headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+        headers.push((name.to_owned(), value.to_owned()));
+    }
+    Ok(headers)
+}
+
+/// RFC 9110, 5.6.2.
+fn is_of_a_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 fn unresolved(why: impl std::fmt::Display) -> Failure {

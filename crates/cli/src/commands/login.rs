@@ -27,6 +27,7 @@ fn flags() -> Vec<clap::Arg> {
 }
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    credentials::warn_of_environment();
     let server = parsed.first();
     let registry = if server.is_empty() { HUB } else { credentials::canonical(server) };
     let mut config = session.config()?.clone();

@@ -13,6 +13,7 @@ pub(crate) const SPEC: Spec =
         .details("Log out from a registry: from Docker Hub if no server is named.");
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
+    credentials::warn_of_environment();
     let server = parsed.first();
     let registry = if server.is_empty() { HUB } else { credentials::canonical(server) };
     let mut config = session.config()?.clone();

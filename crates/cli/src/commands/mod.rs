@@ -112,7 +112,9 @@ pub(crate) fn each(names: &[String], mut act: impl FnMut(&str) -> Result<String,
 }
 
 /// The filters of a prune: those of the command line, and those that the configuration adds to
-/// every prune unless the command line says something of the same kind.
+/// every prune unless the command line says the opposite of it. (The stock client leaves out each
+/// label of the configuration whose opposite nobody asks for, against its own documentation: what
+/// was to be kept would be removed.)
 pub(crate) fn prune_filters(session: &Session, parsed: &Parsed) -> Result<String, Failure> {
     let mut filters = filter::parse(&parsed.list("filter"))?;
     for entry in session.config()?.list("pruneFilters") {

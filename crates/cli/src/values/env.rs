@@ -22,19 +22,17 @@ pub(crate) fn check_label(text: &str) -> Result<String, String> {
 
 /// All variables: those of the files first, so that flags win.
 pub(crate) fn variables(files: &[String], flags: &[String]) -> Result<Vec<String>, Failure> {
+    // A bare name takes the caller's value. Where there is none, a line of a file says nothing, and a flag takes the
+    // image's variable away.
+    let ours = |name: &String| std::env::var(name).ok().map(|value| format!("{name}={value}"));
     let mut all = Vec::new();
     for path in files {
-        for line in lines(path)? {
-            all.push(line);
-        }
+        let lines = lines(path)?.into_iter();
+        all.extend(lines.filter_map(|line| if line.contains('=') { Some(line) } else { ours(&line) }));
     }
-    all.extend_from_slice(flags);
-    // A bare name takes the caller's value, or vanishes when there is none.
-    let resolved = all.into_iter().filter_map(|entry| match entry.contains('=') {
-        true => Some(entry),
-        false => std::env::var(&entry).ok().map(|value| format!("{entry}={value}")),
-    });
-    Ok(last_wins(resolved))
+    let bare = flags.iter().map(|flag| if flag.contains('=') { None } else { ours(flag) });
+    all.extend(bare.zip(flags).map(|(found, flag)| found.unwrap_or_else(|| flag.clone())));
+    Ok(last_wins(all.into_iter()))
 }
 
 /// Keeps one entry a name, in the place of the first and with the value of the last.
@@ -127,8 +125,8 @@ mod tests {
     fn the_last_value_wins_and_bare_names_are_looked_up() {
         let flags = ["A=1", "B=2", "A=3", "WHARF_TEST_SURELY_UNSET", "PATH"].map(str::to_owned);
         let variables = variables(&[], &flags).unwrap();
-        assert_eq!(variables[..2], ["A=3", "B=2"]);
-        assert!(variables.len() == 3 && variables[2].starts_with("PATH="));
+        assert_eq!(variables[..3], ["A=3", "B=2", "WHARF_TEST_SURELY_UNSET"]);
+        assert!(variables.len() == 4 && variables[3].starts_with("PATH="));
         assert!(check_variable("=x").is_err() && check_variable("x=").is_ok());
     }
 

@@ -1,5 +1,6 @@
 //! The built program against an engine that answers what a test tells it to.
 
+mod configuration;
 mod engine;
 mod failures;
 mod help;
