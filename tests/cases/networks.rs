@@ -344,12 +344,48 @@ fn no_rule_and_no_process_grows_with_ports() {
                 .filter(|line| line.contains("counter") || line.contains("accept") || line.contains("dnat"))
                 .count()
         };
-        serve(&client, &["-p", "8000:80"]);
+        serve(&client, &["--name", "few", "-p", "8000:80"]);
         let before = rules();
-        serve(&client, &["-p", "9000-9019:9000-9019"]);
+        serve(&client, &["--name", "many", "-p", "9000-9199:9000-9199"]);
         assert_eq!(rules(), before);
+        // A container's first process is its shim's child; the shim has no other, and as many threads for one port as
+        // for many.
+        let shims = ["few", "many"].map(|name| {
+            let pid = world.inspect(name)["State"]["Pid"].as_u64().expect("it runs");
+            parent_of(pid)
+        });
+        assert_eq!(shims.map(|shim| children_of(shim).len()), [1, 1]);
+        let threads = shims.map(|shim| tasks_of(shim).len());
+        assert_eq!(threads[0], threads[1]);
+        // The engine's own come and go with its work, but there is not one for each port.
+        let engine = u64::from(world.engine_pid());
+        assert!(tasks_of(engine).len() < 100, "{} threads", tasks_of(engine).len());
+        let others: Vec<u64> =
+            children_of(engine).into_iter().filter(|child| !shims.contains(child)).collect();
+        assert!(others.is_empty(), "{others:?}");
         world.tidy();
     }
+}
+
+fn tasks_of(pid: u64) -> Vec<u64> {
+    let entries = std::fs::read_dir(format!("/proc/{pid}/task")).expect("the process runs").flatten();
+    entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+}
+
+fn children_of(pid: u64) -> Vec<u64> {
+    let all = std::fs::read_dir("/proc").expect("/proc is there").flatten();
+    all.filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|process| {
+            std::fs::read_to_string(format!("/proc/{process}/status"))
+                .is_ok_and(|status| status.contains(&format!("\nPPid:\t{pid}\n")))
+        })
+        .collect()
+}
+
+fn parent_of(pid: u64) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:\t")).expect("it has a parent");
+    parent.parse().expect("a number")
 }
 
 #[test]

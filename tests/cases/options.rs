@@ -4,6 +4,7 @@ mod devices;
 mod mounts;
 mod sources;
 mod update;
+mod walls;
 
 use blackbox::{IMAGE, World};
 
