@@ -68,7 +68,7 @@ fn check(world: &World, interpreter: Result<PathBuf, String>, file: &str) {
 }
 
 fn installed(program: Result<PathBuf, String>) -> Option<PathBuf> {
-    program.map_err(|reason| eprintln!("not tested, the SDK cannot be installed here: {reason}")).ok()
+    program.map_err(|reason| blackbox::skip(&format!("the SDK cannot be installed here: {reason}"))).ok()
 }
 
 #[track_caller]

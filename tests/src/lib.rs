@@ -1,6 +1,6 @@
 //! Worlds for black box tests: each test has an engine, roots and a network namespace of its own.
 //!
-//! Nothing here links a crate of Wharf: the tests see what users see, the binaries and the socket. A [`World`]
+//! Nothing here links a crate of the product: the tests see what users see, the binaries and the socket. A [`World`]
 //! starts `wharfd` from the directory of the built binaries, and when it goes it removes all containers, ends the
 //! engine, and fails the test if anything is left behind: processes, mounts, cgroups, network interfaces of the
 //! world's namespace, files in the runtime root.
@@ -14,6 +14,8 @@ mod session;
 pub mod soak;
 mod wire;
 mod world;
+
+pub use scratch::skip;
 
 pub use disk::{CountedDisk, SmallDisk, sh};
 pub use host::Host;

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::run::{self, Outcome};
+use crate::run::{self, Failure, Outcome};
 
 /// What the tests need, and a file that tells whether it is there.
 const NEEDED: &[(&str, &str)] = &[
@@ -19,6 +19,8 @@ const NEEDED: &[(&str, &str)] = &[
     ("util-linux", "/usr/bin/nsenter"),
     ("util-linux-extra", "/usr/bin/fincore"), // what of a file is in memory
     ("bsdutils", "/usr/bin/script"),
+    ("xfsprogs", "/usr/sbin/mkfs.xfs"), // disks that count by project
+    ("e2fsprogs", "/usr/sbin/mkfs.ext4"),
     ("curl", "/usr/bin/curl"),
     ("jq", "/usr/bin/jq"), // to read what the interface says
     ("python3-venv", "/usr/share/doc/python3-venv"),
@@ -29,6 +31,27 @@ const NEEDED: &[(&str, &str)] = &[
     ("openssl", "/usr/bin/openssl"), // certificates of clients
     ("gcc", "/usr/bin/cc"),          // SQLite, zstd and ring are C
 ];
+
+/// What no package of Debian 12 provides: its docker is of 2022, and the pages are of this version.
+const CLIENT: &str = "28.";
+
+/// Ends the tests before they begin where the stock client is missing that they compare ours with.
+pub(crate) fn find_client() -> Outcome {
+    let mut command = Command::new("docker");
+    command.args(["version", "--format", "{{.Client.Version}}"]);
+    // It fails after that for want of an engine.
+    let said = command.env("DOCKER_HOST", "unix:///nonexistent").stdin(Stdio::null()).output();
+    let found = said.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    let found = match found {
+        Ok(version) if version.starts_with(CLIENT) => return Ok(()),
+        Ok(version) => format!("`docker` on PATH is of version {version:?}"),
+        Err(error) => format!("`docker` cannot be started: {error}"),
+    };
+    Err(Failure::new(format!(
+        "the tests need the stock docker client of version {CLIENT}x on PATH (package docker-ce-cli of Docker's own \
+         archive, docker-cli of Debian 14, or the one program `docker` of a release's archive), but {found}"
+    )))
+}
 
 /// Installs what is missing; does nothing, and needs no network, where all is there.
 pub(crate) fn install() -> Outcome {

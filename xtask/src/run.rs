@@ -46,7 +46,14 @@ pub(crate) fn run<A: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<I
 
 /// `cargo` of the toolchain that runs this.
 pub(crate) fn cargo<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Outcome {
-    run(&std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()), arguments)
+    execute(cargo_command(arguments))
+}
+
+/// The same, not yet run.
+pub(crate) fn cargo_command<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()));
+    command.args(arguments).current_dir(root());
+    command
 }
 
 /// Runs a prepared command and waits for it.

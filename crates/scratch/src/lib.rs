@@ -1,12 +1,16 @@
-//! A place on the disk for one test, gone when the test is over, however it ended.
+//! A place on the disk for one test, gone when the test is over, however it ended; and a word of what one leaves out.
 //!
 //! Tests run beside each other in one process, and processes beside each other: a place's name has the process's id and a
 //! number of its own. The topic is there for whoever finds one that a killed process left.
+
+mod skip;
 
 use std::ffi::OsStr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+pub use skip::skip;
 
 /// An empty directory; behaves like its path.
 #[derive(Debug)]

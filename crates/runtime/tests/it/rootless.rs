@@ -129,7 +129,7 @@ fn a_place_that_was_given_to_the_user_in_the_trees_of_v1() {
     let mut bundle = of_user(&["cat", "/proc/self/cgroup"]);
     let parent = bundle.cgroup();
     if parent.is_unified() {
-        // There is one tree, and with it comes everything.
+        scratch::skip("there are no trees of cgroup v1");
         return;
     }
     let trees: Vec<_> = parent.paths().into_iter().filter(|(name, _)| !name.is_empty()).collect();
@@ -325,7 +325,10 @@ fn logged_in() -> Option<(u32, u32)> {
 /// In cgroups that are his already: systemd alone may move a process there from elsewhere.
 #[test]
 fn a_scope_of_the_users_own_systemd() {
-    let Some((user, group)) = logged_in() else { return };
+    let Some((user, group)) = logged_in() else {
+        scratch::skip("nobody has logged in whose systemd runs");
+        return;
+    };
     let mut bundle = of_user(&["sleep", "1000"]);
     bundle.config["linux"]["uidMappings"][0]["hostID"] = json!(user);
     bundle.config["linux"]["gidMappings"][0]["hostID"] = json!(group);

@@ -37,7 +37,7 @@ fn free_port() -> u16 {
 async fn distribution() -> Option<Distribution> {
     const PROGRAM: &str = "/usr/bin/docker-registry";
     if !std::path::Path::new(PROGRAM).exists() {
-        println!("skipped: {PROGRAM} is missing (Debian package docker-registry)");
+        scratch::skip(&format!("{PROGRAM} is missing (Debian package docker-registry)"));
         return None;
     }
     let directory = Directory::new("registry");
