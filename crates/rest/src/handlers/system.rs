@@ -58,6 +58,9 @@ pub(crate) async fn disk_usage(call: Call) -> Answer {
         usage.volumes = None;
     }
     usage.build_cache = wanted("build-cache").then(Vec::new);
+    for container in usage.containers.iter_mut().flatten() {
+        transform::summary(container, call.version);
+    }
     for image in usage.images.iter_mut().flatten() {
         transform::virtual_size(image, call.version);
         transform::no_digests(image);
