@@ -5,6 +5,7 @@
 
 mod access;
 mod apparmor;
+mod completion;
 mod contexts;
 mod copies;
 mod differential;
