@@ -167,7 +167,7 @@ fn scores_and_priorities() {
 #[test]
 fn limits_of_networks_and_of_remote_memory() {
     let bundle = |resources: Value| {
-        let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+        let mut bundle = Bundle::new(&["true"]);
         bundle.config["linux"]["resources"]
             .as_object_mut()
             .unwrap()
