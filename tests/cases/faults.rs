@@ -59,7 +59,9 @@ fn furnished(disk: &SmallDisk) -> (World, Registry) {
     let script = "dd if=/dev/zero of=/written bs=1M count=2 2> /dev/null; echo said; exit 3";
     world.wharf(&["run", "--name", "ended", "-v", "/y", IMAGE, "sh", "-c", script]).code(3);
     world.wharf(&["create", "--name", "ready", IMAGE, "true"]).ok();
-    world.wharf(&["volume", "create", "named"]).ok();
+    // More than an engine that had to wait with its notes takes at once.
+    let fill = "dd if=/dev/zero of=/n/file bs=64k count=4 2> /dev/null";
+    world.wharf(&["run", "--rm", "-v", "named:/n", IMAGE, "sh", "-c", fill]).ok();
     world.wharf(&["network", "create", "lonely"]).ok();
     (world, registry)
 }
