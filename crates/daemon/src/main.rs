@@ -111,7 +111,7 @@ fn run(flags: &Values, words: &[String]) -> Result<ExitCode, String> {
         .max_blocking_threads(BLOCKING)
         .thread_keep_alive(IDLE)
         .thread_name("wharfd")
-        .on_thread_stop(linux::memory::give_back)
+        .on_thread_stop(linux::memory::rest)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
