@@ -49,9 +49,8 @@ impl Segment {
     pub(crate) fn let_go(self) {
         // SAFETY: pages of a segment that nobody can write to are those of the file, now and when they come back; segments
         // of other rights begin at pages of their own.
-        let done = unsafe { madvise(self.begin as *mut _, self.length, Advice::LinuxDontNeed) };
-        // What can't be let go of stays.
-        let _ = done;
+        let _what_cannot_go_stays =
+            unsafe { madvise(self.begin as *mut _, self.length, Advice::LinuxDontNeed) };
     }
 }
 

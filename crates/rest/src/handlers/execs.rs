@@ -28,9 +28,15 @@ pub(crate) async fn create(mut call: Call) -> Answer {
 /// answers apart.
 fn at_once(call: &Call) -> Result<Option<StartRequest>, Failure> {
     let Some(value) = call.headers.get(START).filter(|_| call.upgrades()) else { return Ok(None) };
-    api::json::from_slice(value.as_bytes())
-        .map(Some)
-        .map_err(|error| Failure::invalid(format!("invalid {START} header: {error}")))
+    let start: StartRequest = api::json::from_slice(value.as_bytes())
+        .map_err(|error| Failure::invalid(format!("invalid {START} header: {error}")))?;
+    // The answer is the streams, and there would be none.
+    match start.detach {
+        true => {
+            Err(Failure::invalid(format!("invalid {START} header: a detached start is a request of its own")))
+        }
+        false => Ok(Some(start)),
+    }
 }
 
 fn options(call: &Call, request: StartRequest, tell_exit: bool) -> ExecStartOptions {
