@@ -24,18 +24,3 @@ pub(crate) fn find(roots: &Path) -> Vec<String> {
     }
     left
 }
-
-/// The cgroup that the engine with this runtime root uses, in all hierarchies.
-pub(crate) fn cgroups(parent: &str) -> Vec<String> {
-    let mut left = Vec::new();
-    let mut hierarchies = vec![Path::new("/sys/fs/cgroup").to_owned()];
-    hierarchies
-        .extend(fs::read_dir("/sys/fs/cgroup").into_iter().flatten().flatten().map(|entry| entry.path()));
-    for hierarchy in hierarchies {
-        let cgroup = hierarchy.join(parent);
-        if cgroup.exists() {
-            left.push(format!("cgroup {}", cgroup.display()));
-        }
-    }
-    left
-}

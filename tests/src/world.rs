@@ -395,7 +395,9 @@ impl World {
         );
         let look = || {
             let mut left = leaks::find(&self.directory);
-            left.extend(leaks::cgroups(&parent));
+            left.extend(
+                scratch::cgroups(&parent).iter().map(|cgroup| format!("cgroup {}", cgroup.display())),
+            );
             let veths = self.host.interfaces().into_iter().filter(|name| name.starts_with('v'));
             left.extend(veths.map(|name| format!("interface {name}")));
             left

@@ -1,8 +1,10 @@
-//! A place on the disk for one test, gone when the test is over, however it ended; and a word of what one leaves out.
+//! A place on the disk for one test, gone when the test is over, however it ended; a look at what one leaves behind; and a
+//! word of what one leaves out.
 //!
 //! Tests run beside each other in one process, and processes beside each other: a place's name has the process's id and a
 //! number of its own. The topic is there for whoever finds one that a killed process left.
 
+mod cgroups;
 mod skip;
 
 use std::ffi::OsStr;
@@ -10,6 +12,7 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+pub use cgroups::cgroups;
 pub use skip::skip;
 
 /// An empty directory; behaves like its path.

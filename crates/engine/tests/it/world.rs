@@ -282,17 +282,13 @@ fn cgroups(dir: &Path) -> Vec<PathBuf> {
     let digest = oci::digest::Digest::sha256_of(dir.join("exec").to_string_lossy().as_bytes()).to_string();
     let parent = format!("wharf-{}", &digest.rsplit(':').next().unwrap()[..8]);
     let mut found = Vec::new();
-    let mut look = |tree: PathBuf| {
-        let Ok(entries) = std::fs::read_dir(tree.join(&parent)) else { return };
+    for tree in scratch::cgroups(&parent) {
+        let Ok(entries) = std::fs::read_dir(&tree) else { continue };
         found.extend(
             entries.flatten().filter(|entry| entry.file_type().unwrap().is_dir()).map(|entry| entry.path()),
         );
         // The parent itself is ours to remove here: an engine that is used again would keep it.
-        let _ = std::fs::remove_dir(tree.join(&parent));
-    };
-    look("/sys/fs/cgroup".into());
-    for tree in std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
-        look(tree.path());
+        let _ = std::fs::remove_dir(tree);
     }
     found
 }

@@ -256,7 +256,7 @@ impl World {
     }
 
     pub(crate) fn cgroups(&self) -> Vec<PathBuf> {
-        find_cgroups(Path::new("/sys/fs/cgroup"), self.cgroup.trim_start_matches('/'))
+        scratch::cgroups(self.cgroup.trim_start_matches('/'))
     }
 }
 
@@ -277,18 +277,6 @@ impl Drop for World {
             eprintln!("the shim said: {complaints}");
         }
     }
-}
-
-fn find_cgroups(root: &Path, name: &str) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        for candidate in [entry.path(), entry.path().join(name)] {
-            if candidate.file_name().is_some_and(|own| own == name) && candidate.exists() {
-                found.push(candidate);
-            }
-        }
-    }
-    found
 }
 
 /// Everything until the end of the stream.
