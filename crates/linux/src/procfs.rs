@@ -31,10 +31,14 @@ impl Procfs {
     }
 
     /// A private mount with processes and nothing else: no sysctls, no keys of the kernel. Before Linux 5.8, a whole one.
+    ///
+    /// In a user namespace the kernel mounts none while the one in sight is partly covered, as a container's is by its
+    /// masks. Then it is that one: as what is opened is checked, it too gives the file that is meant, or nothing.
     pub fn of_processes() -> Result<Procfs> {
         let attributes = mount::NOSUID | mount::NODEV | mount::NOEXEC;
         match mount::new_fs("proc", Some("proc"), &["subset=pid"], attributes) {
             Err(error) if error.is(Errno::INVAL) => Procfs::new(),
+            Err(error) if error.is(Errno::PERM) => Procfs::host().map_err(|_| error),
             other => Ok(Procfs { root: other? }),
         }
     }
@@ -54,7 +58,7 @@ impl Procfs {
         Ok(Procfs { root })
     }
 
-    /// The host's, as this process sees it.
+    /// The one that this process sees at `/proc`: outside of a container, the host's.
     pub fn host() -> Result<Procfs> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Procfs::from_root(rustix::fs::open("/proc", flags, Mode::empty()).context("open", || "\"/proc\"")?)
@@ -172,6 +176,55 @@ mod tests {
         let processes = Procfs::of_processes().unwrap();
         assert!(processes.read("sys/kernel/hostname").unwrap_err().is(Errno::NOENT));
         processes.write_own("oom_score_adj", "0").unwrap();
+    }
+
+    /// As in a container with a user namespace and masks: a covered procfs, and no right to one of our own.
+    fn in_a_container(test: impl FnOnce() -> Result<bool>) {
+        use crate::namespace::{self, MOUNT, USER};
+        use crate::process::{Clone, Cloned, Exit, exit_now, wait};
+        let enter = || {
+            namespace::unshare(MOUNT)?;
+            mount::set_propagation(Path::new("/"), mount::Propagation::Private, true)?;
+            cover("/proc/kallsyms")?;
+            namespace::unshare(USER | MOUNT)
+        };
+        match Clone::default().start().unwrap() {
+            Cloned::Copy => exit_now(match enter().and_then(|()| test()) {
+                Ok(true) => 0,
+                Ok(false) => 1,
+                Err(error) => {
+                    eprintln!("{error}");
+                    2
+                }
+            }),
+            Cloned::Caller { pid, .. } => assert_eq!(wait(pid).unwrap(), Exit::Code(0)),
+        }
+    }
+
+    fn cover(path: &str) -> Result<()> {
+        mount::attach_at(mount::clone_tree(None, Path::new("/dev/null"), false)?, Path::new(path))
+    }
+
+    #[test]
+    fn where_none_can_be_mounted_the_one_in_sight_serves() {
+        in_a_container(|| {
+            let refused = Procfs::new().is_err_and(|error| error.is(Errno::PERM));
+            Procfs::of_processes()?.write_own("oom_score_adj", "500")?;
+            let score = std::fs::read_to_string("/proc/self/oom_score_adj").unwrap_or_default();
+            Ok(refused && score == "500\n")
+        });
+    }
+
+    #[test]
+    fn what_is_put_over_the_one_in_sight_is_not_written() {
+        in_a_container(|| {
+            cover(&format!("/proc/{}/oom_score_adj", crate::process::id()))?;
+            let covered = Procfs::of_processes()?.write_own("oom_score_adj", "500");
+            let empty = mount::new_fs("tmpfs", None, &[], 0)?;
+            mount::attach_at(&empty, Path::new("/proc"))?;
+            let hidden = Procfs::of_processes();
+            Ok(covered.is_err_and(|error| error.is(Errno::XDEV)) && hidden.is_err())
+        });
     }
 
     #[test]

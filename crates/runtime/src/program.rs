@@ -43,6 +43,9 @@ impl Program {
             let message = format_args!("invalid environment variable: missing '=' in {line:?}");
             return Err(Error::invalid(message));
         }
+        if process.env.iter().any(|line| line.starts_with('=')) {
+            return Err(Error::invalid("invalid environment variable: name cannot be empty"));
+        }
         let c_strings = |strings: &[String], field: &str| {
             let convert = |text: &String| {
                 let error = |_| Error::invalid(format_args!("process.{field}: {text:?} holds a zero byte"));
@@ -115,6 +118,20 @@ fn unique(env: &[String]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_have_a_name_and_a_value() {
+        for (line, expected) in [("PATH", "missing '=' in \"PATH\""), ("=x", "name cannot be empty")] {
+            let process = oci::runtime::Process {
+                args: vec!["true".to_owned()],
+                cwd: "/".to_owned(),
+                env: vec![line.to_owned()],
+                ..Default::default()
+            };
+            let message = Program::new(&process).unwrap_err().to_string();
+            assert!(message.contains(expected), "{message}");
+        }
+    }
 
     #[test]
     fn the_last_value_of_a_variable_counts() {

@@ -11,10 +11,11 @@
 mod clone;
 mod elsewhere;
 mod limits;
+mod seal;
 mod spawn;
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 pub use clone::{Before, Clone, Cloned, sibling};
 pub use elsewhere::Elsewhere;
@@ -23,6 +24,7 @@ pub use limits::{
     set_limit, set_limit_of, set_memory_policy, set_personality, set_scheduler,
 };
 pub use limits::{Scheduling, cpu_list};
+pub use seal::{Seal, seal_myself, sealed_program};
 pub use spawn::{Child, Program, Spawn, reserve_low_descriptors};
 
 use crate::error::check;
@@ -220,74 +222,10 @@ fn pointers(strings: &[CString]) -> Vec<*const libc::c_char> {
     strings.iter().map(|string| string.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// The running program's file on a mount that nobody can write through, for the next execution of it.
-///
-/// Whoever gets hold of a process of ours through `/proc/<pid>/exe` can otherwise open the program for writing
-/// once nobody executes it. The handle is a read-only clone of a one-file mount, in no mount namespace; when the
-/// descriptor is closed the kernel takes the mount apart and nobody can ever make it writable again.
-pub fn sealed_program(file: &std::path::Path) -> Result<OwnedFd> {
-    let tree = crate::mount::clone_tree(None, file, false)?;
-    let attributes = crate::mount::Attributes { set: crate::mount::RDONLY, ..Default::default() };
-    crate::mount::set_attributes(tree.as_fd(), &attributes, false)?;
-    Ok(tree)
-}
-
-/// A copy of the running program in memory that nobody can write to. `None` where it runs from one already.
-fn sealed_copy(file: &std::path::Path) -> Result<Option<OwnedFd>> {
-    if file.to_string_lossy().starts_with("/memfd:") {
-        return Ok(None);
-    }
-    let copy = crate::fd::memory_file("program")?;
-    let mut program = std::fs::File::open(file)
-        .map_err(|error| Error::from_io("open", format_args!("{file:?}"), &error))?;
-    let mut writer = std::fs::File::from(copy);
-    std::io::copy(&mut program, &mut writer)
-        .map_err(|error| Error::from_io("copy", format_args!("{file:?}"), &error))?;
-    let copy = OwnedFd::from(writer);
-    crate::fd::seal(&copy)?;
-    Ok(Some(copy))
-}
-
-/// Makes sure that `/proc/self/exe` cannot be written through: executes this program again from a sealed handle
-/// unless it runs from one already. Call it first thing in `main`, before any thread.
-pub fn seal_myself() -> Result<()> {
-    let own = std::path::Path::new("/proc/self/exe");
-    let file = rustix::fs::open(
-        own,
-        rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC,
-        rustix::fs::Mode::empty(),
-    )
-    .map_err(|errno| Error::new("open", "/proc/self/exe, O_PATH", errno))?;
-    let fs = rustix::fs::fstatvfs(&file).map_err(|errno| Error::new("fstatvfs", "/proc/self/exe", errno))?;
-    if fs.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY) {
-        return Ok(());
-    }
-    let strings = |iterator: &mut dyn Iterator<Item = std::ffi::OsString>| -> Vec<CString> {
-        use std::os::unix::ffi::OsStringExt;
-        // The kernel handed these over as C strings: no zero byte is in them.
-        iterator.filter_map(|string| CString::new(string.into_vec()).ok()).collect()
-    };
-    let args = strings(&mut std::env::args_os());
-    let env = strings(&mut std::env::vars_os().map(|(key, value)| {
-        let mut line = key;
-        line.push("=");
-        line.push(value);
-        line
-    }));
-    let path = std::fs::read_link(own).map_err(|e| Error::from_io("readlink", "/proc/self/exe", &e))?;
-    let sealed = match sealed_program(&path) {
-        // Mounts are not ours to make. A user's containers can write to no more than the user, who may own the file.
-        Err(error) if error.is(Errno::PERM) => match sealed_copy(&path)? {
-            Some(copy) => copy,
-            None => return Ok(()),
-        },
-        other => other?,
-    };
-    Err(execute_open(sealed.as_fd(), &args, &env))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd;
+
     use super::*;
 
     #[test]

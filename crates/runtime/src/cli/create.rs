@@ -1,5 +1,6 @@
 //! `create`, `start`, `run`.
 
+use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -273,7 +274,11 @@ pub(super) fn write_pid_file(path: Option<&str>, pid: i32) -> Result<()> {
     let target = Path::new(path);
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let new = target.with_file_name(format!(".{name}"));
-    std::fs::write(&new, pid.to_string()).map_err(|error| Error::of_file("open", new.display(), &error))?;
+    // What was left there by one who was killed; and a link that somebody put there must not be followed.
+    let _none_usually = std::fs::remove_file(&new);
+    std::fs::File::create_new(&new)
+        .and_then(|mut file| file.write_all(pid.to_string().as_bytes()))
+        .map_err(|error| Error::of_file("open", new.display(), &error))?;
     std::fs::rename(&new, target).map_err(|error| Error::of_file("rename", path, &error))
 }
 

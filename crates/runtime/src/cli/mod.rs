@@ -219,7 +219,13 @@ fn seal(context: &Context, name: &str) -> Result<()> {
     if !["create", "run", "exec"].contains(&name) {
         return Ok(());
     }
-    linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))?;
+    let seal =
+        linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))?;
+    if seal == linux::process::Seal::Overlay {
+        context
+            .log
+            .debug(format_args!("{} exeseal: using overlayfs for sealed /proc/self/exe", context.program));
+    }
     context.log.debug(format_args!("{} exeseal: using /proc/self/exe clone", context.program));
     Ok(())
 }

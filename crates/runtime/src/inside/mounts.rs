@@ -1,7 +1,7 @@
 //! One mount of the configuration, performed.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use linux::cgroup::Layout;
 use linux::mount::{self, Attributes, NewFs};
@@ -36,7 +36,6 @@ const HARMLESS_IN_PROC: &[&str] = &[
 /// File systems whose files have labels by the module's own policy, whatever the container's are.
 const LABELS_ITSELF: [&str; 2] = ["proc", "sysfs"];
 
-/// How errors about a mount begin.
 /// What the time that a mount takes is accounted to.
 pub(crate) fn span(kind: &MountKind) -> &'static str {
     match kind {
@@ -54,6 +53,7 @@ pub(crate) fn span(kind: &MountKind) -> &'static str {
     }
 }
 
+/// How errors about a mount begin.
 pub(crate) fn describe(mount: &Mount) -> String {
     let source = match &mount.kind {
         _ if !mount.source.as_os_str().is_empty() => mount.source.display().to_string(),
@@ -205,6 +205,21 @@ pub(crate) fn perform(
     }
 }
 
+/// Where in the container's own directory a source lies, unless it is beside it.
+pub(crate) fn inside<'m>(rootfs: &Path, source: &'m Path) -> Option<&'m Path> {
+    let inner = source.strip_prefix(rootfs).ok()?;
+    let mut depth = 0;
+    let stays = inner.components().all(|component| {
+        depth += match component {
+            Component::Normal(_) => 1,
+            Component::ParentDir => -1,
+            _ => 0,
+        };
+        depth >= 0
+    });
+    stays.then_some(inner)
+}
+
 /// A source that lies in the container's own directory, with what is mounted there by now.
 fn clone_inside(
     root: &Root,
@@ -216,11 +231,8 @@ fn clone_inside(
 ) -> Result<OwnedFd> {
     let mount = &plan.mounts[index];
     let recursive = mount.kind == MountKind::Bind { recursive: true };
-    let inner = match rootfs {
-        Some(rootfs) => mount.source.strip_prefix(rootfs).unwrap_or(&mount.source),
-        None => &mount.source,
-    };
-    let source = root.resolve(inner).step(|| "bind source")?;
+    let inner = rootfs.and_then(|rootfs| inside(rootfs, &mount.source));
+    let source = root.resolve(inner.unwrap_or(&mount.source)).step(|| "bind source")?;
     let tree = mount::clone_handle(&source, recursive).step(|| "bind source")?;
     // In a user namespace nobody has rights over the file system of the root; in a mount namespace that was joined there
     // are no maps yet.
@@ -435,4 +447,19 @@ fn unified(layout: &Layout, mount: &Mount, target: &OwnedFd) -> Result<()> {
         other => other.step(|| "cgroup v2")?,
     };
     mount::attach(&made, target).step(|| "cgroup v2")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_beside_the_container_is_not_inside() {
+        let inside = |source| inside(Path::new("/b/rootfs"), Path::new(source));
+        assert_eq!(inside("/b/rootfs/a/../b"), Some(Path::new("a/../b")));
+        assert_eq!(inside("/b/rootfs"), Some(Path::new("")));
+        for source in ["/b/rootfs/../data", "/b/rootfs/a/../../data", "/b/rootfs2", "/b"] {
+            assert_eq!(inside(source), None, "{source}");
+        }
+    }
 }

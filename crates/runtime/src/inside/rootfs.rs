@@ -84,7 +84,9 @@ pub(crate) fn clone_host_sources(plan: &Plan, rootfs: Option<&Path>) -> Result<S
 fn clone_sources(plan: &Plan, rootfs: Option<&Path>, runtime: Option<&Channel>) -> Result<Sources> {
     let numbered = plan.mounts.iter().enumerate();
     let clone = |(index, mount): (usize, &Mount)| match mount.kind {
-        MountKind::Bind { .. } if rootfs.is_some_and(|root| mount.source.starts_with(root)) => {
+        MountKind::Bind { .. }
+            if rootfs.is_some_and(|root| mounts::inside(root, &mount.source).is_some()) =>
+        {
             match runtime {
                 Some(_) => Ok(None),
                 None => mounts::own_maps(mount)

@@ -7,8 +7,14 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use linux::Errno;
+use linux::mount::{self, Attributes};
+use rustix::fs::{Mode, OFlags};
+
 use super::add_capability;
 use crate::bundle::{Bundle, wait_until};
+
+const OVERLAYFS: i64 = 0x794c_7630;
 
 /// A runtime of the test's own, so that nobody else executes it at the end.
 struct Runtime {
@@ -18,7 +24,10 @@ struct Runtime {
 
 impl Runtime {
     fn copy_into(bundle: &Bundle) -> Runtime {
-        let program = bundle.directory.join("runtime");
+        Runtime::copy_to(bundle.directory.join("runtime"))
+    }
+
+    fn copy_to(program: PathBuf) -> Runtime {
         // By another process: what is open for writing here, or in a child that another test forks just now, is busy.
         let copied = Command::new("cp").arg(env!("CARGO_BIN_EXE_wharf-runtime")).arg(&program).status();
         assert!(copied.unwrap().success());
@@ -56,6 +65,29 @@ fn cve_2019_5736_the_runtimes_binary_cannot_be_overwritten() {
     });
     assert_eq!(refused, Some(ErrorKind::ReadOnlyFilesystem));
     runtime.assert_untouched();
+}
+
+/// And what keeps it from being written is nobody's to take away, however it is done: in `/run` there can be no overlay.
+#[test]
+fn cve_2019_5736_the_seal_stays() {
+    let beside = PathBuf::from(format!("/run/wharf-it-seal-{}", std::process::id()));
+    std::fs::create_dir(&beside).unwrap();
+    for overlaid in [true, false] {
+        let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+        let runtime =
+            if overlaid { Runtime::copy_into(&bundle) } else { Runtime::copy_to(beside.join("runtime")) };
+        bundle.write_config();
+        assert!(runtime.call(&bundle, &["create", &bundle.id]));
+        let held = linux::path::Root::open(Path::new(&format!("/proc/{}", bundle.pid()))).unwrap();
+        let exe = rustix::fs::open(linux::path::of(&held).join("exe"), OFlags::PATH, Mode::empty()).unwrap();
+        assert_eq!(linux::disk::magic(&exe).unwrap() == OVERLAYFS, overlaid);
+        let writable = Attributes { clear: mount::RDONLY, ..Attributes::default() };
+        assert!(mount::set_attributes(&exe, &writable, false).unwrap_err().is(Errno::INVAL));
+        assert!(mount::clone_handle(&exe, false).unwrap_err().is(Errno::INVAL));
+        assert!(runtime.call(&bundle, &["delete", "--force", &bundle.id]));
+        runtime.assert_untouched();
+    }
+    std::fs::remove_dir_all(&beside).unwrap();
 }
 
 /// The attack as it was published: a program of the container is a script whose interpreter is `/proc/self/exe`, so that
