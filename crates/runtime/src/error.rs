@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use linux::Errno;
 use serde::{Deserialize, Serialize};
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -17,6 +18,8 @@ pub enum Kind {
     NotFound,
     /// The program exists and cannot be executed: exit status 126.
     NotExecutable,
+    /// A file stands where a directory is needed, or the other way round.
+    WrongType,
     /// The configuration asks for something that is not valid, or that this runtime refuses.
     Invalid,
     /// There is no such container.
@@ -63,7 +66,7 @@ impl Error {
     /// The status a shell would give the program that did not start.
     pub fn exit_status(&self) -> i32 {
         match self.kind {
-            Kind::NotFound => 127,
+            Kind::NotFound | Kind::WrongType => 127,
             Kind::NotExecutable => 126,
             _ => 125,
         }
@@ -115,7 +118,7 @@ pub(crate) trait Step<T> {
 
 impl<T> Step<T> for linux::Result<T> {
     fn step<S: fmt::Display>(self, step: impl FnOnce() -> S) -> Result<T> {
-        self.map_err(|error| Error::other(format_args!("{}: {error}", step())))
+        self.map_err(|error| Error::new(kind_of(&error), format_args!("{}: {error}", step())))
     }
 }
 
@@ -130,10 +133,17 @@ impl<T> Step<T> for std::io::Result<T> {
         self.map_err(|error| match error.raw_os_error() {
             Some(_) => {
                 let error = linux::Error::from_io("", "", &error);
-                Error::other(format_args!("{}: {}", step(), error.sentence()))
+                Error::new(kind_of(&error), format_args!("{}: {}", step(), error.sentence()))
             }
             None => Error::other(format_args!("{}: {error}", step())),
         })
+    }
+}
+
+fn kind_of(error: &linux::Error) -> Kind {
+    match error.errno() {
+        Errno::NOTDIR | Errno::ISDIR => Kind::WrongType,
+        _ => Kind::Other,
     }
 }
 

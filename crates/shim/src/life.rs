@@ -131,7 +131,7 @@ impl<R> Life<R> {
 /// What a start that failed leaves as exit code: Docker's numbers.
 pub fn start_code(kind: FailureKind) -> i32 {
     match kind {
-        FailureKind::NotFound => 127,
+        FailureKind::NotFound | FailureKind::WrongType => 127,
         FailureKind::NotExecutable => 126,
         FailureKind::Conflict | FailureKind::Invalid | FailureKind::Logging | FailureKind::Other => 128,
     }

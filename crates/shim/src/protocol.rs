@@ -373,10 +373,9 @@ impl Failure {
     pub fn told(&self) -> String {
         let causes: String = self.causes.iter().map(|cause| format!(": {cause}")).collect();
         let told = format!("{}{causes}", self.message);
-        let (lower, mounting) = (told.to_ascii_lowercase(), told.contains("error mounting"));
         let addition = match self.kind {
             FailureKind::NotExecutable if self.message.ends_with("is a directory") => "permission denied",
-            _ if lower.contains("not a directory") || mounting && lower.contains("is a directory") => {
+            FailureKind::WrongType => {
                 "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path \
                  exists and is the expected type"
             }
@@ -386,7 +385,7 @@ impl Failure {
     }
 }
 
-/// What a caller may want to tell apart.
+/// What a caller may want to tell apart. Of a newer shim it may be one that this build does not know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
@@ -394,6 +393,8 @@ pub enum FailureKind {
     NotFound,
     /// The command may not be executed (126).
     NotExecutable,
+    /// A file stands where a directory is needed, or the other way round (127).
+    WrongType,
     /// The state does not allow it (not running, already paused…).
     Conflict,
     /// The request makes no sense.
@@ -401,6 +402,7 @@ pub enum FailureKind {
     /// The collector of the log cannot be reached.
     Logging,
     /// Anything else (128 at start).
+    #[serde(other)]
     Other,
 }
 
@@ -562,5 +564,26 @@ impl Decoder {
             }
         }
         Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_by_its_kind() {
+        let told = |json: &str| serde_json::from_str::<Failure>(json).unwrap().told();
+        let mismatched = told(r#"{"kind":"wrong_type","message":"bind","causes":["mount","no"]}"#);
+        assert!(mismatched.starts_with("bind: mount: no: Are you trying to mount a directory"), "{mismatched}");
+        let directory = told(r#"{"kind":"not_executable","message":"exec: \"/etc\": is a directory"}"#);
+        assert_eq!(directory, "exec: \"/etc\": is a directory: permission denied");
+        assert_eq!(told(r#"{"kind":"not_found","message":"no"}"#), "no");
+    }
+
+    #[test]
+    fn a_kind_of_a_newer_shim_is_any_other() {
+        let failure: Failure = serde_json::from_str(r#"{"kind":"of_tomorrow","message":"no"}"#).unwrap();
+        assert_eq!((failure.kind, failure.told().as_str()), (FailureKind::Other, "no"));
     }
 }

@@ -261,10 +261,7 @@ fn start_failure(error: shim::LaunchError) -> Stopped {
         }
         shim::LaunchError::Refused(failure) => {
             let (kind, code) = match failure.kind {
-                _ if failure.told().contains("trying to mount a directory") => {
-                    (ErrorKind::InvalidParameter, 127)
-                }
-                FailureKind::NotFound => (ErrorKind::InvalidParameter, 127),
+                FailureKind::NotFound | FailureKind::WrongType => (ErrorKind::InvalidParameter, 127),
                 FailureKind::NotExecutable => (ErrorKind::InvalidParameter, 126),
                 _ => (ErrorKind::System, 128),
             };
@@ -293,9 +290,10 @@ fn logging_failure(message: &str) -> Stopped {
 pub(super) fn refusal(failure: protocol::Failure) -> Error {
     let kind = match failure.kind {
         FailureKind::Conflict => ErrorKind::Conflict,
-        FailureKind::Invalid | FailureKind::NotFound | FailureKind::NotExecutable => {
-            ErrorKind::InvalidParameter
-        }
+        FailureKind::Invalid
+        | FailureKind::NotFound
+        | FailureKind::NotExecutable
+        | FailureKind::WrongType => ErrorKind::InvalidParameter,
         FailureKind::Logging | FailureKind::Other => ErrorKind::System,
     };
     Error::new(kind, failure.told())

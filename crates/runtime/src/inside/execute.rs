@@ -136,9 +136,17 @@ pub(crate) fn assume(program: &Program, confinement: &Confinement) -> Result<Opt
 }
 
 fn no_directory(directory: &Path, error: &linux::Error) -> Error {
-    let kind = if error.is(Errno::ACCESS) { Kind::NotExecutable } else { Kind::NotFound };
     let message = format!("chdir to cwd ({directory:?}) set in config.json failed: {}", plain(error));
-    Error::new(kind, message)
+    Error::new(kind_of(error), message)
+}
+
+/// What it means for a program that its file or its directory cannot be reached.
+fn kind_of(error: &linux::Error) -> Kind {
+    match error.errno() {
+        Errno::ACCESS => Kind::NotExecutable,
+        Errno::NOTDIR => Kind::WrongType,
+        _ => Kind::NotFound,
+    }
 }
 
 /// `HOME` for programs that were not given one.
@@ -184,8 +192,7 @@ fn check(path: &Path) -> std::result::Result<(), (Kind, String)> {
         Ok(_) => Ok(()),
         Err(error) => {
             let error = linux::Error::from_io("stat", "", &error);
-            let kind = if error.is(Errno::ACCESS) { Kind::NotExecutable } else { Kind::NotFound };
-            Err((kind, format!("stat {}: {}", path.display(), plain(&error))))
+            Err((kind_of(&error), format!("stat {}: {}", path.display(), plain(&error))))
         }
     }
 }

@@ -92,6 +92,7 @@ fn told(error: &runtime::Error) -> Failure {
     let kind = match error.kind() {
         runtime::Kind::NotFound => FailureKind::NotFound,
         runtime::Kind::NotExecutable => FailureKind::NotExecutable,
+        runtime::Kind::WrongType => FailureKind::WrongType,
         runtime::Kind::Invalid => FailureKind::Invalid,
         runtime::Kind::WrongState => FailureKind::Conflict,
         runtime::Kind::NoContainer | runtime::Kind::Other => FailureKind::Other,

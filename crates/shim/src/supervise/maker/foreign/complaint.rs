@@ -57,10 +57,13 @@ fn last_error(log: &str) -> Option<String> {
 fn kind(message: &str) -> FailureKind {
     let message = message.to_lowercase();
     let says = |words: &[&str]| words.iter().any(|words| message.contains(words));
+    // A path that goes on behind a file, or a directory on which a file is to be mounted.
+    if says(&["not a directory"]) || says(&["error mounting"]) && says(&["is a directory"]) {
+        FailureKind::WrongType
     // The last are crun's, which Docker does not know.
-    if says(&["permission denied", "is a directory", "it is not executable"]) {
+    } else if says(&["permission denied", "is a directory", "it is not executable"]) {
         FailureKind::NotExecutable
-    } else if says(&["executable file not found", "no such file or directory", "not a directory"]) {
+    } else if says(&["executable file not found", "no such file or directory"]) {
         FailureKind::NotFound
     } else {
         FailureKind::Other
@@ -92,6 +95,11 @@ mod tests {
                 "the path `/x` exists but it is not executable: Operation not permitted",
                 FailureKind::NotExecutable,
             ),
+            (
+                "error mounting \"/a\" to rootfs at \"/etc\": mount /a:/etc: not a directory",
+                FailureKind::WrongType,
+            ),
+            ("creating `/etc/passwd/x`: Not a directory", FailureKind::WrongType),
             ("cgroups in hybrid mode not supported", FailureKind::Other),
         ];
         for (message, expected) in cases {
