@@ -575,7 +575,10 @@ mod tests {
     fn a_failure_is_told_by_its_kind() {
         let told = |json: &str| serde_json::from_str::<Failure>(json).unwrap().told();
         let mismatched = told(r#"{"kind":"wrong_type","message":"bind","causes":["mount","no"]}"#);
-        assert!(mismatched.starts_with("bind: mount: no: Are you trying to mount a directory"), "{mismatched}");
+        assert!(
+            mismatched.starts_with("bind: mount: no: Are you trying to mount a directory"),
+            "{mismatched}"
+        );
         let directory = told(r#"{"kind":"not_executable","message":"exec: \"/etc\": is a directory"}"#);
         assert_eq!(directory, "exec: \"/etc\": is a directory: permission denied");
         assert_eq!(told(r#"{"kind":"not_found","message":"no"}"#), "no");

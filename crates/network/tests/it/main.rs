@@ -4,5 +4,7 @@
 
 mod names;
 mod ports;
+mod published;
 mod reach;
+mod table;
 mod world;
