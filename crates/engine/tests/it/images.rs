@@ -7,7 +7,7 @@ use api::progress::Message;
 use engine::{CommitOptions, Engine, ErrorKind, ImportRequest};
 use tokio::sync::mpsc;
 
-use crate::world::{IMAGE, World};
+use crate::world::{IMAGE, in_a_world};
 
 fn filters(pairs: &[(&str, &str)]) -> Filters {
     let mut filters = Filters::default();
@@ -53,158 +53,170 @@ async fn saved(engine: &Engine, names: &[&str]) -> Vec<u8> {
     archive.await.unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn images_are_listed_inspected_and_named() {
-    let world = World::new().await;
-    let engine = world.engine();
-    assert_eq!(tags(&engine, &[]).await, [IMAGE, image::embedded::NAME]);
-    engine.image_tag(IMAGE, "app", "1").await.unwrap();
-    engine.image_tag(IMAGE, "other/app", "").await.unwrap();
-    assert_eq!(tags(&engine, &[("reference", "app")]).await, ["app:1"]);
-    assert_eq!(tags(&engine, &[("reference", "*/app")]).await, ["other/app:latest"]);
-    assert_eq!(tags(&engine, &[("reference", "app:*")]).await, ["app:1"]);
-    assert_eq!(tags(&engine, &[("dangling", "true")]).await, Vec::<String>::new());
-    assert_eq!(tags(&engine, &[("label", "none")]).await, Vec::<String>::new());
-    let refused = engine.image_list(false, false, filters(&[("color", "red")])).await.unwrap_err();
-    assert_eq!((refused.kind(), refused.message()), (ErrorKind::InvalidParameter, "invalid filter 'color'"));
+#[test]
+fn images_are_listed_inspected_and_named() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        assert_eq!(tags(&engine, &[]).await, [IMAGE, image::embedded::NAME]);
+        engine.image_tag(IMAGE, "app", "1").await.unwrap();
+        engine.image_tag(IMAGE, "other/app", "").await.unwrap();
+        assert_eq!(tags(&engine, &[("reference", "app")]).await, ["app:1"]);
+        assert_eq!(tags(&engine, &[("reference", "*/app")]).await, ["other/app:latest"]);
+        assert_eq!(tags(&engine, &[("reference", "app:*")]).await, ["app:1"]);
+        assert_eq!(tags(&engine, &[("dangling", "true")]).await, Vec::<String>::new());
+        assert_eq!(tags(&engine, &[("label", "none")]).await, Vec::<String>::new());
+        let refused = engine.image_list(false, false, filters(&[("color", "red")])).await.unwrap_err();
+        assert_eq!(
+            (refused.kind(), refused.message()),
+            (ErrorKind::InvalidParameter, "invalid filter 'color'")
+        );
 
-    let shown = engine.image_inspect("app:1", None).await.unwrap();
-    assert_eq!(shown.repo_tags, ["app:1", "other/app:latest", IMAGE], "in the order of their full names");
-    assert_eq!((shown.os.as_str(), shown.root_fs.layers.len()), ("linux", 1));
-    assert!(
-        shown.size > 100_000 && shown.created.ends_with('Z') && shown.metadata.last_tag_time > shown.created
-    );
-    assert_eq!(shown.config.cmd, Some(vec!["sh".to_owned()]));
-    let history = engine.image_history("app:1", None).await.unwrap();
-    assert_eq!((history.len(), &history[0].id), (1, &shown.id));
-    let missing = engine.image_inspect("nothing", None).await.unwrap_err();
-    assert_eq!((missing.kind(), missing.message()), (ErrorKind::NotFound, "No such image: nothing:latest"));
-    world.end().await;
+        let shown = engine.image_inspect("app:1", None).await.unwrap();
+        assert_eq!(shown.repo_tags, ["app:1", "other/app:latest", IMAGE], "in the order of their full names");
+        assert_eq!((shown.os.as_str(), shown.root_fs.layers.len()), ("linux", 1));
+        assert!(
+            shown.size > 100_000
+                && shown.created.ends_with('Z')
+                && shown.metadata.last_tag_time > shown.created
+        );
+        assert_eq!(shown.config.cmd, Some(vec!["sh".to_owned()]));
+        let history = engine.image_history("app:1", None).await.unwrap();
+        assert_eq!((history.len(), &history[0].id), (1, &shown.id));
+        let missing = engine.image_inspect("nothing", None).await.unwrap_err();
+        assert_eq!(
+            (missing.kind(), missing.message()),
+            (ErrorKind::NotFound, "No such image: nothing:latest")
+        );
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_image_goes_when_nobody_uses_it() {
-    let world = World::new().await;
-    let engine = world.engine();
-    let id = world.create("user", "true", |_| {}).await;
-    let refused = engine.image_remove(IMAGE, None, false, true).await.unwrap_err();
-    assert_eq!(refused.kind(), ErrorKind::Conflict);
-    let words = format!("(must force) - container {} is using its referenced image", &id[..12]);
-    assert!(refused.message().contains(&words), "{refused}");
-    let report = engine.image_prune(filters(&[("dangling", "false")])).await.unwrap();
-    let deleted = report.images_deleted.unwrap();
-    assert!(deleted.iter().any(|step| step.untagged == image::embedded::NAME), "{deleted:?}");
-    assert!(report.space_reclaimed > 0);
-    assert_eq!(tags(&engine, &[]).await, [IMAGE], "the used one stays");
-    // Forced, the container keeps its files and still starts.
-    engine.image_remove(IMAGE, None, true, true).await.unwrap();
-    assert!(tags(&engine, &[]).await.is_empty());
-    engine.container_start(&id).await.unwrap();
-    assert_eq!(world.wait(&id).await, 0);
-    world.end().await;
+#[test]
+fn an_image_goes_when_nobody_uses_it() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        let id = world.create("user", "true", |_| {}).await;
+        let refused = engine.image_remove(IMAGE, None, false, true).await.unwrap_err();
+        assert_eq!(refused.kind(), ErrorKind::Conflict);
+        let words = format!("(must force) - container {} is using its referenced image", &id[..12]);
+        assert!(refused.message().contains(&words), "{refused}");
+        let report = engine.image_prune(filters(&[("dangling", "false")])).await.unwrap();
+        let deleted = report.images_deleted.unwrap();
+        assert!(deleted.iter().any(|step| step.untagged == image::embedded::NAME), "{deleted:?}");
+        assert!(report.space_reclaimed > 0);
+        assert_eq!(tags(&engine, &[]).await, [IMAGE], "the used one stays");
+        // Forced, the container keeps its files and still starts.
+        engine.image_remove(IMAGE, None, true, true).await.unwrap();
+        assert!(tags(&engine, &[]).await.is_empty());
+        engine.container_start(&id).await.unwrap();
+        assert_eq!(world.wait(&id).await, 0);
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_is_saved_can_be_loaded_again() {
-    let world = World::new().await;
-    let engine = world.engine();
-    engine.image_tag(IMAGE, "app", "1").await.unwrap();
-    let id = engine.image_inspect("app:1", None).await.unwrap().id;
-    let archive = saved(&engine, &["app:1", IMAGE]).await;
-    engine.image_remove(&id, None, true, true).await.unwrap();
-    assert_eq!(engine.image_inspect("app:1", None).await.unwrap_err().kind(), ErrorKind::NotFound);
+#[test]
+fn what_is_saved_can_be_loaded_again() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        engine.image_tag(IMAGE, "app", "1").await.unwrap();
+        let id = engine.image_inspect("app:1", None).await.unwrap().id;
+        let archive = saved(&engine, &["app:1", IMAGE]).await;
+        engine.image_remove(&id, None, true, true).await.unwrap();
+        assert_eq!(engine.image_inspect("app:1", None).await.unwrap_err().kind(), ErrorKind::NotFound);
 
-    let upload = Box::new(std::io::Cursor::new(archive));
-    let (result, lines) = told(|sender| engine.image_load(upload, true, Vec::new(), sender)).await;
-    result.unwrap();
-    let streams: Vec<String> = lines.into_iter().map(|line| line.stream).collect();
-    assert_eq!(streams, ["Loaded image: app:1\n".to_owned(), format!("Loaded image: {IMAGE}\n")]);
-    assert_eq!(engine.image_inspect("app:1", None).await.unwrap().id, id);
-    let container = world.run("again", "cat /data/given", |_| {}).await;
-    assert_eq!(world.wait(&container).await, 0);
-    assert_eq!(world.logs(&container, false).await, "from the image\n");
+        let upload = Box::new(std::io::Cursor::new(archive));
+        let (result, lines) = told(|sender| engine.image_load(upload, true, Vec::new(), sender)).await;
+        result.unwrap();
+        let streams: Vec<String> = lines.into_iter().map(|line| line.stream).collect();
+        assert_eq!(streams, ["Loaded image: app:1\n".to_owned(), format!("Loaded image: {IMAGE}\n")]);
+        assert_eq!(engine.image_inspect("app:1", None).await.unwrap().id, id);
+        let container = world.run("again", "cat /data/given", |_| {}).await;
+        assert_eq!(world.wait(&container).await, 0);
+        assert_eq!(world.logs(&container, false).await, "from the image\n");
 
-    let upload = Box::new(&b"<html>this is no archive at all</html>"[..]);
-    let (result, lines) = told(|sender| engine.image_load(upload, false, Vec::new(), sender)).await;
-    assert_eq!((result.unwrap_err().kind(), lines.len()), (ErrorKind::InvalidParameter, 0));
-    world.end().await;
+        let upload = Box::new(&b"<html>this is no archive at all</html>"[..]);
+        let (result, lines) = told(|sender| engine.image_load(upload, false, Vec::new(), sender)).await;
+        assert_eq!((result.unwrap_err().kind(), lines.len()), (ErrorKind::InvalidParameter, 0));
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_import_takes_changes() {
-    let world = World::new().await;
-    let engine = world.engine();
-    let mut archive = image::archive::Writer::new(Vec::new());
-    archive.add_document("hello", b"hi", 0).unwrap();
-    let request = ImportRequest {
-        source: "-".into(),
-        repository: "imported".into(),
-        tag: "1".into(),
-        changes: vec!["ENV A=b".into(), "CMD [\"/x\"]".into()],
-        ..ImportRequest::default()
-    };
-    let upload = Box::new(std::io::Cursor::new(archive.finish().unwrap()));
-    let (result, lines) = told(|sender| engine.image_import(request.clone(), upload, sender)).await;
-    result.unwrap();
-    let shown = engine.image_inspect("imported:1", None).await.unwrap();
-    assert_eq!(lines.last().unwrap().status, shown.id);
-    assert_eq!((shown.config.env, shown.config.cmd), (Some(vec!["A=b".into()]), Some(vec!["/x".into()])));
-    assert_eq!(shown.comment, "Imported from -");
-    let bad = ImportRequest { changes: vec!["RUN true".into()], ..request };
-    let (result, _) = told(|sender| engine.image_import(bad, Box::new(std::io::empty()), sender)).await;
-    assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidParameter);
-    world.end().await;
+#[test]
+fn an_import_takes_changes() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        let mut archive = image::archive::Writer::new(Vec::new());
+        archive.add_document("hello", b"hi", 0).unwrap();
+        let request = ImportRequest {
+            source: "-".into(),
+            repository: "imported".into(),
+            tag: "1".into(),
+            changes: vec!["ENV A=b".into(), "CMD [\"/x\"]".into()],
+            ..ImportRequest::default()
+        };
+        let upload = Box::new(std::io::Cursor::new(archive.finish().unwrap()));
+        let (result, lines) = told(|sender| engine.image_import(request.clone(), upload, sender)).await;
+        result.unwrap();
+        let shown = engine.image_inspect("imported:1", None).await.unwrap();
+        assert_eq!(lines.last().unwrap().status, shown.id);
+        assert_eq!((shown.config.env, shown.config.cmd), (Some(vec!["A=b".into()]), Some(vec!["/x".into()])));
+        assert_eq!(shown.comment, "Imported from -");
+        let bad = ImportRequest { changes: vec!["RUN true".into()], ..request };
+        let (result, _) = told(|sender| engine.image_import(bad, Box::new(std::io::empty()), sender)).await;
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidParameter);
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_commit_is_an_image_that_runs() {
-    let world = World::new().await;
-    let engine = world.engine();
-    let id = world.run("maker", "echo changed >/data/given; rm /tmp -r; touch /new", |_| {}).await;
-    assert_eq!(world.wait(&id).await, 0);
-    let changes = engine.container_changes(&id).await.unwrap().unwrap();
-    let told: Vec<(&str, u8)> = changes.iter().map(|change| (change.path.as_str(), change.kind)).collect();
-    for expected in [("/data/given", 0), ("/tmp", 2), ("/new", 1)] {
-        assert!(told.contains(&expected), "{told:?}");
-    }
-    let options = CommitOptions {
-        repository: "made".into(),
-        comment: "by hand".into(),
-        changes: vec!["CMD cat /data/given".into(), "LABEL a=b".into()],
-        ..CommitOptions::default()
-    };
-    let made = engine.container_commit(&id, options).await.unwrap().id;
-    let shown = engine.image_inspect("made", None).await.unwrap();
-    assert_eq!((&shown.id, shown.comment.as_str(), shown.root_fs.layers.len()), (&made, "by hand", 2));
-    assert_eq!(tags(&engine, &[("label", "a=b")]).await, ["made:latest"]);
-    let copy = world
-        .run("copy", "", |request| {
-            request.config.image = "made".into();
-            request.config.cmd = None;
-        })
-        .await;
-    assert_eq!(world.wait(&copy).await, 0);
-    assert_eq!(world.logs(&copy, false).await, "changed\n");
-    // Its parent is needed, and the name of a parent may go.
-    let refused = engine.image_remove(&shown.parent, None, true, true).await.unwrap_err();
-    assert!(refused.message().contains("(cannot be forced) - image has dependent child images"), "{refused}");
-    world.end().await;
+#[test]
+fn a_commit_is_an_image_that_runs() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        let id = world.run("maker", "echo changed >/data/given; rm /tmp -r; touch /new", |_| {}).await;
+        assert_eq!(world.wait(&id).await, 0);
+        let changes = engine.container_changes(&id).await.unwrap().unwrap();
+        let told: Vec<(&str, u8)> =
+            changes.iter().map(|change| (change.path.as_str(), change.kind)).collect();
+        for expected in [("/data/given", 0), ("/tmp", 2), ("/new", 1)] {
+            assert!(told.contains(&expected), "{told:?}");
+        }
+        let options = CommitOptions {
+            repository: "made".into(),
+            comment: "by hand".into(),
+            changes: vec!["CMD cat /data/given".into(), "LABEL a=b".into()],
+            ..CommitOptions::default()
+        };
+        let made = engine.container_commit(&id, options).await.unwrap().id;
+        let shown = engine.image_inspect("made", None).await.unwrap();
+        assert_eq!((&shown.id, shown.comment.as_str(), shown.root_fs.layers.len()), (&made, "by hand", 2));
+        assert_eq!(tags(&engine, &[("label", "a=b")]).await, ["made:latest"]);
+        let copy = world
+            .run("copy", "", |request| {
+                request.config.image = "made".into();
+                request.config.cmd = None;
+            })
+            .await;
+        assert_eq!(world.wait(&copy).await, 0);
+        assert_eq!(world.logs(&copy, false).await, "changed\n");
+        // Its parent is needed, and the name of a parent may go.
+        let refused = engine.image_remove(&shown.parent, None, true, true).await.unwrap_err();
+        assert!(
+            refused.message().contains("(cannot be forced) - image has dependent child images"),
+            "{refused}"
+        );
+    });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_embedded_image_runs() {
-    let world = World::new().await;
-    let id = world
-        .run("hello", "", |request| {
-            request.config.image = image::embedded::NAME.into();
-            request.config.cmd = None;
-        })
-        .await;
-    assert_eq!(world.wait(&id).await, 0);
-    let said = world.logs(&id, false).await;
-    assert!(said.contains("Hello from Wharf!"), "{said}");
-    assert!(said.contains("process id   1 - the first of its PID namespace"), "{said}");
-    assert!(said.contains(&format!("host name    {}\n", &id[..12])), "{said}");
-    assert!(said.contains("filtered by seccomp"), "{said}");
-    world.end().await;
+#[test]
+fn the_embedded_image_runs() {
+    in_a_world(async |world| {
+        let id = world
+            .run("hello", "", |request| {
+                request.config.image = image::embedded::NAME.into();
+                request.config.cmd = None;
+            })
+            .await;
+        assert_eq!(world.wait(&id).await, 0);
+        let said = world.logs(&id, false).await;
+        assert!(said.contains("Hello from Wharf!"), "{said}");
+        assert!(said.contains("process id   1 - the first of its PID namespace"), "{said}");
+        assert!(said.contains(&format!("host name    {}\n", &id[..12])), "{said}");
+        assert!(said.contains("filtered by seccomp"), "{said}");
+    });
 }

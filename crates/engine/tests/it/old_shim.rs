@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, mpsc};
 
 use api::container::Status;
 
-use crate::world::World;
+use crate::world::in_a_world;
 
 /// Answers and events as the first version wrote them. PID stands for the container's process.
 const STATE: &str = r#"{"state":{"version":1,"container":"c","incarnation":"old","shim_pid":PID,"phase":{"running":{"pid":PID,
@@ -82,24 +82,24 @@ fn play(runtime: &Path, pid: u32, end: mpsc::Receiver<()>, heard: mpsc::Sender<S
     });
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_shim_of_the_first_version_is_understood() {
-    let mut world = World::new().await;
-    let id = world.create("old", "true", |_| {}).await;
-    world.close().await;
-    let stand = Stand(Command::new("sleep").arg("1000").spawn().unwrap());
-    let (go, end) = mpsc::channel();
-    let (heard, asked) = mpsc::channel();
-    play(&world.dir.join("exec/containers").join(&id), stand.0.id(), end, heard);
-    world.open().await;
-    let shown = world.until(&id, |shown| shown.state.pid > 0).await;
-    assert_eq!((shown.state.pid, shown.restart_count), (i64::from(stand.0.id()), 2));
-    assert_eq!(shown.state.status, Status::Running);
-    go.send(()).unwrap();
-    let shown = world.until(&id, |shown| shown.state.status == Status::Exited).await;
-    assert_eq!((shown.state.exit_code, shown.state.finished_at.as_str()), (5, "2026-01-01T00:00:09Z"));
-    let release = r#"{"release":{"removed":false}}"#;
-    let deadline = std::time::Duration::from_secs(30);
-    assert!(std::iter::from_fn(|| asked.recv_timeout(deadline).ok()).any(|request| request == release));
-    world.end().await;
+#[test]
+fn a_shim_of_the_first_version_is_understood() {
+    in_a_world(async |world| {
+        let id = world.create("old", "true", |_| {}).await;
+        world.close().await;
+        let stand = Stand(Command::new("sleep").arg("1000").spawn().unwrap());
+        let (go, end) = mpsc::channel();
+        let (heard, asked) = mpsc::channel();
+        play(&world.dir.join("exec/containers").join(&id), stand.0.id(), end, heard);
+        world.open().await;
+        let shown = world.until(&id, |shown| shown.state.pid > 0).await;
+        assert_eq!((shown.state.pid, shown.restart_count), (i64::from(stand.0.id()), 2));
+        assert_eq!(shown.state.status, Status::Running);
+        go.send(()).unwrap();
+        let shown = world.until(&id, |shown| shown.state.status == Status::Exited).await;
+        assert_eq!((shown.state.exit_code, shown.state.finished_at.as_str()), (5, "2026-01-01T00:00:09Z"));
+        let release = r#"{"release":{"removed":false}}"#;
+        let deadline = std::time::Duration::from_secs(30);
+        assert!(std::iter::from_fn(|| asked.recv_timeout(deadline).ok()).any(|request| request == release));
+    });
 }

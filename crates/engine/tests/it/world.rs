@@ -1,5 +1,6 @@
-//! An engine of its own for each test: its roots, an image with busybox, real shims. Dropping it removes everything
-//! and fails the test if something of it is left on the host.
+//! An engine of its own for each test: its roots, an image with busybox, real shims, and a network namespace that stands
+//! for the host, so that whatever becomes of the test, the real host's interfaces and rules are as they were. The end of
+//! a test removes everything else and fails the test if something of it is left.
 
 use std::fs::File;
 use std::io::Read;
@@ -11,6 +12,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use api::container::{CreateRequest, WaitCondition};
+use api::filters::Filters;
 use engine::{AttachOptions, Client, Config, Engine, LogQuery, RemoveOptions, WaitOutcome};
 use image::archive::{Content, Entry, Writer};
 
@@ -41,8 +43,27 @@ fn shim() -> PathBuf {
     target.join("wharf-shim")
 }
 
+/// Runs a test in a world of its own.
+pub(crate) fn in_a_world(test: impl AsyncFnOnce(&mut World) + Send + 'static) {
+    // Threads and processes that come of this one are where it is.
+    let thread = std::thread::spawn(|| {
+        linux::namespace::unshare(linux::namespace::NETWORK).unwrap();
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        assert!(up.expect("ip (package iproute2) runs").success());
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            test(&mut world).await;
+            world.end().await;
+        });
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
+    }
+}
+
 impl World {
-    pub(crate) async fn new() -> World {
+    async fn new() -> World {
         let number = COUNTER.fetch_add(1, Ordering::Relaxed);
         let dir = std::env::temp_dir().join(format!("wharf-engine-it-{}-{number}", std::process::id()));
         std::fs::create_dir_all(dir.join("data")).unwrap();
@@ -170,7 +191,7 @@ impl World {
     /// What has been told of a container as soon as its end has: it is shown before.
     pub(crate) async fn told_until_the_end(
         &self,
-        filters: api::filters::Filters,
+        filters: Filters,
     ) -> Vec<std::sync::Arc<api::event::Message>> {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
@@ -185,13 +206,18 @@ impl World {
     }
 
     /// Removes what is left and checks that nothing of it remains.
-    pub(crate) async fn end(self) {
+    async fn end(self) {
         let engine = self.engine();
         for container in
             engine.container_list(engine::ListOptions { all: true, ..Default::default() }).await.unwrap()
         {
             let force = RemoveOptions { force: true, volumes: true, link: false };
             engine.container_remove(&container.id, force).await.unwrap();
+        }
+        for network in engine.network_list(Filters::default()).await.unwrap() {
+            if !["bridge", "host", "none"].contains(&network.name.as_str()) {
+                engine.network_remove(&network.id).await.unwrap();
+            }
         }
         engine.shutdown().await;
         let left = |directory: &str| {
@@ -213,7 +239,12 @@ impl World {
             assert!(tokio::time::Instant::now() < deadline, "cgroups or mounts are left: {}", left());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        assert!(dismantle(&self.dir), "interfaces are left");
+        // The kernel deletes the interfaces of ended containers in its own time.
+        while !strays(&self.dir).is_empty() {
+            let left = strays(&self.dir);
+            assert!(tokio::time::Instant::now() < deadline, "interfaces are left: {left:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         std::fs::remove_dir_all(&self.dir).unwrap();
     }
 }
@@ -228,38 +259,18 @@ impl Drop for World {
         for runtime in runtimes.flatten() {
             let _ = shim::cleanup(&runtime.path());
         }
-        dismantle(&self.dir);
         let _ = std::fs::remove_dir_all(&self.dir);
     }
 }
 
-/// Removes what outlives an engine on purpose: its table and its default bridge. True if there was nothing else.
-fn dismantle(dir: &Path) -> bool {
-    let names = network::HostNames::for_runtime_root(&dir.join("exec"));
-    let host = network::Host::open(names.clone(), network::Options::default()).unwrap();
-    let networks = store::records::Records::open(&dir.join("data/wharf.db"))
-        .and_then(|records| records.read(|reader| reader.names("network")))
-        .unwrap_or_default();
-    let bridges: Vec<String> = networks.iter().map(|(_, id)| network::HostNames::bridge_of(id)).collect();
-    let bridges: Vec<&str> = bridges.iter().map(String::as_str).collect();
-    let links = || {
-        std::fs::read_dir("/sys/class/net")
-            .unwrap()
-            .flatten()
-            .map(|link| link.file_name().into_string().unwrap())
-    };
-    let deadline = std::time::Instant::now() + PATIENCE;
-    // The kernel deletes the interfaces of ended containers in its own time.
-    while links().any(|link| link.starts_with(&names.veth_prefix)) {
-        if std::time::Instant::now() > deadline {
-            host.remove_strays(&[]).unwrap();
-            host.remove_all(&bridges).unwrap();
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    host.remove_all(&bridges).unwrap();
-    true
+/// Interfaces on the test's host that no engine leaves.
+fn strays(dir: &Path) -> Vec<String> {
+    let stay = ["lo".to_owned(), network::HostNames::for_runtime_root(&dir.join("exec")).default_bridge];
+    // Not below `/sys`, which shows the interfaces of where it was mounted.
+    let listed = std::fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let names =
+        listed.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name.trim().to_owned());
+    names.filter(|name| !stay.contains(name)).collect()
 }
 
 /// Processes that hold something open below the roots of a world, but for this one.
