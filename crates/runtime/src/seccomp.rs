@@ -143,11 +143,9 @@ fn flags(named: Option<&[SeccompFlag]>, listener: bool) -> Result<Flags> {
             SeccompFlag::Tsync => {}
             SeccompFlag::Log => flags.log = true,
             SeccompFlag::SpecAllow => flags.allow_speculation = true,
-            SeccompFlag::WaitKillableRecv => flags.wait_killable = true,
+            // Of waiting for whoever is asked. The kernel refuses it where nobody is.
+            SeccompFlag::WaitKillableRecv => flags.wait_killable = listener,
         }
-    }
-    if flags.wait_killable && !listener {
-        return Err(Error::invalid("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV needs SCMP_ACT_NOTIFY"));
     }
     if named.is_none() {
         flags.allow_speculation = true;

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
+use serde::de::IntoDeserializer;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::IdMapping;
 use crate::{is_false, nullable};
@@ -446,12 +447,28 @@ pub struct IntelRdt {
 /// As for set_mempolicy(2) (`linux.memoryPolicy`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryPolicy {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, deserialize_with = "policy_mode", skip_serializing_if = "Option::is_none")]
     pub mode: Option<MemoryPolicyMode>,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "String::is_empty")]
     pub nodes: String,
-    #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, deserialize_with = "policy_flags", skip_serializing_if = "Vec::is_empty")]
     pub flags: Vec<MemoryPolicyFlag>,
+}
+
+/// Tools look for these words where a mode, or a flag, is unknown.
+fn policy_mode<'d, D: Deserializer<'d>>(from: D) -> Result<Option<MemoryPolicyMode>, D::Error> {
+    Option::<String>::deserialize(from)?.map(|word| known(&word, "invalid memory policy mode")).transpose()
+}
+
+fn policy_flags<'d, D: Deserializer<'d>>(from: D) -> Result<Vec<MemoryPolicyFlag>, D::Error> {
+    let words = Option::<Vec<String>>::deserialize(from)?.unwrap_or_default();
+    words.iter().map(|word| known(word, "invalid memory policy flag")).collect()
+}
+
+fn known<'d, T: Deserialize<'d>, E: serde::de::Error>(word: &'d str, otherwise: &str) -> Result<T, E> {
+    let word = word.into_deserializer();
+    T::deserialize(word)
+        .map_err(|error: serde::de::value::Error| E::custom(format_args!("{otherwise}: {error}")))
 }
 
 /// `linux.memoryPolicy.mode`.

@@ -75,6 +75,10 @@ pub(crate) fn explain(flags: &[Flag]) -> String {
 }
 
 impl Command {
+    pub(crate) fn has(&self, flag: &str) -> bool {
+        self.flags.iter().any(|own| own.name == flag)
+    }
+
     /// What `COMMAND --help` prints.
     pub(crate) fn help(&self, program: &str) -> String {
         let Command { name, summary, operands, flags, .. } = self;

@@ -67,7 +67,7 @@ pub(super) fn checkpoint(context: &Context, arguments: &Arguments) -> Result<u8>
         link_remap: arguments.is_set("link-remap"),
         pre_dump,
         page_server: arguments.path("page-server").map(page_server).transpose()?,
-        status: status(arguments)?,
+        status: context.inherited.take().pop(),
         streams: found.saved.streams.clone(),
     };
     found.container.checkpoint(&found.spec, &found.saved.rootfs, wanted)?;
@@ -215,17 +215,6 @@ fn page_server(text: &str) -> Result<(String, u16)> {
     }
     let port = port.parse().map_err(|_| Error::invalid("Invalid port number"))?;
     Ok((bare.unwrap_or(address).to_owned(), port))
-}
-
-/// The descriptor is ours from here on.
-fn status(arguments: &Arguments) -> Result<Option<std::os::fd::OwnedFd>> {
-    let Some(number) = arguments.number::<i32>("status-fd")?.filter(|number| *number != -1) else {
-        return Ok(None);
-    };
-    let wrong =
-        |error: linux::Error| Error::invalid(format_args!("invalid --status-fd argument {number}: {error}"));
-    let descriptor = linux::fd::take_inherited(number).map_err(wrong)?;
-    Ok(Some(descriptor))
 }
 
 #[cfg(test)]

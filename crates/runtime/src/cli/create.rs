@@ -1,7 +1,7 @@
 //! `create`, `start`, `run`.
 
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use linux::spans::mark;
@@ -12,7 +12,7 @@ use super::arguments::{Arguments, Flag};
 use super::manage::has_own_pids;
 use super::notify::{self, Readiness};
 use super::store::{Saved, read_spec};
-use super::{Context, console, log};
+use super::{Context, console, inherited, log};
 
 #[rustfmt::skip]
 pub(super) const CREATE: &[Flag] = &[
@@ -128,8 +128,10 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
     let (mut spec, config) = read_spec(&bundle)?;
     mark("configuration read");
     check_console(&spec, arguments, detached)?;
-    // Numbers that the caller fixed, before anything of ours could take them.
-    let preserved = preserved(arguments.number("preserve-fds")?.unwrap_or(0), spec.process.as_mut())?;
+    if let (activated @ 1.., Some(process)) = (inherited::activated(), &mut spec.process) {
+        process.env.push(format!("LISTEN_FDS={activated}"));
+        process.env.push("LISTEN_PID=1".to_owned());
+    }
     warn_of_capabilities(context, spec.process.as_ref());
     if let Some(resources) = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()) {
         warn_of_limits(context, resources);
@@ -137,7 +139,7 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
     context.store.claim(id, &config)?;
     mark("state directory made");
     let made = notify::prepare(&context.store.directory(id), &mut spec)
-        .and_then(|()| make_claimed(context, arguments, start, &spec, &bundle, preserved));
+        .and_then(|()| make_claimed(context, arguments, start, &spec, &bundle));
     if made.is_err() {
         context.store.forget(id)?;
     }
@@ -190,7 +192,6 @@ fn make_claimed(
     start: Start<'_>,
     spec: &Spec,
     bundle: &Path,
-    preserved: Vec<OwnedFd>,
 ) -> Result<Created> {
     let id = arguments.id()?;
     let root = spec.root.as_ref().ok_or_else(|| Error::invalid("root must be specified"))?;
@@ -205,7 +206,7 @@ fn make_claimed(
     let trace = |step: std::fmt::Arguments<'_>| context.log.debug(step);
     launch.trace = Trace::to(&trace);
     launch.start = start;
-    launch.preserved = preserved;
+    launch.preserved = context.inherited.take();
     launch.pivot = !arguments.is_set("no-pivot");
     launch.keyring = !arguments.is_set("no-new-keyring");
     let created = runtime::create(launch)?;
@@ -303,23 +304,4 @@ pub(super) fn stdio(terminal: bool, size: Option<Size>, attended: bool) -> Resul
         stdout: own(std::io::stdout().as_fd())?,
         stderr: own(std::io::stderr().as_fd())?,
     })
-}
-
-/// Descriptors from 3 up that the program is to have: those of socket activation, then those asked for.
-pub(super) fn preserved(extra: i32, process: Option<&mut oci::runtime::Process>) -> Result<Vec<OwnedFd>> {
-    let activated: i32 = std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
-    if let (true, Some(process)) = (activated > 0, process) {
-        process.env.push(format!("LISTEN_FDS={activated}"));
-        process.env.push("LISTEN_PID=1".to_owned());
-    }
-    // As many as one process may have open anyway.
-    let count = activated.saturating_add(extra).clamp(0, 1 << 16);
-    let take = |index| {
-        linux::fd::take_inherited(3 + index).map_err(|error| {
-            let message =
-                format_args!("please check that preserved-fd {index} (of {count}) is present: {error}");
-            Error::invalid(message)
-        })
-    };
-    (0..count).map(take).collect()
 }

@@ -5,7 +5,7 @@ use oci::runtime::{Capabilities, Process, Status, User};
 use runtime::{Error, Exec, Execution, Kind, Result, SubCgroup, Trace};
 
 use super::arguments::{Arguments, Flag};
-use super::create::{console_size, preserved, stdio, warn_of_capabilities, write_pid_file};
+use super::create::{console_size, stdio, warn_of_capabilities, write_pid_file};
 use super::{Context, console};
 
 #[rustfmt::skip]
@@ -30,7 +30,6 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
-    let preserved = preserved(arguments.number("preserve-fds")?.unwrap_or(0), None)?;
     let found = context.store.find(arguments.id()?)?;
     match found.status {
         Status::Stopped => return Err(Error::new(Kind::WrongState, "cannot exec in a stopped container")),
@@ -58,7 +57,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
         stdio: stdio(process.terminal, console_size(&process), !detached)?,
         cgroups: sub_cgroups(arguments.all("cgroup")),
         die_with_parent: false,
-        preserved,
+        preserved: context.inherited.take(),
         paused: found.status == Status::Paused,
         trace: Trace::to(&trace),
     })?;

@@ -10,6 +10,7 @@ mod console;
 mod create;
 mod events;
 mod exec;
+mod inherited;
 mod log;
 mod manage;
 mod notify;
@@ -18,10 +19,13 @@ mod spec;
 mod store;
 mod update;
 
+use std::cell::RefCell;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use arguments::{Arguments, Command, Count, Flag, Order};
+use linux::process::Seal;
 use log::{Log, answer};
 use runtime::{CgroupDriver, Error, Result};
 use store::Store;
@@ -56,6 +60,8 @@ struct Context {
     rootless: Option<bool>,
     /// Where the root is not the usual one, it is expected to exist.
     root_given: bool,
+    /// What the caller passed, for the command to take.
+    inherited: RefCell<Vec<OwnedFd>>,
 }
 
 const ID: &str = "<container-id>";
@@ -152,14 +158,22 @@ pub(crate) fn main(words: Vec<String>) -> ExitCode {
     else {
         return told(help(&program));
     };
+    let command = COMMANDS.iter().find(|command| command.name == *name);
+    let parsed = command.map(|command| (command, command.parse(&called, rest)));
+    // Both before anything of ours is open: the first begins anew, and the second takes descriptors by their numbers.
+    let sealed = seal(name);
+    let inherited = match &parsed {
+        Some((command, Ok(Some(arguments)))) => inherited::take(command, arguments),
+        _ => Ok(Vec::new()),
+    };
     let log = match Log::open(global.get("log"), global.get("log-format"), global.is_set("debug")) {
         Ok(log) => log,
         Err(error) => return Log::plain().report(&error, EXIT_ERROR),
     };
-    let Some(command) = COMMANDS.iter().find(|command| command.name == *name) else {
+    let Some((command, parsed)) = parsed else {
         return log.report(&Error::invalid(format_args!("No help topic for '{name}'")), EXIT_UNKNOWN);
     };
-    let arguments = match command.parse(&called, rest) {
+    let arguments = match parsed {
         Ok(Some(arguments)) => arguments,
         Ok(None) => return told(command.help(&program)),
         Err(error) => {
@@ -167,7 +181,8 @@ pub(crate) fn main(words: Vec<String>) -> ExitCode {
             return log.report(&error, EXIT_ERROR);
         }
     };
-    run(program, &global, command, &arguments, log)
+    let ready = sealed.and_then(|seal| inherited.map(|inherited| (seal, inherited)));
+    run(program, &global, command, &arguments, log, ready)
 }
 
 fn told(text: String) -> ExitCode {
@@ -177,12 +192,20 @@ fn told(text: String) -> ExitCode {
     }
 }
 
-fn run(program: String, global: &Arguments, command: &Command, arguments: &Arguments, log: Log) -> ExitCode {
+fn run(
+    program: String,
+    global: &Arguments,
+    command: &Command,
+    arguments: &Arguments,
+    log: Log,
+    ready: Result<(Seal, Vec<OwnedFd>)>,
+) -> ExitCode {
     let context = match context(program, global, log) {
         Ok(context) => context,
         Err((error, log)) => return log.report(&error, EXIT_ERROR),
     };
-    let done = seal(&context, command.name)
+    let done = ready
+        .map(|(seal, inherited)| begin(&context, command.name, seal, inherited))
         .and_then(|()| if global.is_set("spans") { spans::record() } else { Ok(()) })
         .and_then(|()| (command.run)(&context, arguments));
     spans::tell();
@@ -211,23 +234,40 @@ fn context(program: String, global: &Arguments, log: Log) -> std::result::Result
     let root = global.path("root").map_or_else(default_root, PathBuf::from);
     let cgroup_driver =
         if global.is_set("systemd-cgroup") { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs };
-    Ok(Context { program, store: Store::new(root), cgroup_driver, rootless, log, root_given })
+    Ok(Context {
+        program,
+        store: Store::new(root),
+        cgroup_driver,
+        rootless,
+        log,
+        root_given,
+        inherited: RefCell::default(),
+    })
+}
+
+/// Whether the command lets a container's processes begin.
+fn begins(name: &str) -> bool {
+    ["create", "run", "exec"].contains(&name)
 }
 
 /// Goes on from a copy of this program that no container can write to, where it lets containers begin.
-fn seal(context: &Context, name: &str) -> Result<()> {
-    if !["create", "run", "exec"].contains(&name) {
-        return Ok(());
+fn seal(name: &str) -> Result<Seal> {
+    if !begins(name) {
+        return Ok(Seal::Other);
     }
-    let seal =
-        linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))?;
-    if seal == linux::process::Seal::Overlay {
+    linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))
+}
+
+fn begin(context: &Context, name: &str, seal: Seal, inherited: Vec<OwnedFd>) {
+    context.inherited.replace(inherited);
+    if seal == Seal::Overlay {
         context
             .log
             .debug(format_args!("{} exeseal: using overlayfs for sealed /proc/self/exe", context.program));
     }
-    context.log.debug(format_args!("{} exeseal: using /proc/self/exe clone", context.program));
-    Ok(())
+    if begins(name) {
+        context.log.debug(format_args!("{} exeseal: using /proc/self/exe clone", context.program));
+    }
 }
 
 fn default_root() -> PathBuf {

@@ -107,7 +107,9 @@ pub(crate) fn assume(program: &Program, confinement: &Confinement) -> Result<Opt
         process::set_personality(personality).step(|| "unable to set personality")?;
     }
     if let Some(policy) = &confinement.memory_policy {
-        process::set_memory_policy(policy).step(|| "unable to set the memory policy")?;
+        process::set_memory_policy(policy).map_err(|error| {
+            Error::other(format_args!("unable to set the memory policy: set_mempolicy: {}", plain(&error)))
+        })?;
     }
     identity.apply_labels()?;
     for (resource, limit) in program.limits.iter().filter(|_| program.sets_own_limits) {

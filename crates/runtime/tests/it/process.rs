@@ -245,6 +245,31 @@ fn a_foreground_run_relays_its_terminal() {
     assert!(child.wait().unwrap().success());
 }
 
+/// What is not there is not replaced by something of the runtime's, like its log.
+#[test]
+fn descriptors_that_are_missing_are_told() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    let told = |words: &str| {
+        let runtime = env!("CARGO_BIN_EXE_wharf-runtime");
+        let state = bundle.directory.join("state");
+        let script = format!("exec 3<&- 4<&-; exec {runtime} --log own --root {} {words}", state.display());
+        let mut shell = std::process::Command::new("/bin/sh");
+        let output = shell.args(["-c", &script]).current_dir(&bundle.directory).output().unwrap();
+        assert!(!output.status.success(), "{words}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let missing = "please check that preserved-fd 0 (of 1) is present";
+    for words in ["run --preserve-fds 1 new", "create --preserve-fds=1 new"] {
+        assert!(told(words).contains(missing), "{words}");
+    }
+    assert!(told(&format!("exec --preserve-fds 1 {} true", bundle.id)).contains(missing));
+    assert!(
+        told(&format!("checkpoint --status-fd 3 {}", bundle.id)).contains("invalid --status-fd argument 3")
+    );
+}
+
 #[test]
 fn socket_activation_descriptors_are_passed() {
     let bundle = Bundle::shell("echo $LISTEN_FDS $LISTEN_PID; cat <&3");
@@ -278,6 +303,17 @@ fn memory_comes_from_where_the_policy_says() {
     assert!(bundle.output().contains(" default "));
     bundle.config["linux"]["memoryPolicy"] = json!({ "nodes": "0" });
     assert!(bundle.refused().contains("invalid memory policy mode"));
+    let cases = [
+        (json!({ "mode": "BIND", "nodes": "0" }), "invalid memory policy mode"),
+        (json!({ "mode": "MPOL_BIND", "nodes": "0", "flags": ["X"] }), "invalid memory policy flag"),
+        (json!({ "mode": "MPOL_BIND", "nodes": "0-9876543210" }), "invalid memory policy node"),
+        (json!({ "mode": "MPOL_DEFAULT", "nodes": "0" }), "set_mempolicy: invalid argument"),
+    ];
+    for (policy, expected) in cases {
+        bundle.config["linux"]["memoryPolicy"] = policy;
+        let told = bundle.refused();
+        assert!(told.contains(expected), "{told}");
+    }
 }
 
 /// A later process is born on some CPUs and goes on, on others. What the first one may use is its cgroup's matter.
