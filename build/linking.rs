@@ -10,6 +10,9 @@
 //! | `wharf-shim`, `wharf-runtime`, `wharf-tls` | static, where chance puts them | run as root beside containers |
 //! | `wharfd` | with the shared C library | starts once, and asks the system's name service for registries |
 //!
+//! What such a program has to be read from the disk for, after a boot or where memory is short, is kept small: relocations
+//! are packed, and there are no tables to unwind by where nothing unwinds. That is an eighth of `wharf-runtime`.
+//!
 //! Without shared libraries there is no name service with its modules: the client asks `getent(1)` instead, and the
 //! others are given addresses. `+crt-static` would do the same to all programs and tests of the workspace at once; cargo
 //! has no stable way to say it for some.
@@ -57,6 +60,34 @@ fn embed_the_c_library(kind: &[&str]) {
     for argument in kind {
         println!("cargo::rustc-link-arg-bins={argument}");
     }
+    if relocates_by_packed_tables() {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
+    // The profile of that name aborts on a panic. (CARGO_CFG_PANIC tells what is usual for the target.)
+    if env::var("PROFILE").as_deref() == Ok("release") {
+        omit_the_tables_to_unwind_by();
+    }
+}
+
+/// A static program relocates itself, by the C library's start code: it reads DT_RELR from glibc 2.36 on.
+fn relocates_by_packed_tables() -> bool {
+    let Ok(told) = Command::new("getconf").arg("GNU_LIBC_VERSION").output() else { return false };
+    let told = String::from_utf8_lossy(&told.stdout).into_owned();
+    let mut numbers = told.trim().trim_start_matches("glibc ").split('.').map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (2, 36),
+        _ => false,
+    }
+}
+
+/// Compilers write them for all code, also for what can only abort. Both GNU's linker and LLVM's take this beside the
+/// layout that they have built in.
+fn omit_the_tables_to_unwind_by() {
+    let script = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR")).join("unwinding.ld");
+    let discard = "SECTIONS { /DISCARD/ : { *(.eh_frame) *(.gcc_except_table*) } } INSERT AFTER .rodata;\n";
+    fs::write(&script, discard).expect("OUT_DIR is writable");
+    println!("cargo::rustc-link-arg-bins=-Wl,--no-eh-frame-hdr");
+    println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
 }
 
 /// Linker scripts in the place of shared libraries.
