@@ -32,8 +32,9 @@ impl Procfs {
 
     /// A private mount with processes and nothing else: no sysctls, no keys of the kernel. Before Linux 5.8, a whole one.
     ///
-    /// In a user namespace the kernel mounts none while the one in sight is partly covered, as a container's is by its
-    /// masks. Then it is that one: as what is opened is checked, it too gives the file that is meant, or nothing.
+    /// In a user namespace the kernel mounts none while the one in sight is partly covered by mounts that came from outside,
+    /// as inside another container. Then it is that one: as what is opened is checked, it too gives the file that is meant,
+    /// or nothing.
     pub fn of_processes() -> Result<Procfs> {
         let attributes = mount::NOSUID | mount::NODEV | mount::NOEXEC;
         match mount::new_fs("proc", Some("proc"), &["subset=pid"], attributes) {
@@ -178,7 +179,7 @@ mod tests {
         processes.write_own("oom_score_adj", "0").unwrap();
     }
 
-    /// As in a container with a user namespace and masks: a covered procfs, and no right to one of our own.
+    /// As inside another container: a procfs that was covered before, and no right to one of our own.
     fn in_a_container(test: impl FnOnce() -> Result<bool>) {
         use crate::namespace::{self, MOUNT, USER};
         use crate::process::{Clone, Cloned, Exit, exit_now, wait};

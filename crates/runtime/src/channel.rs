@@ -38,14 +38,21 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use linux::fd;
+use std::time::Duration;
+
 use linux::process::Pid;
+use linux::{fd, poll, procfs};
 
 use crate::error::{Kind, Step};
 use crate::{Error, Result};
 
 /// An error's text is cut so that a packet always fits the default socket buffer.
 const MAX_PACKET: usize = 32 << 10;
+
+/// How often one that is silent is looked at, and how often it is found stopped before it is given up. A debugger stops it
+/// for moments.
+const LOOK: Duration = Duration::from_millis(100);
+const PATIENCE: u32 = 20;
 
 #[derive(Debug)]
 pub(crate) struct Channel {
@@ -127,6 +134,20 @@ impl Channel {
     pub(crate) fn wait_for_go(&self) -> Result<bool> {
         let mut letter = [0; 1];
         Ok(fd::read(&self.socket, &mut letter).step(|| "channel")? == 1)
+    }
+
+    /// The runtime waits for a process that others may see, and stop: then it would wait for as long as they like, and a
+    /// supervisor with it.
+    pub(crate) fn report_of(&self, pid: Pid) -> Result<Report> {
+        let mut found_stopped = 0;
+        while !poll::wait_readable(&self.socket, Some(LOOK)).step(|| "channel")? {
+            let stopped = procfs::stat(pid).is_ok_and(|stat| "Tt".contains(stat.state));
+            found_stopped = if stopped { found_stopped + 1 } else { 0 };
+            if found_stopped == PATIENCE {
+                return Err(Error::other("another process has stopped it before its program was executed"));
+            }
+        }
+        self.report()
     }
 
     /// The runtime waits for the container's side.

@@ -161,7 +161,7 @@ impl Container {
             }
             other => other.step(|| "start socket")?,
         };
-        launch::start_over(&Channel::from_socket(connection))?;
+        launch::start_over(&Channel::from_socket(connection), self.pid)?;
         self.run_poststart()
     }
 

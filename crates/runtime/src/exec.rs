@@ -206,7 +206,7 @@ impl Container {
     fn guide(&self, program: &Program, channel: &Channel, pid: Pid, waits: bool) -> Result<Option<OwnedFd>> {
         let mut terminal = None;
         loop {
-            match channel.report()? {
+            match channel.report_of(pid)? {
                 Report::Ready(descriptors) => {
                     if let Some(group) = &self.group {
                         group.add(pid)?;

@@ -158,7 +158,7 @@ impl Created {
     /// [`Container::delete`] of a record, or removed here when this was the only handle.
     pub fn start(self) -> Result<Container> {
         let Created { container, channel, .. } = self;
-        match start_over(&channel).and_then(|()| container.run_poststart()) {
+        match start_over(&channel, container.pid()).and_then(|()| container.run_poststart()) {
             Ok(()) => Ok(container),
             Err(error) => {
                 abort(container);
@@ -179,9 +179,9 @@ impl Created {
 }
 
 /// Says start, and waits until the program runs.
-pub(crate) fn start_over(channel: &Channel) -> Result<()> {
+pub(crate) fn start_over(channel: &Channel, pid: Pid) -> Result<()> {
     channel.go()?;
-    let report = channel.report()?;
+    let report = channel.report_of(pid)?;
     mark("waited for the execution");
     match report {
         Report::Closed => Ok(()),
@@ -404,7 +404,7 @@ impl Guide<'_> {
         mark("program read ahead");
         let mut state = self.state(first.pid);
         loop {
-            match channel.report()? {
+            match channel.report_of(first.pid)? {
                 Report::Prepared => {
                     self.complete(first.pid, &state)?;
                     channel.go()?;

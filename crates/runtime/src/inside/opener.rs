@@ -13,7 +13,7 @@ use std::path::Path;
 
 use linux::mount::{self, NewFs, Propagation};
 use linux::process::{self, Clone, Cloned};
-use linux::{fd, namespace};
+use linux::{fd, namespace, signal};
 
 use crate::channel::{Channel, Report};
 use crate::namespaces::Namespaces;
@@ -34,8 +34,11 @@ pub(crate) fn open(namespaces: &Namespaces, inside: &OwnedFd, count: usize) -> R
         }
         Cloned::Caller { pid, pidfd } => (pid, pidfd),
     };
-    drop((theirs, pidfd));
-    let report = ours.report();
+    drop(theirs);
+    let report = ours.report_of(pid);
+    if report.is_err() {
+        let _dead_already = process::send_signal(pidfd.as_fd(), signal::SIGKILL);
+    }
     process::wait(pid).step(|| STEP)?;
     match report? {
         Report::Ready(opened) if opened.len() == count => Ok(opened),

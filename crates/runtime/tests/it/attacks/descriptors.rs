@@ -84,6 +84,28 @@ fn cve_2016_9962_a_container_with_ids_of_its_own_is_too() {
     assert!(told.contains("error running createContainer hook #0: exit status 3, stdout: why"), "{told}");
 }
 
+/// Whoever is inside may send signals to a process of its own user that is on its way in, and so could have the runtime, and
+/// a supervisor that is to end the container, wait for ever.
+#[test]
+fn one_that_is_stopped_on_its_way_in_is_given_up() {
+    let bundle = Bundle::shell(
+        "echo ready > /ready; while :; do for p in /proc/[0-9]*; do p=${p#/proc/}; \
+         [ $p = 1 ] || kill -STOP $p; done; done 2> /dev/null",
+    );
+    bundle.create();
+    bundle.start();
+    crate::bundle::wait_until(|| bundle.rootfs().join("ready").exists());
+    crate::bundle::wait_until(|| {
+        let outcome = bundle.call(&["exec", "-d", &bundle.id, "true"]);
+        assert!(
+            outcome.status == 0 || outcome.stderr.contains("another process has stopped it"),
+            "{}",
+            outcome.stderr
+        );
+        outcome.status != 0
+    });
+}
+
 fn join_processes(bundle: &mut Bundle, other: &Bundle) {
     let namespaces = bundle.config["linux"]["namespaces"].as_array_mut().unwrap();
     let pid = namespaces.iter_mut().find(|namespace| namespace["type"] == "pid").unwrap();
