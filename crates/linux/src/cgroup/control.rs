@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::OFlags;
 
-use super::{Cgroup, open, read, write};
+use super::{Cgroup, open, read, tree, write};
 use crate::kernel::Feature;
 use crate::poll::Waker;
 use crate::process::Pid;
@@ -33,7 +33,9 @@ impl Cgroup {
             },
         };
         let mut pids = BTreeSet::new();
-        collect_pids(&directory, &mut pids)?;
+        let numbers =
+            |text: &str| text.lines().filter_map(|line| line.parse::<Pid>().ok()).collect::<Vec<_>>();
+        tree::read_each(&directory, "cgroup.procs", |text| pids.extend(numbers(text)))?;
         Ok(pids.into_iter().collect())
     }
 
@@ -213,20 +215,6 @@ fn legacy_watch(directory: &Path) -> Result<Waker> {
     let line = format!("{} {}", waker.as_fd().as_raw_fd(), file.as_raw_fd());
     write(&directory.join("cgroup.event_control"), &line)?;
     Ok(waker)
-}
-
-fn collect_pids(directory: &Path, pids: &mut BTreeSet<Pid>) -> Result<()> {
-    let text = read(&directory.join("cgroup.procs"))?;
-    pids.extend(text.lines().filter_map(|line| line.parse::<Pid>().ok()));
-    let Ok(entries) = std::fs::read_dir(directory) else { return Ok(()) };
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        match collect_pids(&entry.path(), pids) {
-            // Removed meanwhile.
-            Err(error) if gone(&error) => {}
-            other => other?,
-        }
-    }
-    Ok(())
 }
 
 /// The number behind a key of a flat-keyed file.

@@ -14,6 +14,7 @@ mod details;
 mod devices;
 mod layout;
 mod stats;
+mod tree;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -141,7 +142,7 @@ impl Cgroup {
     pub fn remove_except(&self, kept: &[PathBuf]) -> Result<()> {
         self.directories()
             .filter(|directory| !kept.contains(directory))
-            .try_for_each(|made| remove_tree(made))
+            .try_for_each(|made| tree::remove(made))
     }
 
     /// Removes it and all below it, in all trees. What is gone already is fine. Ends only when nothing is left,
@@ -149,7 +150,7 @@ impl Cgroup {
     pub fn remove(&self) -> Result<()> {
         let mut failed = Ok(());
         for directory in self.directories() {
-            if let Err(error) = remove_tree(directory) {
+            if let Err(error) = tree::remove(directory) {
                 failed = Err(error);
             }
         }
@@ -221,7 +222,7 @@ impl Cgroup {
     /// Writes a file of a v1 controller.
     pub fn set_legacy(&self, controller: &str, file: &str, value: &str) -> Result<()> {
         match self.legacy(controller) {
-            Some(directory) => write(&directory.join(file), value),
+            Some(directory) => write(&named(directory, file)?, value),
             None => {
                 Err(Error::new("write", format_args!("{file}: no v1 tree has {controller}"), Errno::NODEV))
             }
@@ -231,7 +232,7 @@ impl Cgroup {
     /// Writes a file of the v2 cgroup.
     pub fn set_unified(&self, file: &str, value: &str) -> Result<()> {
         match &self.unified {
-            Some(directory) => write(&directory.join(file), value),
+            Some(directory) => write(&named(directory, file)?, value),
             None => Err(Error::new("write", format_args!("{file}: there is no v2 tree"), Errno::NODEV)),
         }
     }
@@ -433,30 +434,13 @@ fn is_ours(made: Result<()>, directory: &Path, found: &mut Vec<PathBuf>) -> Resu
     Ok(ours)
 }
 
-fn remove_tree(directory: &Path) -> Result<()> {
-    let entries = match fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(Error::from_io("opendir", format_args!("{directory:?}"), &error)),
-    };
-    // The common case has no children: one call.
-    if fs::remove_dir(directory).is_ok() {
-        return Ok(());
+/// Names of files come from configurations, which may not mean others by them.
+fn named(directory: &Path, file: &str) -> Result<PathBuf> {
+    if file.contains('/') {
+        let message = format_args!("{file:?} must be a file name (no slashes)");
+        return Err(Error::new("write", message, Errno::INVAL));
     }
-    for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        remove_tree(&entry.path())?;
-    }
-    let mut tries = 0;
-    loop {
-        match fs::remove_dir(directory) {
-            Err(error) if error.raw_os_error() == Some(libc::EBUSY) && tries < REMOVE_TRIES => {
-                tries += 1;
-                std::thread::sleep(REMOVE_PAUSE);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            other => return other.context("rmdir", || format!("{directory:?}")),
-        }
-    }
+    Ok(directory.join(file))
 }
 
 fn open(path: &Path, flags: OFlags) -> Result<OwnedFd> {
@@ -485,6 +469,15 @@ mod tests {
         let layout = Layout::detect().unwrap();
         let path = format!("/wharf-test-{}-{name}", std::process::id());
         Cgroup::at(&layout, Path::new(&path)).unwrap()
+    }
+
+    #[test]
+    fn names_of_files_lead_nowhere_else() {
+        let cgroup = Cgroup::from_paths([("", Path::new("/nowhere"))]);
+        for name in ["../cgroup.procs", "/etc/passwd"] {
+            let told = cgroup.set_unified(name, "1").unwrap_err().to_string();
+            assert!(told.contains("must be a file name (no slashes)"), "{told}");
+        }
     }
 
     #[test]
