@@ -263,3 +263,25 @@ fn an_exec_runs_once() {
     let refused = ask(&format!("/exec/{id}/start"), r#"{"Detach":true}"#);
     assert_eq!((refused.status, refused.json()["message"].as_str()), (409, Some(&*running)));
 }
+
+#[test]
+fn whoever_asks_for_no_stream_waits_for_nothing() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "deaf", IMAGE, "sleep", "1000"]).ok();
+    world.wharf(&["create", "--name", "idle", IMAGE, "true"]).ok();
+    for path in ["deaf/attach?stream=1", "deaf/attach?stream=1&stdin=1", "idle/attach?stream=1&logs=1"] {
+        let mut wire = Wire::connect(&world.socket());
+        wire.send(format!(
+            "POST /containers/{path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+        ));
+        assert!(wire.head().starts_with("HTTP/1.1 101 "), "{path}");
+        assert!(wire.rest().is_empty(), "{path}");
+    }
+    let mut wire = Wire::connect(&world.socket());
+    wire.send(
+        "GET /containers/deaf/attach/ws?stream=1 HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: one\r\n\r\n",
+    );
+    assert!(wire.head().contains("Sec-WebSocket-Protocol: one\r\n"));
+    assert_eq!(wire.rest(), [0x88, 2, 0x03, 0xe8], "normal closure");
+}

@@ -16,6 +16,7 @@ use api::stream::{Decoder, Stream as Kind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use engine::{Client, Ticket};
+use hyper::HeaderMap;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
@@ -28,23 +29,41 @@ use crate::reply::{Answer, Failure, Reply};
 const MAGIC: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// A piece of payload under way.
 const PIECE: usize = 16 << 10;
+/// Why a conversation ends.
+const NORMAL: u16 = 1000;
+const PROTOCOL_ERROR: u16 = 1002;
 /// The protocol's own limit for control frames.
 const CONTROL: usize = 125;
 
-/// Checks the client's half of the handshake and answers it.
-pub(crate) fn accept_key(call: &Call) -> Result<String, &'static str> {
-    let header =
-        |name: &str| call.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if !header("upgrade").eq_ignore_ascii_case("websocket") {
+/// Why somebody is no WebSocket client, in the words of Go's library.
+pub(crate) const WRONG_VERSION: &str = "missing or bad WebSocket Version";
+
+/// Checks the client's half of the handshake and gives the head of the answer.
+pub(crate) fn handshake(headers: &HeaderMap) -> Result<String, &'static str> {
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if !header("upgrade").eq_ignore_ascii_case("websocket")
+        || !header("connection").to_ascii_lowercase().contains("upgrade")
+    {
         return Err("not websocket protocol");
     }
+    let key = header("sec-websocket-key");
+    if key.is_empty() {
+        return Err("mismatch challenge/response");
+    }
     if header("sec-websocket-version") != "13" {
-        return Err("missing or bad WebSocket Version");
+        return Err(WRONG_VERSION);
     }
-    match header("sec-websocket-key") {
-        "" => Err("challenge/response failed"),
-        key => Ok(accept(key)),
-    }
+    let protocol = match header("sec-websocket-protocol").trim() {
+        "" => String::new(),
+        // No protocol means anything here: there is none to choose.
+        several if several.contains(',') => return Err("bad WebSocket Protocol"),
+        one => format!("Sec-WebSocket-Protocol: {one}\r\n"),
+    };
+    Ok(format!(
+        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Accept: {}\r\n{protocol}\r\n",
+        accept(key)
+    ))
 }
 
 fn accept(key: &str) -> String {
@@ -52,17 +71,13 @@ fn accept(key: &str) -> String {
 }
 
 /// Takes the client out of HTTP and relays between it and the holder of `ticket`.
-pub(crate) async fn deliver(call: &Call, ticket: Ticket, accept: &str) -> Answer {
+pub(crate) async fn deliver(call: &Call, ticket: Ticket, head: String) -> Answer {
     let broken = |error: io::Error| Failure::system(format!("cannot make a socket pair: {error}"));
     let (ours, theirs) = StdUnixStream::pair().map_err(broken)?;
     ours.set_nonblocking(true).map_err(broken)?;
     let ours = UnixStream::from_std(ours).map_err(broken)?;
     let taken = call.seat.take().ok_or_else(|| Failure::invalid("a WebSocket request has no body"))?;
     let multiplexed = ticket.multiplexed();
-    let head = format!(
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: {accept}\r\n\r\n"
-    );
     tokio::spawn(async move {
         let unread = io::Cursor::new(taken.unread);
         let (reader, mut writer) = tokio::io::split(taken.stream);
@@ -98,11 +113,15 @@ async fn relay(
             Ok(Closed::Stream) => outward.await,
         },
     };
+    let mut reason = NORMAL;
     if let Err(error) = ended {
         tracing::debug!(%error, "a WebSocket client went away");
+        if error.kind() == io::ErrorKind::InvalidData {
+            reason = PROTOCOL_ERROR;
+        }
     }
-    // Normal closure (1000); the client may be gone already.
-    let _ = send(&mut *to_client.lock().await, Opcode::Close, &1000u16.to_be_bytes()).await;
+    // The client may be gone already.
+    let _ = send(&mut *to_client.lock().await, Opcode::Close, &reason.to_be_bytes()).await;
     let _ = to_client.lock().await.shutdown().await;
 }
 
@@ -129,7 +148,7 @@ impl Opcode {
         [Self::Continuation, Self::Text, Self::Binary, Self::Close, Self::Ping, Self::Pong]
             .into_iter()
             .find(|opcode| *opcode as u8 == byte & 0x0f)
-            .ok_or_else(|| io::Error::other(format!("unknown WebSocket opcode {}", byte & 0x0f)))
+            .ok_or_else(|| wrong(format!("unknown WebSocket opcode {}", byte & 0x0f)))
     }
 
     fn is_control(self) -> bool {
@@ -143,6 +162,11 @@ struct Frame {
     mask: [u8; 4],
 }
 
+/// The client does not keep to the protocol.
+fn wrong(what: impl Into<String>) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what.into())
+}
+
 /// `None` where the client's bytes end between frames.
 async fn read_frame(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Frame>> {
     let mut start = [0; 2];
@@ -152,7 +176,7 @@ async fn read_frame(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<
     client.read_exact(&mut start[1..]).await?;
     let opcode = Opcode::from_byte(start[0])?;
     if start[1] & 0x80 == 0 {
-        return Err(io::Error::other("a WebSocket client must mask its frames"));
+        return Err(wrong("a WebSocket client must mask its frames"));
     }
     let length = match start[1] & 0x7f {
         126 => u64::from(client.read_u16().await?),
@@ -160,7 +184,7 @@ async fn read_frame(client: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<
         length => u64::from(length),
     };
     if opcode.is_control() && length > CONTROL as u64 {
-        return Err(io::Error::other("a WebSocket control frame is too long"));
+        return Err(wrong("a WebSocket control frame is too long"));
     }
     let mut mask = [0; 4];
     client.read_exact(&mut mask).await?;
@@ -285,6 +309,44 @@ mod tests {
         let mut close = Vec::new();
         client.read_to_end(&mut close).await.unwrap();
         assert_eq!(close, [0x88, 2, 0x03, 0xe8]);
+        relay.await.unwrap();
+    }
+
+    #[test]
+    fn whoever_is_no_websocket_client_hears_why() {
+        let good = [
+            ("upgrade", "WebSocket"),
+            ("connection", "keep-alive, Upgrade"),
+            ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+            ("sec-websocket-version", "13"),
+        ];
+        let told = |name: &'static str, value: &str| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in good {
+                headers.insert(name, value.parse().unwrap());
+            }
+            headers.insert(name, value.parse().unwrap());
+            handshake(&headers)
+        };
+        assert!(told("origin", "http://anywhere").unwrap().ends_with("kYGzzhZRbK+xOo=\r\n\r\n"));
+        assert!(told("sec-websocket-protocol", "one").unwrap().ends_with("Protocol: one\r\n\r\n"));
+        assert_eq!(told("upgrade", "tcp"), Err("not websocket protocol"));
+        assert_eq!(told("connection", "close"), Err("not websocket protocol"));
+        assert_eq!(told("sec-websocket-key", ""), Err("mismatch challenge/response"));
+        assert_eq!(told("sec-websocket-version", "8"), Err(WRONG_VERSION));
+        assert!(told("sec-websocket-protocol", "one, two").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_client_that_breaks_the_protocol_is_told_so() {
+        let (mut client, server) = tokio::io::duplex(4096);
+        let (ours, _container) = UnixStream::pair().unwrap();
+        let (reader, writer) = tokio::io::split(server);
+        let relay = tokio::spawn(relay(reader, writer, ours, true));
+        client.write_all(&[0x82, 1, b'x']).await.unwrap();
+        let mut close = Vec::new();
+        client.read_to_end(&mut close).await.unwrap();
+        assert_eq!(close, [0x88, 2, 0x03, 0xea]);
         relay.await.unwrap();
     }
 

@@ -33,8 +33,9 @@ impl Engine {
         let keys = detach_keys(&options.detach_keys).ok_or_else(|| {
             Error::invalid(format!("Invalid detach keys ({}) provided", options.detach_keys))
         })?;
+        let stdin = options.stdin && record.config.open_stdin;
         let attachment = Attachment {
-            stdin: options.stdin && record.config.open_stdin,
+            stdin,
             stdout: options.stdout,
             stderr: options.stderr,
             multiplexed: !record.config.tty,
@@ -43,7 +44,8 @@ impl Engine {
             preface: Vec::new(),
             unread: Vec::new(),
             replay: options.logs,
-            live: options.stream,
+            // Who asked for no stream that there is has nothing to wait for.
+            live: options.stream && (stdin || options.stdout || options.stderr),
         };
         self.container_event(&record, "attach", &[]);
         Ok(Ticket { engine: self.clone(), container, what: What::Attach(attachment) })

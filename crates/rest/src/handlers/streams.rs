@@ -54,9 +54,15 @@ pub(crate) async fn attach_websocket(call: Call) -> Answer {
     }
     let ticket = call.engine.container_attach(&call.name, options).await?;
     // Who is no WebSocket client hears so in plain text, behind a bare head.
-    match websocket::accept_key(&call) {
-        Ok(accept) => websocket::deliver(&call, ticket, &accept).await,
-        Err(reason) => Ok(Reply::Bare(reply::plain(400, None, Body::whole(reason)))),
+    match websocket::handshake(&call.headers) {
+        Ok(head) => websocket::deliver(&call, ticket, head).await,
+        Err(reason) => {
+            let mut response = reply::plain(400, None, Body::whole(reason));
+            if reason == websocket::WRONG_VERSION {
+                response.headers_mut().insert("sec-websocket-version", HeaderValue::from_static("13"));
+            }
+            Ok(Reply::Bare(response))
+        }
     }
 }
 
