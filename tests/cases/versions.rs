@@ -82,6 +82,50 @@ fn a_containers_own_address_has_moved_to_its_networks() {
 }
 
 #[test]
+fn addresses_and_settings_of_interfaces_move_to_their_endpoint() {
+    let world = World::start();
+    let made = |version: &str, name: &str, more: &str| {
+        let body = format!(r#"{{"Image":"{IMAGE}","Cmd":["sleep","1000"],{more}}}"#);
+        ask(&world, "POST", &format!("/v{version}/containers/create?name={name}"), Some(&body))
+    };
+    let address = r#""MacAddress":"02:00:00:00:00:09""#;
+    assert_eq!(made("1.43", "old", address).json()["Warnings"], json!([]));
+    let warnings = made("1.44", "new", address).json()["Warnings"].clone();
+    assert!(warnings[0].as_str().is_some_and(|text| text.contains("field is now deprecated")), "{warnings}");
+    assert_eq!(
+        made("1.44", "host", &format!(r#"{address},"HostConfig":{{"NetworkMode":"host"}}"#)).status,
+        201
+    );
+    for name in ["old", "new"] {
+        assert_eq!(
+            get(&world, &format!("/v1.51/containers/{name}/json"))["Config"]["MacAddress"],
+            "02:00:00:00:00:09"
+        );
+    }
+    // Whoever names the endpoint's is told of it at the container, too; one that was assigned is not told there.
+    let endpoint = r#""NetworkingConfig":{"EndpointsConfig":{"bridge":{"MacAddress":"02:00:00:00:00:08"}}}"#;
+    assert_eq!(made("1.51", "asked", endpoint).status, 201);
+    assert_eq!(made("1.51", "any", r#""Tty":false"#).status, 201);
+    world.wharf(&["start", "asked", "any"]).ok();
+    assert_eq!(get(&world, "/v1.51/containers/asked/json")["Config"]["MacAddress"], "02:00:00:00:00:08");
+    assert!(get(&world, "/v1.51/containers/any/json")["Config"].get("MacAddress").is_none());
+
+    let setting = r#""HostConfig":{"Sysctls":{"net.ipv4.conf.eth0.log_martians":"1"}}"#;
+    let response = made("1.47", "set", setting);
+    assert!(response.json()["Warnings"][0].as_str().is_some_and(|text| text.starts_with("Migrated sysctl")));
+    world.wharf(&["start", "set"]).ok();
+    let read = ["exec", "set", "cat", "/proc/sys/net/ipv4/conf/eth0/log_martians"];
+    assert_eq!(world.wharf(&read).ok(), "1");
+    let refusal = made("1.48", "refused", setting);
+    assert_eq!(refusal.status, 500, "{refusal:?}");
+
+    let driver = r#""HostConfig":{"VolumeDriver":"local","Mounts":[{"Type":"volume","Target":"/x"}]}"#;
+    assert_eq!(made("1.47", "quiet", driver).json()["Warnings"], json!([]));
+    let warnings = made("1.48", "loud", driver).json()["Warnings"].clone();
+    assert!(warnings[0].as_str().is_some_and(|text| text.contains("volume-driver configuration is ignored")));
+}
+
+#[test]
 fn creations_and_updates_of_newer_versions() {
     let world = World::start();
     let body = format!(r#"{{"Image":"{IMAGE}","HostConfig":{{"PortBindings":{{"80/tcp":[]}}}}}}"#);

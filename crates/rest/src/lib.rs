@@ -26,6 +26,7 @@ mod chunks;
 mod handlers;
 mod handover;
 mod handshake;
+mod moved;
 mod newer;
 mod query;
 mod records;

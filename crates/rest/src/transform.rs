@@ -4,7 +4,7 @@
 //! its defaults filled in; on the way out, members that it expects are added. Each line names the version that
 //! changed.
 
-use api::container::{CreateRequest, Inspect, NEVER, Stats, Summary, UpdateRequest};
+use api::container::{CreateRequest, Inspect, Mount, NEVER, Stats, Summary, UpdateRequest};
 use api::system::Info;
 use api::version::ApiVersion;
 use api::{image, network};
@@ -48,6 +48,20 @@ pub(crate) fn create(mut request: CreateRequest, version: ApiVersion) -> Result<
     Ok(request)
 }
 
+/// What an answer to a creation warns of, to clients that know where else to say it.
+pub(crate) fn ignored_driver(request: &CreateRequest, version: ApiVersion) -> Option<String> {
+    let host = &request.host_config;
+    let named =
+        |mount: &Mount| mount.volume_options.as_ref().is_some_and(|volume| volume.driver_config.is_some());
+    let ignored = !host.volume_driver.is_empty()
+        && host.mounts.iter().any(|mount| mount.kind == "volume" && !named(mount));
+    (ignored && !before(version, 48)).then(|| {
+        "WARNING: the container-wide volume-driver configuration is ignored for volumes specified via 'mount'. Use \
+         '--mount type=volume,volume-driver=...' instead"
+            .to_owned()
+    })
+}
+
 fn mounts(request: &mut CreateRequest, version: ApiVersion) -> Result<(), Failure> {
     for mount in &mut request.host_config.mounts {
         if before(version, 42) {
@@ -59,6 +73,9 @@ fn mounts(request: &mut CreateRequest, version: ApiVersion) -> Result<(), Failur
         if let Some(bind) = &mut mount.bind_options {
             bind.non_recursive &= !before(version, 40);
             bind.create_mountpoint &= !before(version, 42);
+            if before(version, 44) && bind.read_only_force_recursive {
+                return Err(Failure::invalid("BindOptions.ReadOnlyForceRecursive needs API v1.44 or newer"));
+            }
         }
         if before(version, 44) && mount.kind == "bind" && mount.read_only {
             mount.bind_options.get_or_insert_default().read_only_non_recursive = true;
@@ -192,7 +209,7 @@ pub(crate) fn no_digests(image: &mut image::Summary) {
 
 pub(crate) fn image_summary(image: &mut image::Summary, version: ApiVersion) {
     virtual_size(image, version);
-    if before(version, 44) {
+    if before(version, 43) {
         no_digests(image);
     }
     let none = |list: &Option<Vec<String>>| list.as_ref().is_none_or(Vec::is_empty);

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use api::container::{DriverData, Inspect, MountPoint as Shown, NetworkSettings};
+use api::container::{Config, DriverData, Inspect, MountPoint as Shown, NetworkSettings};
 
 use super::record::{MountKind, MountPoint, Record};
 use super::rootfs;
 use crate::Engine;
 use crate::error::Result;
+use crate::networks;
 
 /// How long an inspect waits for a container's owner to take in what its shim has reported.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -67,7 +68,7 @@ impl Engine {
             host_config: self.host_config(record),
             graph_driver: self.layers(id),
             mounts: record.mounts.iter().map(mount_point).collect(),
-            config: record.config.clone(),
+            config: config(record),
             network_settings: network_settings(record),
             ..Inspect::default()
         }
@@ -136,6 +137,16 @@ pub(super) fn mount_point(point: &MountPoint) -> Shown {
             ..common
         },
     }
+}
+
+/// The configuration; clients look here for the hardware address that was asked for on the main network.
+fn config(record: &Record) -> Config {
+    let mut config = record.config.clone();
+    let main = record.network.endpoints.get(&record.host.network_mode);
+    if let Some(address) = main.and_then(networks::wished_mac) {
+        address.clone_into(&mut config.mac_address);
+    }
+    config
 }
 
 /// The endpoints, the ports, and for old clients the default bridge's endpoint again.

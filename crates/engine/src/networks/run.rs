@@ -215,11 +215,17 @@ pub(super) fn hide(record: &mut Record) {
     }
 }
 
-pub(super) fn clear(settings: &mut EndpointSettings) {
+/// The Ethernet address that somebody asked for, if one did.
+pub(crate) fn wished_mac(settings: &EndpointSettings) -> Option<&str> {
     let address = |text: &str| text.parse::<IpAddr>().ok();
     let assigned = address(&settings.ip_address).or_else(|| address(&settings.global_ipv6_address));
     let derived = assigned.map(|address| network::address::mac_for(address).to_string());
-    if derived.as_deref() == Some(settings.mac_address.as_str()) {
+    let mac = settings.mac_address.as_str();
+    (!mac.is_empty() && derived.as_deref() != Some(mac)).then_some(mac)
+}
+
+pub(super) fn clear(settings: &mut EndpointSettings) {
+    if wished_mac(settings).is_none() {
         settings.mac_address.clear();
     }
     settings.endpoint_id.clear();

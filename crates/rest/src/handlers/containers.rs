@@ -5,7 +5,7 @@ use engine::{CommitOptions, ListOptions, RemoveOptions};
 
 use crate::call::Call;
 use crate::reply::{Answer, Failure, Reply};
-use crate::{newer, transform};
+use crate::{moved, newer, transform};
 
 pub(crate) async fn list(call: Call) -> Answer {
     let options = ListOptions {
@@ -33,7 +33,9 @@ pub(crate) async fn create(mut call: Call) -> Answer {
         None => return Err(Failure::invalid("invalid JSON: got EOF while reading request body")),
     };
     let mut request = transform::create(request, call.version)?;
-    let warnings = newer::create(&mut request, call.version)?;
+    let mut warnings = newer::create(&mut request, call.version)?;
+    warnings.extend(moved::to_endpoint(&mut request, call.version)?);
+    warnings.extend(transform::ignored_driver(&request, call.version));
     let name = Some(call.query.text("name")).filter(|name| !name.is_empty()).map(str::to_owned);
     let platform = Some(call.query.text("platform")).filter(|name| !name.is_empty() && !call.before(41));
     let platform = platform
