@@ -124,3 +124,24 @@ fn checks_that_make_no_sense_are_refused() {
         world.docker(&all).code(1).says(words);
     }
 }
+
+#[test]
+fn results_stay_to_be_read_when_a_container_starts_again() {
+    let world = World::start();
+    let watched =
+        ["--health-cmd", "echo ill; false", "--health-start-period", "1h", "--health-start-interval", "2s"];
+    world.wharf(&[&["run", "-d", "--name", "web"], &watched[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+    let state = || world.inspect("web")["State"].clone();
+    eventually("a result", || {
+        state()["Health"]["Log"].as_array().is_some_and(|log| !log.is_empty()).then_some(())
+    });
+    world.wharf(&["restart", "-t", "0", "web"]).ok();
+    let again = state();
+    assert_eq!(
+        (&again["Health"]["Status"], &again["Health"]["FailingStreak"]),
+        (&"starting".into(), &0.into())
+    );
+    let first = &again["Health"]["Log"][0];
+    assert_eq!(first["Output"], "ill\n");
+    assert!(first["Start"].as_str() < again["StartedAt"].as_str(), "{again}");
+}

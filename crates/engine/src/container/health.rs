@@ -45,8 +45,9 @@ pub(super) fn validate(config: &Config) -> Result<()> {
     action(config)?;
     let Some(check) = &config.healthcheck else { return Ok(()) };
     test(config)?;
-    if check.test.first().is_some_and(|word| word == "CMD-SHELL") && check.test.len() > 2 {
-        return Err(Error::invalid("CMD-SHELL takes one shell line in Healthcheck"));
+    // Docker takes this, and goes down with the first probe.
+    if check.test == ["CMD"] {
+        return Err(Error::invalid("CMD takes a command in Healthcheck"));
     }
     for (name, value) in [
         ("Interval", check.interval),
@@ -243,6 +244,8 @@ mod tests {
             validate(&config).unwrap_err().message(),
             "Interval in Healthcheck cannot be less than 1ms"
         );
+        assert!(validate(&self::config(&["CMD"])).is_err());
+        assert!(validate(&self::config(&["CMD-SHELL", "echo $0", "name"])).is_ok());
         assert!(
             validate(&self::config(&["DANCE"])).unwrap_err().message().contains("Unknown healthcheck type")
         );

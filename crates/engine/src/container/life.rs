@@ -59,7 +59,7 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
             run.started_at.clone_from(&event.time);
             run.paused = false;
             if let Some(health) = &mut run.health {
-                *health = super::state::Health::starting();
+                health.begin_again();
             }
             let mut consequences = Vec::new();
             if let State::Restarting { ended, .. } = &record.state {

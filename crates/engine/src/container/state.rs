@@ -147,6 +147,12 @@ impl Health {
         Health { status: HealthWord::Starting, failing_streak: 0, log: Vec::new() }
     }
 
+    /// The process was started again. What the probes said of the one before stays to be read, as in Docker.
+    pub(crate) fn begin_again(&mut self) {
+        self.status = HealthWord::Starting;
+        self.failing_streak = 0;
+    }
+
     /// Takes a probe's result in; says whether the status changed.
     pub(crate) fn probed(&mut self, status: HealthStatus, failing_streak: u32, probe: Probe) -> bool {
         let word = HealthWord::from(status);
@@ -174,6 +180,9 @@ impl Health {
 impl Run {
     /// A launch that is about to happen.
     pub(crate) fn starting(incarnation: String, health: bool, before: &State) -> Run {
+        let known = before.ended().and_then(|ended| ended.health.clone());
+        let mut watched = health.then(|| known.unwrap_or_else(Health::starting));
+        watched.iter_mut().for_each(Health::begin_again);
         Run {
             before: before.ended().cloned(),
             incarnation,
@@ -181,7 +190,7 @@ impl Run {
             started_at: clock::NEVER.into(),
             paused: false,
             sequence: 0,
-            health: health.then(Health::starting),
+            health: watched,
             oom_killed: false,
             probe: None,
         }
@@ -362,6 +371,8 @@ mod tests {
             assert!(!health.probed(HealthStatus::Healthy, 1, probe(code)));
         }
         assert_eq!(health.log.iter().map(|probe| probe.exit_code).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
+        health.begin_again();
+        assert_eq!((health.status, health.failing_streak, health.log.len()), (HealthWord::Starting, 0, 5));
     }
 
     #[test]
