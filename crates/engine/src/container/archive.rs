@@ -82,7 +82,7 @@ impl Engine {
                 if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
             let mut reader = Reader::new(image::Decoder::new(archive)?, Limits::default());
             let how = Extract { base: &target, layer: false, ownership, replace };
-            files.as_root(|| extract_into(&mut reader, &files.root, how))??;
+            files.as_root(|| extract_into(&mut reader, &files.root, how))?.map_err(unreadable)?;
             engine.container_event(&record, "extract-to-dir", &[]);
             Ok(())
         })
@@ -147,6 +147,14 @@ impl Archive {
                 Ok(())
             })
             .await
+    }
+}
+
+/// Docker takes what is no archive for a failure of its own.
+fn unreadable(error: image::Error) -> Error {
+    match error.kind() {
+        image::Kind::Hostile => Error::system(error.to_string()),
+        _ => error.into(),
     }
 }
 
