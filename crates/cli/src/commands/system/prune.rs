@@ -2,12 +2,14 @@
 
 use std::io::Write as _;
 
+use api::filters::Filters;
 use client::Query;
 
 use crate::commands::image::prune as images;
 use crate::commands::prune_filters;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, typed};
+use crate::format::natural;
 use crate::prompt;
 use crate::session::Session;
 use crate::tree::Spec;
@@ -44,7 +46,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if with_volumes && filter::parse(&parsed.list("filter"))?.contains("until") {
         return Err(Failure::new("ERROR: The \"until\" filter is not supported with \"--volumes\""));
     }
-    if !parsed.on("force") && !prompt::confirm(&warning(all, with_volumes, &parsed.list("filter")))? {
+    if !parsed.on("force") && !prompt::confirm(&warning(all, with_volumes, &in_effect(&filters)))? {
         return Ok(0);
     }
     let client = session.client()?;
@@ -89,6 +91,15 @@ fn prune_build_cache(session: &Session, filters: &str, all: bool) -> Result<u64,
     }
 }
 
+/// The filters of a request as people write them, those of the configuration included.
+fn in_effect(filters: &str) -> Vec<String> {
+    let filters = Filters::parse(filters).unwrap_or_default();
+    let told = |key: &'static str| filters.values(key).map(move |value| format!("{key}={value}"));
+    let mut all: Vec<String> = ["label", "label!", "until"].into_iter().flat_map(told).collect();
+    all.sort_by(|one, other| natural(one, other));
+    all
+}
+
 fn warning(all: bool, volumes: bool, filters: &[String]) -> String {
     let mut text = String::from(
         "WARNING! This will remove:\n  - all stopped containers\n  - all networks not used by at least one container\n",
@@ -107,4 +118,20 @@ fn warning(all: bool, volumes: bool, filters: &[String]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_is_asked_sees_all_filters() {
+        assert!(in_effect("").is_empty());
+        let all = in_effect(r#"{"until":{"1h":true},"label!":{"keep":true},"label":{"b":true,"a=1":true}}"#);
+        assert_eq!(all, ["label!=keep", "label=a=1", "label=b", "until=1h"]);
+        assert!(
+            warning(false, false, &all)
+                .ends_with("with:\n  - label!=keep\n  - label=a=1\n  - label=b\n  - until=1h\n")
+        );
+    }
 }
