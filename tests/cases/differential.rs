@@ -52,6 +52,11 @@ fn requests() {
 }
 
 #[test]
+fn filters() {
+    compare(include_str!("differential/filters.sh"));
+}
+
+#[test]
 fn the_interface() {
     compare(include_str!("differential/interface.sh"));
 }

@@ -12,6 +12,7 @@ mod differential;
 mod disposable;
 mod engine;
 mod faults;
+mod filters;
 mod health;
 mod images;
 mod interface;

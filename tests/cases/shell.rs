@@ -43,6 +43,16 @@ ask() {
   ${SHOW:-cat} body 2>/dev/null
   rm -f head body
 }
+# `found PATH FILTERS [all]`: the names in a list, or why there is none.
+found() {
+  curl -s -m 100 --unix-socket "$SOCKET" -G "http://localhost$1" --data-urlencode "filters=$2" --data-urlencode "all=$3" |
+    jq -c 'if type == "array" then map(.Names[]) | sort else . end'
+}
+# `pruned KIND FILTERS`: what a prune answers.
+pruned() {
+  curl -s -m 100 --unix-socket "$SOCKET" -X POST -w '%{http_code}\n' -G "http://localhost/$1/prune" --data-urlencode "filters=$2" |
+    sed 's/"SpaceReclaimed":[0-9]*//'
+}
 # As `ask`; of a JSON body only the shape.
 shape() { SHOW=shape_of ask "$@"; }
 # Left out is what tells how an engine is built: where layers lie, counters of this or that kernel, its parts.

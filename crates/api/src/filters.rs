@@ -5,10 +5,11 @@
 //! {"label":["a=b"],"status":["running"]}              what the first ones sent
 //! ```
 //!
-//! Values of one key are alternatives, except labels, which must all match. Which keys exist is the
+//! Values of one key are alternatives, except labels, which must all match. One with `false` is there, but is not what
+//! an exact match or a flag looks for, as in Docker. All keys come in one of the two forms. Which keys exist is the
 //! business of the list; an unknown one is an error, so that nobody prunes more than was meant.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::Error as _;
@@ -16,7 +17,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 /// A request without filters has an empty set, which matches everything.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filters(BTreeMap<String, BTreeSet<String>>);
+pub struct Filters(BTreeMap<String, BTreeMap<String, bool>>);
 
 /// In Docker's words; the status is 400.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,7 +48,9 @@ impl Filters {
         if text.is_empty() {
             return Ok(Self::default());
         }
-        serde_json::from_str(text).map_err(|_| InvalidFilter("invalid filter".to_owned()))
+        serde_json::from_str::<Option<Self>>(text)
+            .map(Option::unwrap_or_default)
+            .map_err(|_| InvalidFilter("invalid filter".to_owned()))
     }
 
     /// As clients send it.
@@ -56,7 +59,7 @@ impl Filters {
     }
 
     pub fn add(&mut self, key: impl Into<String>, value: impl Into<String>) {
-        self.0.entry(key.into()).or_default().insert(value.into());
+        self.0.entry(key.into()).or_default().insert(value.into(), true);
     }
 
     pub fn remove(&mut self, key: &str) {
@@ -73,7 +76,7 @@ impl Filters {
 
     /// The values of a key; none when it was not given.
     pub fn values<'a>(&'a self, key: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-        self.0.get(key).into_iter().flatten().map(String::as_str)
+        self.0.get(key).into_iter().flat_map(BTreeMap::keys).map(String::as_str)
     }
 
     /// Refuses keys that the list does not know.
@@ -87,7 +90,7 @@ impl Filters {
 
     /// Whether one of the values equals `text`, or the key was not given.
     pub fn exact(&self, key: &str, text: &str) -> bool {
-        self.any(key, |value| value == text)
+        self.0.get(key).is_none_or(|values| values.is_empty() || values.get(text) == Some(&true))
     }
 
     /// Whether one of the values begins `text`, or the key was not given.
@@ -105,7 +108,12 @@ impl Filters {
 
     /// Whether a test holds for one of the values, or the key was not given.
     pub fn any(&self, key: &str, mut holds: impl FnMut(&str) -> bool) -> bool {
-        self.0.get(key).is_none_or(|values| values.is_empty() || values.iter().any(|value| holds(value)))
+        self.0.get(key).is_none_or(|values| values.is_empty() || values.keys().any(|value| holds(value)))
+    }
+
+    /// Whether a test holds for one of the values; where the key was given without any, it holds for none.
+    pub fn one(&self, key: &str, mut holds: impl FnMut(&str) -> bool) -> bool {
+        self.0.get(key).is_none_or(|values| values.keys().any(|value| holds(value)))
     }
 
     /// Whether *all* values, `name` or `name=value`, are among `pairs`.
@@ -121,12 +129,15 @@ impl Filters {
         let Some(values) = self.0.get(key) else {
             return Ok(None);
         };
-        let is = |words: [&str; 2]| words.iter().any(|word| values.contains(*word));
+        if values.is_empty() {
+            return Err(InvalidFilter(format!("invalid filter '{key}'")));
+        }
+        let is = |words: [&str; 2]| words.iter().any(|word| values.get(*word) == Some(&true));
         match (is(["1", "true"]), is(["0", "false"])) {
             (true, false) => Ok(Some(true)),
             (false, true) => Ok(Some(false)),
             _ => {
-                let values: Vec<_> = values.iter().map(String::as_str).collect();
+                let values: Vec<_> = values.keys().map(String::as_str).collect();
                 Err(InvalidFilter::value(key, &format!("[{}]", values.join(" "))))
             }
         }
@@ -135,28 +146,32 @@ impl Filters {
 
 impl Serialize for Filters {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.0.iter().map(|(key, values)| {
-            let values: BTreeMap<_, _> = values.iter().map(|value| (value, true)).collect();
-            (key, values)
-        }))
+        serializer.collect_map(&self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for Filters {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        type Given<V> = BTreeMap<String, Option<V>>;
+        /// What JSON leaves open is Go's zero value.
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Values {
-            Set(BTreeMap<String, bool>),
-            List(Vec<String>),
+        enum Form {
+            Sets(Given<BTreeMap<String, Option<bool>>>),
+            Lists(Given<Vec<Option<String>>>),
         }
-        let map = BTreeMap::<String, Option<Values>>::deserialize(deserializer).map_err(D::Error::custom)?;
-        let values = |values| match values {
-            None => BTreeSet::new(),
-            Some(Values::Set(set)) => set.into_keys().collect(),
-            Some(Values::List(list)) => list.into_iter().collect(),
-        };
-        Ok(Self(map.into_iter().map(|(key, given)| (key, values(given))).collect()))
+        fn filled<V: Default, T>(given: Given<V>, fill: impl Fn(V) -> T) -> BTreeMap<String, T> {
+            given.into_iter().map(|(key, values)| (key, fill(values.unwrap_or_default()))).collect()
+        }
+        let form = Form::deserialize(deserializer).map_err(D::Error::custom)?;
+        Ok(Self(match form {
+            Form::Sets(given) => filled(given, |set| {
+                set.into_iter().map(|(value, wanted)| (value, wanted.unwrap_or_default())).collect()
+            }),
+            Form::Lists(given) => filled(given, |list| {
+                list.into_iter().map(|value| (value.unwrap_or_default(), true)).collect()
+            }),
+        }))
     }
 }
 
@@ -173,8 +188,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_open_is_empty_and_no_is_not_looked_for() {
+        assert_eq!(Filters::parse("null").unwrap(), Filters::default());
+        let filters =
+            Filters::parse(r#"{"status":{"exited":false,"dead":true},"name":null,"id":{"a":null}}"#).unwrap();
+        assert!(filters.exact("status", "dead") && !filters.exact("status", "exited"));
+        assert_eq!(filters.values("status").collect::<Vec<_>>(), ["dead", "exited"]);
+        assert!(filters.contains("name") && filters.any("name", |_| false) && !filters.one("name", |_| true));
+        assert!(filters.prefix("id", "ab"));
+    }
+
+    #[test]
     fn nonsense_and_unknown_keys_are_refused() {
-        for text in ["xx", "[]", r#"{"a":1}"#, "\"a\""] {
+        let mixed = r#"{"name":["a"],"id":{"b":true}}"#;
+        for text in ["xx", "[]", r#"{"a":1}"#, "\"a\"", mixed] {
             assert_eq!(Filters::parse(text).unwrap_err().to_string(), "invalid filter");
         }
         let filters = Filters::parse(r#"{"foo":{"a":true}}"#).unwrap();
@@ -210,6 +237,10 @@ mod tests {
         assert_eq!(flag(r#"{"dangling":["0"]}"#), Ok(Some(false)));
         assert_eq!(flag("{}"), Ok(None));
         assert_eq!(flag(r#"{"dangling":["x"]}"#).unwrap_err().to_string(), "invalid filter 'dangling=[x]'");
-        assert!(flag(r#"{"dangling":["0","1"]}"#).is_err());
+        assert!(
+            flag(r#"{"dangling":["0","1"]}"#).is_err() && flag(r#"{"dangling":{"true":false}}"#).is_err()
+        );
+        assert_eq!(flag(r#"{"dangling":{"true":false,"0":true}}"#), Ok(Some(false)));
+        assert_eq!(flag(r#"{"dangling":[]}"#).unwrap_err().to_string(), "invalid filter 'dangling'");
     }
 }

@@ -23,6 +23,7 @@ pub mod filters;
 pub mod image;
 pub mod json;
 pub mod network;
+pub mod number;
 pub mod progress;
 pub mod stream;
 pub mod system;

@@ -1,5 +1,7 @@
 //! Sizes, durations and times, as people read and type them.
 
+use moment::point::Point;
+
 /// A number of bytes in decimal units, for images and files: `1.23MB`.
 pub(crate) fn decimal_size(bytes: f64) -> String {
     scaled(bytes, 1000.0, &["B", "kB", "MB", "GB", "TB", "PB", "EB", "ZB", "YB"], 3)
@@ -118,54 +120,17 @@ pub(crate) fn parse_bytes_or_unlimited(text: &str) -> Result<i64, String> {
 }
 
 /// A point in time as `--since` and `--until` take it, in the form the engine takes: Unix seconds
-/// with nanoseconds. Durations count back from now; times without a zone are local.
+/// with nanoseconds. Durations count back from now; times without a zone are local, by today's clock.
 pub(crate) fn parse_moment(text: &str) -> Result<String, String> {
-    if text != "0"
-        && let Ok(nanoseconds) = moment::duration::parse(text)
-    {
-        let now = jiff::Timestamp::now().as_nanosecond();
-        return Ok(show_moment(now - i128::from(nanoseconds)));
-    }
-    if !text.is_empty()
-        && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        return Ok(text.to_owned());
-    }
-    let bad = || format!("failed to parse value as time or duration: {text:?}");
-    if let Ok(timestamp) = text.parse::<jiff::Timestamp>() {
-        return Ok(show_moment(timestamp.as_nanosecond()));
-    }
-    // Hours alone, or hours and minutes, are allowed where a full time is too long.
-    let padded = match text.split_once('T') {
-        Some((date, time)) if !time.is_empty() => {
-            let (time, zone) = match time.find(['Z', '+', '-']) {
-                Some(at) => time.split_at(at),
-                None => (time, ""),
-            };
-            let time = match time.len() {
-                2 => format!("{time}:00:00"),
-                5 => format!("{time}:00"),
-                _ => time.to_owned(),
-            };
-            format!("{date}T{time}{zone}")
+    let now = jiff::Timestamp::now();
+    let zone = crate::zone::local().to_offset(now).seconds();
+    let nanoseconds = i64::try_from(now.as_nanosecond()).unwrap_or(i64::MAX);
+    match moment::point::parse(text, nanoseconds, i64::from(zone))? {
+        Point::Unix(_) => Ok(text.to_owned()),
+        Point::Moment(at) => {
+            Ok(format!("{}.{:09}", at.div_euclid(1_000_000_000), at.rem_euclid(1_000_000_000)))
         }
-        _ => match text.len() {
-            10 => format!("{text}T00:00:00"),
-            11 if text.ends_with('Z') => format!("{}T00:00:00Z", &text[..10]),
-            16 if text[10..].starts_with(['+', '-']) => format!("{}T00:00:00{}", &text[..10], &text[10..]),
-            _ => return Err(bad()),
-        },
-    };
-    if let Ok(timestamp) = padded.parse::<jiff::Timestamp>() {
-        return Ok(show_moment(timestamp.as_nanosecond()));
     }
-    let civil: jiff::civil::DateTime = padded.parse().map_err(|_| bad())?;
-    let zoned = civil.to_zoned(crate::zone::local()).map_err(|_| bad())?;
-    Ok(show_moment(zoned.timestamp().as_nanosecond()))
-}
-
-fn show_moment(nanoseconds: i128) -> String {
-    format!("{}.{:09}", nanoseconds.div_euclid(1_000_000_000), nanoseconds.rem_euclid(1_000_000_000))
 }
 
 #[cfg(test)]
@@ -229,20 +194,11 @@ mod tests {
     }
 
     #[test]
-    fn moments_have_many_forms() {
+    fn moments_are_told_in_seconds() {
         assert_eq!(parse_moment("1136073845").unwrap(), "1136073845");
-        assert_eq!(parse_moment("1136073845.000000001").unwrap(), "1136073845.000000001");
-        for text in ["2006-01-02T15:04:05Z", "2006-01-02T15:04:05.0Z", "2006-01-02T17:04:05+02:00"] {
-            assert_eq!(parse_moment(text).unwrap(), "1136214245.000000000", "{text}");
-        }
-        assert_eq!(parse_moment("2006-01-02T15:04Z").unwrap(), "1136214240.000000000");
-        assert_eq!(parse_moment("2006-01-02T15Z").unwrap(), "1136214000.000000000");
-        assert_eq!(parse_moment("2006-01-02Z").unwrap(), "1136160000.000000000");
-        assert!(
-            parse_moment("2006-01-02").is_ok()
-                && parse_moment("2006-01-02T15:04:05").is_ok()
-                && parse_moment("5s").is_ok()
-        );
+        assert_eq!(parse_moment("1136073845.0000000001").unwrap(), "1136073845.0000000001");
+        assert_eq!(parse_moment("2006-01-02T15:04:05.5Z").unwrap(), "1136214245.500000000");
+        assert!(parse_moment("2006-01-02").is_ok() && parse_moment("5s").is_ok());
         assert!(parse_moment("yesterday").unwrap_err().contains("\"yesterday\""));
     }
 }

@@ -240,9 +240,7 @@ fn pause(name: &str, text: &str) -> Result<i64> {
 }
 
 fn retries(text: &str) -> Result<i64> {
-    let count: i64 = text
-        .parse()
-        .map_err(|_| Error::invalid(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))?;
+    let count: i64 = api::number::parse(text, "ParseInt").map_err(Error::invalid)?;
     if count < 0 {
         return Err(Error::invalid(format!("--retries cannot be negative ({count})")));
     }

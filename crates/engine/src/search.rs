@@ -53,9 +53,8 @@ fn wanted(filters: &Filters) -> Result<Option<Wanted>> {
     }
     let official = filters.flag("is-official")?;
     let stars = filters.values("stars").map(|text| {
-        text.parse::<i64>().map_err(|_| {
-            InvalidFilter::because("stars", text, format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
-        })
+        let number = api::number::parse::<i64>(text, "Atoi");
+        number.map_err(|reason| InvalidFilter::because("stars", text, reason))
     });
     let stars = stars.collect::<std::result::Result<Vec<_>, _>>()?.into_iter().max();
     Ok(Some(Wanted { official, stars }))

@@ -411,7 +411,7 @@ impl Engine {
         }
         let attributes = [("reclaimed".to_owned(), space_reclaimed.to_string())].into();
         self.events_bus().publish(kind::VOLUME, "prune", "", attributes);
-        Ok(PruneReport { volumes_deleted: Some(deleted).filter(|names| !names.is_empty()), space_reclaimed })
+        Ok(PruneReport { volumes_deleted: Some(deleted), space_reclaimed })
     }
 
     fn remove_volume(&self, name: &str) -> Result<()> {

@@ -5,6 +5,7 @@
 
 pub mod date;
 pub mod duration;
+pub mod point;
 
 const SECOND: i64 = 1_000_000_000;
 const DAY: i64 = 86_400;

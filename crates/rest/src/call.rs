@@ -1,5 +1,6 @@
 //! One request on its way to a handler: typed access to what the client said.
 
+use std::num::ParseIntError;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -118,7 +119,10 @@ impl Call {
     }
 
     /// A number that must parse if it is given. Docker calls what does not a failure of its own.
-    pub(crate) fn number<T: FromStr>(&self, key: &str) -> Result<Option<T>, Failure> {
+    pub(crate) fn number<T>(&self, key: &str) -> Result<Option<T>, Failure>
+    where
+        T: FromStr<Err = ParseIntError>,
+    {
         self.query.number(key).map_err(|failure| Failure { status: 500, ..failure })
     }
 

@@ -1,12 +1,13 @@
 //! The list of containers, narrowed down by filters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use api::container::{HealthSummary, Port, Status, Summary, SummaryHost, SummaryNetworks};
 use api::filters::{Filters, InvalidFilter};
 use api::network::EndpointSettings;
 use jiff::Timestamp;
+use oci::digest::Digest;
 
 use super::record::{MountKind, Record};
 use super::{inspect, status};
@@ -95,8 +96,9 @@ struct Selection<'a> {
     all: bool,
     before: Option<Arc<Record>>,
     since: Option<Arc<Record>>,
-    ancestors: Vec<String>,
-    exited: Vec<i32>,
+    /// These images, and those that were committed on them.
+    ancestors: Option<BTreeSet<Digest>>,
+    exited: Vec<i64>,
 }
 
 impl<'a> Selection<'a> {
@@ -125,20 +127,18 @@ impl<'a> Selection<'a> {
         let exited = filters
             .values("exited")
             .map(|value| {
-                // As Go says it.
-                let reason = || format!("strconv.Atoi: parsing {value:?}: invalid syntax");
-                value.parse().map_err(|_| InvalidFilter::because("exited", value, reason()))
+                let number = api::number::parse::<i64>(value, "Atoi");
+                number.map_err(|reason| InvalidFilter::because("exited", value, reason))
             })
-            .collect::<Result<Vec<i32>, _>>()?;
+            .collect::<Result<Vec<i64>, _>>()?;
         let reference = |key: &str| -> Result<Option<Arc<Record>>> {
-            filters.values(key).last().map(|name| Ok(engine.container(name)?.record())).transpose()
+            let Some(name) = filters.values(key).last() else { return Ok(None) };
+            if name.is_empty() {
+                return Err(Error::not_found("No such container: "));
+            }
+            Ok(Some(engine.container(name)?.record()))
         };
-        let ancestors = filters
-            .values("ancestor")
-            .map(|name| {
-                engine.images().resolve(name).map_or_else(|_| name.to_owned(), |image| image.id.to_string())
-            })
-            .collect();
+        let ancestors = filters.contains("ancestor").then(|| descendants(engine, filters.values("ancestor")));
         Ok(Selection {
             filters,
             // Asking for states, or for so many, is asking for those that do not run, too.
@@ -158,38 +158,47 @@ impl<'a> Selection<'a> {
             return false;
         }
         let labels = record.config.labels.clone().unwrap_or_default();
-        filters.prefix("id", record.id.as_str())
+        filters.any("id", |start| !start.is_empty() && record.id.as_str().starts_with(start))
             && (filters.pattern("name", &record.slashed()) || filters.pattern("name", &record.name))
             && filters.pairs("label", &labels)
-            && filters.exact("status", record.state.status().as_str())
+            && filters.any("status", |value| value == record.state.status().as_str())
             && filters.exact("health", health)
             && (self.exited.is_empty()
-                || self.exited.iter().any(|code| {
-                    state.exit_code == i64::from(*code) && !state.running && record.state.ended().is_some()
-                }))
+                || self
+                    .exited
+                    .iter()
+                    .any(|code| state.exit_code == *code && !state.running && record.state.ended().is_some()))
             && self.before.as_ref().is_none_or(|other| record.created < other.created)
             && self.since.as_ref().is_none_or(|other| record.created > other.created)
-            && self.descends(record)
-            && filters.any("volume", |value| mounts(record, value))
-            && filters.any("network", |value| {
-                record.network.endpoints.iter().any(|(name, endpoint)| {
-                    name == value
-                        || (!endpoint.network_id.is_empty() && endpoint.network_id.starts_with(value))
-                })
+            && self.ancestors.as_ref().is_none_or(|all| all.iter().any(|id| id.as_str() == record.image))
+            && filters.one("volume", |value| mounts(record, value))
+            && filters.one("network", |value| {
+                let mut endpoints = record.network.endpoints.iter();
+                endpoints.any(|(name, endpoint)| name == value || endpoint.network_id.starts_with(value))
             })
             && filters.any("publish", |value| {
-                ports(record)
-                    .iter()
-                    .any(|port| port.public_port > 0 && port_matches(value, port.public_port, &port.kind))
+                ports(record).iter().any(|port| port_matches(value, port.public_port, &port.kind))
             })
-            && filters.any("expose", |value| exposes(record, value))
+            && filters.any("expose", |value| {
+                ports(record).iter().any(|port| port_matches(value, port.private_port, &port.kind))
+            })
             && !matches!(filters.flag("is-task"), Ok(Some(true)))
     }
+}
 
-    fn descends(&self, record: &Record) -> bool {
-        self.ancestors.is_empty()
-            || self.ancestors.iter().any(|image| *image == record.image || *image == record.config.image)
+/// Images by any of their names, with all that was committed on them; whoever names none that is here means nothing.
+fn descendants<'a>(engine: &Engine, names: impl Iterator<Item = &'a str>) -> BTreeSet<Digest> {
+    let images = engine.images();
+    let mut found = BTreeSet::new();
+    let mut left: Vec<Digest> =
+        names.filter_map(|name| images.resolve(name).ok()).map(|image| image.id.clone()).collect();
+    while let Some(id) = left.pop() {
+        if !found.contains(&id) {
+            left.extend(images.children(&id));
+            found.insert(id);
+        }
     }
+    found
 }
 
 fn mounts(record: &Record, wanted: &str) -> bool {
@@ -203,38 +212,37 @@ fn mounts(record: &Record, wanted: &str) -> bool {
     })
 }
 
+/// The ports and the protocol that a filter's value names: `80`, `80/udp`, `8000-8010/tcp`. What follows a second dash is
+/// not looked at, as in Docker.
+fn port_range(value: &str) -> (&str, &str, &str) {
+    let (range, protocol) = value.split_once('/').unwrap_or((value, ""));
+    let mut ends = range.split('-');
+    let first = ends.next().unwrap_or_default();
+    (first, ends.next().unwrap_or(first), if protocol.is_empty() { "tcp" } else { protocol })
+}
+
 /// Whether [`port_matches`] can make sense of a filter's value.
 fn check_port_filter(key: &str, value: &str) -> Result<()> {
-    let (range, _) = value.split_once('/').unwrap_or((value, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
-    let reason = match (first.parse::<u16>(), last.parse::<u16>()) {
-        (Ok(first), Ok(last)) if first <= last => return Ok(()),
-        (Ok(_), Ok(_)) => format!("Invalid range specified for the Port: {range}"),
-        _ if range.is_empty() => "Empty string specified for ports.".to_owned(),
-        (one, _) => {
-            let port = if one.is_err() { first } else { last };
-            // As Go says it.
-            let digits = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-            let why = if digits { "value out of range" } else { "invalid syntax" };
-            format!("strconv.ParseUint: parsing {port:?}: {why}")
-        }
+    if value.contains(':') {
+        return Err(Error::system(format!("filter for '{key}' should not contain ':': {value}")));
+    }
+    let range = value.split('/').next().unwrap_or_default();
+    let (first, last, _) = port_range(value);
+    let port = |text| api::number::parse::<u16>(text, "ParseUint");
+    let reason = match port(first).and_then(|first| Ok((first, port(last)?))) {
+        Ok((first, last)) if first <= last => return Ok(()),
+        Ok(_) => format!("Invalid range specified for the Port: {range}"),
+        Err(_) if range.is_empty() => "Empty string specified for ports.".to_owned(),
+        Err(reason) => reason,
     };
     Err(Error::system(format!("error while looking up for {key} {value}: {reason}")))
 }
 
-/// `80`, `80/udp`, `8000-8010/tcp` against one port.
+/// Whether one port is among those that a filter's value names.
 fn port_matches(wanted: &str, port: u16, protocol: &str) -> bool {
-    let (range, wanted_protocol) = wanted.split_once('/').unwrap_or((wanted, "tcp"));
-    let (first, last) = range.split_once('-').unwrap_or((range, range));
+    let (first, last, wanted_protocol) = port_range(wanted);
     wanted_protocol == protocol
         && matches!((first.parse::<u16>(), last.parse::<u16>()), (Ok(first), Ok(last)) if (first..=last).contains(&port))
-}
-
-fn exposes(record: &Record, wanted: &str) -> bool {
-    record.config.exposed_ports.keys().any(|text| {
-        let (port, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
-        port.parse().is_ok_and(|port| port_matches(wanted, port, protocol))
-    })
 }
 
 fn summary(engine: &Engine, record: &Record, now: Timestamp) -> Summary {
@@ -344,7 +352,20 @@ mod tests {
         assert!(port_matches("80", 80, "tcp"));
         assert!(!port_matches("80", 80, "udp"));
         assert!(port_matches("8000-8010/udp", 8005, "udp"));
+        assert!(port_matches("80/", 80, "tcp") && port_matches("1-90-x", 80, "tcp"));
         assert!(!port_matches("x", 80, "tcp"));
+    }
+
+    #[test]
+    fn ports_that_make_no_sense_are_told() {
+        let told = |value| check_port_filter("publish", value).err().map(|error| error.message().to_owned());
+        let why = |reason| Some(format!("error while looking up for publish {reason}"));
+        assert_eq!(told("80-90/udp"), None);
+        assert_eq!(told("9-8"), why("9-8: Invalid range specified for the Port: 9-8"));
+        assert_eq!(told("/tcp"), why("/tcp: Empty string specified for ports."));
+        assert_eq!(told("x"), why("x: strconv.ParseUint: parsing \"x\": invalid syntax"));
+        assert_eq!(told("70000"), why("70000: strconv.ParseUint: parsing \"70000\": value out of range"));
+        assert_eq!(told("80:80").unwrap(), "filter for 'publish' should not contain ':': 80:80");
     }
 
     #[test]

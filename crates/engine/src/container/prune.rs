@@ -8,8 +8,8 @@ use api::filters::Filters;
 use super::owner::Command;
 use super::state::State;
 use super::{list, rootfs};
+use crate::Engine;
 use crate::error::{Error, ErrorKind, Result};
-use crate::{Engine, clock, duration};
 
 impl Engine {
     pub async fn container_prune(&self, filters: Filters) -> Result<PruneReport> {
@@ -67,46 +67,17 @@ impl Drop for Turn<'_> {
 
 /// The `until` filter of prunes in nanoseconds: a time, a Unix time, or how long ago.
 pub(crate) fn until(filters: &Filters) -> Result<Option<i64>> {
-    let mut values = filters.values("until");
-    let Some(text) = values.next() else { return Ok(None) };
-    if values.next().is_some() {
-        return Err(Error::invalid("more than one until filter specified"));
-    }
-    let invalid = || Error::invalid(format!("failed to parse value as time or duration: {text:?}"));
-    if let Some((seconds, fraction)) = unix(text) {
-        return Ok(Some(seconds.saturating_mul(1_000_000_000).saturating_add(fraction)));
-    }
-    if let Some(length) = duration::nanoseconds(text) {
-        return Ok(Some(clock::nanoseconds(&clock::now()).saturating_sub(length)));
-    }
-    let time = clock::parse(text)
-        .or_else(|| {
-            text.parse::<jiff::civil::DateTime>()
-                .ok()?
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .ok()
-                .map(|zoned| zoned.timestamp())
-        })
-        .or_else(|| {
-            text.parse::<jiff::civil::Date>()
-                .ok()?
-                .to_zoned(jiff::tz::TimeZone::UTC)
-                .ok()
-                .map(|zoned| zoned.timestamp())
-        })
-        .ok_or_else(invalid)?;
-    i64::try_from(time.as_nanosecond()).map(Some).map_err(|_| invalid())
-}
-
-/// `seconds[.nanoseconds]`
-fn unix(text: &str) -> Option<(i64, i64)> {
-    let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if seconds.is_empty() || !digits(seconds) || !digits(fraction) || fraction.len() > 9 {
-        return None;
-    }
-    let nanoseconds = format!("{fraction:0<9}").parse().ok()?;
-    Some((seconds.parse().ok()?, nanoseconds))
+    let values: Vec<&str> = filters.values("until").collect();
+    let text = match values[..] {
+        [] if filters.contains("until") => return Err(Error::invalid("invalid filter 'until'")),
+        [] => return Ok(None),
+        [text] => text,
+        _ => return Err(Error::invalid("more than one until filter specified")),
+    };
+    let now = jiff::Zoned::now();
+    let nanoseconds = i64::try_from(now.timestamp().as_nanosecond()).unwrap_or(i64::MAX);
+    let point = moment::point::parse(text, nanoseconds, i64::from(now.offset().seconds()));
+    point.map(|point| Some(point.nanoseconds())).map_err(Error::invalid)
 }
 
 #[cfg(test)]
@@ -114,16 +85,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn until_has_many_forms() {
-        let parsed = |text: &str| {
+    fn until_is_one_point_in_time() {
+        let parsed = |values: &[&str]| {
             let mut filters = Filters::default();
-            filters.add("until", text);
+            values.iter().for_each(|value| filters.add("until", *value));
             until(&filters)
         };
-        assert_eq!(parsed("5.5").unwrap(), Some(5_500_000_000));
-        assert_eq!(parsed("1970-01-01T00:00:01Z").unwrap(), Some(1_000_000_000));
-        assert_eq!(parsed("1970-01-02").unwrap(), Some(86_400_000_000_000));
-        assert!(parsed("10m").unwrap().unwrap() > 0);
-        assert!(parsed("soon").is_err());
+        assert_eq!(parsed(&[]).unwrap(), None);
+        assert_eq!(parsed(&["5.5"]).unwrap(), Some(5_500_000_000));
+        assert_eq!(parsed(&["1970-01-01T00:00:01Z"]).unwrap(), Some(1_000_000_000));
+        assert!(parsed(&["-10m"]).unwrap() > parsed(&["10m"]).unwrap());
+        assert!(parsed(&["soon"]).is_err() && parsed(&["1h", "2h"]).is_err());
+        // Given without a value, it must not mean everything.
+        assert!(until(&Filters::parse(r#"{"until":[]}"#).unwrap()).is_err());
     }
 }

@@ -16,7 +16,8 @@ impl Engine {
     pub async fn image_prune(&self, filters: Filters) -> Result<PruneReport> {
         filters.check(&["dangling", "label", "label!", "until"])?;
         let nameless = filters.flag("dangling")?.unwrap_or(true);
-        let until = until(&filters)?;
+        // Docker blames itself here.
+        let until = until(&filters).map_err(|error| Error::system(error.message()))?;
         self.blocking(move |engine| {
             let _turn = Turn::take(&engine.shared().images.pruning)?;
             engine.prune_images(&filters, nameless, until)

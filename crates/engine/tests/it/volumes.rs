@@ -80,7 +80,7 @@ fn an_empty_volume_is_filled_from_the_image_and_shared() {
                 && refused.message().contains(&id)
         );
         let report = engine.volume_prune(filters(&[("all", "true")])).await.unwrap();
-        assert_eq!(report.volumes_deleted, None);
+        assert_eq!(report.volumes_deleted, Some(Vec::new()));
         for container in ["one", "two"] {
             engine
                 .container_remove(container, RemoveOptions { volumes: true, ..RemoveOptions::default() })
@@ -88,7 +88,7 @@ fn an_empty_volume_is_filled_from_the_image_and_shared() {
                 .unwrap();
         }
         assert_eq!(names(world, &[]).await, ["shared"], "a named volume stays");
-        assert_eq!(engine.volume_prune(filters(&[])).await.unwrap().volumes_deleted, None);
+        assert_eq!(engine.volume_prune(filters(&[])).await.unwrap().volumes_deleted, Some(Vec::new()));
         let report = engine.volume_prune(filters(&[("all", "true")])).await.unwrap();
         assert_eq!(report.volumes_deleted, Some(vec!["shared".to_owned()]));
     });

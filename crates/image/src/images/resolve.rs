@@ -12,9 +12,6 @@ use oci::reference::{Reference, is_identifier};
 use super::{Image, Images};
 use crate::{Error, Kind};
 
-/// Digits of an id that are enough to ask for it.
-const SHORTEST: usize = 4;
-
 impl Images {
     /// Finds an image by name or id.
     pub fn resolve(&self, text: &str) -> Result<Arc<Image>, Error> {
@@ -92,5 +89,5 @@ fn whole_id(text: &str) -> Option<Digest> {
 
 fn is_prefix(text: &str) -> bool {
     let digits = text.strip_prefix("sha256:").unwrap_or(text);
-    (SHORTEST..=64).contains(&digits.len()) && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    (1..=64).contains(&digits.len()) && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

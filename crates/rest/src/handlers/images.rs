@@ -96,11 +96,11 @@ pub(crate) async fn prune(call: Call) -> Answer {
 pub(crate) async fn search(call: Call) -> Answer {
     let invalid = |reason: &str| Failure::invalid(format!("invalid limit specified: {reason}"));
     let text = call.query.text("limit");
-    let limit = match text.parse::<i64>() {
+    let limit = match api::number::parse::<i64>(text, "Atoi") {
         _ if text.is_empty() => 0,
         Ok(limit) if limit < 0 => return Err(invalid("it is negative")),
         Ok(limit) => limit,
-        Err(_) => return Err(invalid(&format!("strconv.Atoi: parsing {text:?}: invalid syntax"))),
+        Err(reason) => return Err(invalid(&reason)),
     };
     let request = engine::SearchRequest {
         term: call.query.text("term").to_owned(),

@@ -25,22 +25,12 @@ pub(super) fn boolean(text: &str) -> Read<bool> {
 
 /// Go's `strconv.Atoi`.
 pub(super) fn integer(text: &str) -> Read<i64> {
-    text.parse().map_err(|error: std::num::ParseIntError| not_a_number("Atoi", text, &error))
+    api::number::parse(text, "Atoi")
 }
 
 /// Go's `strconv.ParseUint`.
 pub(super) fn unsigned(text: &str) -> Read<u64> {
-    let parsed = if text.starts_with('+') { "+".parse() } else { text.parse() };
-    parsed.map_err(|error: std::num::ParseIntError| not_a_number("ParseUint", text, &error))
-}
-
-fn not_a_number(function: &str, text: &str, error: &std::num::ParseIntError) -> String {
-    use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    let what = match error.kind() {
-        PosOverflow | NegOverflow => "value out of range",
-        _ => "invalid syntax",
-    };
-    format!("strconv.{function}: parsing {text:?}: {what}")
+    api::number::parse(text, "ParseUint")
 }
 
 /// What a size's unit multiplies by.
