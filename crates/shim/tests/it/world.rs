@@ -199,6 +199,8 @@ impl World {
             let mut bytes = [0; 4096];
             match stream.read(&mut bytes) {
                 Ok(count) if count > 0 => decoder.push(&bytes[..count]),
+                // A read with a time limit is not taken up again after a signal.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 other => panic!("no such event: {other:?}; seen: {:#?}", self.seen),
             }
         }
