@@ -12,6 +12,7 @@ use oci::image::{Config, History, ImageConfig, RootFs};
 use oci::platform::Platform;
 use oci::reference::Reference;
 use store::blobs::Fresh;
+use store::leases::Lease;
 
 use crate::archive::{Writer, archive_layer};
 use crate::compression::{Compression, Decoder, peek};
@@ -43,14 +44,20 @@ pub struct Import {
 impl Images {
     /// Makes an image of a snapshot's changes. Whoever writes there should be stopped or paused.
     pub fn commit(&self, snapshot: &str, commit: Commit) -> Result<Digest, Error> {
+        let mut lease = self.leases().hold([]);
+        let made = self.commit_under(&mut lease, snapshot, commit);
+        self.after(lease, made)
+    }
+
+    fn commit_under(&self, lease: &mut Lease, snapshot: &str, commit: Commit) -> Result<Digest, Error> {
         let base = match &commit.base {
             Some(id) => Some(self.get(id).ok_or_else(|| Error::no_such_image(id.as_str()))?),
             None => None,
         };
         let diff_ids = self.snapshots().layers_of(snapshot)?;
         let upper = Root::open(&self.snapshots().get(snapshot)?.upper)?;
-        let mut lease = self.leases().hold(diff_ids.iter().cloned());
-        let (diff_id, archive) = self.write_layer(&upper, &mut lease)?;
+        diff_ids.iter().for_each(|layer| lease.add(layer.clone()));
+        let (diff_id, archive) = self.write_layer(&upper, lease)?;
         let empty = diff_id.as_str() == EMPTY_LAYER;
         let mut image = match &base {
             Some(base) => ImageConfig { other: Default::default(), ..base.config.clone() },
@@ -95,6 +102,16 @@ impl Images {
     /// Makes an image of an archive of a whole root file system.
     pub fn import(&self, archive: impl Read + Send, import: Import) -> Result<Digest, Error> {
         let mut lease = self.leases().hold([]);
+        let made = self.import_under(&mut lease, archive, import);
+        self.after(lease, made)
+    }
+
+    fn import_under(
+        &self,
+        lease: &mut Lease,
+        archive: impl Read + Send,
+        import: Import,
+    ) -> Result<Digest, Error> {
         // What no registry would take as a layer is kept as it is inside.
         let (compression, whole) = peek(archive)?;
         let archive: Box<dyn Read + Send + '_> = match compression {
@@ -128,15 +145,26 @@ impl Images {
     ) -> Result<Digest, Error> {
         let content =
             serde_json::to_vec(&image).map_err(|e| Error::caused(Kind::Other, "encode image config", e))?;
-        let _lease = self.leases().hold([Digest::sha256_of(&content)]);
-        let config = self.blobs().put(&content)?;
-        let manifest = self.make_manifest(&config, &layers)?;
-        let image = self.install(Arrival { manifest, unpacked, names, parent })?;
-        Ok(image.id.clone())
+        let mut lease = self.leases().hold([Digest::sha256_of(&content)]);
+        let install = |lease: &mut Lease| {
+            let config = self.blobs().put(&content)?;
+            let manifest = self.make_manifest(&config, &layers)?;
+            lease.add(manifest.digest.clone());
+            self.install(Arrival { manifest, unpacked, names, parent })
+        };
+        let installed = install(&mut lease);
+        self.after(lease, installed).map(|image| image.id.clone())
+    }
+
+    /// The lease ends, however its work came out. Why that failed counts more than what could not be cleared away.
+    fn after<T>(&self, lease: Lease, work: Result<T, Error>) -> Result<T, Error> {
+        let ended = self.end(lease);
+        let done = work?;
+        ended.map(|()| done)
     }
 
     /// Writes an upper directory as a layer: its diff ID, and the digest of the stored archive.
-    fn write_layer(&self, upper: &Root, lease: &mut store::leases::Lease) -> Result<(Digest, Digest), Error> {
+    fn write_layer(&self, upper: &Root, lease: &mut Lease) -> Result<(Digest, Digest), Error> {
         let gzip = GzEncoder::new(self.blobs().create()?, flate2::Compression::fast());
         let mut writer = Writer::new(Hashed { hasher: Hasher::sha256(), sink: gzip });
         archive_layer(upper, &mut writer)?;

@@ -187,7 +187,9 @@ impl Pulls {
         try_join_all(parts.iter().map(|part| follow(part, sink))).await?;
         let found = Found { top, manifest: chosen, id: manifest.config.digest, reference: reference.clone() };
         let pulled = self.publish(found, &parts).await?;
-        drop(lease);
+        // What of it no image needs: its index, and archives that its layers came in earlier.
+        let images = inner.images.clone();
+        spawn_blocking(move || images.end(lease)).await.map_err(fetch::died)??;
         Ok(pulled)
     }
 

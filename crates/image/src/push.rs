@@ -104,14 +104,17 @@ fn associations(
 impl Push {
     async fn run(&self, session: &Session) -> Result<(), Error> {
         // Nothing of it may be collected meanwhile.
-        let _lease = self.images.leases().hold(Images::parts(&self.image));
+        let before = self.images.leases().hold(Images::parts(&self.image));
         for id in Self::layers(&self.image).into_iter().map(|(_, id)| id) {
             self.tell(&id, Step::Preparing);
         }
         // Whoever may not push hears it before anything is packed.
         let has_config = session.has_blob(&self.image.id).await?;
         let image = self.packed().await?;
-        let _lease = self.images.leases().hold(Images::parts(&image));
+        let _lease = self.images.leases().hold(Images::documents_and_archives(&image));
+        // If it had to be packed, what it was before is nobody's now.
+        let images = self.images.clone();
+        spawn_blocking(move || images.end(before)).await.map_err(died)??;
         let Documents { manifest, content, descriptor } = self.documents(&image).await?;
         stream::iter(Self::layers(&image).into_iter().map(Ok))
             .try_for_each_concurrent(self.limits.uploads.max(1), |(layer, id)| async move {

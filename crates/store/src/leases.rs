@@ -64,10 +64,14 @@ impl Lease {
         *self.leases.table().entry(digest.clone()).or_default() += 1;
         self.contents.push(digest);
     }
-}
 
-impl Drop for Lease {
-    fn drop(&mut self) {
+    /// Lets go, and gives what it covered: candidates for a collector.
+    pub fn end(mut self) -> Vec<Digest> {
+        self.release();
+        std::mem::take(&mut self.contents)
+    }
+
+    fn release(&self) {
         let mut table = self.leases.table();
         for digest in &self.contents {
             if let Some(count) = table.get_mut(digest) {
@@ -77,6 +81,12 @@ impl Drop for Lease {
                 }
             }
         }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.release();
     }
 }
 

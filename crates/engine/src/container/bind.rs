@@ -213,6 +213,8 @@ pub(super) fn release(engine: &Engine, record: &Record) -> Result<()> {
         // Containers that still share it keep it until they end.
         if let Err(error) = engine.effects().unmount_shm(&shm) {
             failures.push(error.to_string());
+        } else if let Err(error) = std::fs::remove_dir(&shm) {
+            failures.push(format!("rmdir {}: {error}", shm.display()));
         }
     }
     if failures.is_empty() { Ok(()) } else { Err(Error::system(failures.join("; "))) }

@@ -35,10 +35,11 @@ impl Images {
         let Arrival { manifest, unpacked, names, parent } = arrival;
         names.iter().try_for_each(check_name)?;
         let mut image = self.assemble(manifest, parent)?;
-        let _lease = self.leases().hold(Self::parts(&image));
+        let lease = self.leases().hold(Self::parts(&image));
         image.size = self.size_of(&image, &unpacked)?;
-        let _changing = self.change();
-        if let Some(known) = self.get(&image.id) {
+        let changing = self.change();
+        let known = self.get(&image.id);
+        if let Some(known) = &known {
             image.parent = image.parent.or_else(|| known.parent.clone());
             image.tagged = known.tagged.clone();
         }
@@ -60,6 +61,11 @@ impl Images {
         index.images.insert(image.id.clone(), image.clone());
         for name in names {
             index.assign(name, &image.id);
+        }
+        drop((index, changing, lease));
+        // The same image by another manifest, or with its layers packed in another way: the earlier ones are nobody's now.
+        if let Some(known) = known {
+            self.collect(Self::parts(&known))?;
         }
         Ok(image)
     }
@@ -103,10 +109,13 @@ impl Images {
 
     /// Everything an image is made of: what a lease on it covers, and what a collector keeps.
     pub(crate) fn parts(image: &Image) -> HashSet<Digest> {
-        let mut parts: HashSet<Digest> = image.diff_ids().iter().cloned().collect();
-        parts.extend(image.layers.iter().map(|l| l.digest.clone()));
-        parts.extend([image.id.clone(), image.manifest.digest.clone()]);
-        parts
+        Self::documents_and_archives(image).chain(image.diff_ids().iter().cloned()).collect()
+    }
+
+    /// The blobs among it.
+    pub(crate) fn documents_and_archives(image: &Image) -> impl Iterator<Item = Digest> + use<'_> {
+        let archives = image.layers.iter().map(|layer| &layer.digest);
+        archives.chain([&image.id, &image.manifest.digest]).cloned()
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use oci::digest::Digest;
 use store::blobs::Detached;
+use store::leases::Lease;
 
 use super::{Image, Images};
 use crate::layers::Scratch;
@@ -17,24 +18,35 @@ use crate::{Error, Gone};
 /// How long what an interrupted pull has fetched waits to be used. A person tries again the same day or starts afresh.
 const PATIENCE: Duration = Duration::from_secs(24 * 3600);
 
+/// Apart, since an archive that is not packed has the digest of its layer: one may go and the other stay.
+struct Needed {
+    layers: HashSet<Digest>,
+    blobs: HashSet<Digest>,
+}
+
 impl Images {
-    /// Deletes those of `candidates` that no image, snapshot or lease needs. Returns the digests that are gone.
+    /// Deletes those of `candidates` that no image, snapshot or lease needs. Returns the layers that are gone.
     pub(super) fn collect(&self, candidates: HashSet<Digest>) -> Result<Vec<Digest>, Error> {
         let (collected, gone) = self.leases().collect(|held| -> Result<_, Error> {
             let needed = self.needed();
-            let free: Vec<Digest> =
-                candidates.into_iter().filter(|d| !needed.contains(d) && !held.contains(d)).collect();
-            let layers: Vec<Digest> = free.iter().filter(|d| self.layers().contains(d)).cloned().collect();
+            let free: Vec<Digest> = candidates.into_iter().filter(|d| !held.contains(d)).collect();
+            let is_free_layer = |d: &&Digest| !needed.layers.contains(d) && self.layers().contains(d);
+            let layers: Vec<Digest> = free.iter().filter(is_free_layer).cloned().collect();
             let directories: Vec<Scratch> = self.layers().detach(&layers)?;
             let mut blobs: Vec<Detached> = Vec::new();
-            for digest in &free {
+            for digest in free.iter().filter(|d| !needed.blobs.contains(d)) {
                 blobs.extend(self.blobs().detach(digest)?);
             }
-            Ok((free, (directories, blobs)))
+            Ok((layers, (directories, blobs)))
         })?;
         // Nobody waits for this; what a crash leaves of it is deleted at the next start.
         std::thread::spawn(move || drop(gone));
         Ok(collected)
+    }
+
+    /// Ends a lease whose work nobody will resume: what of it did not become part of an image goes.
+    pub(crate) fn end(&self, lease: Lease) -> Result<(), Error> {
+        self.collect(lease.end().into_iter().collect()).map(drop)
     }
 
     /// Deletes those of `digests` that turned out not to be needed.
@@ -56,15 +68,16 @@ impl Images {
     }
 
     /// Everything that an image or a snapshot refers to.
-    fn needed(&self) -> HashSet<Digest> {
-        let mut needed = self.snapshots().layers_in_use();
+    fn needed(&self) -> Needed {
+        let mut layers = self.snapshots().layers_in_use();
         // A commit on such a layer needs its archive, whether its image is still here or not.
-        let archives: Vec<Digest> = needed.iter().filter_map(|d| self.layers().get(d)?.archive).collect();
-        needed.extend(archives);
+        let mut blobs: HashSet<Digest> =
+            layers.iter().filter_map(|d| self.layers().get(d)?.archive).collect();
         for image in self.index().images.values() {
-            needed.extend(Self::parts(image));
+            layers.extend(image.diff_ids().iter().cloned());
+            blobs.extend(Self::documents_and_archives(image));
         }
-        needed
+        Needed { layers, blobs }
     }
 
     /// Deletes what was fetched for an image that never came to be, once it is too old to be continued.

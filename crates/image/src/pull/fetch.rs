@@ -267,6 +267,6 @@ fn flatten<T>(result: Result<Result<T, Error>, tokio::task::JoinError>) -> Resul
     result.map_err(died)?
 }
 
-fn died(error: tokio::task::JoinError) -> Error {
+pub(super) fn died(error: tokio::task::JoinError) -> Error {
     Error::new(Kind::Other, format!("a worker thread has ended: {error}"))
 }

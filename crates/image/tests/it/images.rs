@@ -4,6 +4,7 @@ use image::images::{Removed, Usage};
 use image::{Error, Kind, Progress};
 use oci::digest::Digest;
 use oci::reference::Reference;
+use std::collections::HashSet;
 use std::sync::Mutex;
 
 use crate::world::{Tar, World, gzip, quiet};
@@ -86,6 +87,24 @@ fn archives_of_every_packing_load() {
         let lowers = world.images.layers().lowers(image.diff_ids()).unwrap();
         assert_eq!(std::fs::read_to_string(lowers[0].join("file")).unwrap(), "hello");
     }
+}
+
+#[test]
+fn an_image_that_comes_again_leaves_nothing_of_what_it_came_in_before() {
+    let world = World::new("again");
+    let blobs = || world.images.blobs().list().unwrap().into_iter().map(|blob| blob.digest);
+    for pack in [plain as fn(&[u8]) -> Vec<u8>, gzip, plain] {
+        let (archive, id) = docker_archive(&["app:1"], "hello", pack);
+        world.images.load(&archive[..], &[], &quiet).unwrap();
+        let image = world.images.get(&id).unwrap();
+        let parts: HashSet<Digest> =
+            [image.manifest.digest.clone(), image.layers[0].digest.clone(), id].into();
+        assert_eq!(blobs().collect::<HashSet<Digest>>(), parts);
+        let lowers = world.images.layers().lowers(image.diff_ids()).unwrap();
+        assert_eq!(std::fs::read_to_string(lowers[0].join("file")).unwrap(), "hello");
+    }
+    world.images.remove("app:1", false, true, &nobody).unwrap();
+    assert_eq!(blobs().count(), 0);
 }
 
 #[test]
