@@ -15,7 +15,8 @@
 //! ├── boot-id                        the boot that this tree belongs to, and its own name
 //! ├── docker-init                    process 1 of containers with --init
 //! ├── containers/<id>/               shim.sock, journal, state.json: one running container
-//! ├── shm/<id>                      /dev/shm of containers that share it
+//! ├── shm/<id>                       /dev/shm of containers that share it
+//! ├── images/<id>                    images that a running container has mounted
 //! └── names/<network>/               one file per endpoint, what 127.0.0.11 answers from
 //! ```
 
@@ -149,10 +150,5 @@ impl Paths {
     /// What one run of a container holds of the network.
     pub fn network_run(&self, id: &str) -> PathBuf {
         self.runtime(id).join("network.json")
-    }
-
-    /// Scratch space on the data root's file system.
-    pub fn temporary(&self) -> PathBuf {
-        self.data.join("tmp")
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -152,8 +152,7 @@ fn prepare(config: Config, effects: Arc<dyn Effects>) -> Result<Engine> {
     make_root(paths.exec_root())?;
     let lock = lock(&paths)?;
     let runtime_root = discard_stale(&paths, &host.boot)?;
-    for directory in [paths.containers(), paths.runtimes(), paths.volumes(), paths.names(), paths.temporary()]
-    {
+    for directory in [paths.containers(), paths.runtimes(), paths.volumes(), paths.names()] {
         make_root(&directory)?;
     }
     install_init(&paths)?;
@@ -315,7 +314,6 @@ fn describe(engine: &Engine) -> Info {
         let matching = records.iter().filter(|record| wanted.contains(&record.state.status())).count();
         i64::try_from(matching).unwrap_or(i64::MAX)
     };
-    let cgroups = &host.cgroups;
     Info {
         id: engine.shared().id.clone(),
         containers: i64::try_from(records.len()).unwrap_or(i64::MAX),
@@ -323,9 +321,59 @@ fn describe(engine: &Engine) -> Info {
         containers_paused: count(&[Status::Paused]),
         containers_stopped: count(&[Status::Created, Status::Exited, Status::Dead, Status::Removing]),
         images: i64::try_from(engine.images().list().len()).unwrap_or(i64::MAX),
+        n_fd: fs::read_dir("/proc/self/fd").map_or(0, |entries| i64::try_from(entries.count()).unwrap_or(0)),
+        system_time: clock::now(),
+        n_events_listener: i64::try_from(engine.events_bus().listeners()).unwrap_or(0),
+        security_options: security_options(&config, host),
+        ..describe_settings(&config, describe_host(host))
+    }
+}
+
+/// What is the same whoever asks, and what the configuration says, beside what is known already.
+fn describe_settings(config: &Config, rest: Info) -> Info {
+    let own_commit = || Commit { id: env!("CARGO_PKG_VERSION").into() };
+    let path = |path: &PathBuf| path.to_string_lossy().into_owned();
+    Info {
         driver: "overlay2".into(),
-        driver_status: driver_status(&config),
+        driver_status: driver_status(config),
         plugins: plugins(),
+        debug: config.debug,
+        logging_driver: config.container.log_driver.clone(),
+        cgroup_driver: match config.cgroup.driver {
+            CgroupDriver::Cgroupfs => "cgroupfs".into(),
+            CgroupDriver::Systemd => "systemd".into(),
+        },
+        index_server_address: "https://index.docker.io/v1/".into(),
+        registry_config: registries(config),
+        docker_root_dir: path(&config.data_root),
+        http_proxy: masked(config.proxies.http.as_deref()),
+        https_proxy: masked(config.proxies.https.as_deref()),
+        no_proxy: config.proxies.none.clone().unwrap_or_default(),
+        labels: config.labels.clone(),
+        experimental_build: config.experimental,
+        server_version: api::version::ENGINE.into(),
+        runtimes: runtimes::list(&config.container),
+        default_runtime: config.container.default_runtime.clone(),
+        live_restore_enabled: true,
+        init_binary: "docker-init".into(),
+        runc_commit: own_commit(),
+        containerd_commit: own_commit(),
+        init_commit: own_commit(),
+        default_address_pools: config
+            .network
+            .pools
+            .iter()
+            .map(|pool| AddressPool { base: pool.base.to_string(), size: pool.size.into() })
+            .collect(),
+        firewall_backend: Some(Firewall { driver: "nftables".into(), info: Vec::new() }),
+        cdi_spec_dirs: config.container.device_directories.iter().map(path).collect(),
+        ..rest
+    }
+}
+
+fn describe_host(host: &host::Host) -> Info {
+    let cgroups = &host.cgroups;
+    Info {
         memory_limit: cgroups.memory,
         swap_limit: cgroups.swap,
         cpu_cfs_period: cgroups.cpu_quota,
@@ -334,56 +382,17 @@ fn describe(engine: &Engine) -> Info {
         cpu_set: cgroups.cpuset,
         pids_limit: cgroups.pids,
         oom_kill_disable: cgroups.oom_kill_disable,
+        cgroup_version: cgroups.version.to_string(),
         ipv4_forwarding: fs::read_to_string("/proc/sys/net/ipv4/ip_forward")
             .is_ok_and(|text| text.trim() == "1"),
-        debug: config.debug,
-        n_fd: fs::read_dir("/proc/self/fd").map_or(0, |entries| i64::try_from(entries.count()).unwrap_or(0)),
-        system_time: clock::now(),
-        logging_driver: config.container.log_driver.clone(),
-        cgroup_driver: match config.cgroup.driver {
-            CgroupDriver::Cgroupfs => "cgroupfs".into(),
-            CgroupDriver::Systemd => "systemd".into(),
-        },
-        cgroup_version: cgroups.version.to_string(),
-        n_events_listener: i64::try_from(engine.events_bus().listeners()).unwrap_or(0),
         kernel_version: host.kernel.clone(),
         operating_system: host.operating_system.clone(),
         os_version: host.os_version.clone(),
         os_type: "linux".into(),
         architecture: host.machine.into(),
-        index_server_address: "https://index.docker.io/v1/".into(),
-        registry_config: registries(&config),
         n_cpu: i64::try_from(host.cpus).unwrap_or(0),
         mem_total: i64::try_from(host.memory).unwrap_or(i64::MAX),
-        docker_root_dir: config.data_root.to_string_lossy().into_owned(),
-        http_proxy: masked(config.proxies.http.as_deref()),
-        https_proxy: masked(config.proxies.https.as_deref()),
-        no_proxy: config.proxies.none.clone().unwrap_or_default(),
         name: host.hostname.clone(),
-        labels: config.labels.clone(),
-        experimental_build: config.experimental,
-        server_version: api::version::ENGINE.into(),
-        runtimes: runtimes::list(&config.container),
-        default_runtime: config.container.default_runtime.clone(),
-        live_restore_enabled: true,
-        init_binary: "docker-init".into(),
-        runc_commit: Commit { id: env!("CARGO_PKG_VERSION").into() },
-        containerd_commit: Commit { id: env!("CARGO_PKG_VERSION").into() },
-        init_commit: Commit { id: env!("CARGO_PKG_VERSION").into() },
-        security_options: security_options(&config, host),
-        default_address_pools: config
-            .network
-            .pools
-            .iter()
-            .map(|pool| AddressPool { base: pool.base.to_string(), size: pool.size.into() })
-            .collect(),
-        firewall_backend: Some(Firewall { driver: "nftables".into(), info: Vec::new() }),
-        cdi_spec_dirs: config
-            .container
-            .device_directories
-            .iter()
-            .map(|path| path.to_string_lossy().into_owned())
-            .collect(),
         warnings: Some(warnings(host)).filter(|warnings| !warnings.is_empty()),
         ..Info::default()
     }

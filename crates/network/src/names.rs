@@ -1,7 +1,7 @@
 //! Names: containers of user-defined networks find each other by name, through a resolver at 127.0.0.11.
 //!
 //! ```text
-//!   <exec root>/networks/<network id>/<endpoint id>     one file per endpoint, written whole or not at all
+//!   <exec root>/names/<network id>/<endpoint id>        one file per endpoint, written whole or not at all
 //!        ▲ engine adds          ▲ the endpoint's shim removes
 //!        │                      │
 //!        └── read by every shim whose container is on that network: Zone ── Resolver ── 127.0.0.11:53 inside

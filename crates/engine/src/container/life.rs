@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use shim::protocol::{Event, Happening, Phase, RestartPolicy, Snapshot};
+use shim::protocol::{Event, Exit, Happening, Phase, RestartPolicy, Snapshot};
 use shim::restart::Restarts;
 
 use super::record::Record;
-use super::state::State;
+use super::state::{Run, State};
 use crate::error::{Error, Result};
 
 const SIGKILL: i32 = 9;
@@ -54,43 +54,15 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
     run.sequence = event.sequence;
     match &event.what {
         Happening::Started { pid, restart_count } => {
-            let mut run = run.clone();
             run.pid = *pid;
             run.started_at.clone_from(&event.time);
-            run.paused = false;
-            if let Some(health) = &mut run.health {
-                health.begin_again();
-            }
-            let mut consequences = Vec::new();
-            if let State::Restarting { ended, .. } = &record.state {
-                run.before = Some(ended.clone());
-                consequences.push(Consequence::Arrived);
-            }
-            record.state = State::Running(run);
-            record.restart_count = *restart_count;
-            consequences.push(announce("start", Vec::new()));
-            consequences
+            let run = run.clone();
+            started(record, run, *restart_count)
         }
         Happening::Exited { exit, restarts, restart_count, .. } => {
             let run = run.clone();
-            let ended = run.ended(exit);
-            // Whoever stops a container that waits for its next start brings no other end.
-            let is_known = matches!(&record.state, State::Restarting { ended, .. } if ended.is(exit));
-            let tell = |consequence| (!is_known).then_some(consequence);
-            let (left, die) =
-                (tell(Consequence::Left), tell(announce("die", super::told::die_attributes(&ended))));
-            let (leave, settle) = match *restarts {
-                true => {
-                    record.state = State::Restarting { run, ended };
-                    record.restart_count = restart_count.unwrap_or(record.restart_count);
-                    (None, None)
-                }
-                false => {
-                    record.state = State::Exited(ended);
-                    (Some(Consequence::Leave), Some(Consequence::Settle))
-                }
-            };
-            [left, leave, die, settle].into_iter().flatten().collect()
+            let restarts = restarts.then(|| restart_count.unwrap_or(record.restart_count));
+            exited(record, run, exit, restarts)
         }
         Happening::OutOfMemory => {
             run.oom_killed = true;
@@ -147,6 +119,44 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
             consequences
         }
     }
+}
+
+/// The process runs, for the first time or once more.
+fn started(record: &mut Record, mut run: Run, restart_count: u32) -> Vec<Consequence> {
+    run.paused = false;
+    if let Some(health) = &mut run.health {
+        health.begin_again();
+    }
+    let mut consequences = Vec::new();
+    if let State::Restarting { ended, .. } = &record.state {
+        run.before = Some(ended.clone());
+        consequences.push(Consequence::Arrived);
+    }
+    record.state = State::Running(run);
+    record.restart_count = restart_count;
+    consequences.push(announce("start", Vec::new()));
+    consequences
+}
+
+/// The process has ended. `restarts`: it will come back, for the how manieth time.
+fn exited(record: &mut Record, run: Run, exit: &Exit, restarts: Option<u32>) -> Vec<Consequence> {
+    let ended = run.ended(exit);
+    // Whoever stops a container that waits for its next start brings no other end.
+    let is_known = matches!(&record.state, State::Restarting { ended, .. } if ended.is(exit));
+    let tell = |consequence| (!is_known).then_some(consequence);
+    let (left, die) = (tell(Consequence::Left), tell(announce("die", super::told::die_attributes(&ended))));
+    let (leave, settle) = match restarts {
+        Some(count) => {
+            record.state = State::Restarting { run, ended };
+            record.restart_count = count;
+            (None, None)
+        }
+        None => {
+            record.state = State::Exited(ended);
+            (Some(Consequence::Leave), Some(Consequence::Settle))
+        }
+    };
+    [left, leave, die, settle].into_iter().flatten().collect()
 }
 
 /// The id of a health probe as an exec: the same for whoever hears of it.

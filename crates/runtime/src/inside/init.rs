@@ -137,16 +137,8 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     }
     let path = execute::find(program)?;
 
-    if init.mapped_by_user && matches!(init.gate, Gate::Listener(_)) {
-        // Whoever made it must find its namespaces, for a process beside one that still waits. Within them there are
-        // only processes of the same user, and it holds nothing that they may not have.
-        process::set_dumpable(true).step(|| "set dumpable")?;
-    }
     if matches!(init.gate, Gate::Listener(_)) {
-        // A first process gets no signal that it does not handle; one that waits has to end when it is asked to, which it
-        // may be as soon as it is ready.
-        signal::end_on(&[signal::SIGHUP, signal::SIGINT, signal::SIGQUIT, signal::SIGTERM])
-            .step(|| "signals")?;
+        be_found(init.mapped_by_user)?;
     }
     let passed: Vec<BorrowedFd<'_>> = terminal.iter().chain(&listener).map(AsFd::as_fd).collect();
     mark("program found");
@@ -154,25 +146,32 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     drop(terminal);
     drop(listener);
     wait_at_gate(init.gate, channel)?;
-    let mut filtered = asks || !program.identity.no_new_privileges;
-    if !plan.hooks.start_container.is_empty() {
-        let state = state(plan, init.id, init.bundle, Status::Created);
-        let env = execute::environment(program, home.as_ref());
-        if !filtered {
-            // What the configuration lets run in the container is under its filter.
-            execute::load_filter(&plan.confinement)?;
-            filtered = true;
-        }
-        if let Err(error) =
-            hooks::run("startContainer", &plan.hooks.start_container, &state, Environment::Program(&env))
-        {
-            execute::end_with(&error);
-        }
-    }
-    if !filtered {
+    let hooks = &plan.hooks.start_container;
+    let known = (!hooks.is_empty()).then(|| {
+        (state(plan, init.id, init.bundle, Status::Created), execute::environment(program, home.as_ref()))
+    });
+    if program.identity.no_new_privileges && !asks {
+        // As late as can be; but what the configuration lets run in the container is under its filter, too.
         execute::load_filter(&plan.confinement)?;
     }
+    if let Some((state, env)) = known
+        && let Err(error) = hooks::run("startContainer", hooks, &state, Environment::Program(&env))
+    {
+        execute::end_with(&error);
+    }
     execute::execute(&path, program, home.as_ref())
+}
+
+/// Who waits for somebody to connect is met by others before its program runs.
+fn be_found(mapped_by_user: bool) -> Result<()> {
+    if mapped_by_user {
+        // Whoever made it must find its namespaces, for a process beside one that still waits. Within them there are
+        // only processes of the same user, and it holds nothing that they may not have.
+        process::set_dumpable(true).step(|| "set dumpable")?;
+    }
+    // A first process gets no signal that it does not handle; one that waits has to end when it is asked to, which it
+    // may be as soon as it is ready.
+    signal::end_on(&[signal::SIGHUP, signal::SIGINT, signal::SIGQUIT, signal::SIGTERM]).step(|| "signals")
 }
 
 /// A clean process: no descriptors but those needed, no signals of the caller's, nobody looking in.
