@@ -58,6 +58,8 @@ fn once(more: &str) -> World {
 #[test]
 fn refusals_and_nonsense_are_told_in_dockers_words() {
     let world = once("");
+    // Of a pull that fails what has come is kept.
+    world.breaks_off();
     let _registry = Fake::start(&world, 5001, "main");
     let denied = |word: &str| {
         format!(

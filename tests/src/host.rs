@@ -1,5 +1,6 @@
 //! A network namespace that stands for a machine: the engine under test lives in one, its visitors in another.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -20,11 +21,16 @@ impl Host {
         host
     }
 
+    /// Where it has its name.
+    pub(crate) fn path(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.name)
+    }
+
     /// A command line that runs what follows it here. Unlike `ip netns exec` it leaves `/sys` as it is, so that
     /// cgroups stay in sight.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.name)).arg("--").arg(program);
+        command.arg(format!("--net={}", self.path().display())).arg("--").arg(program);
         command
     }
 

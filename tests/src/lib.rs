@@ -1,9 +1,9 @@
 //! Worlds for black box tests: each test has an engine, roots and a network namespace of its own.
 //!
 //! Nothing here links a crate of the product: the tests see what users see, the binaries and the socket. A [`World`]
-//! starts `wharfd` from the directory of the built binaries, and when it goes it removes all containers, ends the
-//! engine, and fails the test if anything is left behind: processes, mounts, cgroups, network interfaces of the
-//! world's namespace, files in the runtime root.
+//! starts `wharfd` from the directory of the built binaries, and when it goes it removes all containers, networks, volumes
+//! and images, ends the engine, and fails the test if anything is left behind: files in its roots, processes, mounts,
+//! cgroups, and in the world's network namespace interfaces, rules, and ways to other namespaces.
 
 mod disk;
 mod host;

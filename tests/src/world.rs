@@ -4,14 +4,13 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use sha2::{Digest, Sha256};
-
+use crate::busybox_image;
 use crate::host::Host;
 use crate::kernel::Kernel;
+use crate::leaks::Traces;
 use crate::session::{Output, Session, eventually};
-use crate::{busybox_image, leaks};
 
 /// The image that [`World::start`] loads.
 pub const IMAGE: &str = "busybox";
@@ -40,6 +39,8 @@ pub struct World {
     settings: Settings,
     host: Host,
     engine: Option<Child>,
+    /// Something that engines take up again was broken off here.
+    unfinished: AtomicBool,
     /// Where the engine's binaries are, if not beside the test.
     binaries: Option<PathBuf>,
 }
@@ -59,7 +60,14 @@ impl World {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("wharf-test-{}-{number}", std::process::id()));
         fs::create_dir_all(&directory).expect("the temporary directory is writable");
-        let mut world = World { directory, settings, host: Host::new(), engine: None, binaries: None };
+        let mut world = World {
+            directory,
+            settings,
+            host: Host::new(),
+            engine: None,
+            unfinished: AtomicBool::new(false),
+            binaries: None,
+        };
         world.start_engine();
         world
     }
@@ -197,6 +205,7 @@ impl World {
     /// `kill -9` of the engine.
     pub fn kill_engine(&mut self) {
         let mut engine = self.engine.take().expect("the engine runs");
+        self.breaks_off();
         engine.kill().expect("the engine is our child");
         engine.wait().expect("the engine is our child");
     }
@@ -377,40 +386,52 @@ impl World {
         fs::read_to_string(self.engine_log()).unwrap_or_default()
     }
 
+    /// Something fails here, or is about to, of which engines keep what has come so far: a pull.
+    pub fn breaks_off(&self) {
+        self.unfinished.store(true, Ordering::Relaxed);
+    }
+
+    fn traces(&self) -> Traces<'_> {
+        Traces {
+            world: &self.directory,
+            data_root: self.data_root(),
+            exec_root: self.exec_root(),
+            host: &self.host,
+            unfinished: self.unfinished.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Ids of all containers that there were.
+    fn created_containers(&self) -> Vec<String> {
+        let words = ["events", "--since", "0", "--until", "0s", "--format", "{{.Actor.ID}}"];
+        let filters = ["--filter", "type=container", "--filter", "event=create"];
+        self.wharf(&[&words[..], &filters].concat()).ok().lines().map(str::to_owned).collect()
+    }
+
     /// Ends everything and says what was left.
     fn end(&mut self) -> Vec<String> {
         if self.engine.is_none() {
             self.start_engine();
         }
-        let all = self.wharf(&["ps", "-aq"]);
-        let ids: Vec<&str> = all.stdout.split_whitespace().collect();
-        if !ids.is_empty() {
-            let removed = self.wharf(&[&["rm", "-fv"], &ids[..]].concat());
-            assert_eq!(removed.code, 0, "cannot remove what the test left\n{removed}");
-        }
+        self.tidy();
+        self.wharf(&["image", "prune", "-af"]).ok();
+        // Teardown may still run: files go after the reply, a veth goes after its network namespace.
+        let mut left = until_nothing(|| self.traces().unowned(|| self.created_containers()));
         self.stop_engine();
-        let parent = format!(
-            "wharf-{}",
-            &hex::encode(Sha256::digest(self.exec_root().as_os_str().as_encoded_bytes()))[..8]
-        );
-        let look = || {
-            let mut left = leaks::find(&self.directory);
-            left.extend(
-                scratch::cgroups(&parent).iter().map(|cgroup| format!("cgroup {}", cgroup.display())),
-            );
-            let veths = self.host.interfaces().into_iter().filter(|name| name.starts_with('v'));
-            left.extend(veths.map(|name| format!("interface {name}")));
-            left
-        };
-        // Teardown may still run: a shim outlives its container by a moment, a veth its network namespace.
-        for _ in 0..100 {
-            if look().is_empty() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(100));
-        }
-        look()
+        left.extend(until_nothing(|| self.traces().alive()));
+        left
     }
+}
+
+/// What is left in the end, if anything.
+fn until_nothing(look: impl Fn() -> Vec<String>) -> Vec<String> {
+    for _ in 0..100 {
+        if look().is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    look()
 }
 
 fn arm(file: &Path, fault: &str) {
