@@ -165,9 +165,35 @@ fn a_killed_shim_takes_its_container_with_it() {
     signal(shim_of(pid), "KILL");
     world.until_status("orphan", "exited");
     assert_eq!(world.inspect("orphan")["State"]["ExitCode"], 137);
-    assert!(!std::path::Path::new(&format!("/proc/{pid}/root/bin")).exists());
+    assert!(!alive(pid));
     world.wharf(&["start", "orphan"]).ok();
     assert_eq!(world.inspect("orphan")["State"]["Status"], "running");
+}
+
+/// A program that changes its user is not killed by the kernel when its parent ends: that is left to the engine.
+#[test]
+fn a_killed_shim_leaves_nothing_that_changed_its_user() {
+    let mut world = World::start();
+    let script =
+        "echo user:x:1000:1000::/:/bin/sh >>/etc/passwd; exec su user -c 'echo ready; exec sleep 1000'";
+    let start = |world: &World, name| {
+        world.wharf(&["run", "-d", "--name", name, IMAGE, "sh", "-c", script]).ok();
+        eventually("another user", || (world.wharf(&["logs", name]).ok() == "ready").then_some(()));
+        pid(world, name)
+    };
+    let with_engine = start(&world, "one");
+    signal(shim_of(with_engine), "KILL");
+    world.until_status("one", "exited");
+    let without = start(&world, "other");
+    world.kill_engine();
+    signal(shim_of(without), "KILL");
+    assert!(alive(without), "nobody is there to end it");
+    world.start_engine();
+    world.until_status("other", "exited");
+    for (name, pid) in [("one", with_engine), ("other", without)] {
+        assert_eq!(world.inspect(name)["State"]["ExitCode"], 137);
+        assert!(!alive(pid), "{name} goes on");
+    }
 }
 
 #[test]
@@ -182,9 +208,9 @@ fn a_rebooted_host_has_no_running_containers() {
     // What a power cut leaves: no process, no runtime root, the data root as it was.
     world.kill_engine();
     shims.into_iter().for_each(|shim| signal(shim, "KILL"));
-    eventually("the end of all processes", || {
-        pids.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}/root/bin")).exists()).then_some(())
-    });
+    // Where a profile confines them, the kernel has forgotten that they wanted to die with their shims.
+    let _ = std::process::Command::new("kill").arg("-KILL").args(pids.map(|pid| pid.to_string())).output();
+    eventually("the end of all processes", || pids.iter().all(|pid| !alive(*pid)).then_some(()));
     std::fs::remove_dir_all(world.exec_root()).unwrap();
     world.start_engine();
     world.until_status("yes", "running");
@@ -210,8 +236,7 @@ fn a_runtime_root_that_was_emptied_takes_its_containers_with_it() {
     world.until_status("kept", "running");
     assert_ne!(pid(&world, "kept"), pids[1], "nobody could reach the old one");
     eventually("the end of what nobody reaches", || {
-        let alive = |pid: &u32| std::path::Path::new(&format!("/proc/{pid}/root/.")).exists();
-        (!pids.iter().chain(&shims).any(alive)).then_some(())
+        (!pids.iter().chain(&shims).any(|pid| alive(*pid))).then_some(())
     });
 }
 
@@ -403,6 +428,11 @@ fn pid(world: &World, name: &str) -> u32 {
 }
 
 /// The parent of a container's first process.
+/// Whether there is such a process. One that has ended and that nobody has waited for has no root.
+fn alive(pid: u32) -> bool {
+    std::path::Path::new(&format!("/proc/{pid}/root/.")).exists()
+}
+
 fn shim_of(pid: u32) -> u32 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap().trim().parse().unwrap()

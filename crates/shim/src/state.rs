@@ -1,7 +1,8 @@
 //! `state.json`: what is needed to clean up after a shim that was killed, and the cleaning up.
 //!
-//! A container dies with its shim (its process asked the kernel for that), but a process outside its PID namespace
-//! and its cgroup may be left. The file names both so that no later process or cgroup can be mistaken for them:
+//! A container dies with its shim (its process asked the kernel for that), unless it has changed its user or was given a
+//! label when it was executed: then the kernel has forgotten the wish (prctl(2)). A process outside its PID namespace and
+//! its cgroup may be left in any case. The file names both so that no later process or cgroup can be mistaken for them:
 //! processes by id and start time, the cgroup by its paths. It is replaced whole at every change of phase.
 
 use std::io;
