@@ -48,8 +48,7 @@ pub(crate) fn in_a_world(test: impl AsyncFnOnce(&mut World) + Send + 'static) {
     // Threads and processes that come of this one are where it is.
     let thread = std::thread::spawn(|| {
         linux::namespace::unshare(linux::namespace::NETWORK).unwrap();
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        assert!(up.expect("ip (package iproute2) runs").success());
+        linux::socket::set_loopback_up().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let mut world = World::new().await;
