@@ -260,7 +260,12 @@ impl World {
             self.wharf(&[&["rm", "-fv"], &ids[..]].concat()).ok();
         }
         self.wharf(&["network", "prune", "-f"]).ok();
-        self.wharf(&["volume", "prune", "-af"]).ok();
+        // (A prune leaves volumes that mount something, as Docker's does.)
+        let all = self.wharf(&["volume", "ls", "-q"]).ok();
+        let names: Vec<&str> = all.lines().collect();
+        if !names.is_empty() {
+            self.wharf(&[&["volume", "rm"], &names[..]].concat()).ok();
+        }
     }
 
     /// A client's command line, on this world's socket and with a configuration directory of its own.

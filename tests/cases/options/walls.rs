@@ -1,6 +1,8 @@
 //! What opens and closes a container's walls, and what is only for the runtime, each by its effect.
 
-use blackbox::{IMAGE, World, binary};
+use std::process::Command;
+
+use blackbox::{IMAGE, Session, World, binary};
 use serde_json::json;
 
 /// The kernel's log, which anybody may open for writing who has the device.
@@ -98,6 +100,20 @@ fn annotations_reach_the_runtime() {
     }
 }
 
+/// The same command, also where SIGHUP is ignored by all that is started there, as nohup(1) makes it.
+fn minding_hangups(plain: &Command) -> Command {
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP").arg(plain.get_program()).args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.current_dir(plain.get_current_dir().expect("a client has the world's"));
+    command
+}
+
 #[test]
 fn a_signal_goes_to_the_container_unless_it_is_to_stay_here() {
     let world = World::start();
@@ -110,7 +126,8 @@ fn a_signal_goes_to_the_container_unless_it_is_to_stay_here() {
                     world.wharf(&[&["run", "-d"], &container[..]].concat()).ok();
                 }
                 let what = if how == "run" { &container[..] } else { &["one"] };
-                let mut session = client.session(&[&[how], flags, what].concat());
+                let words = [&[how], flags, what].concat();
+                let mut session = Session::start(minding_hangups(&world.client(client.name, &words)));
                 session.read_until("alive\n");
                 session
             };
