@@ -254,6 +254,7 @@ fn names_and_ids_are_found_as_docker_finds_them() {
         hex,
         &hex[..12],
         &hex[..4],
+        &hex[..1],
         &id.as_str()[..15],
     ] {
         assert_eq!(world.images.resolve(text).unwrap().id, id, "{text}");
@@ -272,7 +273,6 @@ fn names_and_ids_are_found_as_docker_finds_them() {
     );
     let zeros = "0".repeat(64);
     assert_eq!(message(&zeros), missing(&format!("sha256:{zeros}")));
-    assert_eq!(message(&hex[..3]).0, Kind::NotFound, "three digits are a name");
     // A name that looks like an id wins over the id.
     let other = load(&world, &[&format!("{}:latest", &hex[..8])], "b");
     assert_eq!(world.images.resolve(&hex[..8]).unwrap().id, other);
