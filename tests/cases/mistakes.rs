@@ -50,6 +50,7 @@ fn names_limits_and_mounts_that_make_no_sense() {
     // The client makes a 127 of every text like this one.
     refused(&world, &["--device", "/dev/absent", IMAGE], 127, "no such file or directory");
     refused(&world, &["--sysctl", "nonsense.key=1", IMAGE], 125, "nonsense.key");
+    refused(&world, &["--sysctl", "net.ipv4.nosuch=1", IMAGE], 127, "no such file or directory");
     refused(&world, &["--no-such-flag", IMAGE], 125, "unknown flag: --no-such-flag");
     refused(&world, &["UPPER"], 125, "repository name");
 }

@@ -14,9 +14,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
-    /// The program does not exist: exit status 127.
+    /// The program, or a file that its start needs, does not exist: exit status 127.
     NotFound,
-    /// The program exists and cannot be executed: exit status 126.
+    /// The program exists and cannot be executed, or its start was denied a file: exit status 126.
     NotExecutable,
     /// A file stands where a directory is needed, or the other way round.
     WrongType,
@@ -143,6 +143,8 @@ impl<T> Step<T> for std::io::Result<T> {
 fn kind_of(error: &linux::Error) -> Kind {
     match error.errno() {
         Errno::NOTDIR | Errno::ISDIR => Kind::WrongType,
+        Errno::NOENT => Kind::NotFound,
+        Errno::ACCESS => Kind::NotExecutable,
         _ => Kind::Other,
     }
 }

@@ -369,12 +369,18 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The message with its causes, and what Docker adds to the runtime's words.
+    /// The message with its causes, and what Docker adds to the runtime's words: clients choose their exit code by
+    /// sentences, where ours may say `ENOENT` only.
     pub fn told(&self) -> String {
         let causes: String = self.causes.iter().map(|cause| format!(": {cause}")).collect();
         let told = format!("{}{causes}", self.message);
         let addition = match self.kind {
-            FailureKind::NotExecutable if self.message.ends_with("is a directory") => "permission denied",
+            FailureKind::NotExecutable if !told.contains("permission denied") => "permission denied",
+            FailureKind::NotFound
+                if !["not found", "no such file"].iter().any(|words| told.contains(words)) =>
+            {
+                "no such file or directory"
+            }
             FailureKind::WrongType => {
                 "Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path \
                  exists and is the expected type"
@@ -389,9 +395,9 @@ impl Failure {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureKind {
-    /// The command does not exist (127).
+    /// The command, or a file that its start needs, does not exist (127).
     NotFound,
-    /// The command may not be executed (126).
+    /// The command may not be executed, or its start was denied a file (126).
     NotExecutable,
     /// A file stands where a directory is needed, or the other way round (127).
     WrongType,

@@ -16,6 +16,7 @@ mod defaults;
 mod edit;
 mod ending;
 mod files;
+mod happened;
 mod health;
 mod held;
 mod inspect;

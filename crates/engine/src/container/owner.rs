@@ -20,8 +20,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 use super::ending::Ending;
+use super::happened::{Consequence, happened};
 use super::held::Held;
-use super::life::{self, Consequence, Removal};
+use super::life::{self, Removal};
 use super::record::Record;
 use super::restore::Observed;
 use super::state::State;
@@ -331,7 +332,7 @@ impl Owner {
     }
 
     async fn happened(&mut self, event: Event) {
-        let consequences = life::happened(self.record_mut(), &event);
+        let consequences = happened(self.record_mut(), &event);
         if let Some((connected, run)) = self.connected.as_mut().zip(self.record.state.run()) {
             connected.live.pid = run.pid;
         }

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use super::owner::{Command, Connected, Live, Owner};
 use super::record::Record;
 use super::state::{Failure, Run, State};
-use super::{Handle, cgroups, launch, life, remove};
+use super::{Handle, cgroups, happened, launch, life, remove};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
@@ -266,7 +266,7 @@ impl Engine {
                 begin(&mut record, incarnation);
                 let has_ended = snapshot.as_deref().is_none_or(|snapshot| over(snapshot).is_some());
                 if let Some(snapshot) = snapshot {
-                    life::found(&mut record, &snapshot);
+                    happened::found(&mut record, &snapshot);
                 }
                 self.shared().networks.recall(&mut record);
                 let handle = Owner::spawn_resumed(self, record, observed);

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::os::fd::OwnedFd;
 
 use runtime::{Error, Result};
 
@@ -18,7 +19,14 @@ pub(crate) struct Command {
     pub(crate) count: Count,
     pub(crate) flags: &'static [Flag],
     pub(crate) order: Order,
-    pub(crate) run: fn(&super::Context, &Arguments) -> Result<u8>,
+    pub(crate) run: Run,
+}
+
+/// What a command does. Its result is the status that we exit with.
+pub(crate) enum Run {
+    Plain(fn(&super::Context, &Arguments) -> Result<u8>),
+    /// With the descriptors that the caller has passed to it.
+    Inheriting(fn(&super::Context, &Arguments, Vec<OwnedFd>) -> Result<u8>),
 }
 
 /// How many operands a command takes.
@@ -232,7 +240,7 @@ mod tests {
             count,
             flags: FLAGS,
             order,
-            run,
+            run: Run::Plain(run),
         }
     }
 

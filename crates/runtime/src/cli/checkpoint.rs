@@ -1,6 +1,6 @@
 //! `checkpoint`, `restore`.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -49,7 +49,11 @@ pub(super) const RESTORE: &[Flag] = &[
     Flag::value("lsm-mount-context", None, "label of mounts instead of the one they had"),
 ];
 
-pub(super) fn checkpoint(context: &Context, arguments: &Arguments) -> Result<u8> {
+pub(super) fn checkpoint(
+    context: &Context,
+    arguments: &Arguments,
+    mut inherited: Vec<OwnedFd>,
+) -> Result<u8> {
     warn_of_rootless(context);
     let found = context.store.find(arguments.id()?)?;
     if let Status::Created | Status::Stopped | Status::Creating = found.status {
@@ -67,7 +71,7 @@ pub(super) fn checkpoint(context: &Context, arguments: &Arguments) -> Result<u8>
         link_remap: arguments.is_set("link-remap"),
         pre_dump,
         page_server: arguments.path("page-server").map(page_server).transpose()?,
-        status: context.inherited.take().pop(),
+        status: inherited.pop(),
         streams: found.saved.streams.clone(),
     };
     found.container.checkpoint(&found.spec, &found.saved.rootfs, wanted)?;

@@ -1,7 +1,7 @@
 //! `create`, `start`, `run`.
 
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::spans::mark;
@@ -33,9 +33,18 @@ pub(super) const RUN: &[Flag] = &[
     Flag::switch("no-subreaper", None, "do not become the parent of what the container leaves behind"),
 ];
 
-pub(super) fn create(context: &Context, arguments: &Arguments) -> Result<u8> {
+/// What the caller of `make` decides, which its flags do not.
+struct Beginning<'a> {
+    start: Start<'a>,
+    detached: bool,
+    /// What the program inherits of our caller.
+    preserved: Vec<OwnedFd>,
+}
+
+pub(super) fn create(context: &Context, arguments: &Arguments, preserved: Vec<OwnedFd>) -> Result<u8> {
     let socket = context.store.start_socket(arguments.id()?);
-    let created = make(context, arguments, Start::BySocket(&socket), true)?;
+    let beginning = Beginning { start: Start::BySocket(&socket), detached: true, preserved };
+    let created = make(context, arguments, beginning)?;
     created.leave_waiting();
     Ok(0)
 }
@@ -70,14 +79,14 @@ fn tell_of(context: &Context, told: Result<()>) {
     }
 }
 
-pub(super) fn run(context: &Context, arguments: &Arguments) -> Result<u8> {
+pub(super) fn run(context: &Context, arguments: &Arguments, preserved: Vec<OwnedFd>) -> Result<u8> {
     let id = arguments.id()?.to_owned();
     let detached = arguments.is_set("detach");
     if !detached && !arguments.is_set("no-subreaper") {
         linux::process::set_subreaper(true).map_err(Error::other)?;
     }
     let signals = if detached { None } else { Some(console::signals()?) };
-    let mut created = make(context, arguments, Start::ByHandle, detached)?;
+    let mut created = make(context, arguments, Beginning { start: Start::ByHandle, detached, preserved })?;
     let terminal = created.take_terminal();
     let mut readiness = Readiness::listen(&context.store.directory(&id)).unwrap_or_else(|error| {
         context.log.warn(error);
@@ -122,12 +131,12 @@ pub(super) fn remove(context: &Context, container: Container) -> Result<()> {
 }
 
 /// The container with its directory; nothing is left when it fails.
-fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bool) -> Result<Created> {
+fn make(context: &Context, arguments: &Arguments, beginning: Beginning<'_>) -> Result<Created> {
     let id = arguments.id()?;
     let bundle = bundle(arguments)?;
     let (mut spec, config) = read_spec(&bundle)?;
     mark("configuration read");
-    check_console(&spec, arguments, detached)?;
+    check_console(&spec, arguments, beginning.detached)?;
     if let (activated @ 1.., Some(process)) = (inherited::activated(), &mut spec.process) {
         process.env.push(format!("LISTEN_FDS={activated}"));
         process.env.push("LISTEN_PID=1".to_owned());
@@ -139,7 +148,7 @@ fn make(context: &Context, arguments: &Arguments, start: Start<'_>, detached: bo
     context.store.claim(id, &config)?;
     mark("state directory made");
     let made = notify::prepare(&context.store.directory(id), &mut spec)
-        .and_then(|()| make_claimed(context, arguments, start, &spec, &bundle));
+        .and_then(|()| make_claimed(context, arguments, beginning, &spec, &bundle));
     if made.is_err() {
         context.store.forget(id)?;
     }
@@ -189,7 +198,7 @@ pub(super) fn check_console(spec: &Spec, arguments: &Arguments, detached: bool) 
 fn make_claimed(
     context: &Context,
     arguments: &Arguments,
-    start: Start<'_>,
+    beginning: Beginning<'_>,
     spec: &Spec,
     bundle: &Path,
 ) -> Result<Created> {
@@ -205,8 +214,8 @@ fn make_claimed(
     launch.rootless = context.rootless;
     let trace = |step: std::fmt::Arguments<'_>| context.log.debug(step);
     launch.trace = Trace::to(&trace);
-    launch.start = start;
-    launch.preserved = context.inherited.take();
+    launch.start = beginning.start;
+    launch.preserved = beginning.preserved;
     launch.pivot = !arguments.is_set("no-pivot");
     launch.keyring = !arguments.is_set("no-new-keyring");
     let created = runtime::create(launch)?;

@@ -1,5 +1,7 @@
 //! `exec`: a process beside the container's own.
 
+use std::os::fd::OwnedFd;
+
 use linux::spans::mark;
 use oci::runtime::{Capabilities, Process, Status, User};
 use runtime::{Error, Exec, Execution, Kind, Result, SubCgroup, Trace};
@@ -29,7 +31,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::switch("ignore-paused", None, "allow exec in a paused container"),
 ];
 
-pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
+pub(super) fn exec(context: &Context, arguments: &Arguments, preserved: Vec<OwnedFd>) -> Result<u8> {
     let found = context.store.find(arguments.id()?)?;
     match found.status {
         Status::Stopped => return Err(Error::new(Kind::WrongState, "cannot exec in a stopped container")),
@@ -57,7 +59,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments) -> Result<u8> {
         stdio: stdio(process.terminal, console_size(&process), !detached)?,
         cgroups: sub_cgroups(arguments.all("cgroup")),
         die_with_parent: false,
-        preserved: context.inherited.take(),
+        preserved,
         paused: found.status == Status::Paused,
         trace: Trace::to(&trace),
     })?;

@@ -19,12 +19,11 @@ mod spec;
 mod store;
 mod update;
 
-use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use arguments::{Arguments, Command, Count, Flag, Order};
+use arguments::{Arguments, Command, Count, Flag, Order, Run};
 use linux::process::Seal;
 use log::{Log, answer};
 use runtime::{CgroupDriver, Error, Result};
@@ -60,8 +59,6 @@ struct Context {
     rootless: Option<bool>,
     /// Where the root is not the usual one, it is expected to exist.
     root_given: bool,
-    /// What the caller passed, for the command to take.
-    inherited: RefCell<Vec<OwnedFd>>,
 }
 
 const ID: &str = "<container-id>";
@@ -73,17 +70,29 @@ const fn of_one(
     flags: &'static [Flag],
     run: fn(&Context, &Arguments) -> Result<u8>,
 ) -> Command {
+    let run = Run::Plain(run);
+    Command { name, summary, operands: ID, count: Count::Exactly(1), flags, order: Order::Any, run }
+}
+
+/// The same, with descriptors of the caller's.
+const fn inheriting(
+    name: &'static str,
+    summary: &'static str,
+    flags: &'static [Flag],
+    run: fn(&Context, &Arguments, Vec<OwnedFd>) -> Result<u8>,
+) -> Command {
+    let run = Run::Inheriting(run);
     Command { name, summary, operands: ID, count: Count::Exactly(1), flags, order: Order::Any, run }
 }
 
 const COMMANDS: &[Command] = &[
-    of_one(
+    inheriting(
         "checkpoint",
         "save a running container to files, by criu",
         checkpoint::CHECKPOINT,
         checkpoint::checkpoint,
     ),
-    of_one("create", "create a container", create::CREATE, create::create),
+    inheriting("create", "create a container", create::CREATE, create::create),
     of_one("delete", "delete any resources held by the container", manage::DELETE, manage::delete),
     of_one(
         "events",
@@ -95,7 +104,7 @@ const COMMANDS: &[Command] = &[
         operands: "<container-id> <command> [command options]  || -p process.json <container-id>",
         count: Count::AtLeast(1),
         order: Order::First,
-        ..of_one("exec", "execute new process inside the container", exec::FLAGS, exec::exec)
+        ..inheriting("exec", "execute new process inside the container", exec::FLAGS, exec::exec)
     },
     Command {
         operands: "",
@@ -126,7 +135,7 @@ const COMMANDS: &[Command] = &[
     },
     of_one("restore", "restore a container from files", checkpoint::RESTORE, checkpoint::restore),
     of_one("resume", "resume all processes that have been paused", &[], manage::resume),
-    of_one("run", "create and run a container", create::RUN, create::run),
+    inheriting("run", "create and run a container", create::RUN, create::run),
     Command {
         operands: "",
         count: Count::Exactly(0),
@@ -204,10 +213,16 @@ fn run(
         Ok(context) => context,
         Err((error, log)) => return log.report(&error, EXIT_ERROR),
     };
-    let done = ready
-        .map(|(seal, inherited)| begin(&context, command.name, seal, inherited))
-        .and_then(|()| if global.is_set("spans") { spans::record() } else { Ok(()) })
-        .and_then(|()| (command.run)(&context, arguments));
+    let done = ready.and_then(|(seal, inherited)| {
+        tell_of_seal(&context, command.name, seal);
+        if global.is_set("spans") {
+            spans::record()?;
+        }
+        match command.run {
+            Run::Plain(run) => run(&context, arguments),
+            Run::Inheriting(run) => run(&context, arguments, inherited),
+        }
+    });
     spans::tell();
     match (done, command.name) {
         (Ok(status), _) => ExitCode::from(status),
@@ -234,15 +249,7 @@ fn context(program: String, global: &Arguments, log: Log) -> std::result::Result
     let root = global.path("root").map_or_else(default_root, PathBuf::from);
     let cgroup_driver =
         if global.is_set("systemd-cgroup") { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs };
-    Ok(Context {
-        program,
-        store: Store::new(root),
-        cgroup_driver,
-        rootless,
-        log,
-        root_given,
-        inherited: RefCell::default(),
-    })
+    Ok(Context { program, store: Store::new(root), cgroup_driver, rootless, log, root_given })
 }
 
 /// Whether the command lets a container's processes begin.
@@ -258,8 +265,7 @@ fn seal(name: &str) -> Result<Seal> {
     linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))
 }
 
-fn begin(context: &Context, name: &str, seal: Seal, inherited: Vec<OwnedFd>) {
-    context.inherited.replace(inherited);
+fn tell_of_seal(context: &Context, name: &str, seal: Seal) {
     if seal == Seal::Overlay {
         context
             .log

@@ -59,10 +59,16 @@ fn a_root_that_the_host_never_sees() {
 
 #[test]
 fn kinds_of_failure_are_told_apart() {
-    for (program, kind, status) in
-        [("nosuch", Kind::NotFound, 127), ("/etc/passwd", Kind::NotExecutable, 126)]
-    {
-        let bundle = Bundle::new(&[program]);
+    let sysctl = Some("net.ipv4.nosuch");
+    for (program, sysctl, kind, status) in [
+        ("nosuch", None, Kind::NotFound, 127),
+        ("/etc/passwd", None, Kind::NotExecutable, 126),
+        ("true", sysctl, Kind::NotFound, 127),
+    ] {
+        let mut bundle = Bundle::new(&[program]);
+        if let Some(name) = sysctl {
+            bundle.config["linux"]["sysctl"] = serde_json::json!({ name: "1" });
+        }
         let (stdio, _output) = pipes();
         let spec = spec(&bundle);
         let launch =
