@@ -587,7 +587,10 @@ mod tests {
         );
         let directory = told(r#"{"kind":"not_executable","message":"exec: \"/etc\": is a directory"}"#);
         assert_eq!(directory, "exec: \"/etc\": is a directory: permission denied");
-        assert_eq!(told(r#"{"kind":"not_found","message":"no"}"#), "no");
+        let file = told(r#"{"kind":"not_found","message":"openat2(\"sys/a\"): ENOENT"}"#);
+        assert_eq!(file, r#"openat2("sys/a"): ENOENT: no such file or directory"#);
+        let command = r#"{"kind":"not_found","message":"executable file not found in $PATH"}"#;
+        assert_eq!(told(command), "executable file not found in $PATH");
     }
 
     #[test]
