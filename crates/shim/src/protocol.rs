@@ -370,15 +370,16 @@ pub struct Failure {
 
 impl Failure {
     /// The message with its causes, and what Docker adds to the runtime's words: clients choose their exit code by
-    /// sentences, where ours may say `ENOENT` only.
+    /// sentences, where ours may say `ENOENT` only. A foreign runtime's are left as Docker leaves them.
     pub fn told(&self) -> String {
         let causes: String = self.causes.iter().map(|cause| format!(": {cause}")).collect();
         let told = format!("{}{causes}", self.message);
+        let says = |words| told.contains(words);
+        let ours = !self.verbatim;
         let addition = match self.kind {
-            FailureKind::NotExecutable if !told.contains("permission denied") => "permission denied",
-            FailureKind::NotFound
-                if !["not found", "no such file"].iter().any(|words| told.contains(words)) =>
-            {
+            FailureKind::NotExecutable if self.message.ends_with("is a directory") => "permission denied",
+            FailureKind::NotExecutable if ours && !says("permission denied") => "permission denied",
+            FailureKind::NotFound if ours && !says("not found") && !says("no such file") => {
                 "no such file or directory"
             }
             FailureKind::WrongType => {
@@ -591,6 +592,8 @@ mod tests {
         assert_eq!(file, r#"openat2("sys/a"): ENOENT: no such file or directory"#);
         let command = r#"{"kind":"not_found","message":"executable file not found in $PATH"}"#;
         assert_eq!(told(command), "executable file not found in $PATH");
+        let foreign = r#"{"kind":"not_found","message":"it is gone","verbatim":true}"#;
+        assert_eq!(told(foreign), "it is gone");
     }
 
     #[test]
