@@ -129,6 +129,6 @@ fn a_volume_on_etc_leaves_the_names_of_the_container() {
             "cat /etc/hostname; ls /etc",
         ]);
         assert_eq!(output.ok(), "ship\nhostname\nhosts\nresolv.conf");
-        world.tidy();
+        assert_eq!(world.wharf(&["volume", "ls", "-q"]).ok(), "", "it goes before the client does");
     }
 }

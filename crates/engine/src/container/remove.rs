@@ -86,28 +86,32 @@ impl Owner {
         fault::passed("remove: forgotten");
         self.removed = true;
         self.engine.shared().containers.remove(&self.record.id);
+        if volumes {
+            self.discard_anonymous().await;
+        }
         self.release(live, true).await;
         self.held.dismiss(code);
-        // Anonymous volumes are part of the answer: whoever lists volumes next must not see them.
-        let record = self.record.clone();
-        let swept = self
-            .engine
-            .blocking(move |engine| {
-                if volumes {
-                    remove_anonymous(engine, &record);
-                }
-                let engine = engine.clone();
-                // Files can be many; nobody needs to wait for their end.
-                let effects = engine.shared().effects.clone();
-                effects.work(Box::new(move || sweep(&engine, record.id.as_str())));
-                Ok(())
-            })
-            .await;
+        let id = self.record.id.clone();
+        let engine = self.engine.clone();
+        // Files can be many; nobody needs to wait for their end.
+        self.engine.shared().effects.work(Box::new(move || sweep(&engine, id.as_str())));
         self.engine.container_event(&self.record, "destroy", &[]);
-        if let Err(error) = swept {
-            tracing::error!(container = %self.record.id, %error, "cannot remove what a container left");
-        }
         Ok(())
+    }
+
+    /// Before anybody hears of the removal: whoever lists volumes next must not see them.
+    async fn discard_anonymous(&self) {
+        let record = self.record.clone();
+        if anonymous(&record).next().is_none() {
+            return;
+        }
+        let discarded = self.engine.blocking(move |engine| {
+            remove_anonymous(engine, &record);
+            Ok(())
+        });
+        if let Err(error) = discarded.await {
+            tracing::error!(%error, "cannot remove a container's anonymous volumes");
+        }
     }
 }
 
