@@ -10,6 +10,9 @@ const NEEDED: &[(&str, &str)] = &[
     ("docker-registry", "/usr/bin/docker-registry"), // a real registry to pull from
     ("iproute2", "/usr/sbin/ip"),       // the outside world of a test host
     ("nftables", "/usr/sbin/nft"),      // to read our rules with somebody else's eyes
+    ("iptables", "/usr/sbin/iptables"), // rules that ours have to live with
+    ("zsh", "/usr/bin/zsh"),            // the shells that complete command lines
+    ("fish", "/usr/bin/fish"),
     ("procps", "/bin/ps"),
     ("runc", "/usr/sbin/runc"), // other runtimes than ours
     ("crun", "/usr/bin/crun"),
