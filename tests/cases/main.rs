@@ -37,6 +37,7 @@ mod secure_clients;
 mod secure_logs;
 mod shell;
 mod shown;
+mod signals;
 mod soak;
 mod streams;
 mod terminals;

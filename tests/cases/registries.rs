@@ -121,6 +121,22 @@ fn a_mute_registry_holds_up_nobody_else() {
 }
 
 #[test]
+fn who_waits_for_an_image_may_give_up() {
+    let world = once("");
+    let registry = Fake::start(&world, 5001, "main");
+    for client in world.clients() {
+        for command in [&["run"][..], &["run", "-t"], &["create"], &["pull"]] {
+            let image = format!("localhost:5001/mute/{}-{}", client.name, command.concat());
+            let waiting = client.session(&[command, &[&image]].concat());
+            eventually("the registry to be asked", || registry.asked().contains(&image[15..]).then_some(()));
+            signal(waiting.pid(), "TERM");
+            waiting.finish().code(143);
+        }
+    }
+    assert_eq!(world.wharf(&["ps", "-aq"]).ok(), "");
+}
+
+#[test]
 fn credentials_stay_with_the_registry_that_they_are_for() {
     let world = once("");
     let registry = Fake::start(&world, 5001, "private");

@@ -15,6 +15,7 @@ mod format;
 mod json;
 mod prompt;
 mod session;
+mod signals;
 mod streams;
 mod template;
 mod terminal;

@@ -6,19 +6,15 @@
 //! ```
 //!
 //! The keys that detach are found here, before they reach the container: the thread hangs up, which
-//! wakes the reader. Signals and changes of the window's size come to a third thread, which has a
-//! client of its own because the first one's connections are busy.
+//! wakes the reader.
 
 use std::io::{self, Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use api::stream::{Decoder, Stream};
-use client::{Client, Hijacked, Writer};
-use signal_hook::consts::signal;
-use signal_hook::iterator::Signals;
+use client::{Hijacked, Writer};
 
 use crate::failure::Failure;
 use crate::terminal::{self, Raw};
@@ -218,92 +214,6 @@ impl Keys {
             }
         }
         (passed, false)
-    }
-}
-
-/// Whose window size to keep, or whom to send signals to.
-#[derive(Debug, Clone)]
-pub(crate) enum Target {
-    Container(String),
-    Exec(String),
-}
-
-impl Target {
-    fn resize(&self, client: &Client, rows: u16, columns: u16) -> client::Result<()> {
-        match self {
-            Target::Container(id) => client.resize_container(id, rows, columns),
-            Target::Exec(id) => client.resize_exec(id, rows, columns),
-        }
-    }
-}
-
-/// Keeps the container's terminal as large as ours, from now on, and puts our terminal back when
-/// this program is told to end while it is raw.
-pub(crate) fn follow_terminal(client: Client, target: Target) -> Result<(), Failure> {
-    let mut signals =
-        Signals::new([signal::SIGWINCH, signal::SIGTERM, signal::SIGHUP, signal::SIGINT, signal::SIGQUIT])?;
-    thread::Builder::new().name("terminal".to_owned()).spawn(move || {
-        first_size(&client, &target);
-        for number in signals.forever() {
-            if number == signal::SIGWINCH {
-                if let Some((rows, columns)) = terminal::size() {
-                    let _ = target.resize(&client, rows, columns);
-                }
-            } else {
-                terminal::restore();
-                std::process::exit(128 + number);
-            }
-        }
-    })?;
-    Ok(())
-}
-
-/// The process may not be there yet when its terminal is to be sized, so a few attempts are made.
-fn first_size(client: &Client, target: &Target) {
-    const ATTEMPTS: u32 = 10;
-    let Some((rows, columns)) = terminal::size() else { return };
-    for attempt in 1..=ATTEMPTS {
-        if target.resize(client, rows, columns).is_ok() {
-            return;
-        }
-        thread::sleep(Duration::from_millis(10) * attempt);
-    }
-}
-
-/// Signals that no one can catch, that the kernel raises for a fault of ours, or that are about
-/// this program alone.
-const OWN_SIGNALS: [i32; 9] = [
-    signal::SIGKILL,
-    signal::SIGSTOP,
-    signal::SIGILL,
-    signal::SIGFPE,
-    signal::SIGSEGV,
-    signal::SIGCHLD,
-    signal::SIGPIPE,
-    signal::SIGURG,
-    signal::SIGBUS,
-];
-
-/// Signals caught for a container, to be sent to it once it runs.
-pub(crate) struct Caught(Signals);
-
-/// Catches signals from now on. Until they are forwarded, they wait.
-pub(crate) fn catch_signals() -> Result<Caught, Failure> {
-    // 32 and 33 belong to the C library.
-    let numbers = (1..=64).filter(|number| !OWN_SIGNALS.contains(number) && !matches!(number, 32 | 33));
-    Ok(Caught(Signals::new(numbers)?))
-}
-
-impl Caught {
-    /// Sends every signal that comes to the container.
-    pub(crate) fn forward(mut self, client: Client, container: String) -> Result<(), Failure> {
-        thread::Builder::new().name("signals".to_owned()).spawn(move || {
-            for number in self.0.forever() {
-                // A container that has ended cannot be signalled; the wait tells of its end.
-                let _ = client.kill_container(&container, &number.to_string());
-            }
-        })?;
-        Ok(())
     }
 }
 

@@ -1,8 +1,6 @@
 //! What opens and closes a container's walls, and what is only for the runtime, each by its effect.
 
-use std::process::Command;
-
-use blackbox::{IMAGE, Session, World, binary};
+use blackbox::{IMAGE, World, binary};
 use serde_json::json;
 
 /// The kernel's log, which anybody may open for writing who has the device.
@@ -97,55 +95,5 @@ fn annotations_reach_the_runtime() {
         let noted = std::fs::read_to_string(world.directory().join("noted")).unwrap();
         let noted: serde_json::Value = serde_json::from_str(noted.lines().next().unwrap()).unwrap();
         assert_eq!((&noted["com.example.why"], &noted["empty"]), (&json!("a test"), &json!("")));
-    }
-}
-
-/// The same command, also where SIGHUP is ignored by all that is started there, as nohup(1) makes it.
-fn minding_hangups(plain: &Command) -> Command {
-    let mut command = Command::new("env");
-    command.arg("--default-signal=HUP").arg(plain.get_program()).args(plain.get_args());
-    for (name, value) in plain.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.current_dir(plain.get_current_dir().expect("a client has the world's"));
-    command
-}
-
-#[test]
-fn a_signal_goes_to_the_container_unless_it_is_to_stay_here() {
-    let world = World::start();
-    let script = "for name in HUP USR1 USR2; do trap \"echo got $name\" $name; done; while :; do echo alive; sleep 0.1; done";
-    let container = ["--name", "one", IMAGE, "sh", "-c", script];
-    for client in world.clients() {
-        for how in ["run", "attach"] {
-            let start = |flags: &[&str]| {
-                if how == "attach" {
-                    world.wharf(&[&["run", "-d"], &container[..]].concat()).ok();
-                }
-                let what = if how == "run" { &container[..] } else { &["one"] };
-                let words = [&[how], flags, what].concat();
-                let mut session = Session::start(minding_hangups(&world.client(client.name, &words)));
-                session.read_until("alive\n");
-                session
-            };
-            let mut through = start(&[]);
-            through.signal("USR2");
-            through.read_until("got USR2\n");
-            world.wharf(&["rm", "-f", "one"]).ok();
-            through.finish().code(137);
-
-            let mut kept = start(&["--sig-proxy=false"]);
-            kept.signal("HUP");
-            kept.finish().code(129);
-            // What was sent later has arrived, so the first would have, too.
-            world.wharf(&["kill", "-s", "USR1", "one"]).ok();
-            world.until_logged("one", "got USR1");
-            let logs = world.wharf(&["logs", "one"]).ok();
-            assert!(!logs.contains("got HUP"), "{} {how}", client.name);
-            world.wharf(&["rm", "-f", "one"]).ok();
-        }
     }
 }

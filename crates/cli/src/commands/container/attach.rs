@@ -3,11 +3,12 @@
 use api::container::{Inspect, WaitCondition};
 use client::AttachOptions;
 
-use super::run::{check_terminal, detach_keys, exit_status};
+use super::run::{check_terminal, detach_keys, duty, exit_status};
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, switch_on, text};
 use crate::session::Session;
-use crate::streams::{self, End, Plan, Target};
+use crate::signals::{Caught, Target};
+use crate::streams::{self, End, Plan};
 use crate::terminal;
 use crate::tree::{Names, Spec};
 use crate::values::keys;
@@ -39,16 +40,17 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let stdin = !parsed.on("no-stdin") && config.open_stdin;
     check_terminal(stdin, config.tty)?;
     let attach = AttachOptions { stdin, stdout: true, stderr: true, detach_keys: keys_text.clone() };
-    if parsed.on("sig-proxy") && !config.tty {
-        streams::catch_signals()?.forward(session.another_client()?, container.id.clone())?;
-    }
+    // At a terminal keys are how a container gets signals.
+    let caught = Caught::begin(duty(parsed.on("sig-proxy") && !config.tty), config.tty)?;
     let waiting = client.wait_container(&container.id, WaitCondition::NotRunning)?;
     let hijacked = client.attach_container(&container.id, &attach)?;
     // It may have ended between the two questions; then nothing would ever come.
     check_state(&client.inspect_container(&container.id)?)?;
     if config.tty && terminal::stdout_is_terminal() {
         repaint(session, &container.id)?;
-        streams::follow_terminal(session.another_client()?, Target::Container(container.id.clone()))?;
+    }
+    if let Some(caught) = caught {
+        caught.heed(session.another_client()?, Target::Container(container.id.clone()))?;
     }
     let plan = Plan {
         tty: config.tty,

@@ -7,7 +7,8 @@ use super::run::{check_terminal, detach_keys};
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, text};
 use crate::session::Session;
-use crate::streams::{self, End, Plan, Target};
+use crate::signals::{Caught, Duty, Target};
+use crate::streams::{self, End, Plan};
 use crate::terminal;
 use crate::tree::{Names, Spec};
 use crate::values::{env, keys};
@@ -72,8 +73,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         return Ok(0);
     }
     let (id, hijacked) = client.run_exec(container, &request, &start)?;
-    if tty && terminal::stdout_is_terminal() {
-        streams::follow_terminal(session.another_client()?, Target::Exec(id.clone()))?;
+    if let Some(caught) = Caught::begin(Duty::Leave, tty)? {
+        caught.heed(session.another_client()?, Target::Exec(id.clone()))?;
     }
     let plan = Plan {
         tty,

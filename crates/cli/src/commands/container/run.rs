@@ -19,7 +19,8 @@ use super::{options, request};
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, switch_on, text};
 use crate::session::Session;
-use crate::streams::{self, End, Plan, Target};
+use crate::signals::{Caught, Duty, Target};
+use crate::streams::{self, End, Plan};
 use crate::terminal;
 use crate::tree::{Names, Spec};
 use crate::values::keys;
@@ -94,13 +95,13 @@ fn execute(
     let fail = |failure: Failure| start_failure(session, failure);
     let config = request.config.clone();
     let wanted = request.host_config.auto_remove;
-    // Signals that come while the container is being made are for the container.
     let attached = config.attach_stdin || config.attach_stdout || config.attach_stderr;
-    let caught = match attached && parsed.on("sig-proxy") && !config.tty {
-        true => Some(streams::catch_signals()?),
+    let created = create::create(session, parsed, request, policy).map_err(fail)?;
+    // From now on they are for the container. Whoever pulls may give up.
+    let caught = match attached {
+        true => Caught::begin(duty(parsed.on("sig-proxy")), config.tty)?,
         false => None,
     };
-    let created = create::create(session, parsed, request, policy).map_err(fail)?;
     let client = session.client()?;
     // Older engines leave that to us.
     let remove = wanted && client.speaks(1, 25)?;
@@ -129,10 +130,7 @@ fn execute(
         return Err(fail(error.into()));
     }
     if let Some(caught) = caught {
-        caught.forward(session.another_client()?, created.id.clone())?;
-    }
-    if config.tty && terminal::stdout_is_terminal() {
-        streams::follow_terminal(session.another_client()?, Target::Container(created.id.clone()))?;
+        caught.heed(session.another_client()?, Target::Container(created.id.clone()))?;
     }
     let plan = Plan {
         tty: config.tty,
@@ -152,6 +150,11 @@ fn execute(
             status
         }
     }
+}
+
+/// What becomes of signals: `--sig-proxy` says whether the container gets them.
+pub(crate) fn duty(proxy: bool) -> Duty {
+    if proxy { Duty::Forward } else { Duty::Withstand }
 }
 
 /// The exit status that a wait brings.

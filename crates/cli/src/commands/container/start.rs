@@ -9,8 +9,8 @@ use super::run::{check_terminal, detach_keys, exit_status};
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, text};
 use crate::session::Session;
-use crate::streams::{self, End, Plan, Target};
-use crate::terminal;
+use crate::signals::{Caught, Duty, Target};
+use crate::streams::{self, End, Plan};
 use crate::tree::{Names, Spec};
 use crate::values::keys;
 
@@ -77,7 +77,7 @@ fn attached(session: &Session, parsed: &Parsed) -> Outcome {
     let keys_text = detach_keys(session, parsed.text("detach-keys"))?;
     let stdin = parsed.on("interactive") && config.open_stdin;
     check_terminal(stdin, config.tty)?;
-    let caught = if config.tty { None } else { Some(streams::catch_signals()?) };
+    let caught = Caught::begin(if config.tty { Duty::Leave } else { Duty::Forward }, config.tty)?;
     let output = parsed.on("attach") || parsed.on("interactive");
     let attach = AttachOptions { stdin, stdout: output, stderr: output, detach_keys: keys_text.clone() };
     let hijacked = client.attach_container(&container.id, &attach)?;
@@ -86,10 +86,7 @@ fn attached(session: &Session, parsed: &Parsed) -> Outcome {
     let waiting = client.wait_container(&container.id, condition)?;
     client.start_container(&container.id)?;
     if let Some(caught) = caught {
-        caught.forward(session.another_client()?, container.id.clone())?;
-    }
-    if config.tty && terminal::stdout_is_terminal() {
-        streams::follow_terminal(session.another_client()?, Target::Container(container.id.clone()))?;
+        caught.heed(session.another_client()?, Target::Container(container.id.clone()))?;
     }
     let plan = Plan {
         tty: config.tty,

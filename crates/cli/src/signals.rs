@@ -1,0 +1,216 @@
+//! Signals that come to this program while it is joined to a container.
+//!
+//! | | `Forward` | `Withstand` | `Leave` |
+//! |---|---|---|---|
+//! | SIGINT, SIGTERM | sent on, but the third ends us | nothing, but the third ends us | end us |
+//! | others | sent on | their usual effect | their usual effect |
+//!
+//! Whichever of them ends us, a terminal that is raw is put back before. Where there is one, SIGWINCH makes the
+//! container's as large as ours.
+//!
+//! They come to a thread that waits for nothing else: whoever insists gets away from an engine that does not answer, too.
+//! What is sent on has a thread and a client of its own, because the first one's connections are busy.
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use client::Client;
+use signal_hook::consts::signal::{self, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
+use signal_hook::iterator::Signals;
+
+use crate::failure::Failure;
+use crate::terminal;
+
+/// So often somebody insists that we end.
+const PATIENCE: u32 = 3;
+
+/// Signals that no one can catch, that the kernel raises for a fault of ours, or that are about
+/// this program alone.
+const OWN_SIGNALS: [i32; 9] = [
+    signal::SIGKILL,
+    signal::SIGSTOP,
+    signal::SIGILL,
+    signal::SIGFPE,
+    signal::SIGSEGV,
+    signal::SIGCHLD,
+    signal::SIGPIPE,
+    signal::SIGURG,
+    signal::SIGBUS,
+];
+
+/// What becomes of signals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Duty {
+    Forward,
+    Withstand,
+    Leave,
+}
+
+/// Whom signals are sent to, and whose terminal is kept as large as ours.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Container(String),
+    Exec(String),
+}
+
+/// Signals that are caught. Until they are heeded, they wait.
+pub(crate) struct Caught {
+    signals: Signals,
+    duty: Duty,
+    tty: bool,
+}
+
+impl Caught {
+    /// Catches signals from now on; `tty` says whether the container's process has a terminal. There is nothing to catch
+    /// where all have their usual effect.
+    pub(crate) fn begin(duty: Duty, tty: bool) -> Result<Option<Caught>, Failure> {
+        let tty = tty && (terminal::stdin_is_terminal() || terminal::stdout_is_terminal());
+        let numbers: Vec<i32> = (1..=64).filter(|number| is_caught(*number, duty, tty)).collect();
+        if numbers.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Caught { signals: Signals::new(numbers)?, duty, tty }))
+    }
+
+    /// Does with signals what is due, from now on.
+    pub(crate) fn heed(mut self, client: Client, target: Target) -> Result<(), Failure> {
+        let post = Post::new(client, target);
+        thread::Builder::new().name("signals".to_owned()).spawn(move || self.listen(post))?;
+        Ok(())
+    }
+
+    fn listen(&mut self, mut post: Post) {
+        if self.tty {
+            post.send(Letter::FirstSize);
+        }
+        let mut insisted = 0;
+        for number in self.signals.forever() {
+            match number {
+                SIGWINCH if self.tty => post.send(Letter::Size),
+                SIGINT | SIGTERM if self.duty != Duty::Leave => {
+                    insisted += 1;
+                    if insisted == PATIENCE {
+                        leave(1, &format!("\ngot {PATIENCE} SIGTERM/SIGINTs, forcefully exiting\n"));
+                    }
+                    if self.duty == Duty::Forward {
+                        post.send(Letter::Signal(number));
+                    }
+                }
+                _ if self.duty == Duty::Forward => post.send(Letter::Signal(number)),
+                _ => leave(128 + number, ""),
+            }
+        }
+    }
+}
+
+/// Ends this program in the midst of whatever it does.
+fn leave(code: i32, words: &str) -> ! {
+    terminal::restore();
+    eprint!("{words}");
+    std::process::exit(code)
+}
+
+/// What the engine is told.
+enum Letter {
+    /// The size of a terminal that may not be there yet.
+    FirstSize,
+    Size,
+    Signal(i32),
+}
+
+/// Brings letters to the engine one after the other, in a thread that begins with the first: hardly any container gets one.
+struct Post {
+    sender: Sender<Letter>,
+    carrier: Option<Carrier>,
+}
+
+impl Post {
+    fn new(client: Client, target: Target) -> Post {
+        let (sender, letters) = mpsc::channel();
+        Post { sender, carrier: Some(Carrier { client, target, letters }) }
+    }
+
+    fn send(&mut self, letter: Letter) {
+        let _ = self.sender.send(letter);
+        if let Some(carrier) = self.carrier.take() {
+            // Without it nothing is brought; whoever insists still gets away.
+            let _ = thread::Builder::new().name("post".to_owned()).spawn(move || carrier.carry());
+        }
+    }
+}
+
+struct Carrier {
+    client: Client,
+    target: Target,
+    letters: Receiver<Letter>,
+}
+
+impl Carrier {
+    fn carry(self) {
+        for letter in &self.letters {
+            match letter {
+                Letter::FirstSize => self.first_size(),
+                Letter::Size => drop(self.size()),
+                // A container that has ended cannot be signalled; the wait tells of its end.
+                Letter::Signal(number) => drop(self.signal(number)),
+            }
+        }
+    }
+
+    fn signal(&self, number: i32) -> client::Result<()> {
+        match &self.target {
+            Target::Container(id) => self.client.kill_container(id, &number.to_string()),
+            Target::Exec(_) => Ok(()),
+        }
+    }
+
+    fn size(&self) -> client::Result<()> {
+        match (terminal::size(), &self.target) {
+            (Some((rows, columns)), Target::Container(id)) => self.client.resize_container(id, rows, columns),
+            (Some((rows, columns)), Target::Exec(id)) => self.client.resize_exec(id, rows, columns),
+            (None, _) => Ok(()),
+        }
+    }
+
+    /// The process may not be there yet when its terminal is to be sized, so a few attempts are made.
+    fn first_size(&self) {
+        const ATTEMPTS: u32 = 10;
+        for attempt in 1..=ATTEMPTS {
+            if self.size().is_ok() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(10) * attempt);
+        }
+    }
+}
+
+/// Whether a signal has another effect than its usual one.
+fn is_caught(number: i32, duty: Duty, tty: bool) -> bool {
+    // 32 and 33 belong to the C library.
+    let everybodys = !OWN_SIGNALS.contains(&number) && !matches!(number, 32 | 33);
+    match (duty, number) {
+        (Duty::Forward, _) => everybodys,
+        (Duty::Withstand, SIGINT | SIGTERM) => true,
+        (_, SIGINT | SIGTERM | SIGHUP | SIGQUIT | SIGWINCH) => tty,
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duty_takes_the_signals_that_it_is_about() {
+        let taken = |duty, tty| (1..=64).filter(|number| is_caught(*number, duty, tty)).collect::<Vec<_>>();
+        let all = taken(Duty::Forward, false);
+        assert_eq!(all.len(), 64 - 9 - 2);
+        assert!(!all.iter().any(|number| [signal::SIGKILL, signal::SIGCHLD, 32].contains(number)));
+        assert_eq!(taken(Duty::Withstand, false), [SIGINT, SIGTERM]);
+        assert_eq!(taken(Duty::Leave, false), [0; 0]);
+        let at_a_terminal = [SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH];
+        assert_eq!(taken(Duty::Withstand, true), at_a_terminal);
+        assert_eq!(taken(Duty::Leave, true), at_a_terminal);
+    }
+}
