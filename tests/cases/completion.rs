@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use blackbox::{IMAGE, Session, World, binary, skip};
+use blackbox::{IMAGE, Session, World, binary, skip, surround};
 
 /// A container that runs and one that does not, to be completed by name.
 fn with_names() -> World {
@@ -26,15 +26,8 @@ fn shell(world: &World, program: &str) -> Command {
     let wharf = binary("wharf");
     let folder = wharf.parent().expect("it lies in a directory");
     let mut command = Command::new(program);
-    command
-        .current_dir(world.directory())
-        .env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default()));
-    for (name, value) in world.client("wharf", &[]).get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    surround(&mut command, &world.client("wharf", &[]));
+    command.env("PATH", format!("{}:{}", folder.display(), std::env::var("PATH").unwrap_or_default()));
     command
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use blackbox::{Output, Session, World, busybox_image};
+use blackbox::{Output, Session, World, busybox_image, surround};
 use regex_lite::Regex;
 
 /// What every line may use. `keys` tells the shape of a JSON value.
@@ -79,12 +79,7 @@ pub(crate) fn here(world: &World, client: &str, line: &str) -> Output {
     let model = world.client(client, &[]);
     let mut command = world.host().command("bash");
     command.args(["-c", &format!("{PRELUDE}\n{line}")]).env("SOCKET", world.socket());
-    for (key, value) in model.get_envs() {
-        match value {
-            Some(value) => command.env(key, value),
-            None => command.env_remove(key),
-        };
-    }
+    surround(&mut command, &model);
     if client != "docker" {
         let names = world.directory().join("names");
         let path = std::env::var("PATH").unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use blackbox::{Client, IMAGE, Session, World, eventually, signal};
+use blackbox::{Client, IMAGE, Session, World, eventually, signal, surround};
 
 /// Says that SIGTERM has come, and goes on.
 const STUBBORN: &str = "trap 'echo got TERM' TERM; echo ready; while :; do sleep 0.05; done";
@@ -11,13 +11,7 @@ const STUBBORN: &str = "trap 'echo got TERM' TERM; echo ready; while :; do sleep
 fn minding_hangups(plain: &Command) -> Command {
     let mut command = Command::new("env");
     command.arg("--default-signal=HUP").arg(plain.get_program()).args(plain.get_args());
-    for (name, value) in plain.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.current_dir(plain.get_current_dir().expect("a client has the world's"));
+    surround(&mut command, plain);
     command
 }
 

@@ -23,4 +23,4 @@ pub use kernel::Kernel;
 pub use rootfs::{Archive, busybox, busybox_image, directory, file, link};
 pub use session::{Output, Session, eventually};
 pub use wire::{Response, Wire, uninterrupted};
-pub use world::{Client, IMAGE, Settings, World, binary, signal};
+pub use world::{Client, IMAGE, Settings, World, binary, signal, surround};

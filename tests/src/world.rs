@@ -512,14 +512,20 @@ impl<'a> Client<'a> {
             line.push_str(&format!("'{}' ", word.to_string_lossy().replace('\'', "'\\''")));
         }
         let mut command = Command::new("script");
-        command.args(["-qec", &line, "/dev/null"]).current_dir(self.world.directory());
-        for (key, value) in inner.get_envs() {
-            match value {
-                Some(value) => command.env(key, value),
-                None => command.env_remove(key),
-            };
-        }
+        command.args(["-qec", &line, "/dev/null"]);
+        surround(&mut command, &inner);
         Session::start(command)
+    }
+}
+
+/// Gives a command what a client has around it: environment and folder.
+pub fn surround(command: &mut Command, client: &Command) {
+    command.current_dir(client.get_current_dir().expect("a client has the world's"));
+    for (name, value) in client.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
     }
 }
 

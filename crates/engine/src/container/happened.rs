@@ -184,14 +184,7 @@ pub(super) fn found(record: &mut Record, snapshot: &Snapshot) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::record::tests::record;
-
-    fn running() -> Record {
-        let mut record = record("web");
-        let run = Run::starting("first".into(), false, &record.state);
-        record.state = State::Running(Run { pid: 7, sequence: 1, ..run });
-        record
-    }
+    use crate::container::record::tests::running;
 
     fn event(sequence: u64, what: Happening) -> Event {
         Event { incarnation: "first".into(), sequence, time: "2026-01-01T00:00:05Z".into(), what }

@@ -171,16 +171,9 @@ pub(super) fn restart_policy(policy: &api::container::RestartPolicy) -> RestartP
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::container::record::tests::record;
+    use crate::container::record::tests::{record, running};
     use crate::container::state::{Ended, Run};
     use crate::error::ErrorKind;
-
-    fn running() -> Record {
-        let mut record = record("web");
-        let run = Run::starting("first".into(), false, &record.state);
-        record.state = State::Running(Run { pid: 7, sequence: 1, ..run });
-        record
-    }
 
     fn ended(code: i32) -> Ended {
         Run::starting("first".into(), false, &State::Created { failure: None })

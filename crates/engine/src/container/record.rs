@@ -135,6 +135,7 @@ impl Record {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::container::state::Run;
 
     /// A created container that asked for nothing.
     pub(crate) fn record(name: &str) -> Record {
@@ -156,6 +157,14 @@ pub(crate) mod tests {
             manually_stopped: false,
             runtime_root: "here".into(),
         }
+    }
+
+    /// A container whose first run has begun.
+    pub(crate) fn running() -> Record {
+        let mut record = record("web");
+        let run = Run::starting("first".into(), false, &record.state);
+        record.state = State::Running(Run { pid: 7, sequence: 1, ..run });
+        record
     }
 
     #[test]
