@@ -75,29 +75,29 @@ impl Caught {
 
     /// Does with signals what is due, from now on.
     pub(crate) fn heed(mut self, client: Client, target: Target) -> Result<(), Failure> {
-        let post = Post::new(client, target);
-        thread::Builder::new().name("signals".to_owned()).spawn(move || self.listen(post))?;
+        let queue = Queue::new(client, target);
+        thread::Builder::new().name("signals".to_owned()).spawn(move || self.listen(queue))?;
         Ok(())
     }
 
-    fn listen(&mut self, mut post: Post) {
+    fn listen(&mut self, mut queue: Queue) {
         if self.tty {
-            post.send(Letter::FirstSize);
+            queue.send(Message::FirstSize);
         }
         let mut insisted = 0;
         for number in self.signals.forever() {
             match number {
-                SIGWINCH if self.tty => post.send(Letter::Size),
+                SIGWINCH if self.tty => queue.send(Message::Size),
                 SIGINT | SIGTERM if self.duty != Duty::Leave => {
                     insisted += 1;
                     if insisted == PATIENCE {
                         leave(1, &format!("\ngot {PATIENCE} SIGTERM/SIGINTs, forcefully exiting\n"));
                     }
                     if self.duty == Duty::Forward {
-                        post.send(Letter::Signal(number));
+                        queue.send(Message::Signal(number));
                     }
                 }
-                _ if self.duty == Duty::Forward => post.send(Letter::Signal(number)),
+                _ if self.duty == Duty::Forward => queue.send(Message::Signal(number)),
                 _ => leave(128 + number, ""),
             }
         }
@@ -112,48 +112,48 @@ fn leave(code: i32, words: &str) -> ! {
 }
 
 /// What the engine is told.
-enum Letter {
+enum Message {
     /// The size of a terminal that may not be there yet.
     FirstSize,
     Size,
     Signal(i32),
 }
 
-/// Brings letters to the engine one after the other, in a thread that begins with the first: hardly any container gets one.
-struct Post {
-    sender: Sender<Letter>,
-    carrier: Option<Carrier>,
+/// Messages on their way to the engine, one after the other, in a thread that begins with the first: most clients have none.
+struct Queue {
+    sender: Sender<Message>,
+    worker: Option<Worker>,
 }
 
-impl Post {
-    fn new(client: Client, target: Target) -> Post {
-        let (sender, letters) = mpsc::channel();
-        Post { sender, carrier: Some(Carrier { client, target, letters }) }
+impl Queue {
+    fn new(client: Client, target: Target) -> Queue {
+        let (sender, messages) = mpsc::channel();
+        Queue { sender, worker: Some(Worker { client, target, messages }) }
     }
 
-    fn send(&mut self, letter: Letter) {
-        let _ = self.sender.send(letter);
-        if let Some(carrier) = self.carrier.take() {
-            // Without it nothing is brought; whoever insists still gets away.
-            let _ = thread::Builder::new().name("post".to_owned()).spawn(move || carrier.carry());
+    fn send(&mut self, message: Message) {
+        let _ = self.sender.send(message);
+        if let Some(worker) = self.worker.take() {
+            // Without it nothing is sent; whoever insists still gets away.
+            let _ = thread::Builder::new().name("messages".to_owned()).spawn(move || worker.run());
         }
     }
 }
 
-struct Carrier {
+struct Worker {
     client: Client,
     target: Target,
-    letters: Receiver<Letter>,
+    messages: Receiver<Message>,
 }
 
-impl Carrier {
-    fn carry(self) {
-        for letter in &self.letters {
-            match letter {
-                Letter::FirstSize => self.first_size(),
-                Letter::Size => drop(self.size()),
+impl Worker {
+    fn run(self) {
+        for message in &self.messages {
+            match message {
+                Message::FirstSize => self.first_size(),
+                Message::Size => drop(self.size()),
                 // A container that has ended cannot be signalled; the wait tells of its end.
-                Letter::Signal(number) => drop(self.signal(number)),
+                Message::Signal(number) => drop(self.signal(number)),
             }
         }
     }
