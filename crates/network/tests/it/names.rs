@@ -232,7 +232,7 @@ fn a_second_run_replaces_the_first() {
         let namespace = Namespace::create().unwrap();
         let config = Config { directories: vec![directory.0.to_owned()], ..Config::default() };
         drop(Resolver::open(namespace.as_fd(), config.clone()).unwrap());
-        let _server = serve(Resolver::open(namespace.as_fd(), config).unwrap());
+        let _server = serve(given(|| Resolver::open(namespace.as_fd(), config.clone())));
         assert_eq!(outcome(&by_udp(&namespace, "web", A)), (0, 1));
         assert_eq!(outcome(&by_tcp(&namespace, "web", A)), (0, 1));
     });

@@ -1,5 +1,6 @@
 //! A host for one test: a network namespace with an uplink to another one that is "outside".
 
+use std::fmt::Display;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd};
@@ -250,6 +251,19 @@ pub(crate) fn ask_udp(namespace: Option<&Namespace>, address: impl Into<SocketAd
         }
         None
     })
+}
+
+/// Asks until it is given. What was closed here may for a moment still be open in a program that another test is about to
+/// start.
+pub(crate) fn given<T, E: Display>(mut ask: impl FnMut() -> Result<T, E>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match ask() {
+            Ok(given) => return given,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Wait until something holds.
