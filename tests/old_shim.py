@@ -35,7 +35,13 @@ REQUESTS = {
     "subscribe": {"after": True},
     "attach": ATTACHMENT,
     "wait": True,
-    "logs": {"query": True, "preface": True},
+    "logs": {
+        "query": {
+            key: True
+            for key in ["stdout", "stderr", "since", "until", "tail", "follow", "timestamps", "details", "multiplexed"]
+        },
+        "preface": True,
+    },
     "exec": {"id": True, "process": True, "stdin": True, "attachment": ATTACHMENT},
     "resize_container": {"height": True, "width": True},
     "resize_exec": {"id": True, "height": True, "width": True},

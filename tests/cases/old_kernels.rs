@@ -113,6 +113,10 @@ fn restarts_without_the_engine() {
     }
 }
 
+/// Tells where in a mount, and in one below it, it can write.
+const WRITES: &str =
+    "touch /s/new 2>/dev/null && echo wrote; touch /s/below/new 2>/dev/null && echo wrote below; true";
+
 #[test]
 fn binds_are_read_only_with_all_below() {
     for kernel in KERNELS {
@@ -121,10 +125,9 @@ fn binds_are_read_only_with_all_below() {
         fs::create_dir_all(source.join("below")).unwrap();
         let mounted = |words: &[&str]| {
             let source = source.to_str().unwrap();
-            let script = "touch /s/new 2>/dev/null && echo wrote; touch /s/below/new 2>/dev/null && echo wrote below; true";
             let spec = [words[0], &format!("source={source}"), "target=/s"].join(",");
             let spec = [&[spec.as_str()], &words[1..]].concat().join(",");
-            world.wharf(&["run", "--rm", "--mount", &spec, IMAGE, "sh", "-c", script]).ok()
+            world.wharf(&["run", "--rm", "--mount", &spec, IMAGE, "sh", "-c", WRITES]).ok()
         };
         let tmpfs = Tmpfs::on(source.join("below"));
         assert_eq!(mounted(&["type=bind"]), "wrote\nwrote below");
@@ -132,6 +135,14 @@ fn binds_are_read_only_with_all_below() {
         assert_eq!(mounted(&["type=bind", "readonly", "bind-recursive=writable"]), "wrote below");
         let forced = ["type=bind", "readonly", "bind-recursive=readonly", "bind-propagation=rprivate"];
         assert_eq!(mounted(&forced), "");
+        // Clients of before 1.44 know entries of `Binds` as read-only without what is mounted below.
+        for (version, below) in [("1.43", "wrote below"), ("1.44", "")] {
+            let volume = format!("{}:/s:ro", source.display());
+            let mut docker =
+                world.client("docker", &["run", "--rm", "-v", &volume, IMAGE, "sh", "-c", WRITES]);
+            docker.env("DOCKER_API_VERSION", version);
+            assert_eq!(blackbox::Session::start(docker).finish().ok(), below, "{version}");
+        }
         drop(tmpfs);
     }
 }

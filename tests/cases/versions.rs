@@ -251,6 +251,69 @@ fn events_come_in_the_shape_that_is_accepted() {
 }
 
 #[test]
+fn logs_come_as_documents_for_who_asks() {
+    let world = World::start();
+    let labels = ["--label", "tier=<a>", "--log-opt", "labels=tier"];
+    let script = ["sh", "-c", "echo out; printf 'err\\377' >&2"];
+    world.wharf(&[&["run", "--name", "ended"], &labels[..], &[IMAGE], &script].concat()).ok();
+    let logs = |version: &str, wanted: &str, accept: &str| {
+        let mut wire = Wire::connect(&world.socket());
+        let path = format!("/v{version}/containers/{wanted}");
+        wire.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\n{accept}\r\n"));
+        (wire.head(), wire.rest())
+    };
+    let documents = |body: &[u8]| -> Vec<Value> {
+        let text = std::str::from_utf8(body).expect("text");
+        text.lines()
+            .map(|line| serde_json::from_str(line.trim_start_matches('\u{1e}')).expect("JSON"))
+            .collect()
+    };
+
+    let (head, body) = logs("1.54", "ended/logs?stdout=1&format=json&details=1", "");
+    assert!(head.contains("application/jsonl\r\n"), "{head}");
+    let [said] = &documents(&body)[..] else { panic!("{body:?}") };
+    assert_eq!(members(said), ["Attrs", "Line", "Source", "Timestamp"]);
+    assert_eq!((&said["Line"], &said["Source"]), (&json!("out\n"), &json!("stdout")));
+    assert_eq!(said["Attrs"], json!([{"Key": "tier", "Value": "<a>"}]));
+    let started = world.wharf(&["inspect", "-f", "{{.State.StartedAt}}", "ended"]).ok();
+    assert!(said["Timestamp"].as_str().is_some_and(|time| time > started.as_str()), "{said} {started}");
+
+    let (head, body) = logs("1.54", "ended/logs?stderr=1", "Accept: text/plain, application/json-seq\r\n");
+    assert!(head.contains("application/json-seq\r\n"), "{head}");
+    assert_eq!(body[0], 0x1e);
+    assert_eq!(documents(&body)[0]["Line"], "err\u{fffd}");
+
+    // Who asks for nothing of the kind, or by an older version, gets output.
+    for (version, query, accept) in
+        [("1.54", "", "*/*"), ("1.53", "", "application/jsonl"), ("1.53", "&format=json", "*/*")]
+    {
+        let wanted = format!("ended/logs?stdout=1{query}");
+        let (_, body) = logs(version, &wanted, &format!("Accept: {accept}\r\n"));
+        assert_eq!(&body[8..], b"out\n", "{version} {query} {accept}");
+    }
+    let (status, why) = refused(&world, "GET", "/v1.54/containers/ended/logs?stdout=1&format=xml", None);
+    assert!(status == 400 && why.contains("xml"), "{status} {why}");
+
+    // From a shim, with what follows; the parts of a line say whose they are.
+    let script = "printf '%020000d\\n' 7; exec sleep 1000";
+    world.wharf(&["run", "-d", "--name", "running", "--log-driver", "local", IMAGE, "sh", "-c", script]).ok();
+    let mut wire = Wire::connect(&world.socket());
+    let path = "/v1.54/containers/running/logs?stdout=1&follow=1";
+    wire.send(format!("GET {path} HTTP/1.1\r\nHost: x\r\nAccept: application/jsonl\r\n\r\n"));
+    assert!(wire.head().contains("application/jsonl\r\n"));
+    let mut next = || serde_json::from_str::<Value>(&wire.line()).expect("JSON");
+    let (first, last) = (next(), next());
+    let parts =
+        [&first, &last].map(|part| (part["MetaData"]["Ordinal"].clone(), part["MetaData"]["Last"].clone()));
+    assert_eq!(parts, [(json!(1), json!(false)), (json!(2), json!(true))]);
+    assert_eq!(first["MetaData"]["ID"], last["MetaData"]["ID"]);
+    assert!(last["Line"].as_str().is_some_and(|text| text.ends_with("7\n")), "{last}");
+    world.wharf(&["exec", "running", "sh", "-c", "echo later > /proc/1/fd/1"]).ok();
+    let later = next();
+    assert_eq!((&later["Line"], later.get("MetaData")), (&json!("later\n"), None));
+}
+
+#[test]
 fn archives_for_several_platforms() {
     let world = World::start();
     let platform = |architecture: &str| {
@@ -288,13 +351,6 @@ fn archives_for_several_platforms() {
 #[test]
 fn what_newer_versions_brought_and_is_missing_is_refused_by_name() {
     let world = World::start();
-    world.wharf(&["run", "--name", "said", IMAGE, "echo", "hello"]).ok();
-    let logs = |version: &str| {
-        ask(&world, "GET", &format!("/v{version}/containers/said/logs?stdout=1&format=json"), None)
-    };
-    assert_eq!(logs("1.54").status, 501);
-    assert!(logs("1.54").json()["message"].as_str().is_some_and(|text| text.contains("format=json")));
-    assert_eq!(logs("1.53").status, 200);
     let identity =
         |version: &str| ask(&world, "GET", &format!("/v{version}/images/json?manifests=1&identity=1"), None);
     assert_eq!((identity("1.53").status, identity("1.54").status), (200, 501));

@@ -53,8 +53,8 @@ pub use config::{AddressPool, Cgroup, Config, Container as ContainerDefaults, Ne
 pub use config::{LoadProfile, Proxies, Registry as RegistryConfig, Remap, Ulimit, is_slice};
 pub use container::validate_logging;
 pub use container::{
-    Archive, ArchiveStat, AttachOptions, CommitOptions, Exit, ListOptions, PutOptions, RemoveOptions,
-    WaitOutcome,
+    Archive, ArchiveStat, AttachOptions, CommitOptions, CreateOptions, Exit, ListOptions, PutOptions,
+    RemoveOptions, WaitOutcome,
 };
 pub use effects::{Effects, HostNetwork, Inside, Kernel, Launched, Shim, Unborn};
 pub use error::{Error, ErrorKind, Result};
@@ -66,7 +66,7 @@ pub use paths::Paths;
 pub use pulls::{PullRequest, PushRequest, check_insecure_registry, check_mirror};
 pub use runtimes::{RESERVED as RESERVED_RUNTIME, Runtime, check_default as check_default_runtime};
 pub use search::SearchRequest;
-pub use shim::protocol::{CgroupDriver, LogQuery};
+pub use shim::protocol::{CgroupDriver, LogQuery, Records as LogRecords};
 pub use ticket::{Client, Ticket};
 
 pub(crate) use store::records::Records;

@@ -7,6 +7,8 @@
 //!   application/json-seq    RFC 7464                              RS {…}\n
 //! ```
 //!
+//! Logs come as documents only from 1.54 on, and for who asks; events always do.
+//!
 //! `Accept` chooses as [RFC 9110] has it: the greatest weight wins, among equals the more exact range, and then the order of
 //! the table.
 //!
@@ -17,9 +19,11 @@ use hyper::header::ACCEPT;
 use serde::Serialize;
 
 use crate::call::Call;
-use crate::reply::JSON;
+use crate::reply::{Failure, JSON};
 
 const OFFERS: [Records; 3] = [Records::Lines, Records::OldLines, Records::Sequence];
+/// How exact a range is that is a name.
+const EXACT: u8 = 3;
 /// Begins a document of a sequence.
 const RECORD_SEPARATOR: u8 = 0x1e;
 
@@ -38,8 +42,32 @@ impl Records {
         if call.before(52) {
             return Records::Plain;
         }
-        let accepted = call.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
-        Records::chosen(accepted.flat_map(|line| line.split(',')))
+        Records::chosen(accepted(call))
+    }
+
+    /// What the client of a log is to get, where it asks for documents rather than output: by `format=json`, or by a name
+    /// in `Accept` that only streams of documents have. Before 1.54 nobody can.
+    pub(crate) fn of_log(call: &Call) -> Result<Option<Records>, Failure> {
+        if call.before(54) {
+            return Ok(None);
+        }
+        match call.query.text("format") {
+            "" => {}
+            "json" => return Ok(Some(Records::wanted(call))),
+            other => {
+                return Err(Failure::invalid(format!(
+                    "invalid format: {other:?}: logs come as they are, or as json"
+                )));
+            }
+        }
+        Ok(Records::named(accepted(call)))
+    }
+
+    /// The best of what is named in full.
+    fn named<'a>(ranges: impl Iterator<Item = &'a str>) -> Option<Records> {
+        let names = |text: &str| OFFERS.iter().any(|offer| exactness(range(text).0, *offer) == Some(EXACT));
+        let named: Vec<&str> = ranges.filter(|text| names(text) && range(text).1 > 0.0).collect();
+        (!named.is_empty()).then(|| Records::chosen(named.into_iter()))
     }
 
     fn chosen<'a>(ranges: impl Iterator<Item = &'a str>) -> Records {
@@ -80,6 +108,12 @@ impl Records {
     }
 }
 
+/// The media ranges of `Accept`.
+fn accepted(call: &Call) -> impl Iterator<Item = &str> {
+    let lines = call.headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    lines.flat_map(|line| line.split(','))
+}
+
 /// A media range and its weight; one whose weight is no number is as good as any.
 fn range(text: &str) -> (&str, f32) {
     let mut parts = text.split(';').map(str::trim);
@@ -92,7 +126,7 @@ fn exactness(range: &str, offer: Records) -> Option<u8> {
     match range.to_ascii_lowercase().as_str() {
         "*/*" => Some(1),
         "application/*" => Some(2),
-        exact if exact == offer.content_type() => Some(3),
+        exact if exact == offer.content_type() => Some(EXACT),
         _ => None,
     }
 }
@@ -116,6 +150,23 @@ mod tests {
             ("Application/X-NDJSON; q=0.8, application/jsonl; q=0.3", Records::OldLines),
         ] {
             assert_eq!(chosen(accept), records, "{accept}");
+        }
+    }
+
+    #[test]
+    fn a_log_comes_as_documents_for_who_names_them() {
+        let named = |accept: &str| Records::named(accept.split(','));
+        for (accept, records) in [
+            ("", None),
+            ("*/*", None),
+            ("application/*", None),
+            ("application/json", None),
+            ("application/jsonl;q=0", None),
+            ("application/vnd.docker.raw-stream, application/jsonl", Some(Records::Lines)),
+            ("*/*, application/json-seq;q=0.1", Some(Records::Sequence)),
+            ("application/jsonl;q=0.1, application/x-ndjson;q=0.2", Some(Records::OldLines)),
+        ] {
+            assert_eq!(named(accept), records, "{accept}");
         }
     }
 

@@ -283,6 +283,12 @@ pub enum Request {
         #[serde(default)]
         preface: Vec<u8>,
     },
+    /// The same with `query.records`, by another name: a shim that knows no documents is to refuse it, not to send frames.
+    LogRecords {
+        query: LogQuery,
+        #[serde(default)]
+        preface: Vec<u8>,
+    },
     /// Start a process beside the container's own. One descriptor when `attachment` is set. When it cannot be
     /// started, the attachment gets its preface and Docker's message before it is closed, and the reply is
     /// [`Reply::Failed`]. Without an attachment its streams are `/dev/null`, or a terminal nobody looks at.
@@ -549,6 +555,19 @@ pub struct LogQuery {
     pub details: bool,
     /// Frame the output (eight-byte headers); otherwise raw.
     pub multiplexed: bool,
+    /// Send JSON documents instead of either.
+    #[serde(default)]
+    pub records: Option<Records>,
+}
+
+/// What stands between the documents of a log that is sent as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Records {
+    /// A line each.
+    Lines,
+    /// RFC 7464: a record separator before each, too.
+    Sequence,
 }
 
 /// Takes events out of the bytes of a subscription, however they were cut.

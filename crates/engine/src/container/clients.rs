@@ -91,7 +91,11 @@ impl Owner {
         if self.connected.is_none() {
             return Ok(Some((preface, socket)));
         }
-        let request = Request::Logs { query, preface: preface.clone() };
+        let (records, known) = (query.records.is_some(), preface.clone());
+        let request = match records {
+            true => Request::LogRecords { query, preface: known },
+            false => Request::Logs { query, preface: known },
+        };
         Ok(self.hand_over(request, socket).await?.map(|socket| (preface, socket)))
     }
 

@@ -14,15 +14,25 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, names, runtimes, spec};
 
+/// What a creation has beside the container's description.
+#[derive(Debug, Default)]
+pub struct CreateOptions {
+    pub name: Option<String>,
+    /// Which of an image's variants; absent is the best for this machine.
+    pub platform: Option<Platform>,
+    /// Entries of `Binds` that are read-only leave mounts below them writable, as for clients from before they were
+    /// made read-only, too.
+    pub shallow_read_only: bool,
+}
+
 impl Engine {
     /// Makes a container. Without a name it gets one.
     pub async fn container_create(
         &self,
-        name: Option<String>,
-        platform: Option<Platform>,
+        options: CreateOptions,
         request: CreateRequest,
     ) -> Result<CreateResponse> {
-        let (record, warnings) = self.blocking(move |engine| create(engine, name, platform, request)).await?;
+        let (record, warnings) = self.blocking(move |engine| create(engine, options, request)).await?;
         let id = record.id.to_string();
         Owner::spawn(self, record.clone(), None);
         self.container_event(&record, "create", &[]);
@@ -30,12 +40,8 @@ impl Engine {
     }
 }
 
-fn create(
-    engine: &Engine,
-    name: Option<String>,
-    platform: Option<Platform>,
-    request: CreateRequest,
-) -> Result<(Record, Vec<String>)> {
+fn create(engine: &Engine, options: CreateOptions, request: CreateRequest) -> Result<(Record, Vec<String>)> {
+    let CreateOptions { name, platform, shallow_read_only } = options;
     let name = name.filter(|name| !name.is_empty());
     let bare = name.as_deref().map(validate::name).transpose()?.map(str::to_owned);
     let (mut record, diff_ids, warnings) = describe(engine, platform.as_ref(), request)?;
@@ -45,6 +51,7 @@ fn create(
             Ok(found?.record())
         },
         image: &|name| Ok(engine.images().resolve(name)?.id.to_string()),
+        shallow_read_only,
     };
     let planned = mounts::plan(&record.config, &record.host, &known)?;
     spec::check(engine, &record)?;

@@ -55,6 +55,7 @@ pub(crate) use attach::detach_keys;
 pub(crate) use bind::Bound;
 pub(crate) use cgroups::remove_parent as remove_cgroup_parent;
 pub use commit::CommitOptions;
+pub use create::CreateOptions;
 pub(crate) use files::write as write_files;
 pub(crate) use life::admit_exec;
 pub use list::ListOptions;

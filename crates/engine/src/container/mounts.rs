@@ -30,6 +30,8 @@ pub(super) struct Known<'a> {
     pub(super) container: &'a dyn Fn(&str) -> Result<Arc<Record>>,
     /// Images, by which a mount's source becomes an image's id.
     pub(super) image: &'a dyn Fn(&str) -> Result<String>,
+    /// As in [`CreateOptions`](super::CreateOptions).
+    pub(super) shallow_read_only: bool,
 }
 
 /// All mounts of a container, checked.
@@ -54,7 +56,7 @@ pub(super) fn plan(config: &Config, host: &HostConfig, known: &Known<'_>) -> Res
     };
     let tmpfs: BTreeSet<String> = host.tmpfs.keys().map(|path| clean(path)).collect();
     for text in host.binds.iter().flatten() {
-        let new = volume_flag(text, &host.volume_driver)?;
+        let new = volume_flag(text, &host.volume_driver, known.shallow_read_only)?;
         let taken = tmpfs.contains(&new.point.destination);
         add(&mut planned, new, taken)?;
     }
@@ -181,7 +183,7 @@ impl Mode {
 }
 
 /// One `-v`: `[source:]destination[:mode]`.
-fn volume_flag(text: &str, driver: &str) -> Result<Planned> {
+fn volume_flag(text: &str, driver: &str, shallow_read_only: bool) -> Result<Planned> {
     let specification =
         |reason: &str| Error::invalid(format!("invalid volume specification: '{text}'{reason}"));
     let parts: Vec<&str> = text.split(':').collect();
@@ -224,7 +226,7 @@ fn volume_flag(text: &str, driver: &str) -> Result<Planned> {
                     propagation,
                     create: true,
                     non_recursive: false,
-                    read_only_non_recursive: false,
+                    read_only_non_recursive: shallow_read_only && parsed.read_only,
                     read_only_force_recursive: false,
                 },
             },
@@ -298,7 +300,11 @@ mod tests {
     }
 
     fn nobody() -> Known<'static> {
-        Known { container: &|name| Err(Error::not_found(name)), image: &|name| Err(Error::not_found(name)) }
+        Known {
+            container: &|name| Err(Error::not_found(name)),
+            image: &|name| Err(Error::not_found(name)),
+            shallow_read_only: false,
+        }
     }
 
     fn message(binds: &[&str]) -> String {

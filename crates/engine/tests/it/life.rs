@@ -1,7 +1,7 @@
 //! From create to remove.
 
 use api::container::{PathStat, Status, UpdateRequest};
-use engine::{ExecStartOptions, RemoveOptions};
+use engine::{CreateOptions, ExecStartOptions, RemoveOptions};
 
 use crate::world::{IMAGE, in_a_world};
 
@@ -109,18 +109,19 @@ fn names_are_unique_and_given_when_none_is_asked_for() {
             config: api::container::Config { image: IMAGE.into(), ..Default::default() },
             ..Default::default()
         };
-        let taken = engine.container_create(Some("/web".into()), None, again.clone()).await.unwrap_err();
+        let web = CreateOptions { name: Some("/web".into()), ..CreateOptions::default() };
+        let taken = engine.container_create(web, again.clone()).await.unwrap_err();
         assert!(taken.message().starts_with(&format!(
             "Conflict. The container name \"/web\" is already in use by container \"{id}\""
         )));
-        let given = engine.container_create(None, None, again).await.unwrap().id;
+        let given = engine.container_create(CreateOptions::default(), again).await.unwrap().id;
         let name = engine.container_inspect(&given, false).await.unwrap().name;
         assert!(name.contains('_'), "{name}");
         let missing = api::container::CreateRequest {
             config: api::container::Config { image: "localhost/nothing".into(), ..Default::default() },
             ..Default::default()
         };
-        let error = engine.container_create(None, None, missing).await.unwrap_err();
+        let error = engine.container_create(CreateOptions::default(), missing).await.unwrap_err();
         assert_eq!(
             (error.kind(), error.message()),
             (engine::ErrorKind::NotFound, "No such image: localhost/nothing:latest")

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use api::container::{CreateRequest, WaitCondition};
 use api::filters::Filters;
-use engine::{AttachOptions, Client, Config, Engine, LogQuery, RemoveOptions, WaitOutcome};
+use engine::{AttachOptions, Client, Config, CreateOptions, Engine, LogQuery, RemoveOptions, WaitOutcome};
 use image::archive::{Content, Entry, Writer};
 
 /// Nothing here takes that long unless it is broken.
@@ -110,7 +110,8 @@ impl World {
         request.config.cmd = Some(vec!["sh".into(), "-c".into(), script.into()]);
         request.host_config.network_mode = "none".into();
         change(&mut request);
-        self.engine().container_create(Some(name.into()), None, request).await.unwrap().id
+        let options = CreateOptions { name: Some(name.into()), ..CreateOptions::default() };
+        self.engine().container_create(options, request).await.unwrap().id
     }
 
     pub(crate) async fn run(

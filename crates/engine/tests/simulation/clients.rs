@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use api::container::{CreateRequest, PortBinding, UpdateRequest};
-use engine::{Engine, Error, ErrorKind, RemoveOptions};
+use engine::{CreateOptions, Engine, Error, ErrorKind, RemoveOptions};
 
 use crate::steps::{What, Wish};
 use crate::world::World;
@@ -156,7 +156,8 @@ pub(crate) async fn ask(engine: Engine, world: World, what: What) -> Result<(), 
     match what {
         What::Wait(name, condition) => crate::waits::ask(&engine, &world, name, condition).await,
         What::Create(name, wish) => {
-            engine.container_create(Some(name.into()), None, request(&wish)).await.map(drop)
+            let options = CreateOptions { name: Some(name.into()), ..CreateOptions::default() };
+            engine.container_create(options, request(&wish)).await.map(drop)
         }
         What::Start(name) => engine.container_start(name).await,
         What::Stop(name, timeout) => engine.container_stop(name, None, Some(timeout)).await,

@@ -1,7 +1,7 @@
 //! Containers: their life, and what is told about them in one piece.
 
 use api::container::{Config, CreateRequest, UpdateRequest};
-use engine::{CommitOptions, ListOptions, RemoveOptions};
+use engine::{CommitOptions, CreateOptions, ListOptions, RemoveOptions};
 
 use crate::call::Call;
 use crate::reply::{Answer, Failure, Reply};
@@ -41,7 +41,8 @@ pub(crate) async fn create(mut call: Call) -> Answer {
     let platform = platform
         .map(|text| text.parse().map_err(|error| Failure::invalid(format!("{error}"))))
         .transpose()?;
-    let mut created = call.engine.container_create(name, platform, request).await?;
+    let options = CreateOptions { name, platform, shallow_read_only: call.before(44) };
+    let mut created = call.engine.container_create(options, request).await?;
     created.warnings.extend(warnings);
     Reply::json_with(201, &created)
 }

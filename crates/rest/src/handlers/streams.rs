@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use api::container::{Stats, WaitCondition};
 use api::stream::{MULTIPLEXED, RAW};
-use engine::{AttachOptions, LogQuery, WaitOutcome};
+use engine::{AttachOptions, LogQuery, LogRecords, WaitOutcome};
 use hyper::header::{CONNECTION, HeaderValue};
 
 use crate::body::Body;
 use crate::call::Call;
 use crate::handover::{self, Head};
+use crate::records::Records;
 use crate::reply::{self, Answer, Failure, JSON, Reply};
 use crate::{transform, websocket};
 
@@ -71,9 +72,7 @@ pub(crate) async fn logs(call: Call) -> Answer {
     if !stdout && !stderr {
         return Err(Failure::invalid("Bad parameters: you must choose at least one stream"));
     }
-    if call.query.text("format") == "json" && !call.before(54) {
-        return Err(Failure::not_implemented("this engine does not send logs as JSON (format=json)"));
-    }
+    let records = Records::of_log(&call)?;
     let query = LogQuery {
         stdout,
         stderr,
@@ -86,10 +85,18 @@ pub(crate) async fn logs(call: Call) -> Answer {
         details: call.query.flag("details"),
         // The engine knows whether there is a terminal.
         multiplexed: false,
+        records: records.map(|records| match records {
+            Records::Sequence => LogRecords::Sequence,
+            Records::Plain | Records::Lines | Records::OldLines => LogRecords::Lines,
+        }),
     };
     let ticket = call.engine.container_logs(&call.name, query).await?;
     let known = !call.before(42);
-    let content_type = if ticket.multiplexed() && known { MULTIPLEXED } else { RAW };
+    let content_type = match records {
+        Some(records) => records.content_type(),
+        None if ticket.multiplexed() && known => MULTIPLEXED,
+        None => RAW,
+    };
     handover::deliver(&call, ticket, Head::until_close(content_type)).await
 }
 

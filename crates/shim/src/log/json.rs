@@ -99,7 +99,8 @@ pub fn decode(line: &[u8]) -> Option<Record<'_>> {
         Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
         Cow::Owned(text) => Cow::Owned(text.into_bytes()),
     };
-    Some(Record { text, newline: false, stream, attributes: raw.attrs, time: clock::parse(&raw.time)? })
+    let time = clock::parse(&raw.time)?;
+    Some(Record { text, newline: false, stream, attributes: raw.attrs, time, part: None })
 }
 
 /// The time at the end of a line, without decoding the rest.

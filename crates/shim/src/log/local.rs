@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 
 use protobuf::{Reader, Value};
 
-use crate::log::record::{Record, Stream};
+use crate::log::record::{Record, RecordPart, Stream};
 use crate::log::splitter::{Part, Piece};
 
 /// The bytes of a length.
@@ -66,20 +66,31 @@ fn encode_part(part: Part, out: &mut Vec<u8>) {
 /// Reads one record, lengths included. `None`: damaged.
 pub fn decode(record: &[u8]) -> Option<Record<'_>> {
     let entry = record.get(LENGTH..record.len().checked_sub(LENGTH)?)?;
-    let (mut stream, mut time, mut line, mut ends) = (Stream::Stdout, 0, &entry[..0], true);
+    let (mut stream, mut time, mut line, mut part) = (Stream::Stdout, 0, &entry[..0], None);
     for field in Reader(entry) {
         match field? {
             (1, Value::Bytes(source)) if source == b"stderr" => stream = Stream::Stderr,
             (2, Value::Number(nanos)) => time = nanos.cast_signed(),
             (3, Value::Bytes(bytes)) => line = bytes,
-            (5, Value::Bytes(part)) => {
-                let last = Reader(part).flatten().any(|field| matches!(field, (1, Value::Number(1))));
-                ends = last;
-            }
+            (5, Value::Bytes(bytes)) => part = Some(decode_part(bytes)?),
             _ => {}
         }
     }
-    Some(Record { text: Cow::Borrowed(line), newline: ends, stream, attributes: BTreeMap::new(), time })
+    let newline = part.as_ref().is_none_or(|part| part.last);
+    Some(Record { text: Cow::Borrowed(line), newline, stream, attributes: BTreeMap::new(), time, part })
+}
+
+fn decode_part(bytes: &[u8]) -> Option<RecordPart<'_>> {
+    let mut part = RecordPart { last: false, id: &bytes[..0], ordinal: 0 };
+    for field in Reader(bytes) {
+        match field? {
+            (1, Value::Number(last)) => part.last = last == 1,
+            (2, Value::Bytes(id)) => part.id = id,
+            (3, Value::Number(ordinal)) => part.ordinal = ordinal,
+            _ => {}
+        }
+    }
+    Some(part)
 }
 
 pub fn time_of(record: &[u8]) -> Option<i64> {

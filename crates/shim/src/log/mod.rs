@@ -5,7 +5,7 @@
 //!   pipe ─▶ Splitter ─▶ Piece ──┤             <log>.1        (+ .idx)  ◀── renamed
 //!                               │             <log>.2.gz               ◀── compressed, a piece at a time
 //!                               └─▶ Remote ─▶ journald, syslog, GELF, Fluentd
-//!   client ◀── Query::render ◀── Reader ◀── <log>, <log>.1, …
+//!   client ◀── Output ◀── render ◀── Reader ◀── <log>, <log>.1, …
 //! ```
 //!
 //! A file is in one of two [`format`]s, Docker's json-file or its `local`. A driver that sends elsewhere ([`remote`])
@@ -28,6 +28,7 @@ pub mod query;
 pub mod reader;
 pub mod record;
 pub mod remote;
+mod render;
 pub mod splitter;
 pub mod writer;
 

@@ -1,15 +1,14 @@
 //! Turns a log into what a client asked for: `docker logs`, and the replay at the start of an attachment.
 //!
-//! The order of things is Docker's: `tail` counts records before streams and times are filtered; each record
-//! becomes one frame (or one piece of raw output), with the details and the timestamp in front of the text.
+//! The order of things is Docker's: `tail` counts records before streams and times are filtered; what is left is
+//! [rendered](crate::log::render).
 
 use std::io;
 use std::path::Path;
 
-use crate::clock;
 use crate::log::format::Format;
 use crate::log::reader::{Reader, Start};
-use crate::log::record::{Record, Stream};
+use crate::log::render::{render, render_failure};
 use crate::protocol::LogQuery;
 
 /// A log being sent. [`Output::fill`] produces it piece by piece, as fast as the client takes it.
@@ -59,55 +58,10 @@ impl Output {
         }
         Ok(Progress::More)
     }
-}
 
-fn render(record: &Record<'_>, query: &LogQuery, out: &mut Vec<u8>) {
-    let wanted = match record.stream {
-        Stream::Stdout => query.stdout,
-        Stream::Stderr => query.stderr,
-    };
-    if !wanted {
-        return;
-    }
-    let header = out.len();
-    if query.multiplexed {
-        out.extend_from_slice(&[record.stream.frame_id(), 0, 0, 0, 0, 0, 0, 0]);
-    }
-    let start = out.len();
-    if query.timestamps {
-        clock::write_fixed(record.time, out);
-        out.push(b' ');
-    }
-    if query.details {
-        for (position, (key, value)) in record.attributes.iter().enumerate() {
-            if position > 0 {
-                out.push(b',');
-            }
-            escape_query(key, out);
-            out.push(b'=');
-            escape_query(value, out);
-        }
-        out.push(b' ');
-    }
-    out.extend_from_slice(&record.text);
-    if record.newline {
-        out.push(b'\n');
-    }
-    if query.multiplexed {
-        let length = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
-        out[header + 4..start].copy_from_slice(&length.to_be_bytes());
-    }
-}
-
-/// Go's `url.QueryEscape`.
-fn escape_query(text: &str, out: &mut Vec<u8>) {
-    const HEX: &[u8; 16] = b"0123456789ABCDEF";
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => out.push(byte),
-            b' ' => out.push(b'+'),
-            _ => out.extend_from_slice(&[b'%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
-        }
+    /// What a client is told when reading has failed.
+    pub fn fail(&self, error: &io::Error, out: &mut Vec<u8>) {
+        render_failure(&format!("Error grabbing logs: {error}"), &self.query, out);
     }
 }
 
@@ -270,20 +224,5 @@ mod tests {
         std::fs::write(&log.path, &bytes).unwrap();
         write(&mut Writer::open(&log).unwrap(), 2, 4);
         assert_eq!(numbers(&read(&log, all())), [0, 1, 2, 3]);
-    }
-
-    #[test]
-    fn renders_frames_times_and_details() {
-        let dir = Directory::new("query");
-        let mut log = log_options(&dir);
-        log.attributes.insert("a b".into(), "x/y".into());
-        log.attributes.insert("z".into(), "1".into());
-        write(&mut Writer::open(&log).unwrap(), 3, 4);
-        let query = LogQuery { timestamps: true, details: true, multiplexed: true, ..all() };
-        let expected = "\u{2}\0\0\0\0\0\0\u{37}1970-01-01T00:00:00.000000003Z a+b=x%2Fy,z=1 line 3\n";
-        let text = read(&log, query);
-        assert_eq!(text.len() - 8, usize::from(text.as_bytes()[7]));
-        assert_eq!(text[8..], expected[8..]);
-        assert_eq!(text.as_bytes()[0], 2);
     }
 }

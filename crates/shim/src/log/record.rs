@@ -37,4 +37,16 @@ pub struct Record<'a> {
     pub attributes: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
     /// Nanoseconds since the epoch.
     pub time: i64,
+    /// Which part of a line it is, where the format tells.
+    pub part: Option<RecordPart<'a>>,
+}
+
+/// A part of a line that was too long for one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordPart<'a> {
+    pub last: bool,
+    /// The same for all parts of a line.
+    pub id: &'a [u8],
+    /// From 1.
+    pub ordinal: u64,
 }

@@ -27,7 +27,9 @@ impl Supervisor {
                 let socket = only(descriptors)?;
                 self.wait_for_exit(socket, &waiter).map(done)
             }
-            Request::Logs { query, preface } => self.view_log(only(descriptors)?, query, &preface).map(done),
+            Request::Logs { query, preface } | Request::LogRecords { query, preface } => {
+                self.view_log(only(descriptors)?, query, &preface).map(done)
+            }
             Request::Exec { id, process, stdin, attachment } => {
                 let client = attachment.map(|attachment| Ok((only(descriptors)?, attachment))).transpose()?;
                 let pid = self.exec(id, &process, stdin, client)?;

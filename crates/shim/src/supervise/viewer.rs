@@ -17,15 +17,12 @@ use crate::protocol::{Failure, FailureKind, LogQuery};
 
 /// Bytes under way to one viewer.
 const PIECE: usize = 32 << 10;
-/// The frame that makes a client abort with its text.
-const SYSTEM_ERROR: u8 = 3;
 
 pub(super) struct Viewer {
     socket: File,
     watch: Watch,
     outbox: Outbox,
     output: Option<Output>,
-    multiplexed: bool,
     /// Wait for more at the end of the log.
     following: bool,
 }
@@ -43,7 +40,6 @@ impl Supervisor {
             return Err(super::failure(FailureKind::Invalid, message));
         };
         let rotations = self.log.as_ref().map_or(0, |log| log.rotations());
-        let multiplexed = query.multiplexed;
         let following = query.follow && self.life.is_running();
         let output = Output::open(&self.launch.log.path, format, query, rotations)
             .map_err(|error| super::other(&error))?;
@@ -53,8 +49,7 @@ impl Supervisor {
         outbox.push(preface);
         let watch = Watch::new(Source::Viewer(id));
         let socket = File::from(socket);
-        self.viewers
-            .insert(id, Viewer { socket, watch, outbox, output: Some(output), multiplexed, following });
+        self.viewers.insert(id, Viewer { socket, watch, outbox, output: Some(output), following });
         self.viewer_ready(id, false);
         Ok(())
     }
@@ -106,10 +101,7 @@ impl Viewer {
                 Ok(Progress::CaughtUp) => caught_up = true,
                 Ok(Progress::Over) => self.output = None,
                 Err(error) => {
-                    let text = format!("Error grabbing logs: {error}\n");
-                    if self.multiplexed {
-                        self.outbox.push_frame(SYSTEM_ERROR, text.as_bytes());
-                    }
+                    output.fail(&error, self.outbox.buffer());
                     self.output = None;
                 }
             }
