@@ -1,16 +1,19 @@
 //! Docker's SDKs, as programs use them, and an editor's helper. They read sockets in ways of their own, which the
 //! clients do not show.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use blackbox::World;
+use blackbox::{World, binary, busybox, eventually, file};
 
 /// The releases that the checks were written against; newer ones of the same major version serve as well.
 const PYTHON_SDK: &str = "docker>=7,<8";
 const TESTCONTAINERS: &str = "testcontainers>=4,<5";
 const NODE_SDK: &str = "dockerode@5";
 const NODE_TESTCONTAINERS: &str = "testcontainers@11";
+/// The image of what plays the reaper.
+const REAPER: &str = "reaper:1";
 const DEV_CONTAINERS: &str = "@devcontainers/cli@0";
 
 /// Whether a program ran and succeeded; its complaint otherwise.
@@ -67,6 +70,30 @@ fn check(world: &World, interpreter: Result<PathBuf, String>, file: &str) {
     }
 }
 
+/// The same with an image in the place of Testcontainers' reaper, which removes what a suite has left.
+#[track_caller]
+fn check_with_a_reaper(world: &World, interpreter: Result<PathBuf, String>, checks: &str) {
+    let Some(interpreter) = installed(interpreter) else { return };
+    let client = fs::read(binary("wharf")).expect("the client is built");
+    let script = fs::read(sdk("reaper.sh")).expect("the script lies beside the checks");
+    let image = busybox().layer(|layer| {
+        file(layer, "bin/wharf", &client, 0o755);
+        file(layer, "bin/reaper", &script, 0o755);
+    });
+    world.load(&image.set("Entrypoint", serde_json::json!(["/bin/reaper"])).build(REAPER));
+    succeed(world, &interpreter, &[("RYUK_CONTAINER_IMAGE", Path::new(REAPER))], Some(checks));
+
+    // It ends when it has removed all else.
+    eventually("the reaper's end", || world.wharf(&["ps", "-q"]).ok().is_empty().then_some(()));
+    for left in [
+        ["ps", "-a", "--filter", "ancestor=busybox"],
+        ["network", "ls", "--filter", "type=custom"],
+        ["volume", "ls", "--filter", "name=left"],
+    ] {
+        assert_eq!(world.wharf(&left).ok().lines().count(), 1, "{left:?}");
+    }
+}
+
 fn installed(program: Result<PathBuf, String>) -> Option<PathBuf> {
     program.map_err(|reason| blackbox::skip(&format!("the SDK cannot be installed here: {reason}"))).ok()
 }
@@ -100,7 +127,8 @@ fn python_programs_find_everything_as_in_docker() {
 #[test]
 fn test_suites_of_python_find_everything_as_in_docker() {
     let world = World::start();
-    check(&world, python_with(TESTCONTAINERS, world.directory()), "testing.py");
+    let python = python_with(TESTCONTAINERS, world.directory());
+    check_with_a_reaper(&world, python, "testing.py");
 }
 
 #[test]
@@ -112,7 +140,8 @@ fn node_programs_find_everything_as_in_docker() {
 #[test]
 fn test_suites_of_node_find_everything_as_in_docker() {
     let world = World::start();
-    check(&world, node_with(NODE_TESTCONTAINERS, world.directory()), "testing.mjs");
+    let node = node_with(NODE_TESTCONTAINERS, world.directory());
+    check_with_a_reaper(&world, node, "testing.mjs");
 }
 
 #[test]
