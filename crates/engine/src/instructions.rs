@@ -2,7 +2,6 @@
 
 use oci::image::{Config, Empty, Healthcheck};
 
-use crate::duration;
 use crate::error::{Error, Result};
 
 mod words;
@@ -83,9 +82,9 @@ fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
     }
     let expand = |text: &str| words::expand(text, &config.env);
     match word {
-        "CMD" => config.cmd = Some(command(config, rest)),
+        "CMD" => config.cmd = Some(command(config, rest)?),
         "ENTRYPOINT" => {
-            config.entrypoint = Some(command(config, rest));
+            config.entrypoint = Some(command(config, rest)?);
             // A command was written for the entrypoint that it stood behind.
             config.cmd = None;
         }
@@ -112,7 +111,7 @@ fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
             }
         }
         "VOLUME" => {
-            let paths = list(rest);
+            let paths = list(rest)?;
             let paths = paths.unwrap_or_else(|| rest.split_whitespace().map(str::to_owned).collect());
             let paths: Result<Vec<String>> = paths.iter().map(|path| expand(path)).collect();
             for path in paths? {
@@ -157,15 +156,20 @@ fn trigger(line: &str) -> Result<String> {
 }
 
 /// A JSON list as it stands; anything else is a line for the shell.
-fn command(config: &Config, rest: &str) -> Vec<String> {
-    list(rest).unwrap_or_else(|| {
+fn command(config: &Config, rest: &str) -> Result<Vec<String>> {
+    Ok(list(rest)?.unwrap_or_else(|| {
         let shell = config.shell.clone().unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into()]);
         shell.into_iter().chain([rest.to_owned()]).collect()
-    })
+    }))
 }
 
-fn list(rest: &str) -> Option<Vec<String>> {
-    serde_json::from_str(rest).ok()
+/// `None`: it is no JSON list.
+fn list(rest: &str) -> Result<Option<Vec<String>>> {
+    let Ok(items) = serde_json::from_str::<Vec<serde_json::Value>>(rest) else { return Ok(None) };
+    let text = |item: serde_json::Value| item.as_str().map(str::to_owned);
+    let words: Option<Vec<String>> = items.into_iter().map(text).collect();
+    let only = "when using JSON array syntax, arrays must be comprised of strings only";
+    words.map(Some).ok_or_else(|| Error::invalid(only))
 }
 
 /// `A=1 B="2 3"`, or the older `A 1`. Variables have the values from before the line.
@@ -199,44 +203,66 @@ fn directory(before: &str, next: &str) -> String {
 fn health(rest: &str) -> Result<Healthcheck> {
     let mut check = Healthcheck::default();
     let mut rest = rest;
-    if rest.eq_ignore_ascii_case("NONE") {
-        check.test = vec!["NONE".into()];
-        return Ok(check);
-    }
+    let mut seen = Vec::new();
     while let Some(flag) = rest.strip_prefix("--") {
         let (flag, after) = flag.split_once(char::is_whitespace).unwrap_or((flag, ""));
-        let (name, value) = flag.split_once('=').unwrap_or((flag, ""));
-        match name {
-            "interval" => check.interval = pause(name, value)?,
-            "timeout" => check.timeout = pause(name, value)?,
-            "start-period" => check.start_period = pause(name, value)?,
-            "start-interval" => check.start_interval = pause(name, value)?,
-            "retries" => check.retries = retries(value)?,
-            _ => return Err(Error::invalid(format!("unknown flag: {name}"))),
-        }
         rest = after.trim_start();
+        if flag.is_empty() {
+            break;
+        }
+        let (name, value) = match flag.split_once('=') {
+            Some((name, value)) => (name, Some(value)),
+            None => (flag, None),
+        };
+        let target = match name {
+            "interval" => &mut check.interval,
+            "timeout" => &mut check.timeout,
+            "start-period" => &mut check.start_period,
+            "start-interval" => &mut check.start_interval,
+            "retries" => &mut check.retries,
+            _ => return Err(Error::invalid(format!("unknown flag: --{name}"))),
+        };
+        if seen.contains(&name) {
+            return Err(Error::invalid(format!("duplicate flag specified: --{name}")));
+        }
+        seen.push(name);
+        *target = match value {
+            None => return Err(Error::invalid(format!("missing a value on flag: --{name}"))),
+            Some("") => 0,
+            Some(value) if name == "retries" => retries(value)?,
+            Some(value) => pause(name, value)?,
+        };
     }
     let (word, line) = parted(rest);
-    if word != "CMD" {
-        return Err(Error::invalid(format!("Unknown type {word:?} in HEALTHCHECK (try CMD)")));
-    }
-    if line.is_empty() {
-        return Err(Error::invalid("Missing command after HEALTHCHECK CMD"));
-    }
-    check.test = match list(line) {
-        Some(arguments) => std::iter::once("CMD".to_owned()).chain(arguments).collect(),
-        None => vec!["CMD-SHELL".into(), line.to_owned()],
+    check.test = match word.as_str() {
+        "" => return Err(Error::invalid("HEALTHCHECK requires at least one argument")),
+        "NONE" if line.is_empty() => vec!["NONE".into()],
+        "NONE" => return Err(Error::invalid("HEALTHCHECK NONE takes no arguments")),
+        "CMD" => probe(line)?,
+        other => {
+            return Err(Error::invalid(format!("Unknown type {other:?} in HEALTHCHECK (try CMD)")));
+        }
     };
     Ok(check)
 }
 
+fn probe(line: &str) -> Result<Vec<String>> {
+    let test: Vec<String> = match list(line)? {
+        Some(arguments) => std::iter::once("CMD".to_owned()).chain(arguments).collect(),
+        None => vec!["CMD-SHELL".into(), line.to_owned()],
+    };
+    if line.is_empty() || test == ["CMD"] {
+        return Err(Error::invalid("Missing command after HEALTHCHECK CMD"));
+    }
+    Ok(test)
+}
+
 fn pause(name: &str, text: &str) -> Result<i64> {
-    let pause = duration::nanoseconds(text)
-        .ok_or_else(|| Error::invalid(format!("time: invalid duration {text:?}")))?;
-    if pause != 0 && pause < SHORTEST {
+    let pause = moment::duration::parse(text).map_err(Error::invalid)?;
+    if pause != 0 && pause < SHORTEST.into() {
         return Err(Error::invalid(format!("Interval {name:?} cannot be less than 1ms")));
     }
-    Ok(pause)
+    i64::try_from(pause).map_err(|_| Error::invalid(format!("time: invalid duration {text:?}")))
 }
 
 fn retries(text: &str) -> Result<i64> {
@@ -310,6 +336,15 @@ mod tests {
             ("HEALTHCHECK x", "Unknown type \"X\" in HEALTHCHECK (try CMD)"),
             ("HEALTHCHECK CMD", "Missing command after HEALTHCHECK CMD"),
             ("HEALTHCHECK --interval=x CMD y", "time: invalid duration \"x\""),
+            ("HEALTHCHECK --interval=1 CMD y", "time: missing unit in duration \"1\""),
+            ("HEALTHCHECK --interval=-1s CMD y", "Interval \"interval\" cannot be less than 1ms"),
+            ("HEALTHCHECK --interval CMD y", "missing a value on flag: --interval"),
+            ("HEALTHCHECK --retries=1 --retries=2 CMD y", "duplicate flag specified: --retries"),
+            ("HEALTHCHECK --retries=1", "HEALTHCHECK requires at least one argument"),
+            ("HEALTHCHECK --bogus=1 CMD y", "unknown flag: --bogus"),
+            ("HEALTHCHECK NONE y", "HEALTHCHECK NONE takes no arguments"),
+            ("HEALTHCHECK CMD []", "Missing command after HEALTHCHECK CMD"),
+            ("CMD [\"a\",1]", "when using JSON array syntax, arrays must be comprised of strings only"),
         ] {
             assert_eq!(applied(&[line]).unwrap_err().message(), message, "{line}");
         }

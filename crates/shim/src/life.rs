@@ -15,7 +15,7 @@
 
 use std::time::Duration;
 
-use crate::protocol::{Exit, FailureKind, RestartPolicy};
+use crate::protocol::{Exit, RestartPolicy};
 use crate::restart::Restarts;
 
 /// How far the container is.
@@ -125,15 +125,6 @@ impl<R> Life<R> {
             Stage::Exited { exit } => Some(exit.code),
             Stage::Running(_) | Stage::Restarting { .. } => None,
         }
-    }
-}
-
-/// What a start that failed leaves as exit code: Docker's numbers.
-pub fn start_code(kind: FailureKind) -> i32 {
-    match kind {
-        FailureKind::NotFound | FailureKind::WrongType => 127,
-        FailureKind::NotExecutable => 126,
-        FailureKind::Conflict | FailureKind::Invalid | FailureKind::Logging | FailureKind::Other => 128,
     }
 }
 

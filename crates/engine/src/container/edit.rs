@@ -161,7 +161,10 @@ impl Engine {
     pub async fn container_update(&self, wanted: &str, request: UpdateRequest) -> Result<UpdateResponse> {
         let engine = self.clone();
         let UpdateRequest { mut resources, restart_policy } = request;
-        validate::restart_policy(&restart_policy)?;
+        // Without a name there is no policy to change to.
+        if !restart_policy.name.is_empty() {
+            validate::restart_policy(&restart_policy)?;
+        }
         let warnings = validate::resources(&mut resources, &engine.shared().host, true)?;
         let container = self.container(wanted)?;
         let request = UpdateRequest { resources, restart_policy };

@@ -27,6 +27,9 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::networks::Joined;
 use crate::{Engine, clock, identity, runtimes, spec};
 
+/// Introduces why a container could not be started.
+pub(super) const NO_TASK: &str = "failed to create task for container";
+
 /// A shim has started the container.
 pub(super) struct Started {
     pub(super) record: Record,
@@ -254,36 +257,36 @@ fn failed(before: &State, code: i32, message: String) -> State {
 }
 
 fn start_failure(error: shim::LaunchError) -> Stopped {
-    let words = "failed to create task for container";
     match error {
-        shim::LaunchError::Refused(failure) if failure.kind == FailureKind::Logging => {
-            logging_failure(&failure.message)
-        }
         shim::LaunchError::Refused(failure) => {
             let (kind, code) = match failure.kind {
                 FailureKind::NotFound | FailureKind::WrongType => (ErrorKind::InvalidParameter, 127),
                 FailureKind::NotExecutable => (ErrorKind::InvalidParameter, 126),
+                // Docker takes a missing file for a missing command here, and clients see its code.
+                FailureKind::Logging if failure.message.contains("no such file or directory") => {
+                    (ErrorKind::System, 127)
+                }
                 _ => (ErrorKind::System, 128),
             };
-            let own = "runc create failed: unable to start container process: ";
-            let introduction = if failure.verbatim { "" } else { own };
-            let message = format!(
-                "{words}: failed to create shim task: OCI runtime create failed: {introduction}{}",
-                failure.told()
-            );
-            Stopped { code, error: Error::new(kind, message) }
+            Stopped { code, error: Error::new(kind, told(&failure)) }
         }
         shim::LaunchError::Io(error) => {
-            Error::failed(format!("{words}: cannot start its shim"), error).into()
+            Error::failed(format!("{NO_TASK}: cannot start its shim"), error).into()
         }
     }
 }
 
-/// The log driver cannot begin. Docker takes a missing file for a missing command here, and clients see its code.
-fn logging_failure(message: &str) -> Stopped {
-    let code = if message.contains("no such file or directory") { 127 } else { 128 };
-    let words = "failed to create task for container: failed to initialize logging driver";
-    Stopped { code, error: Error::system(format!("{words}: {message}")) }
+/// Why a start failed, in Docker's words.
+pub(super) fn told(failure: &protocol::Failure) -> String {
+    if failure.kind == FailureKind::Logging {
+        return format!("{NO_TASK}: failed to initialize logging driver: {}", failure.message);
+    }
+    let own = "runc create failed: unable to start container process: ";
+    let introduction = if failure.verbatim { "" } else { own };
+    format!(
+        "{NO_TASK}: failed to create shim task: OCI runtime create failed: {introduction}{}",
+        failure.told()
+    )
 }
 
 /// A shim's refusal of a request to a running container.

@@ -31,6 +31,7 @@ use shim::log::query::Progress;
 use shim::log::{Format, Output};
 use shim::protocol::{Attachment, Collector, Endpoint, Log, LogDriver, LogQuery, Remote, Tls};
 
+use super::launch::NO_TASK;
 use super::record::Record;
 use crate::Engine;
 use crate::error::{Error, Result};
@@ -89,8 +90,16 @@ impl Engine {
         if !query.stdout && !query.stderr {
             return Err(Error::invalid("must specify at least one of 'stdout' or 'stderr'"));
         }
-        if kept(self.paths(), &record).is_none() {
+        let Some((path, _)) = kept(self.paths(), &record) else {
             return Err(Error::not_implemented(NOT_READABLE));
+        };
+        if !record.state.is_running() && !path.exists() {
+            // A driver that could not begin has kept nothing: better to say why.
+            let record = record.clone();
+            self.blocking(move |engine| {
+                read(engine.paths(), host(engine), &record).map(drop).map_err(Error::system)
+            })
+            .await?;
         }
         query.multiplexed = !record.config.tty;
         Ok(Ticket { engine: self.clone(), container, what: What::Logs(query) })
@@ -226,13 +235,14 @@ fn check(kind: &str, options: &Options) -> Read<()> {
     }
 }
 
+fn host(engine: &Engine) -> Host<'_> {
+    Host { name: &engine.shared().host.hostname, tls: &engine.config().tls }
+}
+
 /// What the shim needs, when the container starts.
 pub(super) fn describe(engine: &Engine, record: &Record) -> Result<Log> {
-    let host = Host { name: &engine.shared().host.hostname, tls: &engine.config().tls };
-    let log = read(engine.paths(), host, record).map_err(|error| {
-        let words = "failed to create task for container: failed to initialize logging driver";
-        Error::system(format!("{words}: {error}"))
-    })?;
+    let log = read(engine.paths(), host(engine), record)
+        .map_err(|error| Error::system(format!("{NO_TASK}: failed to initialize logging driver: {error}")))?;
     if let (LogDriver::Local, Some(directory)) = (log.driver, log.path.parent()) {
         let made = DirBuilder::new().mode(0o700).recursive(true).create(directory);
         made.map_err(|error| Error::failed(format!("cannot make {}", directory.display()), error))?;

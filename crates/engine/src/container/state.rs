@@ -17,6 +17,7 @@
 use serde::{Deserialize, Serialize};
 use shim::protocol::{Exit, HealthStatus, Probe};
 
+use super::launch;
 use crate::clock;
 
 /// Probe results that inspect shows.
@@ -115,7 +116,7 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
-    /// Whether it is this end that is recorded. A start that fails right after an end is another one.
+    /// Whether it is this end that is recorded. A restart that fails after it is no other one.
     pub(crate) fn is(&self, exit: &Exit) -> bool {
         self.finished_at == exit.finished_at && self.code == exit.code
     }
@@ -200,7 +201,7 @@ impl Run {
     pub(crate) fn ended(&self, exit: &Exit) -> Ended {
         Ended {
             code: exit.code,
-            error: exit.error.as_ref().map(|failure| failure.message.clone()).unwrap_or_default(),
+            error: exit.error.as_ref().map(launch::told).unwrap_or_default(),
             oom_killed: exit.oom_killed || self.oom_killed,
             started_at: exit.started_at.clone(),
             finished_at: exit.finished_at.clone(),

@@ -84,10 +84,10 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
         ));
     }
     modes(host)?;
-    restart_policy(&host.restart_policy)?;
     if host.auto_remove && !["", "no"].contains(&host.restart_policy.name.as_str()) {
         return refuse("can't create 'AutoRemove' container with restart policy");
     }
+    restart_policy(&host.restart_policy)?;
     network(config, host)?;
     for key in host.sysctls.keys() {
         check_sysctl(key)?;

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use shim::health::Monitor;
 use shim::journal::Journal;
-use shim::life::{Life, Stage, start_code};
+use shim::life::{Life, Stage};
 use shim::protocol::{
     Exit, Failure, FailureKind, Happening, Launch, OnUnhealthy, Phase, Probe, Reply, Request, RestartPolicy,
     Snapshot, VERSION, WaitUntil, Waiter,
@@ -380,8 +380,7 @@ impl SimulatedShim {
         let Stage::Restarting { exit } = &self.life.stage else { return };
         if turn.random.chance(4) {
             let failure = failure(FailureKind::NotFound, "exec: \"it\": executable file not found in $PATH");
-            let exit = Exit { code: start_code(failure.kind), error: Some(failure), ..exit.clone() };
-            self.exits.push(exit.code);
+            let exit = Exit { error: Some(failure), ..exit.clone() };
             self.end_for_good(exit);
             return;
         }

@@ -73,11 +73,12 @@ pub(crate) async fn logs(call: Call) -> Answer {
         return Err(Failure::invalid("Bad parameters: you must choose at least one stream"));
     }
     let records = Records::of_log(&call)?;
+    let (since, until) = (call.time("since"), call.time("until"));
     let query = LogQuery {
         stdout,
         stderr,
-        since: call.time("since")?,
-        until: call.time("until")?,
+        since: since.as_ref().ok().copied().flatten(),
+        until: until.as_ref().ok().copied().flatten(),
         // "all", nothing and what is no number mean everything.
         tail: call.query.text("tail").parse().ok(),
         follow: call.query.flag("follow"),
@@ -90,7 +91,9 @@ pub(crate) async fn logs(call: Call) -> Answer {
             Records::Plain | Records::Lines | Records::OldLines => LogRecords::Lines,
         }),
     };
+    // Whether there is such a log is told first.
     let ticket = call.engine.container_logs(&call.name, query).await?;
+    since.and(until)?;
     let known = !call.before(42);
     let content_type = match records {
         Some(records) => records.content_type(),

@@ -25,7 +25,7 @@ use super::Supervisor;
 use super::process::{Ending, Process, Role};
 use super::reactor::{self, Alarm, Id, Source};
 use crate::clock;
-use crate::life::{Life, Stage, start_code};
+use crate::life::{Life, Stage};
 use crate::protocol::{Exit, Failure, FailureKind, Happening, Phase, RestartPolicy, WaitUntil};
 use crate::stop::{Hands, not_running};
 
@@ -183,13 +183,12 @@ impl Supervisor {
         self.holdings.release_root();
     }
 
-    /// The policy's delay is over.
+    /// The policy's delay is over. A start that fails now leaves the exit as it was, with the reason.
     pub(super) fn restart(&mut self) {
         let Stage::Restarting { exit } = &self.life.stage else { return };
         let mut exit = exit.clone();
         let main = self.next_id();
         if let Err(failure) = self.start(main) {
-            exit.code = start_code(failure.kind);
             exit.error = Some(failure);
             self.tear_down();
             self.processes.remove(&main);

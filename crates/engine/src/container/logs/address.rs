@@ -20,12 +20,17 @@ pub(super) struct Url {
 impl Url {
     /// Go's `url.Parse`.
     pub(super) fn parse(text: &str) -> Read<Url> {
-        let (scheme, rest) = match text.split_once(':') {
+        // Neither a query nor a fragment belongs to an address.
+        let given = text.split(['?', '#']).next().unwrap_or_default();
+        if let Some(escape) = broken_escape(given) {
+            return Err(format!("parse {text:?}: invalid URL escape {escape:?}"));
+        }
+        let (scheme, rest) = match given.split_once(':') {
             Some((scheme, rest)) if is_scheme(scheme) => (scheme.to_ascii_lowercase(), rest),
             Some((before, _)) if !before.contains('/') => {
                 return Err(format!("parse {text:?}: first path segment in URL cannot contain colon"));
             }
-            _ => (String::new(), text),
+            _ => (String::new(), given),
         };
         let Some(rest) = rest.strip_prefix("//") else {
             return Ok(Url { scheme, host: String::new(), path: rest.to_owned() });
@@ -47,6 +52,15 @@ impl Url {
             None => (unbracketed(&self.host), None),
         }
     }
+}
+
+/// A percent sign without two hexadecimal digits behind it, as Go shows it.
+fn broken_escape(text: &str) -> Option<String> {
+    text.match_indices('%').find_map(|(at, _)| {
+        let escape: String = text[at..].chars().take(3).collect();
+        let digits = escape.chars().filter(char::is_ascii_hexdigit).count();
+        (digits < 2).then_some(escape)
+    })
 }
 
 fn is_scheme(text: &str) -> bool {
@@ -105,6 +119,9 @@ mod tests {
         assert_eq!(Url::parse("unix:///dev/log"), Ok(url("unix", "", "/dev/log")));
         assert_eq!(Url::parse("tcp+tls://[::1]:6514/x"), Ok(url("tcp+tls", "[::1]:6514", "/x")));
         assert_eq!(Url::parse("foo"), Ok(url("", "", "foo")));
+        assert_eq!(Url::parse("tcp://a:514?x=1"), Ok(url("tcp", "a:514", "")));
+        assert_eq!(Url::parse("udp://a:514#f"), Ok(url("udp", "a:514", "")));
+        assert_eq!(Url::parse("%zz"), Err("parse \"%zz\": invalid URL escape \"%zz\"".into()));
         assert_eq!(
             Url::parse("udp://a:b:c"),
             Err("parse \"udp://a:b:c\": invalid port \":c\" after host".into())

@@ -68,7 +68,9 @@ pub(super) fn size(text: &str, units: Units) -> Read<u64> {
         Units::Decimal => 1000f64,
         Units::Binary => 1024f64,
     };
-    Ok((number * base.powi(unit)) as u64)
+    let size = number * base.powi(unit);
+    // What Go makes of a number that is too large is a negative one.
+    Ok(if size < i64::MAX as f64 { size as u64 } else { 0 })
 }
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -86,6 +88,7 @@ mod tests {
         assert_eq!(size("1.5 kB", Units::Binary), Ok(1536));
         assert_eq!(size("7", Units::Decimal), Ok(7));
         assert_eq!(size("7b", Units::Decimal), Ok(7));
+        assert_eq!(size("99999999999999999999", Units::Decimal), Ok(0));
         assert_eq!(size("zz", Units::Decimal), Err("invalid size: 'zz'".into()));
         assert_eq!(size("-1", Units::Decimal), Err("invalid size: '-1'".into()));
         assert_eq!(size("1x", Units::Decimal), Err("invalid suffix: 'x'".into()));

@@ -32,7 +32,7 @@ const FACILITIES: [&str; 24] = [
     "", "", "", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 const DAEMON: u8 = 3;
-const PORT: u16 = 514;
+const PORT: &str = "514";
 const LOCAL: [&str; 3] = ["/dev/log", "/var/run/syslog", "/var/run/log"];
 
 /// Where messages go.
@@ -41,10 +41,10 @@ enum Address {
     /// Whatever socket the host's own syslog has.
     Local,
     Socket(PathBuf, bool),
-    /// Go's name of the network, host, port.
-    Network(&'static str, String, u16),
+    /// Go's name of the network, host, port, which is looked at when the container starts.
+    Network(&'static str, String, String),
     /// By TLS over TCP: host, port.
-    Secure(String, u16),
+    Secure(String, String),
 }
 
 pub(super) fn check(options: &Options) -> Read<()> {
@@ -67,8 +67,8 @@ pub(super) fn describe(subject: &Subject<'_>) -> Read<Told> {
             .collect(),
         Address::Socket(path, true) => vec![Endpoint::Unixgram(path)],
         Address::Socket(path, false) => vec![Endpoint::Unix(path)],
-        Address::Network(network, host, port) => endpoints(network, &host, port)?,
-        Address::Secure(host, port) => endpoints("tcp", &host, port)?,
+        Address::Network(network, host, port) => endpoints(network, &host, number(network, &port)?)?,
+        Address::Secure(host, port) => endpoints("tcp", &host, number("tcp", &port)?)?,
     };
     let is_5424 = matches!(format, SyslogFormat::Rfc5424 | SyslogFormat::Rfc5424Micro);
     let collector = Collector::Syslog(Syslog {
@@ -106,14 +106,16 @@ fn address(options: &Options) -> Read<Address> {
         other => return Err(format!("unsupported scheme: '{other}'")),
     };
     let (host, port) = url.split_host();
-    let port =
-        port.map_or(Ok(PORT), |port| port.parse()).map_err(|_| format!("address {port:?}: invalid port"))?;
-    let host = host.to_owned();
+    let (host, port) = (host.to_owned(), port.unwrap_or(PORT).to_owned());
     Ok(match network {
         "udp" => Address::Network("udp", host, port),
         "tcp" => Address::Network("tcp", host, port),
         _ => Address::Secure(host, port),
     })
+}
+
+fn number(network: &str, port: &str) -> Read<u16> {
+    port.parse().map_err(|_| format!("dial {network}: address {port}: invalid port"))
 }
 
 fn exists(path: &Path) -> Read<()> {
@@ -160,8 +162,8 @@ mod tests {
         assert_eq!(refused("syslog-facility", "24"), "invalid syslog facility");
         assert_eq!(refused("syslog-format", "foo"), "Invalid syslog format");
         let address = |text: &str| address(&options(&[("syslog-address", text)]));
-        assert_eq!(address("tcp://a"), Ok(Address::Network("tcp", "a".into(), 514)));
-        assert_eq!(address("tcp+tls://[::1]:6514"), Ok(Address::Secure("::1".into(), 6514)));
+        assert_eq!(address("tcp://a"), Ok(Address::Network("tcp", "a".into(), "514".into())));
+        assert_eq!(address("tcp+tls://[::1]:6514"), Ok(Address::Secure("::1".into(), "6514".into())));
         for facility in ["local7", "0", "23", "authpriv"] {
             check(&options(&[("syslog-facility", facility)])).unwrap();
         }
