@@ -96,10 +96,7 @@ impl Engine {
         if !record.state.is_running() && !path.exists() {
             // A driver that could not begin has kept nothing: better to say why.
             let record = record.clone();
-            self.blocking(move |engine| {
-                read(engine.paths(), host(engine), &record).map(drop).map_err(Error::system)
-            })
-            .await?;
+            self.blocking(move |engine| options_of(engine, &record).map(drop).map_err(Error::system)).await?;
         }
         query.multiplexed = !record.config.tty;
         Ok(Ticket { engine: self.clone(), container, what: What::Logs(query) })
@@ -235,13 +232,15 @@ fn check(kind: &str, options: &Options) -> Read<()> {
     }
 }
 
-fn host(engine: &Engine) -> Host<'_> {
-    Host { name: &engine.shared().host.hostname, tls: &engine.config().tls }
+/// What a container's driver is told by its options.
+fn options_of(engine: &Engine, record: &Record) -> Read<Log> {
+    let host = Host { name: &engine.shared().host.hostname, tls: &engine.config().tls };
+    read(engine.paths(), host, record)
 }
 
 /// What the shim needs, when the container starts.
 pub(super) fn describe(engine: &Engine, record: &Record) -> Result<Log> {
-    let log = read(engine.paths(), host(engine), record)
+    let log = options_of(engine, record)
         .map_err(|error| Error::system(format!("{NO_TASK}: failed to initialize logging driver: {error}")))?;
     if let (LogDriver::Local, Some(directory)) = (log.driver, log.path.parent()) {
         let made = DirBuilder::new().mode(0o700).recursive(true).create(directory);
