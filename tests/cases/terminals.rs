@@ -180,3 +180,26 @@ fn a_terminal_session_goes_on_without_the_engine() {
         assert_eq!(world.inspect(name)["State"]["ExitCode"], 6);
     }
 }
+
+#[test]
+fn why_there_is_nothing_to_see_is_told() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "up", IMAGE, "sleep", "1000"]).ok();
+    for client in world.clients() {
+        for (program, code, reason) in [
+            ("nope", 127, "\"nope\": executable file not found in $PATH"),
+            ("/etc", 126, "permission denied"),
+        ] {
+            let execs = [
+                client.run(&["exec", "-t", "up", program]),
+                client.in_terminal(&["exec", "-it", "up", program], 24, 80),
+            ];
+            for exec in execs {
+                let told = exec.code(code).stdout;
+                assert!(told.contains(reason), "{program}: {told}");
+            }
+            // As no first process of a PID namespace, which signals spare.
+            client.run(&["run", "--rm", "-t", "--pid", "host", IMAGE, program]).code(code).says(reason);
+        }
+    }
+}

@@ -12,11 +12,6 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     u64::try_from(nanoseconds).map(Duration::from_nanos).map_err(|_| invalid())
 }
 
-/// The same in nanoseconds, where the caller has words of its own for what cannot be read.
-pub(crate) fn nanoseconds(text: &str) -> Option<i64> {
-    i64::try_from(parse(text).ok()?.as_nanos()).ok()
-}
-
 /// As Go shows it.
 pub(crate) fn shown(duration: Duration) -> String {
     moment::duration::format(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
@@ -30,10 +25,6 @@ mod tests {
     fn none_goes_back() {
         assert_eq!(parse("1.5s"), Ok(Duration::from_millis(1500)));
         assert_eq!(parse("-5s"), Err("time: invalid duration \"-5s\"".into()));
-        assert_eq!(
-            (nanoseconds("1.5s"), nanoseconds("-1s"), nanoseconds("s")),
-            (Some(1_500_000_000), None, None)
-        );
         assert_eq!(shown(Duration::from_secs(90)), "1m30s");
     }
 }

@@ -204,10 +204,11 @@ impl Container {
     }
 
     fn guide(&self, program: &Program, channel: &Channel, pid: Pid, waits: bool) -> Result<Option<OwnedFd>> {
-        let mut terminal = None;
+        let (mut terminal, mut is_ready) = (None, false);
         loop {
             match channel.report_of(pid)? {
                 Report::Ready(descriptors) => {
+                    is_ready = true;
                     if let Some(group) = &self.group {
                         group.add(pid)?;
                     }
@@ -220,7 +221,10 @@ impl Container {
                     }
                 }
                 Report::Failed(error) => return Err(error),
-                Report::Closed => return Ok(terminal),
+                Report::Closed if is_ready => return Ok(terminal),
+                Report::Closed => {
+                    return Err(Error::other("the process died before its program was executed"));
+                }
                 Report::Prepared
                 | Report::Maps(..)
                 | Report::Born(_)

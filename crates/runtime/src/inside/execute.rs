@@ -5,6 +5,7 @@
 
 use std::ffi::{CString, OsStr};
 use std::io::Write;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -39,6 +40,25 @@ impl Streams {
     }
 }
 
+/// The other end of our own terminal, for the runtime.
+///
+/// When the last one is closed, the terminal hangs up, which kills us before we could report why we fail: it stays open
+/// until it was handed over, or the process ends.
+pub(crate) struct Master(ManuallyDrop<OwnedFd>);
+
+impl Master {
+    /// To be called when somebody else has it.
+    pub(crate) fn let_go(self) {
+        drop(ManuallyDrop::into_inner(self.0));
+    }
+}
+
+impl AsFd for Master {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
 /// Puts the streams in their places and gives them to the program's user, who may want to open them again. Returns
 /// the terminal's master.
 ///
@@ -49,10 +69,7 @@ pub(crate) fn set_streams(
     preserved: Vec<OwnedFd>,
     user: u32,
     keep: &[BorrowedFd<'_>],
-) -> Result<Option<OwnedFd>> {
-    if let Streams::Terminal(terminal) = &streams {
-        pty::set_controlling(&terminal.slave).step(|| "controlling terminal")?;
-    }
+) -> Result<Option<Master>> {
     // Out of the way first: a stream may sit on another's number, or on a preserved one.
     let lowest = 3 + preserved.len() as i32;
     let moved = streams.each().map(|stream| fd::duplicate_from(stream, lowest));
@@ -65,7 +82,10 @@ pub(crate) fn set_streams(
         fd::assign(descriptor, 3 + index as i32).step(|| "preserved descriptors")?;
     }
     let master = match streams {
-        Streams::Terminal(terminal) => Some(terminal.master),
+        Streams::Terminal(terminal) => {
+            pty::set_controlling(&terminal.slave).step(|| "controlling terminal")?;
+            Some(Master(ManuallyDrop::new(terminal.master)))
+        }
         Streams::Descriptors(fds) => {
             drop(fds);
             None
@@ -73,7 +93,7 @@ pub(crate) fn set_streams(
     };
     // Some of them have the number that the program expects, where they are not ours to close any more.
     std::mem::forget(preserved);
-    let keep: Vec<BorrowedFd<'_>> = keep.iter().copied().chain(master.iter().map(AsFd::as_fd)).collect();
+    let keep: Vec<BorrowedFd<'_>> = keep.iter().copied().chain(master.iter().map(Master::as_fd)).collect();
     fd::close_from_except(lowest, &keep).step(|| "descriptors")?;
     Ok(master)
 }

@@ -140,10 +140,10 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     if matches!(init.gate, Gate::Listener(_)) {
         be_found(init.mapped_by_user)?;
     }
-    let passed: Vec<BorrowedFd<'_>> = terminal.iter().chain(&listener).map(AsFd::as_fd).collect();
+    let passed = terminal.iter().map(AsFd::as_fd).chain(listener.iter().map(AsFd::as_fd));
     mark("program found");
-    channel.ready(&passed)?;
-    drop(terminal);
+    channel.ready(&passed.collect::<Vec<_>>())?;
+    terminal.map(execute::Master::let_go);
     drop(listener);
     wait_at_gate(init.gate, channel)?;
     let hooks = &plan.hooks.start_container;

@@ -88,8 +88,8 @@ fn go(join: Join<'_>, channel: &Channel) -> Result<()> {
         listener = execute::load_filter(join.confinement)?;
     }
     let path = execute::find(program)?;
-    let passed: Vec<BorrowedFd<'_>> = terminal.iter().chain(&listener).map(AsFd::as_fd).collect();
-    channel.ready(&passed)?;
+    let passed = terminal.iter().map(AsFd::as_fd).chain(listener.iter().map(AsFd::as_fd));
+    channel.ready(&passed.collect::<Vec<_>>())?;
     if join.waits && !channel.wait_for_go()? {
         process::exit_now(1);
     }

@@ -262,13 +262,13 @@ fn place_of(root: &Root, mount: &Mount, directory: bool) -> Result<OwnedFd> {
         .step(|| format!("filesystem {kind:?} must be mounted on ordinary directory"))
 }
 
-/// Nothing may be put over procfs that could pass for it: labels and limits are written there. What counts is where the
-/// handle is, so that a link of the image leads nobody past this.
+/// Nothing may be put over procfs, or in its place, that could pass for it: labels and limits are written there. What
+/// counts is where the handle is, so that a link of the image leads nobody past this, and what the place is called.
 fn guard_proc(target: &OwnedFd, is_procfs: bool, destination: &Path) -> Result<()> {
-    if magic(target)? != PROC_SUPER_MAGIC {
+    let clean = crate::plan::clean(destination);
+    if magic(target)? != PROC_SUPER_MAGIC && !clean.starts_with("proc") {
         return Ok(());
     }
-    let clean = crate::plan::clean(destination);
     let whole = clean == Path::new("proc") && is_procfs;
     if whole || HARMLESS_IN_PROC.iter().any(|known| clean == Path::new(known)) {
         return Ok(());

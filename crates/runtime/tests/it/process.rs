@@ -190,6 +190,21 @@ fn a_terminal_for_a_later_process() {
     assert_eq!(read_terminal(take_terminal(&listener)), "/dev/pts/0\r\nx\r\n");
 }
 
+/// Its terminal hangs up only when the reason has been told.
+#[test]
+fn why_a_later_process_with_a_terminal_fails() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    let (path, _listener) = console(&bundle);
+    for (program, reason) in
+        [("nope", "executable file not found in $PATH"), ("/etc/passwd", "permission denied")]
+    {
+        let told = bundle.call(&["exec", "-t", "-d", "--console-socket", &path, &bundle.id, program]);
+        assert!(told.stderr.contains(reason), "{}", told.stderr);
+    }
+}
+
 /// A descriptor by which a process can be told from any that later has its number.
 #[test]
 fn a_handle_on_the_process() {

@@ -28,6 +28,13 @@ fn cve_2019_16884_nothing_is_mounted_over_proc() {
             assert!(message.contains("cannot be mounted because it is inside /proc"), "{message}");
         }
     }
+    for (kind, source, option) in cases {
+        let mut bundle = Bundle::new(&["true"]);
+        drop_mounts(&mut bundle, "/proc");
+        bundle.mount("/proc", kind, source, &[option]);
+        let message = bundle.refused();
+        assert!(message.contains("cannot be mounted because it is inside /proc"), "in its place: {message}");
+    }
     let mut bundle = Bundle::shell("cat /proc/uptime");
     let own = bundle.directory.join("uptime");
     fs::write(&own, "42\n").unwrap();
