@@ -215,6 +215,27 @@ fn restart_policies_bring_back() {
 }
 
 #[test]
+fn a_restart_that_fails_leaves_the_end_before_it() {
+    let world = World::start();
+    let script = "rm -f /bin/busybox /bin/sh; exit 3";
+    world
+        .wharf(&["run", "-d", "--name", "gone", "--restart", "on-failure:2", IMAGE, "sh", "-c", script])
+        .ok();
+    world.until_status("gone", "exited");
+    let container = world.inspect("gone");
+    assert_eq!((&container["RestartCount"], &container["State"]["ExitCode"]), (&1.into(), &3.into()));
+    let reason = container["State"]["Error"].as_str().expect("a reason");
+    let words =
+        "failed to create task for container: failed to create shim task: OCI runtime create failed: ";
+    assert!(reason.starts_with(words) && reason.contains("executable file not found"), "{reason}");
+    // The whole second is over, which `0s` is cut down to.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let told =
+        ["events", "--since", "1h", "--until", "0s", "--filter", "event=die", "--format", "{{.Actor.ID}}"];
+    assert_eq!(world.wharf(&told).ok().lines().count(), 1);
+}
+
+#[test]
 fn health_is_watched() {
     let world = World::start();
     for client in world.clients() {

@@ -274,7 +274,12 @@ fn what_docker_refuses_is_refused_when_docker_does() {
         let state = &world.inspect(&name)["State"];
         assert_eq!((&state["Status"], &state["ExitCode"]), (&"created".into(), &128.into()));
         assert!(state["Error"].as_str().unwrap().contains(words), "{state}");
+        if number == 0 {
+            world.docker(&["logs", &name]).code(1).says(words);
+        }
     }
+    // Whether there is such a log is told before whether it is well asked for.
+    world.docker(&["logs", "--since", "1x", "nobody"]).code(1).says("No such container: nobody");
 }
 
 /// A syslog collector at a stream socket, and the options of a container that logs there.

@@ -105,7 +105,8 @@ pub(crate) async fn runs(engine: &Engine, promises: &Promises) -> Checked {
             && all.iter().any(|other| {
                 other.state.running && other.host_config.port_bindings == one.host_config.port_bindings
             });
-        if one.state.exit_code != 127 && !taken {
+        let missing = one.state.error.contains("executable file not found");
+        if !missing && !taken {
             return Err(format!("{} should run again and again: {:?}", one.name, one.state));
         }
     }
