@@ -86,10 +86,12 @@ pub(crate) fn parse_time(text: &str) -> Option<i64> {
 /// Bytes with a binary suffix: `512m`, `1.5g`, `64kb`, `1 GiB`.
 pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
     let bad = || format!("invalid size: '{text}'");
-    let digits = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
-    let (number, suffix) = text.split_at(digits);
-    let number: f64 = number.parse().map_err(|_| bad())?;
-    let suffix = suffix.strip_prefix(' ').unwrap_or(suffix).to_ascii_lowercase();
+    // `1e9` is a number, too.
+    let last = text.rfind(|letter: char| letter.is_ascii_digit() || matches!(letter, '.' | ' '));
+    let (number, suffix) = text.split_at(last.ok_or_else(bad)? + 1);
+    let number = number.strip_suffix(' ').unwrap_or(number);
+    let number: f64 = number.parse().ok().filter(|number| *number >= 0.0).ok_or_else(bad)?;
+    let suffix = suffix.to_ascii_lowercase();
     let power = match suffix.as_str() {
         "" | "b" => 0,
         word => {
@@ -108,10 +110,8 @@ pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
         }
     };
     let bytes = number * 1024f64.powi(power);
-    if bytes > i64::MAX as f64 {
-        return Err(bad());
-    }
-    Ok(bytes as i64)
+    // What Go makes of a number that is too large; the engine says that it is no limit.
+    Ok(if bytes < i64::MAX as f64 { bytes as i64 } else { i64::MIN })
 }
 
 /// The same where -1 means without limit.
@@ -160,6 +160,9 @@ mod tests {
             ("1.5g", 1_610_612_736),
             ("2MB", 2 << 20),
             ("2 GiB", 2 << 30),
+            ("1e3", 1000),
+            ("1e3k", 1_024_000),
+            ("9223372036854775807", i64::MIN),
         ] {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }

@@ -48,7 +48,9 @@ pub(crate) fn parse_cgroup_rule(text: &str) -> Result<String, String> {
     let number =
         |text: &str| text == "*" || (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
     let numbers = numbers.split_once(':').is_some_and(|(major, minor)| number(major) && number(minor));
-    if !matches!(kind, "a" | "b" | "c") || !numbers || !is_permissions(permissions) {
+    let accesses =
+        (1..=3).contains(&permissions.len()) && permissions.bytes().all(|byte| b"rwm".contains(&byte));
+    if !matches!(kind, "a" | "b" | "c") || !numbers || !accesses {
         return Err(bad());
     }
     Ok(text.to_owned())
@@ -116,6 +118,7 @@ mod tests {
         assert!(parse_iops("/dev/sda:1k").is_err() && parse_bps("sda:1").is_err());
         assert_eq!(parse_weight("/dev/sda:500").unwrap().weight, 500);
         assert_eq!(parse_weight("/dev/sda:5").unwrap_err(), "invalid weight for device: /dev/sda:5");
-        assert!(parse_cgroup_rule("c 42:* rmw").is_ok() && parse_cgroup_rule("c 42 rmw").is_err());
+        assert!(parse_cgroup_rule("c 42:* rmw").is_ok() && parse_cgroup_rule("c 42:1 rr").is_ok());
+        assert!(parse_cgroup_rule("c 42 rmw").is_err() && parse_cgroup_rule("c 42:1 rwmr").is_err());
     }
 }

@@ -14,8 +14,12 @@ pub(crate) fn check_variable(text: &str) -> Result<String, String> {
 
 /// `key[=value]`, with a key.
 pub(crate) fn check_label(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.starts_with('=') {
+    let name = text.split('=').next().unwrap_or_default();
+    if name.trim_start().is_empty() {
         return Err(format!("invalid label '{text}': empty name"));
+    }
+    if name.contains([' ', '\t']) {
+        return Err(format!("label '{name}' contains whitespaces"));
     }
     Ok(text.to_owned())
 }
@@ -69,7 +73,12 @@ pub(crate) fn pairs(entries: &[String]) -> BTreeMap<String, String> {
 }
 
 fn lines(path: &str) -> Result<Vec<String>, Failure> {
-    let bytes = std::fs::read(path).map_err(doing("open", path))?;
+    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::IsADirectory => {
+            Failure::new(format!("invalid env file ({path}): read {path}: is a directory"))
+        }
+        _ => doing("open", path)(error),
+    })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let number = before.iter().filter(|byte| **byte == b'\n').count();
@@ -112,6 +121,15 @@ fn parse_lines(text: &str) -> Result<Vec<String>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_have_names() {
+        assert!(check_label("a=b c").is_ok() && check_label("a").is_ok());
+        for text in ["", " ", "=x", " =x"] {
+            assert_eq!(check_label(text).unwrap_err(), format!("invalid label '{text}': empty name"));
+        }
+        assert_eq!(check_label("a b=c").unwrap_err(), "label 'a b' contains whitespaces");
+    }
 
     #[test]
     fn files_hold_lines_as_they_are() {

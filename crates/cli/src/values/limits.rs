@@ -46,24 +46,48 @@ pub(crate) fn parse_ulimit(text: &str) -> Result<Ulimit, String> {
     Ok(Ulimit { name: name.to_owned(), soft, hard })
 }
 
-/// A number of processors, such as `1.5`, in billionths.
+/// A number of processors in billionths: `1.5`, `15e-1` or `3/2`.
 pub(crate) fn parse_cpus(text: &str) -> Result<i64, String> {
     let bad = || format!("failed to parse {text} as a rational number");
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
+    let (negative, digits) = match text.strip_prefix(['-', '+']) {
+        Some(rest) => (text.starts_with('-'), rest),
         None => (false, text),
     };
-    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
-    if (whole.is_empty() && fraction.is_empty()) || !plain(whole) || !plain(fraction) {
+    let (above, below) = match digits.split_once('/') {
+        Some((above, below)) => ((whole(above).ok_or_else(bad)?, 0), whole(below).ok_or_else(bad)?),
+        None => (decimal(digits).ok_or_else(bad)?, 1),
+    };
+    let (number, exponent) = above;
+    // In billionths.
+    let scale = |number: i128, power: i32| number.checked_mul(10i128.checked_pow(power.unsigned_abs())?);
+    let (number, below) = match exponent.checked_add(9).ok_or_else(bad)? {
+        power @ 0.. => (scale(number, power).ok_or_else(bad)?, below),
+        power => (number, scale(below, power).ok_or_else(bad)?),
+    };
+    if below == 0 {
         return Err(bad());
     }
-    if fraction.trim_end_matches('0').len() > 9 {
+    if number % below != 0 {
         return Err("value is too precise".to_owned());
     }
-    let padded = format!("{whole}{:0<9}", &fraction[..fraction.len().min(9)]);
-    let nano: i64 = padded.parse().map_err(|_| bad())?;
+    let nano = i64::try_from(number / below).map_err(|_| bad())?;
     Ok(if negative { -nano } else { nano })
+}
+
+fn whole(text: &str) -> Option<i128> {
+    text.parse().ok().filter(|_| text.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+/// Digits with a point and an exponent, as a whole number and the power of ten that it is to be multiplied by.
+fn decimal(text: &str) -> Option<(i128, i32)> {
+    let (digits, exponent) = match text.split_once(['e', 'E']) {
+        Some((digits, exponent)) => (digits, exponent.parse().ok()?),
+        None => (text, 0),
+    };
+    let (before, behind) = digits.split_once('.').unwrap_or((digits, ""));
+    let behind = behind.trim_end_matches('0');
+    let number = whole(&format!("{before}{behind}")).or_else(|| digits.contains('0').then_some(0))?;
+    Some((number, i32::checked_sub(exponent, i32::try_from(behind.len()).ok()?)?))
 }
 
 /// `no`, `always`, `unless-stopped`, `on-failure[:max-retries]`.
@@ -114,8 +138,17 @@ mod tests {
         assert_eq!(parse_cpus(".01"), Ok(10_000_000));
         assert_eq!(parse_cpus("2"), Ok(2_000_000_000));
         assert_eq!(parse_cpus("-1"), Ok(-1_000_000_000));
-        assert_eq!(parse_cpus("1.0000000001").unwrap_err(), "value is too precise");
-        assert!(parse_cpus("x").is_err() && parse_cpus(".").is_err() && parse_cpus("").is_err());
+        for (text, billionths) in
+            [("15e-1", 1_500_000_000), ("3/2", 1_500_000_000), ("0.0", 0), ("1E1", 10_000_000_000)]
+        {
+            assert_eq!(parse_cpus(text), Ok(billionths), "{text}");
+        }
+        for text in ["1.0000000001", "1/3", "1e-10"] {
+            assert_eq!(parse_cpus(text).unwrap_err(), "value is too precise", "{text}");
+        }
+        for text in ["x", ".", "", "1/0", "1e", "--1", "1e99999999999", "1e40", "1/-2"] {
+            assert_eq!(parse_cpus(text).unwrap_err(), format!("failed to parse {text} as a rational number"));
+        }
     }
 
     #[test]

@@ -156,7 +156,7 @@ pub(crate) fn parse_volume(text: &str) -> Result<Volume, String> {
     match parts[..] {
         [target] => Ok(Volume::Anonymous(target.to_owned())),
         [source, ref rest @ ..] if rest.len() <= 2 => {
-            let source = match source.starts_with(['.', '~']) {
+            let source = match source.starts_with('.') {
                 true => absolute(source)?,
                 false => source.to_owned(),
             };
@@ -243,6 +243,8 @@ mod tests {
     fn volumes() {
         assert_eq!(parse_volume("/data").unwrap(), Volume::Anonymous("/data".to_owned()));
         assert_eq!(parse_volume("v:/data:ro").unwrap(), Volume::Bind("v:/data:ro".to_owned()));
+        // Shells expand it; whoever keeps them from it means a name.
+        assert_eq!(parse_volume("~/x:/d").unwrap(), Volume::Bind("~/x:/d".to_owned()));
         let here = std::env::current_dir().unwrap();
         assert_eq!(parse_volume("./x/../y:/d").unwrap(), Volume::Bind(format!("{}/y:/d", here.display())));
         assert!(

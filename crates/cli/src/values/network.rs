@@ -26,7 +26,7 @@ impl Attachment {
 pub(crate) fn parse(text: &str) -> Result<Attachment, String> {
     let fields = csv(text)?;
     let mut network = Attachment::default();
-    if !text.contains('=') || (fields.len() == 1 && !text.starts_with("name=")) {
+    if !text.contains('=') {
         network.target = text.to_owned();
         return Ok(network);
     }
@@ -58,12 +58,18 @@ pub(crate) fn parse(text: &str) -> Result<Attachment, String> {
     Ok(network)
 }
 
-/// An Ethernet address, in the form it was typed.
+/// An Ethernet address, in the form it was typed: `02:42:ac:11:00:02`, with dashes, or `0242.ac11.0002`.
 pub(crate) fn parse_mac(text: &str) -> Result<String, String> {
-    let separator = if text.contains('-') { '-' } else { ':' };
+    let (separator, digits) = match text {
+        _ if text.contains('.') => ('.', 4),
+        _ if text.contains('-') => ('-', 2),
+        _ => (':', 2),
+    };
     let parts: Vec<&str> = text.split(separator).collect();
-    let hexadecimal = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match parts.len() == 6 && parts.iter().all(hexadecimal) {
+    let hexadecimal = |part: &&str| part.len() == digits && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    // Longer ones are Go's, too: EUI-64 and InfiniBand. The engine knows what it can do with them.
+    let length = parts.len() * digits / 2;
+    match matches!(length, 6 | 8 | 20) && parts.iter().all(hexadecimal) {
         true => Ok(text.to_owned()),
         false => Err(format!("{text} is not a valid mac address")),
     }
@@ -98,7 +104,9 @@ mod tests {
             ("n", 2, "1.2.3.4", 5)
         );
         assert!(network.has_wishes());
-        assert_eq!(parse("alias=a,ip=1.2.3.4").unwrap_err(), "network name/id is not specified");
+        for text in ["alias=a", "alias=a,ip=1.2.3.4"] {
+            assert_eq!(parse(text).unwrap_err(), "network name/id is not specified");
+        }
         assert_eq!(parse("name=n,foo=a").unwrap_err(), "invalid field key foo");
     }
 
@@ -109,6 +117,11 @@ mod tests {
         assert_eq!(parse_host("a:host-gateway").unwrap(), "a:host-gateway");
         assert_eq!(parse_host("a").unwrap_err(), "bad format for add-host: \"a\"");
         assert_eq!(parse_host("a:x").unwrap_err(), "invalid IP address in add-host: \"x\"");
-        assert!(parse_mac("02:42:ac:11:00:02").is_ok() && parse_mac("02:42").is_err());
+        for text in ["02:42:ac:11:00:02", "02-42-AC-11-00-02", "0242.ac11.0002", "02:42:ac:11:00:02:01:02"] {
+            assert_eq!(parse_mac(text).unwrap(), text);
+        }
+        for text in ["02:42", "02:42:ac:11:00:zz", "0242ac110002", "02:42:ac-11:00:02"] {
+            assert_eq!(parse_mac(text).unwrap_err(), format!("{text} is not a valid mac address"));
+        }
     }
 }

@@ -54,9 +54,15 @@ pub(crate) fn expose(text: &str) -> Result<Vec<String>, String> {
         return Err(format!("invalid port format for --expose: {text}"));
     }
     let (ports, protocol) = protocol(text, text).map_err(bad)?;
-    let (from, to) =
-        range(&ports).ok_or_else(|| bad(format!("strconv.ParseUint: parsing {ports:?}: invalid syntax")))?;
+    let (from, to) = range(&ports).ok_or_else(|| bad(misread(&ports)))?;
     Ok((from..=to).map(|port| format!("{port}/{protocol}")).collect())
+}
+
+/// What is wrong with ports, in Go's words.
+fn misread(ports: &str) -> String {
+    let (from, to) = ports.split_once('-').unwrap_or((ports, ports));
+    let wrong = [from, to].into_iter().find_map(|port| api::number::parse::<u16>(port, "ParseUint").err());
+    wrong.unwrap_or_else(|| format!("invalid range specified for port: {ports}"))
 }
 
 /// The long form as a short one.
@@ -111,6 +117,7 @@ fn protocol(text: &str, whole: &str) -> Result<(String, String), String> {
     let protocol = protocol.to_lowercase();
     match protocol.as_str() {
         "tcp" | "udp" | "sctp" => Ok((ports.to_owned(), protocol)),
+        "" if !ports.is_empty() => Ok((ports.to_owned(), "tcp".to_owned())),
         "" => Err(format!("invalid port specification: {whole}")),
         _ => Err(format!("invalid proto: {protocol}")),
     }
@@ -118,7 +125,9 @@ fn protocol(text: &str, whole: &str) -> Result<(String, String), String> {
 
 fn range(text: &str) -> Option<(u16, u16)> {
     let (from, to) = text.split_once('-').unwrap_or((text, text));
-    let (from, to) = (from.parse().ok()?, to.parse().ok()?);
+    // No sign stands before a port.
+    let port = |text: &str| text.parse().ok().filter(|_| !text.starts_with('+'));
+    let (from, to) = (port(from)?, port(to)?);
     (from <= to).then_some((from, to))
 }
 
@@ -146,6 +155,7 @@ mod tests {
     fn ports_are_published() {
         assert_eq!(shown("80").unwrap(), ":->80/tcp");
         assert_eq!(shown("8080:80/udp").unwrap(), ":8080->80/udp");
+        assert_eq!(shown("8080:80/").unwrap(), ":8080->80/tcp");
         assert_eq!(shown("127.0.0.1:8080:80").unwrap(), "127.0.0.1:8080->80/tcp");
         assert_eq!(shown("127.0.0.1::80").unwrap(), "127.0.0.1:->80/tcp");
         assert_eq!(shown("[::1]:80:80").unwrap(), "::1:80->80/tcp");
@@ -157,6 +167,7 @@ mod tests {
     #[test]
     fn wrong_ports_are_told() {
         assert_eq!(shown("foo").unwrap_err(), "invalid containerPort: foo");
+        assert_eq!(shown("+80").unwrap_err(), "invalid containerPort: +80");
         assert_eq!(shown("x:80").unwrap_err(), "invalid hostPort: x");
         assert_eq!(shown("80:70000").unwrap_err(), "invalid containerPort: 70000");
         assert_eq!(
@@ -171,6 +182,9 @@ mod tests {
     fn ports_are_exposed() {
         assert_eq!(expose("80-82/udp").unwrap(), ["80/udp", "81/udp", "82/udp"]);
         assert!(expose("80:81").unwrap_err().starts_with("invalid port format"));
-        assert!(expose("x").is_err());
+        let why = |text: &str| expose(text).unwrap_err().split_once("error: ").unwrap().1.to_owned();
+        assert_eq!(why("x"), "strconv.ParseUint: parsing \"x\": invalid syntax");
+        assert_eq!(why("70000"), "strconv.ParseUint: parsing \"70000\": value out of range");
+        assert_eq!(why("80-70"), "invalid range specified for port: 80-70");
     }
 }

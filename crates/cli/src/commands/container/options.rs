@@ -235,20 +235,21 @@ fn check_sysctl(text: &str) -> Result<String, String> {
 /// A domain, or `.` for none.
 fn check_domain(text: &str) -> Result<String, String> {
     let name = text.trim();
+    if name == "." {
+        return Ok(name.to_owned());
+    }
     let label = |label: &str| {
-        let edge = |letter: Option<char>| {
-            letter.is_some_and(|letter| letter.is_ascii_alphanumeric() || letter == '_')
-        };
-        edge(label.chars().next())
-            && edge(label.chars().next_back())
-            && label.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_'))
+        !label.is_empty()
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '-')
     };
     let labels = name.strip_suffix('.').unwrap_or(name);
     let valid = name.len() < 255
         && labels.split('.').all(label)
         && name.contains(|letter: char| letter.is_ascii_alphabetic());
-    match name == "." || valid {
-        true => Ok(name.to_owned()),
+    match valid {
+        true => Ok(labels.to_owned()),
         false => Err(format!("{text} is not a valid domain")),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use api::container::{
     Config, CreateRequest, DeviceRequest, HealthConfig, HostConfig, LogConfig, Mount, NetworkingConfig,
-    Resources, RestartPolicy,
+    Resources, RestartPolicy, Ulimit,
 };
 use api::network::{EndpointIpam, EndpointSettings};
 
@@ -101,6 +101,8 @@ impl Volumes {
         let (mut binds, mut anonymous) = (Vec::new(), Vec::new());
         for text in parsed.list("volume") {
             match parse_volume(&text).map_err(Failure::new)? {
+                // Said twice, it is one.
+                Volume::Bind(bind) if binds.contains(&bind) => {}
                 Volume::Bind(bind) => binds.push(bind),
                 Volume::Anonymous(target) => anonymous.push(target),
             }
@@ -160,7 +162,11 @@ fn health(parsed: &Parsed) -> Result<Option<HealthConfig>, Failure> {
         "health-start-interval",
         "health-retries",
     ];
-    let any = flags.iter().any(|flag| parsed.changed(flag));
+    // What counts is what they say, not that they are there.
+    let any = flags.iter().any(|flag| match *flag {
+        "health-cmd" => !parsed.text(flag).is_empty(),
+        _ => parsed.value::<i64>(flag).is_some_and(|value| value != 0),
+    });
     if parsed.on("no-healthcheck") {
         if any {
             return Err(Failure::new("--no-healthcheck conflicts with --health-* options"));
@@ -214,9 +220,9 @@ fn host_config(
         cap_add: Some(cap_add).filter(|list| !list.is_empty()),
         cap_drop: Some(cap_drop).filter(|list| !list.is_empty()),
         cgroupns_mode: text("cgroupns"),
-        dns: some("dns"),
-        dns_options: some("dns-option"),
-        dns_search: some("dns-search"),
+        dns: Some(parsed.list("dns")),
+        dns_options: Some(parsed.list("dns-option")),
+        dns_search: Some(parsed.list("dns-search")),
         extra_hosts: some("add-host"),
         group_add: some("group-add"),
         ipc_mode: text("ipc"),
@@ -286,9 +292,15 @@ fn resources(parsed: &Parsed) -> Result<Resources, Failure> {
         device_cgroup_rules: Some(parsed.list("device-cgroup-rule")).filter(|rules| !rules.is_empty()),
         memory_swappiness: parsed.value("memory-swappiness").filter(|value| *value != -1),
         oom_kill_disable: parsed.on("oom-kill-disable").then_some(true),
-        ulimits: Some(parsed.all("ulimit")).filter(|limits| !limits.is_empty()),
+        ulimits: Some(ulimits(parsed)),
         ..super::limits::read(parsed)
     })
+}
+
+/// One for each name: the last one that was given.
+fn ulimits(parsed: &Parsed) -> Vec<Ulimit> {
+    let all = parsed.all::<Ulimit>("ulimit").into_iter();
+    all.map(|limit| (limit.name.clone(), limit)).collect::<BTreeMap<_, _>>().into_values().collect()
 }
 
 fn network_mode(parsed: &Parsed) -> String {
@@ -327,7 +339,14 @@ fn networking(parsed: &Parsed) -> Result<Option<NetworkingConfig>, Failure> {
 
 fn merge_flags(parsed: &Parsed, network: &mut Attachment) -> Result<(), Failure> {
     let conflict = |flag: &str| {
-        Failure::new(format!("conflicting options: cannot specify both --{flag} and per-network {flag}"))
+        let wish = match flag {
+            "ip" => "IPv4 address",
+            "ip6" => "IPv6 address",
+            "mac-address" => "MAC address",
+            "network-alias" => "alias",
+            _ => "link-local IP addresses",
+        };
+        Failure::new(format!("conflicting options: cannot specify both --{flag} and per-network {wish}"))
     };
     for (flag, place) in
         [("ip", &mut network.ipv4), ("ip6", &mut network.ipv6), ("mac-address", &mut network.mac)]
