@@ -61,16 +61,24 @@ impl fmt::Debug for Mac {
 impl FromStr for Mac {
     type Err = ();
 
-    /// Six pairs of hexadecimal digits with `:` or `-` between them.
+    /// Six pairs of hexadecimal digits with `:` or `-` between them, or three times four with `.`.
     fn from_str(text: &str) -> Result<Mac, ()> {
-        let mut mac = [0; 6];
-        let separator = if text.contains('-') { '-' } else { ':' };
-        let mut parts = text.split(separator);
-        for byte in &mut mac {
-            let part = parts.next().filter(|part| part.len() == 2).ok_or(())?;
-            *byte = u8::from_str_radix(part, 16).map_err(|_| ())?;
+        let (separator, length) = match text {
+            _ if text.contains('.') => ('.', 4),
+            _ if text.contains('-') => ('-', 2),
+            _ => (':', 2),
+        };
+        let mut digits = Vec::with_capacity(12);
+        for part in text.split(separator) {
+            if part.len() != length {
+                return Err(());
+            }
+            let values =
+                part.chars().map(|digit| digit.to_digit(16).and_then(|digit| u8::try_from(digit).ok()));
+            digits.extend(values.collect::<Option<Vec<u8>>>().ok_or(())?);
         }
-        if parts.next().is_some() { Err(()) } else { Ok(Mac(mac)) }
+        let digits: [u8; 12] = digits.try_into().map_err(|_| ())?;
+        Ok(Mac(std::array::from_fn(|at| digits[2 * at] << 4 | digits[2 * at + 1])))
     }
 }
 
@@ -260,8 +268,11 @@ mod tests {
         let mac: Mac = "02:42:ac:11:00:02".parse().expect("it is an address");
         assert_eq!(mac, Mac([0x02, 0x42, 0xac, 0x11, 0x00, 0x02]));
         assert_eq!(mac.to_string(), "02:42:ac:11:00:02");
-        assert_eq!("02-42-AC-11-00-02".parse(), Ok(mac));
-        for wrong in ["", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "02:42:ac:11:00:2", "02:42:ac:11:00:zz"] {
+        for other in ["02-42-AC-11-00-02", "0242.ac11.0002"] {
+            assert_eq!(other.parse(), Ok(mac), "{other}");
+        }
+        let wrong = ["", "02:42:ac:11:00", "02:42:ac:11:00:02:03", "02:42:ac:11:00:2", "02:42:ac:11:00:zz"];
+        for wrong in wrong.into_iter().chain(["02:42:ac:11:00:+2", "0242ac110002"]) {
             assert_eq!(wrong.parse::<Mac>(), Err(()), "{wrong}");
         }
     }
