@@ -214,7 +214,8 @@ impl AsFd for Waker {
 
 /// Waits until one descriptor is readable (or hung up); false when the time ran out.
 pub fn wait_readable(fd: impl AsFd, timeout: Option<Duration>) -> Result<bool> {
-    let deadline = timeout.map(|timeout| std::time::Instant::now() + timeout);
+    // Further off than a clock can show is never.
+    let deadline = timeout.and_then(|timeout| std::time::Instant::now().checked_add(timeout));
     loop {
         let left = deadline.map(|at| timespec(at.saturating_duration_since(std::time::Instant::now())));
         let mut fds = [PollFd::new(&fd, PollFlags::IN)];

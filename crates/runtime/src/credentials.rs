@@ -24,6 +24,11 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
+    /// Whether it is the ids of root that the process gets, of which the kernel asks both.
+    pub(crate) fn is_root(&self) -> bool {
+        (self.user, self.group) == (0, 0)
+    }
+
     pub(crate) fn new(process: &Process) -> Result<Identity> {
         check_labels(process)?;
         let io_priority = process.io_priority.map(|priority| {

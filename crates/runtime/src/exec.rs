@@ -93,7 +93,7 @@ impl Container {
     pub fn execute(&self, execution: Execution<'_>) -> Result<Exec> {
         let mut program = Program::new(execution.process)?;
         program.terminal_given = matches!(execution.stdio, Stdio::Terminal { .. });
-        program.sets_own_limits = program.identity.user != 0 && self.namespaces & namespace::USER == 0;
+        program.sets_own_limits = !program.identity.is_root() && self.namespaces & namespace::USER == 0;
         let prefix = |error: Error| match error.kind() {
             Kind::Invalid | Kind::WrongState => error,
             _ => error.at("unable to start container process"),

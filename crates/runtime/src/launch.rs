@@ -203,24 +203,38 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
         launch.spec.process.as_ref().ok_or_else(|| Error::invalid("process property must not be empty"))?;
     let mut program = Program::new(process)?;
     program.terminal_given = matches!(launch.stdio, Stdio::Terminal { .. });
-    program.sets_own_limits = program.identity.user != 0 && !plan.namespaces.has_user();
+    program.sets_own_limits = !program.identity.is_root() && !plan.namespaces.has_user();
     check_mapped(program.identity.user, &plan.namespaces)?;
     let trace = launch.trace;
     mark("plan made");
-    let mut placed =
-        place::create(launch.spec, launch.id, launch.cgroup_driver, launch.rootless).map_err(prefix)?;
-    trace.step(format_args!("cgroup: {:?}", placed.cgroup.paths()));
-    let created = match placed.enter_class(plan.resource_class.as_ref(), launch.id) {
-        Ok(()) => create_in(launch, plan, &program, &placed),
-        Err(error) => Err(error),
+    let (spec, id, bundle) = (launch.spec, launch.id, launch.bundle);
+    let created = place::create(spec, id, launch.cgroup_driver, launch.rootless).and_then(|mut placed| {
+        trace.step(format_args!("cgroup: {:?}", placed.cgroup.paths()));
+        let created = match placed.enter_class(plan.resource_class.as_ref(), id) {
+            Ok(()) => create_in(launch, plan, &program, &placed),
+            Err(error) => Err(error),
+        };
+        created.inspect_err(|_| placed.undo())
+    });
+    created.map_err(|error| {
+        see_off(spec, id, bundle);
+        prefix(error)
+    })
+}
+
+/// A container that never came to be has ended, too, and whoever prepared something for it takes it away. Why it did
+/// not is what there is to tell, not what goes wrong here.
+fn see_off(spec: &Spec, id: &str, bundle: &Path) {
+    let Some(hooks) = &spec.hooks else { return };
+    let state = State {
+        oci_version: oci::runtime::VERSION.to_owned(),
+        id: id.to_owned(),
+        status: Status::Stopped,
+        pid: None,
+        bundle: bundle.to_owned(),
+        annotations: spec.annotations.clone(),
     };
-    match created {
-        Ok(created) => Ok(created),
-        Err(error) => {
-            placed.undo();
-            Err(prefix(error))
-        }
-    }
+    let _failed = hooks::run_all("poststop", &hooks.poststop, &state);
 }
 
 /// Whether the container knows its user, where its ids are its own.
@@ -568,11 +582,11 @@ pub(crate) fn set_oom_score(pid: Pid, score: i32) -> linux::Result<()> {
     written
 }
 
-/// Nothing of a failed start is left: the process is killed and reaped, the cgroup emptied and removed.
+/// Nothing of a failed start is left: the process is killed and reaped, the cgroup emptied and removed, the hooks told.
 fn abort(container: Container) {
     kill_and_reap(container.pid(), container.pidfd());
     // The failure that led here is the one to tell.
-    let _leftover = container.remove_cgroup();
+    let _leftover = container.delete();
 }
 
 /// A process that vanished in a cgroup with a limit most likely did not fit into it.

@@ -1,6 +1,6 @@
 //! Where in the cgroup trees a container is.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use linux::Errno;
 use linux::cgroup::{Cgroup, Layout};
@@ -63,9 +63,22 @@ impl Placed {
     }
 }
 
-/// The path below every mount point. Without one in the configuration, the container's id.
-fn path(configured: &str, id: &str) -> PathBuf {
-    if configured.is_empty() { Path::new("/").join(id) } else { Path::new("/").join(configured) }
+/// The place that is configured; without one, it is called like the container.
+///
+/// A path that begins with a slash counts from the root of each tree. Any other is below the caller's own cgroup, whose
+/// limits hold for the container, too; on v2 beside it, since no cgroup with processes can hand controllers down.
+fn at(layout: &Layout, configured: &str, id: &str) -> Result<Cgroup> {
+    let given = Path::new(if configured.is_empty() { id } else { configured });
+    let below = crate::plan::clean(given);
+    let placed = match given.is_absolute() {
+        true => Cgroup::at(layout, &below),
+        false => Cgroup::at_each(layout, |controller| {
+            let own = layout.own_place(controller);
+            let base = if layout.is_unified() { own.parent().unwrap_or(&own) } else { &own };
+            Ok(base.join(&below))
+        }),
+    };
+    placed.step(|| "cgroup")
 }
 
 /// Where a container of this specification will be, and the unit that will hold it. Nothing is made.
@@ -73,7 +86,7 @@ pub(crate) fn planned(spec: &Spec, id: &str, driver: CgroupDriver) -> Result<(Cg
     let layout = Layout::detect().step(|| "cgroup")?;
     let configured = spec.linux.as_ref().map(|linux| linux.cgroups_path.as_str()).unwrap_or_default();
     match driver {
-        CgroupDriver::Cgroupfs => Ok((Cgroup::at(&layout, &path(configured, id)).step(|| "cgroup")?, None)),
+        CgroupDriver::Cgroupfs => Ok((at(&layout, configured, id)?, None)),
         CgroupDriver::Systemd => {
             let scope = Scope::parse(configured, id)?;
             Ok((systemd::cgroup(&layout, &scope)?, Some(scope.unit)))
@@ -94,7 +107,7 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
         let scope = Scope::parse(configured, id)?;
         return create_scope(&layout, &scope, id, limits, &systemd::asked(&spec.annotations)?);
     }
-    let mut cgroup = Cgroup::at(&layout, &path(configured, id)).step(|| STEP)?;
+    let mut cgroup = at(&layout, configured, id).map_err(|error| error.at(STEP))?;
     let made = cgroup.create();
     // Refused, or there already: perhaps it is root's, of a container that has the same name.
     let doubtful = made.as_ref().map_or_else(is_refusal, |found| !found.is_empty());

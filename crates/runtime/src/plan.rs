@@ -267,10 +267,13 @@ fn label(linux: &Linux) -> Result<Option<String>> {
 }
 
 fn devices(linux: &Linux) -> Result<Vec<Device>> {
-    for device in &linux.devices {
-        let numbered = u32::try_from(device.major).is_ok() && u32::try_from(device.minor).is_ok();
-        if !numbered && device.kind != DeviceKind::Fifo {
-            return Err(Error::invalid(format_args!("device {:?} has no valid number", device.path)));
+    // As many bits as the kernel keeps; it would take others for those of another device.
+    const MAJORS: std::ops::Range<i64> = 0..1 << 12;
+    const MINORS: std::ops::Range<i64> = 0..1 << 20;
+    for Device { kind, path, major, minor, .. } in &linux.devices {
+        let numbered = MAJORS.contains(major) && MINORS.contains(minor);
+        if !numbered && *kind != DeviceKind::Fifo {
+            return Err(Error::invalid(format_args!("device {path:?} has no valid number: {major}:{minor}")));
         }
     }
     Ok(linux.devices.clone())
@@ -427,6 +430,14 @@ mod tests {
             (r#""sysctl":{"kernel.panic":"1"}"#, "is not in a separate kernel namespace"),
             (r#""sysctl":{"net.ipv4.ip_forward":"1"}"#, "no network namespace of its own"),
             (r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}]"#, "user namespace isn't enabled"),
+            (
+                r#""devices":[{"path":"/dev/x","type":"c","major":4096,"minor":3}]"#,
+                "device \"/dev/x\" has no valid number: 4096:3",
+            ),
+            (
+                r#""devices":[{"path":"/dev/x","type":"b","major":1,"minor":1048576}]"#,
+                "has no valid number: 1:1048576",
+            ),
             (r#""rootfsPropagation":"sideways""#, "rootfsPropagation=sideways is not supported"),
         ];
         for (linux, expected) in cases {

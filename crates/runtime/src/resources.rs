@@ -124,11 +124,16 @@ fn check_memory(cgroup: &Cgroup, memory: &Memory) -> Result<()> {
     Ok(())
 }
 
+/// Zero is no limit that anybody can live with: it stands for none being asked for, as in v2 and in runc.
+fn asked(limit: Option<i64>) -> Option<i64> {
+    limit.filter(|limit| *limit != 0)
+}
+
 /// The kernel keeps memory ≤ memory+swap at every moment, so which is written first depends on where they are.
 fn apply_legacy_memory(cgroup: &Cgroup, memory: &Memory) -> Result<()> {
-    let limit = memory.limit.map(|limit| setting("memory", "memory.limit_in_bytes", limit));
+    let limit = asked(memory.limit).map(|limit| setting("memory", "memory.limit_in_bytes", limit));
     let set_swap = |swap: i64| setting("memory", "memory.memsw.limit_in_bytes", swap);
-    let swap = memory.swap.map(set_swap);
+    let swap = asked(memory.swap).map(set_swap);
     if memory.limit == Some(-1) && swap.is_none() {
         // Without a limit of memory there is none of both together. A kernel that does not count swap has no such file.
         let _not_counted = set_legacy(cgroup, &set_swap(-1));
@@ -145,11 +150,18 @@ fn apply_legacy_memory(cgroup: &Cgroup, memory: &Memory) -> Result<()> {
     }
 }
 
+fn pids(resources: &Resources) -> Option<Setting> {
+    let limit = asked(resources.pids.and_then(|pids| pids.limit));
+    limit.map(|limit| setting("pids", "pids.max", or_max(limit)))
+}
+
 fn legacy(resources: &Resources) -> Result<Vec<Setting>> {
     let mut out = Vec::new();
     if let Some(memory) = &resources.memory {
-        out.extend(memory.reservation.map(|value| setting("memory", "memory.soft_limit_in_bytes", value)));
-        out.extend(memory.kernel_tcp.map(|value| setting("memory", "memory.kmem.tcp.limit_in_bytes", value)));
+        let soft = |value| setting("memory", "memory.soft_limit_in_bytes", value);
+        let tcp = |value| setting("memory", "memory.kmem.tcp.limit_in_bytes", value);
+        out.extend(asked(memory.reservation).map(soft));
+        out.extend(asked(memory.kernel_tcp).map(tcp));
         out.extend(swappiness(memory)?.map(|value| setting("memory", "memory.swappiness", value)));
         if let Some(disable) = memory.disable_oom_killer {
             out.push(setting("memory", "memory.oom_control", u8::from(disable)));
@@ -159,9 +171,7 @@ fn legacy(resources: &Resources) -> Result<Vec<Setting>> {
         check_shares(cpu)?;
         legacy_cpu(cpu, &mut out);
     }
-    if let Some(limit) = resources.pids.and_then(|pids| pids.limit) {
-        out.push(setting("pids", "pids.max", or_max(limit)));
-    }
+    out.extend(pids(resources));
     if let Some(block) = &resources.block_io {
         legacy_block(block, &mut out);
     }
@@ -259,9 +269,7 @@ fn unified(resources: &Resources) -> Result<Vec<Setting>> {
     if let Some(cpu) = &resources.cpu {
         unified_cpu(cpu, &mut out)?;
     }
-    if let Some(limit) = resources.pids.and_then(|pids| pids.limit) {
-        out.push(setting("pids", "pids.max", or_max(limit)));
-    }
+    out.extend(pids(resources));
     if let Some(block) = &resources.block_io {
         unified_block(block, &mut out)?;
     }
@@ -286,8 +294,8 @@ fn unified_memory(memory: &Memory, out: &mut Vec<Setting>) -> Result<()> {
     if let Some(swap) = unified_swap(memory)? {
         out.push(setting("memory", "memory.swap.max", swap));
     }
-    out.extend(memory.limit.filter(|limit| *limit != 0).map(|v| setting("memory", "memory.max", or_max(v))));
-    out.extend(memory.reservation.filter(|v| *v != 0).map(|v| setting("memory", "memory.low", or_max(v))));
+    out.extend(asked(memory.limit).map(|v| setting("memory", "memory.max", or_max(v))));
+    out.extend(asked(memory.reservation).map(|v| setting("memory", "memory.low", or_max(v))));
     if memory.disable_oom_killer == Some(true) {
         return Err(Error::invalid("memory.disableOOMKiller is not supported on cgroup v2"));
     }
@@ -513,7 +521,7 @@ mod tests {
     fn one_configuration_in_both_versions() {
         let resources = parse(
             r#"{"memory":{"limit":67108864,"swap":134217728,"reservation":1048576},
-                "cpu":{"shares":1024,"quota":50000,"period":100000,"cpus":"0-1"},"pids":{"limit":0},
+                "cpu":{"shares":1024,"quota":50000,"period":100000,"cpus":"0-1"},"pids":{"limit":-1},
                 "blockIO":{"weight":500,"throttleWriteBpsDevice":[{"major":8,"minor":0,"rate":1024}]}}"#,
         );
         assert_eq!(
@@ -527,6 +535,15 @@ mod tests {
              cpu.cfs_quota_us=50000\ncpuset.cpus=0-1\npids.max=max\nblkio.weight=500\n\
              blkio.throttle.write_bps_device=8:0 1024\n"
         );
+    }
+
+    #[test]
+    fn zero_asks_for_nothing() {
+        let json = r#"{"memory":{"limit":0,"swap":0,"reservation":0,"kernelTCP":0},"pids":{"limit":0},
+            "cpu":{"shares":0,"quota":0,"period":0},"blockIO":{"weight":0}}"#;
+        for settings in [unified(&parse(json)), legacy(&parse(json))] {
+            assert_eq!(settings.unwrap().len(), 0);
+        }
     }
 
     #[test]

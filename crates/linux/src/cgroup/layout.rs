@@ -65,6 +65,22 @@ impl Layout {
         }
     }
 
+    /// Where this process is in a tree, if that part of the tree can be seen here; else the tree's root.
+    pub fn own_place(&self, controller: Option<&str>) -> PathBuf {
+        let root = PathBuf::from("/");
+        let mounted = match controller {
+            Some(controller) => {
+                let has = |tree: &&Tree| tree.controllers.iter().any(|own| own == controller);
+                self.legacy.iter().find(has).map(|tree| &tree.mounted)
+            }
+            None => self.unified.as_ref(),
+        };
+        let (Some(mounted), Ok(own)) = (mounted, own_path(controller)) else { return root };
+        let below = own.strip_prefix("/").unwrap_or(&own);
+        let is_seen = !below.starts_with("..") && mounted.join(below).is_dir();
+        if is_seen { own } else { root }
+    }
+
     /// Whether limits are the files of v2. In a hybrid they are those of v1, wherever a controller is there.
     pub fn is_unified(&self) -> bool {
         self.mode() == Kind::Unified

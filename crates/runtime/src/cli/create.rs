@@ -53,12 +53,17 @@ pub(super) fn start(context: &Context, arguments: &Arguments) -> Result<u8> {
     let id = arguments.id()?;
     let found = context.store.find(id)?;
     mark("container found");
-    match found.status {
+    // One at a time: the others find it running.
+    let directory = context.store.directory(id);
+    let locked = std::fs::File::open(&directory).and_then(|file| file.lock().map(|()| file));
+    let _lock = locked.map_err(|error| Error::of_file("lock", directory.display(), &error))?;
+    match context.store.status(&found.saved.record) {
         Status::Created => {}
         Status::Stopped => return Err(wrong("cannot start a container that has stopped")),
+        Status::Paused => return Err(wrong("cannot start a container in the paused state")),
         _ => return Err(wrong("cannot start an already running container")),
     }
-    let readiness = Readiness::listen(&context.store.directory(id))?;
+    let readiness = Readiness::listen(&directory)?;
     let socket = context.store.start_socket(id);
     found.container.start_at(&socket)?;
     std::fs::remove_file(&socket).map_err(|error| Error::of_file("unlink", socket.display(), &error))?;

@@ -105,7 +105,8 @@ fn process(arguments: &Arguments, own: Process) -> Result<Process> {
         let process: Process =
             oci::runtime::parse(&json).map_err(|error| Error::invalid(format_args!("{path}: {error}")))?;
         // `--tty` may ask for a terminal that the file does not name.
-        return Ok(Process { terminal: process.terminal || arguments.is_set("tty"), ..process });
+        let terminal = process.terminal || arguments.is_set("tty");
+        return Ok(within(own, Process { terminal, ..process }));
     }
     let command = arguments.operands[1..].to_vec();
     if command.is_empty() {
@@ -159,6 +160,23 @@ fn parse_id(text: &str) -> Result<u32> {
     text.parse().map_err(|_| Error::invalid(format_args!("bad uid or gid {text:?}: not a number")))
 }
 
+/// What a file says nothing of is the container's: a process beside the first has no more rights than it.
+fn within(own: Process, process: Process) -> Process {
+    let named = |given: String, own: String| if given.is_empty() { own } else { given };
+    Process {
+        user: User { umask: process.user.umask.or(own.user.umask), ..process.user },
+        capabilities: process.capabilities.or(own.capabilities),
+        rlimits: if process.rlimits.is_empty() { own.rlimits } else { process.rlimits },
+        apparmor_profile: named(process.apparmor_profile, own.apparmor_profile),
+        selinux_label: named(process.selinux_label, own.selinux_label),
+        oom_score_adj: process.oom_score_adj.or(own.oom_score_adj),
+        io_priority: process.io_priority.or(own.io_priority),
+        scheduler: process.scheduler.or(own.scheduler),
+        exec_cpu_affinity: process.exec_cpu_affinity.or(own.exec_cpu_affinity),
+        ..process
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::arguments::Order;
@@ -179,6 +197,27 @@ mod tests {
         assert_eq!(process.user.additional_gids, [7]);
         let sets = process.capabilities.unwrap();
         assert_eq!((sets.permitted.len(), sets.ambient.len()), (1, 0));
+    }
+
+    #[test]
+    fn what_a_file_leaves_out_is_the_containers() {
+        let sets = |name: &str| {
+            let mut sets = Capabilities::default();
+            add_capabilities(&mut sets, &[name.to_owned()]);
+            Some(sets)
+        };
+        let own = Process {
+            capabilities: sets("CAP_KILL"),
+            oom_score_adj: Some(77),
+            user: User { umask: Some(7), uid: 3, ..User::default() },
+            env: vec!["A=1".into()],
+            ..Process::default()
+        };
+        let silent = within(own.clone(), Process::default());
+        assert_eq!((&silent.capabilities, silent.oom_score_adj), (&own.capabilities, Some(77)));
+        assert_eq!((silent.user.umask, silent.user.uid, silent.env.len()), (Some(7), 0, 0));
+        let told = Process { capabilities: sets("CAP_CHOWN"), ..Process::default() };
+        assert_eq!(within(own, told.clone()).capabilities, told.capabilities);
     }
 
     #[test]

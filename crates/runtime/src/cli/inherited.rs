@@ -23,9 +23,13 @@ pub(super) fn take(command: &Command, arguments: &Arguments) -> Result<Vec<Owned
     }
 }
 
-/// How many come by socket activation, sd_listen_fds(3).
+/// How many come by socket activation, sd_listen_fds(3). Those that were meant for another process are not ours.
 pub(super) fn activated() -> i32 {
-    std::env::var("LISTEN_FDS").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<i32>().ok());
+    match number("LISTEN_PID") {
+        Some(pid) if pid == linux::process::id() => number("LISTEN_FDS").unwrap_or(0),
+        _ => 0,
+    }
 }
 
 /// From 3 up: those of socket activation, then those asked for.

@@ -127,10 +127,10 @@ impl Store {
     pub(crate) fn status(&self, record: &Record) -> Status {
         if !record.is_alive() {
             Status::Stopped
-        } else if self.start_socket(&record.id).exists() {
-            Status::Created
         } else if record.cgroup().is_frozen().unwrap_or(false) {
             Status::Paused
+        } else if self.start_socket(&record.id).exists() {
+            Status::Created
         } else {
             Status::Running
         }

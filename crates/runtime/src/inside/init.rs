@@ -143,7 +143,9 @@ fn go(init: Init<'_>, channel: &mut Channel) -> std::result::Result<(), Stop> {
     let passed = terminal.iter().map(AsFd::as_fd).chain(listener.iter().map(AsFd::as_fd));
     mark("program found");
     channel.ready(&passed.collect::<Vec<_>>())?;
-    terminal.map(execute::Master::let_go);
+    if let Some(terminal) = terminal {
+        terminal.let_go();
+    }
     drop(listener);
     wait_at_gate(init.gate, channel)?;
     let hooks = &plan.hooks.start_container;

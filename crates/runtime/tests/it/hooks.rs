@@ -59,6 +59,38 @@ fn one_that_fails_ends_the_start_with_what_it_said() {
     }
 }
 
+/// Whoever prepared something for a container takes it away, also where nothing came of it.
+#[test]
+fn the_last_run_when_the_start_fails_too() {
+    let fails = json!([{ "path": "/bin/busybox", "args": ["busybox", "false"] }]);
+    let breaks: [fn(&mut Bundle, &Value); 4] = [
+        |bundle, _| bundle.config["process"]["args"] = json!(["/nope"]),
+        |bundle, fails| bundle.config["hooks"]["createContainer"] = fails.clone(),
+        |bundle, _| bundle.config["linux"]["resources"]["memory"] = json!({ "limit": -5 }),
+        |bundle, fails| bundle.config["hooks"]["poststart"] = fails.clone(),
+    ];
+    for (number, breaks) in breaks.into_iter().enumerate() {
+        let mut bundle = Bundle::shell("sleep 1000");
+        bundle.config["hooks"]["poststop"] = note(&bundle, "poststop");
+        breaks(&mut bundle, &fails);
+        bundle.refused();
+        let log = std::fs::read_to_string(bundle.directory.join("hooks")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        assert!(
+            matches!(lines[..], [line] if line.starts_with("poststop ") && line.contains("\"stopped\"")),
+            "{number}: {lines:?}"
+        );
+    }
+}
+
+#[test]
+fn a_time_beyond_every_clock_is_no_limit() {
+    let mut bundle = Bundle::shell("echo ran");
+    bundle.config["hooks"]["createRuntime"] =
+        json!([{ "path": "/bin/busybox", "args": ["busybox", "true"], "timeout": u64::MAX }]);
+    assert_eq!(bundle.output(), "ran\n");
+}
+
 #[test]
 fn one_that_takes_too_long_is_ended() {
     let mut bundle = Bundle::new(&["true"]);

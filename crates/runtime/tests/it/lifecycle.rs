@@ -108,6 +108,39 @@ fn what_a_state_does_not_allow_is_said() {
 }
 
 #[test]
+fn one_that_waits_may_be_paused() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.pause();
+    bundle.wait_for_status("paused");
+    let refused = |word: &str, reason: &str| {
+        let told = bundle.tell(word);
+        assert!(told.status != 0 && told.stderr.contains(reason), "{word}: {}", told.stderr);
+    };
+    refused("start", "cannot start a container in the paused state");
+    refused("pause", "container not running");
+    refused("delete", "that is not stopped: paused");
+    bundle.resume();
+    bundle.start();
+    bundle.wait_for_status("running");
+}
+
+#[test]
+fn many_starts_are_one() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    let told: Vec<_> = std::thread::scope(|scope| {
+        let starts: Vec<_> = (0..4).map(|_| scope.spawn(|| bundle.tell("start"))).collect();
+        starts.into_iter().map(|start| start.join().unwrap()).collect()
+    });
+    let refused: Vec<_> = told.iter().filter(|outcome| outcome.status != 0).collect();
+    assert_eq!(refused.len(), 3);
+    for outcome in refused {
+        assert!(outcome.stderr.contains("cannot start an already running container"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
 fn run_ends_as_its_program_ends() {
     assert_eq!(Bundle::shell("exit 42").run().status, 42);
     assert_eq!(

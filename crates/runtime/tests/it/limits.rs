@@ -141,6 +141,40 @@ fn resource_limits() {
     assert!(message.contains("Operation not permitted"), "{message}");
 }
 
+/// The kernel asks for both ids where somebody sets another process' limits.
+#[test]
+fn resource_limits_of_a_user_with_another_group() {
+    for (uid, gid) in [(0, 5), (5, 0)] {
+        let mut bundle = Bundle::shell("ulimit -n; sleep 1000");
+        bundle.config["process"]["user"] = json!({ "uid": uid, "gid": gid });
+        bundle.config["process"]["rlimits"] = json!([{ "type": "RLIMIT_NOFILE", "soft": 100, "hard": 200 }]);
+        bundle.create();
+        bundle.start();
+        assert_eq!(bundle.exec("ulimit -n; ulimit -H -n").stdout, "100\n200\n");
+    }
+}
+
+/// Not at the root of the trees, where the limits of whoever calls would not hold.
+#[test]
+fn a_container_without_a_place_is_below_its_caller() {
+    let layout = Layout::detect().unwrap();
+    let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    for path in ["", "named"] {
+        bundle.config["linux"]["cgroupsPath"] = json!(path);
+        bundle.create();
+        let name = if path.is_empty() { &bundle.id } else { path };
+        let of = |controller: Option<&str>| linux::cgroup::path_of(bundle.pid(), controller).unwrap();
+        for tree in &layout.legacy {
+            let controller = tree.controllers.first().map(String::as_str);
+            assert_eq!(of(controller), layout.own_place(controller).join(name), "{controller:?}");
+        }
+        if layout.is_unified() {
+            assert_eq!(of(None), layout.own_place(None).parent().unwrap_or(Path::new("/")).join(name));
+        }
+        bundle.delete();
+    }
+}
+
 #[test]
 fn scores_and_priorities() {
     // Of the numbers of stat, the 19th is how nice the process is and the 41st its policy.

@@ -291,20 +291,21 @@ fn socket_activation_descriptors_are_passed() {
     bundle.write_config();
     let file = bundle.directory.join("given");
     std::fs::write(&file, "through\n").unwrap();
-    // A shell puts the file at number 3.
-    let script = format!(
-        "exec 3<{} ; LISTEN_FDS=1 exec {} --root {} run {}",
-        file.display(),
-        env!("CARGO_BIN_EXE_wharf-runtime"),
-        bundle.directory.join("state").display(),
-        bundle.id
-    );
-    let output = std::process::Command::new("/bin/sh")
-        .args(["-c", &script])
-        .current_dir(&bundle.directory)
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "1 1\nthrough\n", "{output:?}");
+    // A shell puts the file at number 3, and becomes the runtime.
+    let run = |whose: &str| {
+        let script = format!(
+            "exec 3<{} ; LISTEN_FDS=1 LISTEN_PID={whose} exec {} --root {} run {}",
+            file.display(),
+            env!("CARGO_BIN_EXE_wharf-runtime"),
+            bundle.directory.join("state").display(),
+            bundle.id
+        );
+        let mut shell = std::process::Command::new("/bin/sh");
+        let output = shell.args(["-c", &script]).current_dir(&bundle.directory).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    assert_eq!(run("$$"), "1 1\nthrough\n");
+    assert!(!run("1").contains("through"), "they were meant for another process");
 }
 
 #[test]
