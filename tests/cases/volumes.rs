@@ -109,3 +109,23 @@ fn two_containers_share_a_volume() {
         world.tidy();
     }
 }
+
+#[test]
+fn a_part_of_a_volume_may_be_named_through_its_links() {
+    let world = World::start();
+    let script =
+        "mkdir -p /v/a/b; ln -s a /v/link; ln -s .. /v/up; ln -s /a /v/absolute; ln -s nope /v/nowhere";
+    world.wharf(&["run", "--rm", "-v", "parts:/v", IMAGE, "sh", "-c", script]).ok();
+    let mounted = |subpath: &str| {
+        let mount = format!("type=volume,source=parts,target=/d,volume-subpath={subpath}");
+        world.docker(&["run", "--rm", "--mount", &mount, IMAGE, "ls", "/d"])
+    };
+    assert_eq!(mounted("link").ok(), "b");
+    assert_eq!(mounted("link/../a").ok(), "b");
+    for escape in ["up", "absolute"] {
+        mounted(escape).code(125).says("path concatenation escapes the base directory");
+    }
+    for missing in ["nowhere", "nope"] {
+        mounted(missing).says("cannot access path");
+    }
+}

@@ -62,23 +62,31 @@ impl Root {
 
     /// Like [`Root::resolve`], but a link at any place of the path is `ELOOP`.
     pub fn resolve_without_links(&self, path: &Path) -> Result<OwnedFd> {
-        self.openat2(path, OFlags::PATH, 0, ResolveFlags::NO_SYMLINKS)
+        self.openat2(path, OFlags::PATH, 0, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS)
+    }
+
+    /// Like [`Root::resolve`], but what would lead out of the root is `EXDEV`: a step up at its top, a link to `/…`.
+    pub fn resolve_beneath(&self, path: &Path) -> Result<OwnedFd> {
+        self.openat2(path, OFlags::PATH, 0, ResolveFlags::BENEATH)
     }
 
     /// Opens what the path means inside the root. `mode` counts when `flags` create.
     pub fn open_at(&self, path: &Path, flags: OFlags, mode: RawMode) -> Result<OwnedFd> {
-        self.openat2(path, flags, mode, ResolveFlags::empty())
+        self.openat2(path, flags, mode, ResolveFlags::IN_ROOT)
     }
 
-    fn openat2(&self, path: &Path, flags: OFlags, mode: RawMode, extra: ResolveFlags) -> Result<OwnedFd> {
-        let how = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | extra;
+    fn openat2(&self, path: &Path, flags: OFlags, mode: RawMode, bounds: ResolveFlags) -> Result<OwnedFd> {
+        let how = ResolveFlags::NO_MAGICLINKS | bounds;
         let inside = inside(path);
         let mut races = 0;
         loop {
             let mode = Mode::from_raw_mode(mode);
             match rustix::fs::openat2(&self.directory, &*inside, flags | OFlags::CLOEXEC, mode, how) {
                 Err(Errno::AGAIN) if races < MAX_RACES => races += 1,
-                other => return other.context("openat2", || format!("{path:?}, {flags:?}, RESOLVE_IN_ROOT")),
+                other => {
+                    let bounds = if bounds.contains(ResolveFlags::BENEATH) { "BENEATH" } else { "IN_ROOT" };
+                    return other.context("openat2", || format!("{path:?}, {flags:?}, RESOLVE_{bounds}"));
+                }
             }
         }
     }
@@ -101,7 +109,7 @@ impl Root {
     /// somebody puts there meanwhile.
     pub fn make_dirs_without_links(&self, path: &Path, mode: RawMode) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY;
-        match self.openat2(path, flags, 0, ResolveFlags::NO_SYMLINKS) {
+        match self.openat2(path, flags, 0, ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS) {
             Err(error) if error.is(Errno::NOENT) => {}
             other => return other,
         }
@@ -154,7 +162,7 @@ impl Root {
     /// The regular file at this path, to read. What lies on another mount is `EXDEV`; whatever else is there is not opened,
     /// which might have effects, but refused.
     pub fn open_own_file(&self, path: &Path) -> Result<OwnedFd> {
-        let found = self.openat2(path, OFlags::PATH, 0, ResolveFlags::NO_XDEV)?;
+        let found = self.openat2(path, OFlags::PATH, 0, ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV)?;
         match kind(&found)? {
             Kind::File => reopen(found, OFlags::RDONLY | OFlags::NONBLOCK),
             _ => Err(Error::new("openat2", format_args!("{path:?} as a regular file"), Errno::INVAL)),
@@ -359,6 +367,9 @@ mod tests {
         let root = scratch.root();
         for path in ["up", "../secret", "absolute", "far/secret", "/../../secret"] {
             assert!(root.resolve(Path::new(path)).unwrap_err().is(Errno::NOENT), "{path}");
+        }
+        for path in ["up", "../secret", "absolute", "far/secret"] {
+            assert!(root.resolve_beneath(Path::new(path)).unwrap_err().is(Errno::XDEV), "{path}");
         }
         root.make_file(Path::new("absolute"), 0o644).unwrap();
         assert!(inside.join("etc/passwd").is_file(), "a dangling link is completed inside");

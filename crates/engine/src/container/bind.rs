@@ -177,7 +177,13 @@ fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
     let wanted = root.join(subpath);
     let failed = |error| Error::failed(format!("cannot access path {}", wanted.display()), error);
     let handle = linux::path::Root::open(root).map_err(failed)?;
-    let found = handle.resolve_without_links(Path::new(subpath)).map_err(failed)?;
+    let found = handle.resolve_beneath(Path::new(subpath)).map_err(|error| match error.errno() {
+        linux::Errno::XDEV => Error::invalid(format!(
+            "path concatenation escapes the base directory, base: {}, subpath: {subpath}",
+            root.display()
+        )),
+        _ => failed(error),
+    })?;
     Ok(linux::path::of(found))
 }
 

@@ -135,10 +135,16 @@ fn image_mount(
     })
 }
 
+/// Go's `filepath.IsLocal`: no step leads above where it begins.
 fn check_subpath(subpath: &str, invalid: &impl Fn(&str) -> Error) -> Result<()> {
-    let inside =
-        Path::new(subpath).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
-    if inside { Ok(()) } else { Err(invalid("subpath must be a relative path within the volume")) }
+    let mut parts = Path::new(subpath).components();
+    let depth = parts.try_fold(0u32, |depth, part| match part {
+        Component::Normal(_) => Some(depth + 1),
+        Component::CurDir => Some(depth),
+        Component::ParentDir => depth.checked_sub(1),
+        Component::RootDir | Component::Prefix(_) => None,
+    });
+    if depth.is_some() { Ok(()) } else { Err(invalid("subpath must be a relative path within the volume")) }
 }
 
 fn tmpfs_mount(asked: &Asked, invalid: impl Fn(&str) -> Error) -> Result<Planned> {
