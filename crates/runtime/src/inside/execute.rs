@@ -7,7 +7,7 @@ use std::ffi::{CString, OsStr};
 use std::io::Write;
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
@@ -167,6 +167,7 @@ fn kind_of(error: &linux::Error) -> Kind {
     match error.errno() {
         Errno::ACCESS => Kind::NotExecutable,
         Errno::NOTDIR => Kind::WrongType,
+        Errno::LOOP => Kind::Other,
         _ => Kind::NotFound,
     }
 }
@@ -199,10 +200,23 @@ pub(crate) fn find(program: &Program) -> Result<CString> {
             Err((kind, reason)) => Err(Error::new(kind, format_args!("exec: {quoted}: {reason}"))),
         };
     }
-    let missing =
-        || Error::new(Kind::NotFound, format_args!("exec: {quoted}: executable file not found in $PATH"));
-    let found = program.places().find(|path| check(path).is_ok());
-    found.and_then(|path| CString::new(path.into_os_string().as_bytes()).ok()).ok_or_else(missing)
+    let path = program.variable("PATH").unwrap_or_default();
+    // Nothing stands for the working directory.
+    let places =
+        path.split(':').map(|place| Path::new(if place.is_empty() { "." } else { place }).join(name));
+    let found = places.filter(|_| !name.is_empty()).find(|place| check(place).is_ok());
+    match found {
+        Some(place) if place.is_absolute() => CString::new(place.into_os_string().into_vec())
+            .map_err(|_| Error::invalid(format_args!("PATH={path:?} holds a zero byte"))),
+        // It depends on where the process happens to be: whoever means it says so.
+        Some(_) => Err(Error::other(format_args!(
+            "exec: {quoted}: cannot run executable found relative to current directory"
+        ))),
+        None => {
+            let reason = format_args!("exec: {quoted}: executable file not found in $PATH");
+            Err(Error::new(Kind::NotFound, reason))
+        }
+    }
 }
 
 fn check(path: &Path) -> std::result::Result<(), (Kind, String)> {

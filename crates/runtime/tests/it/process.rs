@@ -190,6 +190,23 @@ fn a_terminal_for_a_later_process() {
     assert_eq!(read_terminal(take_terminal(&listener)), "/dev/pts/0\r\nx\r\n");
 }
 
+#[test]
+fn programs_that_are_where_the_process_happens_to_be() {
+    for path in ["bin", ":/nope", "/nope:bin:/bin", "./bin:/bin"] {
+        let mut bundle = Bundle::new(&["busybox", "true"]);
+        bundle.config["process"]["cwd"] = json!(if path.starts_with(':') { "/bin" } else { "/" });
+        bundle.config["process"]["env"] = json!([format!("PATH={path}")]);
+        let message = bundle.refused();
+        assert!(message.contains("cannot run executable found relative to current directory"), "{message}");
+        bundle.config["process"]["args"] = json!(["./bin/busybox", "true"]);
+        bundle.config["process"]["cwd"] = json!("/");
+        assert_eq!(bundle.output(), "");
+    }
+    let mut bundle = Bundle::new(&["busybox", "true"]);
+    bundle.config["process"]["env"] = json!(["PATH=/bin:bin"]);
+    assert_eq!(bundle.output(), "", "the first place counts");
+}
+
 /// Its terminal hangs up only when the reason has been told.
 #[test]
 fn why_a_later_process_with_a_terminal_fails() {
