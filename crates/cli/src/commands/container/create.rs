@@ -81,6 +81,9 @@ pub(super) fn create(
         })?;
     }
     add_proxies(session, &mut request)?;
+    if let Some(server) = own_host(request.host_config.dns.as_deref().unwrap_or_default()) {
+        writeln!(std::io::stderr(), "WARNING: Localhost DNS ({server}) may fail in containers.")?;
+    }
     if policy == PullPolicy::Always {
         fetch(session, &image, &platform, parsed)?;
     }
@@ -101,6 +104,13 @@ pub(super) fn create(
     }
     id_file.write(&created.id)?;
     Ok(created)
+}
+
+/// The first name server that means whoever asks it: in a container, the container.
+fn own_host(servers: &[String]) -> Option<&str> {
+    let is_own =
+        |server: &&String| server.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    servers.iter().find(is_own).map(String::as_str)
 }
 
 /// A 404 may also be about a network or a volume's driver; pulling helps only the image.
