@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::failure::{Failure, Outcome};
-use crate::template::{self, Labels, Prepared, Value};
+use crate::template::{Labels, Prepared, Value};
 
 /// A field of a row: its name in templates and JSON, and the header of its column.
 pub(crate) type Field = (&'static str, &'static str);
@@ -40,20 +40,16 @@ pub(crate) enum Style {
 }
 
 impl Style {
-    /// The style that flags and configuration ask for.
+    /// The style that flags and configuration ask for. Words count only as they are; spaces around a template do not.
     pub(crate) fn choose(format: &str, configured: &str, quiet: bool) -> Style {
         let format = if format.is_empty() { configured } else { format };
-        match format.trim() {
-            _ if quiet && (format.is_empty() || format == "table") => Style::Quiet,
+        match format {
+            "" | "table" if quiet => Style::Quiet,
             "" | "table" => Style::Table,
             "json" | "{{json .}}" | "{{ json . }}" => Style::Json,
             text => match text.strip_prefix("table") {
-                Some(template)
-                    if template.starts_with(char::is_whitespace) || template.starts_with("\\t") =>
-                {
-                    Style::TableTemplate(template::unescape(template.trim_start()))
-                }
-                _ => Style::Template(template::unescape(text)),
+                Some(template) => Style::TableTemplate(unescape(template.trim_matches(' '))),
+                None => Style::Template(unescape(text.trim_matches(' '))),
             },
         }
     }
@@ -141,6 +137,11 @@ impl Listing<'_> {
         let fields = self.fields.iter().map(|(name, header)| ((*name).to_owned(), Value::text(*header)));
         Value::object(fields, Labels::Headers).called(self.kind)
     }
+}
+
+/// Backslash escapes that a shell leaves as they are, so that `\t` can be typed. Only lists know them.
+fn unescape(text: &str) -> String {
+    text.replace(r"\t", "\t").replace(r"\n", "\n")
 }
 
 /// JSON as Go writes it, which may stand in a web page.
@@ -274,6 +275,16 @@ mod tests {
         assert!(shown("{{.Nothing}}", false).contains("Nothing"));
         assert!(Style::choose("{{.Size}}", "", false).mentions("Size"));
         assert_eq!(Style::choose("", "table {{.ID}}", false), Style::TableTemplate("{{.ID}}".to_owned()));
+    }
+
+    #[test]
+    fn a_format_is_read_to_the_letter() {
+        assert_eq!(shown("table{{.ID}}", false), "ID\n1\n2\n");
+        assert_eq!(shown("table ", false), "\n\n\n");
+        assert_eq!(shown(" table {{.ID}} ", false), "table 1\ntable 2\n");
+        assert_eq!(shown(" ", false), "\n\n");
+        assert_eq!(shown(" json", false), "json\njson\n");
+        assert_eq!(shown("\t{{.ID}}\\n", false), "\t1\n\n\t2\n\n");
     }
 
     #[test]

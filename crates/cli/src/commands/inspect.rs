@@ -8,7 +8,7 @@ use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, text};
 use crate::json;
 use crate::session::Session;
-use crate::template::{self, Prepared};
+use crate::template::Prepared;
 use crate::tree::{Names, Spec};
 
 pub(crate) const SPEC: Spec = Spec::new(
@@ -93,10 +93,7 @@ pub(crate) fn show(
 ) -> Outcome {
     let template = match format {
         "" | "json" => None,
-        text => {
-            let text = template::unescape(text);
-            Some(Prepared::parse(&text).map_err(|fault| Failure::from(fault).with_code(64))?)
-        }
+        text => Some(Prepared::parse(text).map_err(|fault| Failure::from(fault).with_code(64))?),
     };
     let mut documents = Vec::new();
     let mut failures = Vec::new();

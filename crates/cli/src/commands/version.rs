@@ -50,7 +50,7 @@ struct ClientPart {
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let template = match parsed.text("format") {
         "" | "json" => None,
-        text => Some(Prepared::parse(&template::unescape(text)).map_err(misfit)?),
+        text => Some(Prepared::parse(text).map_err(misfit)?),
     };
     let (raw, failure) =
         match session.client().and_then(|client| client.server_version_raw().map_err(Failure::from)) {

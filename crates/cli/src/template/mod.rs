@@ -90,10 +90,5 @@ impl From<Fault> for Failure {
     }
 }
 
-/// Backslash escapes that a shell leaves as they are, so that `\t` can be typed.
-pub(crate) fn unescape(text: &str) -> String {
-    text.replace(r"\t", "\t").replace(r"\n", "\n")
-}
-
 #[cfg(test)]
 mod tests;

@@ -69,7 +69,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let configured =
         if format.is_empty() && !quiet { session.config()?.text("psFormat") } else { String::new() };
     let mut style = Style::choose(format, &configured, quiet);
-    if quiet && style != Style::Quiet {
+    if quiet && !format.is_empty() {
         writeln!(
             std::io::stderr(),
             "WARNING: Ignoring custom format, because both --format and --quiet are set."

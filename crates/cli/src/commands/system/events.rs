@@ -37,7 +37,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         "" => None,
         "json" => Some(Prepared::parse("{{json .}}")?),
         text => {
-            let prepared = Prepared::parse(&template::unescape(text)).map_err(misfit)?;
+            let prepared = Prepared::parse(text).map_err(misfit)?;
             // What no event has is said before the first one comes.
             prepared.render(&fields(NO_EVENT)?).map_err(misfit)?;
             Some(prepared)

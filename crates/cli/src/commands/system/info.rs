@@ -37,7 +37,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         let shown = match format {
             "json" => document,
             text => {
-                let prepared = Prepared::parse(&template::unescape(text)).map_err(misfit)?;
+                let prepared = Prepared::parse(text).map_err(misfit)?;
                 prepared.render(&template::read(&document)?.called("system.dockerInfo")).map_err(|fault| {
                     // The line that was begun ends before the message.
                     println!();
