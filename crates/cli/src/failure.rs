@@ -78,7 +78,7 @@ pub(crate) fn doing(what: &str, path: impl fmt::Display) -> impl FnOnce(io::Erro
 }
 
 /// An I/O error in the kernel's words alone, as other programs print them.
-fn words(error: &io::Error) -> String {
+pub(crate) fn words(error: &io::Error) -> String {
     let text = error.to_string();
     let Some((words, _)) = text.split_once(" (os error ") else { return text };
     let mut letters = words.chars();

@@ -19,8 +19,8 @@ use rustls::ClientConfig;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::http::{Answer, Body, Connection, Head, Payload};
-use crate::query::Query;
+use crate::http::{Answer, Body, Connection, Head, Payload, Unsent};
+use crate::query::{Query, clean};
 use crate::stream::{Reader, Stream, Writer};
 use crate::{Certificates, Error, Host, Result};
 
@@ -273,8 +273,11 @@ impl Client {
             None if sending.repeatable() && method != "HEAD" => NEWEST,
             None => self.negotiate()?,
         };
-        let target = format!("/v{version}{path}{}", query.as_str());
+        let target = format!("{}{}", clean(&format!("/v{version}{path}")), query.as_str());
         let (answer, body) = self.exchange(method, &target, headers, sending, upgrade)?;
+        if is_redirect(answer.status) {
+            return Err(self.unanswered(method, &target, "unexpected redirect in response"));
+        }
         if answer.status >= 400 {
             let bytes = self.finish(body)?;
             let refusal = refusal(answer.status, &bytes);
@@ -334,7 +337,11 @@ impl Client {
             }
         }
         let mut connection = Connection::new(Stream::connect(&self.host, self.tls.as_ref())?);
-        let sent = connection.send(&head, sending.payload());
+        let sent = match connection.send(&head, sending.payload()) {
+            Err(Unsent::Source(error)) => return Err(self.unanswered(method, target, &error.to_string())),
+            Err(Unsent::Socket(error)) => Err(error),
+            Ok(()) => Ok(()),
+        };
         // An engine that refuses an upload may answer and close before it has read all of it.
         match (connection.answer(), sent) {
             (Ok(Some(answer)), _) => {
@@ -492,6 +499,11 @@ fn read_all(mut body: Body) -> Result<(Vec<u8>, Body)> {
         return Err(Error::Protocol(format!("the answer is longer than {BODY_LIMIT} bytes")));
     }
     Ok((bytes, body))
+}
+
+/// Somewhere else the answer may be; 304 is one: there is nothing to do.
+fn is_redirect(status: u16) -> bool {
+    (300..400).contains(&status) && status != 304
 }
 
 /// The engine's words out of an error body, which is JSON by rule and plain text from proxies.

@@ -14,6 +14,8 @@ pub type Result<T> = std::result::Result<T, Error>;
 pub enum Error {
     /// The address of the engine cannot be understood or is not supported.
     Address(String),
+    /// Something is asked for without a name; of what kind it is.
+    Nameless(&'static str),
     /// Nobody answers at the address.
     Connect { host: String, source: io::Error },
     /// The socket is there, but not for this user.
@@ -56,6 +58,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::Address(text) | Error::Tls(text) | Error::Protocol(text) => f.write_str(text),
+            Error::Nameless(kind) => write!(f, "invalid {kind} name or ID: value is empty"),
             Error::Certificates(why) => write!(f, "Failed to initialize: {why}"),
             Error::Connect { host, .. } => {
                 write!(f, "Cannot connect to the Docker daemon at {host}. Is the docker daemon running?")

@@ -54,6 +54,20 @@ impl Answer {
     }
 }
 
+/// Why a request did not go out.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    Socket(io::Error),
+    /// What was to be sent could not be read: the other side waits for it.
+    Source(io::Error),
+}
+
+impl From<io::Error> for Unsent {
+    fn from(error: io::Error) -> Unsent {
+        Unsent::Socket(error)
+    }
+}
+
 /// A connection with the bytes that were read from it too early.
 pub(crate) struct Connection {
     stream: Stream,
@@ -76,7 +90,7 @@ impl Connection {
         (self.stream, self.buffer[self.at..].to_vec())
     }
 
-    pub(crate) fn send(&mut self, head: &Head<'_>, payload: Payload<'_>) -> io::Result<()> {
+    pub(crate) fn send(&mut self, head: &Head<'_>, payload: Payload<'_>) -> std::result::Result<(), Unsent> {
         let mut text = format!("{} {} HTTP/1.1\r\nHost: {}\r\n", head.method, head.target, head.host);
         for (name, value) in head.headers {
             text.push_str(&format!("{name}: {value}\r\n"));
@@ -91,7 +105,7 @@ impl Connection {
                     text.push_str("Content-Length: 0\r\n");
                 }
                 text.push_str("\r\n");
-                self.stream.write_all(text.as_bytes())
+                Ok(self.stream.write_all(text.as_bytes())?)
             }
             Payload::Json(body) => {
                 text.push_str(&format!(
@@ -100,7 +114,7 @@ impl Connection {
                 ));
                 let mut bytes = text.into_bytes();
                 bytes.extend_from_slice(&body);
-                self.stream.write_all(&bytes)
+                Ok(self.stream.write_all(&bytes)?)
             }
             Payload::Stream { content_type, reader } => {
                 text.push_str(&format!("Content-Type: {content_type}\r\nTransfer-Encoding: chunked\r\n\r\n"));
@@ -110,20 +124,20 @@ impl Connection {
         }
     }
 
-    fn send_chunks(&mut self, reader: &mut dyn Read) -> io::Result<()> {
+    fn send_chunks(&mut self, reader: &mut dyn Read) -> std::result::Result<(), Unsent> {
         let mut buffer = vec![0u8; BUFFER];
         loop {
             let count = match reader.read(&mut buffer) {
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
+                Err(error) => return Err(Unsent::Source(error)),
             };
             let mut chunk = format!("{count:x}\r\n").into_bytes();
             chunk.extend_from_slice(&buffer[..count]);
             chunk.extend_from_slice(b"\r\n");
             self.stream.write_all(&chunk)?;
             if count == 0 {
-                return self.stream.flush();
+                return Ok(self.stream.flush()?);
             }
         }
     }

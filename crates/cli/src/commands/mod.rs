@@ -4,6 +4,7 @@ pub(crate) mod completion;
 pub(crate) mod container;
 pub(crate) mod context;
 pub(crate) mod image;
+pub(crate) mod input;
 pub(crate) mod inspect;
 pub(crate) mod login;
 pub(crate) mod logout;

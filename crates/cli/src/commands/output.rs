@@ -1,7 +1,8 @@
-//! Where archives go: a file that appears whole or not at all, or standard output.
+//! Where archives go: a file that appears whole or not at all and is for its owner only, or standard output.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::failure::{Failure, Outcome, doing};
@@ -24,16 +25,7 @@ impl Target {
             return Ok(Target::Standard);
         }
         let path = PathBuf::from(path);
-        let directory = directory_of(&path);
-        if !directory.is_dir() {
-            return Err(Failure::new(format!(
-                "failed to {act} {what}: invalid output path: stat {}: no such file or directory",
-                directory.display()
-            )));
-        }
-        if path.is_dir() {
-            return Err(Failure::new(format!("failed to {act} {what}: cannot write to a directory")));
-        }
+        check(&path).map_err(|why| Failure::new(format!("failed to {act} {what}: {why}")))?;
         Ok(Target::File(path))
     }
 
@@ -45,18 +37,13 @@ impl Target {
             }
             Target::File(path) => path,
         };
-        // A device such as /dev/null cannot be replaced by a rename.
-        if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            let mut file = fs::OpenOptions::new()
-                .write(true)
-                .open(path)
-                .map_err(doing("could not open", path.display()))?;
-            io::copy(reader, &mut file).map_err(doing("could not write", path.display()))?;
-            return Ok(0);
-        }
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let temporary = directory_of(path).join(format!(".{name}.{}", std::process::id()));
-        let result = File::create_new(&temporary)
+        let result = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&temporary)
             .and_then(|mut file| io::copy(reader, &mut file))
             .and_then(|_| fs::rename(&temporary, path));
         if let Err(error) = result {
@@ -67,9 +54,55 @@ impl Target {
     }
 }
 
+/// Only what is a file, or nothing yet, is written to.
+fn check(path: &Path) -> Result<(), String> {
+    let directory = directory_of(path);
+    let failed = |error| doing("invalid output path: stat", directory.display())(error).message;
+    fs::metadata(directory.join(".")).map_err(failed)?;
+    let Ok(found) = fs::symlink_metadata(path) else { return Ok(()) };
+    let kind = found.file_type();
+    let what = match () {
+        () if kind.is_dir() => "a directory",
+        () if kind.is_symlink() => "a symbolic link directly",
+        () if kind.is_fifo() => "a named pipe (FIFO)",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_char_device() => "a character device file",
+        () if kind.is_block_device() => "a block device file",
+        () => return Ok(()),
+    };
+    Err(format!("cannot write to {what}"))
+}
+
 fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_are_written_to() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let place = scratch::Directory::new("output");
+        symlink("absent", place.join("link")).unwrap();
+        let path = |name: &str| place.join(name).to_string_lossy().into_owned();
+        for (name, why) in [
+            (path("link"), "cannot write to a symbolic link directly"),
+            (path(""), "cannot write to a directory"),
+            ("/dev/null".to_owned(), "cannot write to a character device file"),
+            ("/dev/null/x".to_owned(), "invalid output path: stat /dev/null: not a directory"),
+            ("/absent/x".to_owned(), "invalid output path: stat /absent: no such file or directory"),
+        ] {
+            let Err(failure) = Target::choose(&name, "save", "image") else { panic!("{name}") };
+            assert_eq!(failure.message, format!("failed to save image: {why}"));
+        }
+        let file = path("file");
+        Target::choose(&file, "save", "image").unwrap().write(&mut &b"bytes"[..]).unwrap();
+        assert_eq!(fs::read(&file).unwrap(), b"bytes");
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -54,6 +54,12 @@ pub(crate) fn check(reference: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// Whether it is a whole ID of an image, which is no name.
+pub(crate) fn is_id(text: &str) -> bool {
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
 /// A reference with `:latest` where it has neither tag nor digest.
 pub(crate) fn with_default_tag(reference: &str) -> String {
     match split(reference) {

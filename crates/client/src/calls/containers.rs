@@ -11,7 +11,7 @@ use api::event::Message;
 use base64::Engine as _;
 
 use crate::client::from_json;
-use crate::query::segment;
+use crate::query::named;
 use crate::{Body, Client, Error, Hijacked, Messages, Query, Result};
 
 /// Which streams to attach, and how to leave them.
@@ -82,9 +82,9 @@ fn without_status() -> Error {
     Error::Protocol("the engine ended the wait without an exit status".to_owned())
 }
 
-fn of(id: &str, what: &str) -> String {
+fn of(id: &str, what: &str) -> Result<String> {
     // The engine has them with a slash in front, and shows them so.
-    format!("/containers/{}{what}", segment(id.trim_start_matches('/')))
+    Ok(format!("/containers/{}{what}", named("container", id.trim_start_matches('/'))?))
 }
 
 impl Client {
@@ -103,40 +103,40 @@ impl Client {
     }
 
     pub fn inspect_container(&self, id: &str) -> Result<Inspect> {
-        self.get(&of(id, "/json"), &Query::new())
+        self.get(&of(id, "/json")?, &Query::new())
     }
 
     /// The engine's own bytes, for those who show them.
     pub fn inspect_container_raw(&self, id: &str, size: bool) -> Result<Vec<u8>> {
-        self.call("GET", &of(id, "/json"), &Query::new().set_if("size", size))
+        self.call("GET", &of(id, "/json")?, &Query::new().set_if("size", size))
     }
 
     pub fn start_container(&self, id: &str) -> Result<()> {
-        self.tell(&of(id, "/start"), &Query::new())
+        self.tell(&of(id, "/start")?, &Query::new())
     }
 
     pub fn stop_container(&self, id: &str, signal: &str, timeout: Option<i64>) -> Result<()> {
-        self.tell(&of(id, "/stop"), &grace(signal, timeout))
+        self.tell(&of(id, "/stop")?, &grace(signal, timeout))
     }
 
     pub fn restart_container(&self, id: &str, signal: &str, timeout: Option<i64>) -> Result<()> {
-        self.tell(&of(id, "/restart"), &grace(signal, timeout))
+        self.tell(&of(id, "/restart")?, &grace(signal, timeout))
     }
 
     pub fn kill_container(&self, id: &str, signal: &str) -> Result<()> {
-        self.tell(&of(id, "/kill"), &Query::new().set_filled("signal", signal))
+        self.tell(&of(id, "/kill")?, &Query::new().set_filled("signal", signal))
     }
 
     pub fn pause_container(&self, id: &str) -> Result<()> {
-        self.tell(&of(id, "/pause"), &Query::new())
+        self.tell(&of(id, "/pause")?, &Query::new())
     }
 
     pub fn unpause_container(&self, id: &str) -> Result<()> {
-        self.tell(&of(id, "/unpause"), &Query::new())
+        self.tell(&of(id, "/unpause")?, &Query::new())
     }
 
     pub fn rename_container(&self, id: &str, name: &str) -> Result<()> {
-        self.tell(&of(id, "/rename"), &Query::new().set("name", name))
+        self.tell(&of(id, "/rename")?, &Query::new().set("name", name))
     }
 
     pub fn remove_container(&self, id: &str, options: RemoveOptions) -> Result<()> {
@@ -144,15 +144,15 @@ impl Client {
             .set_if("v", options.volumes)
             .set_if("force", options.force)
             .set_if("link", options.link);
-        self.call("DELETE", &of(id, ""), &query).map(drop)
+        self.call("DELETE", &of(id, "")?, &query).map(drop)
     }
 
     pub fn update_container(&self, id: &str, request: &UpdateRequest) -> Result<UpdateResponse> {
-        self.post(&of(id, "/update"), &Query::new(), request)
+        self.post(&of(id, "/update")?, &Query::new(), request)
     }
 
     pub fn resize_container(&self, id: &str, rows: u16, columns: u16) -> Result<()> {
-        self.tell(&of(id, "/resize"), &size(rows, columns))
+        self.tell(&of(id, "/resize")?, &size(rows, columns))
     }
 
     /// Asks to be told of the exit. When this returns, the engine is listening.
@@ -162,7 +162,7 @@ impl Client {
             return Ok(Waiting(Source::Events(self.events("", "", &filters.to_string())?, condition)));
         }
         let query = Query::new().set("condition", condition.as_str());
-        let answer = Messages::new(self.stream("POST", &of(id, "/wait"), &query)?);
+        let answer = Messages::new(self.stream("POST", &of(id, "/wait")?, &query)?);
         Ok(Waiting(Source::Answer(answer)))
     }
 
@@ -173,7 +173,7 @@ impl Client {
             .set_if("stdout", options.stdout)
             .set_if("stderr", options.stderr)
             .set_filled("detachKeys", &options.detach_keys);
-        self.hijack(&of(id, "/attach"), &query, None::<&()>)
+        self.hijack(&of(id, "/attach")?, &query, None::<&()>)
     }
 
     pub fn container_logs(&self, id: &str, options: &LogOptions) -> Result<Body> {
@@ -186,25 +186,25 @@ impl Client {
             .set_filled("since", &options.since)
             .set_filled("until", &options.until)
             .set_filled("tail", &options.tail);
-        self.stream("GET", &of(id, "/logs"), &query)
+        self.stream("GET", &of(id, "/logs")?, &query)
     }
 
     pub fn top(&self, id: &str, arguments: &str) -> Result<Top> {
-        self.get(&of(id, "/top"), &Query::new().set_filled("ps_args", arguments))
+        self.get(&of(id, "/top")?, &Query::new().set_filled("ps_args", arguments))
     }
 
     pub fn container_stats(&self, id: &str, stream: bool) -> Result<Messages<Stats>> {
         let query = Query::new().set("stream", if stream { "1" } else { "0" });
-        Ok(Messages::new(self.stream("GET", &of(id, "/stats"), &query)?))
+        Ok(Messages::new(self.stream("GET", &of(id, "/stats")?, &query)?))
     }
 
     pub fn container_changes(&self, id: &str) -> Result<Vec<Change>> {
-        let changes: Option<Vec<Change>> = self.get(&of(id, "/changes"), &Query::new())?;
+        let changes: Option<Vec<Change>> = self.get(&of(id, "/changes")?, &Query::new())?;
         Ok(changes.unwrap_or_default())
     }
 
     pub fn export_container(&self, id: &str) -> Result<Body> {
-        self.stream("GET", &of(id, "/export"), &Query::new())
+        self.stream("GET", &of(id, "/export")?, &Query::new())
     }
 
     pub fn prune_containers(&self, filters: &str) -> Result<PruneReport> {
@@ -217,14 +217,14 @@ impl Client {
 
     /// What is at a path inside of a container; a symbolic link is not followed.
     pub fn stat_path(&self, id: &str, path: &str) -> Result<PathStat> {
-        let value = self.head(&of(id, "/archive"), &Query::new().set("path", path), PathStat::HEADER)?;
+        let value = self.head(&of(id, "/archive")?, &Query::new().set("path", path), PathStat::HEADER)?;
         path_stat(value.as_deref())
     }
 
     /// A path inside of a container as a tar stream.
     pub fn get_archive(&self, id: &str, path: &str) -> Result<(Body, PathStat)> {
         let query = Query::new().set("path", path);
-        let (body, value) = self.stream_and_header(&of(id, "/archive"), &query, PathStat::HEADER)?;
+        let (body, value) = self.stream_and_header(&of(id, "/archive")?, &query, PathStat::HEADER)?;
         Ok((body, path_stat(value.as_deref())?))
     }
 
@@ -240,7 +240,7 @@ impl Client {
             .set("path", directory)
             .set("noOverwriteDirNonDir", "true")
             .set_if("copyUIDGID", copy_ownership);
-        let mut body = self.upload("PUT", &of(id, "/archive"), &query, tar)?;
+        let mut body = self.upload("PUT", &of(id, "/archive")?, &query, tar)?;
         std::io::copy(&mut body, &mut std::io::sink()).map_err(Error::io("reading the answer"))?;
         Ok(())
     }

@@ -4,13 +4,13 @@ use api::exec::{CreateRequest, CreateResponse, ID, Inspect, START, StartRequest}
 
 use super::containers::size;
 use crate::client::{Offered, from_json, to_json};
-use crate::query::segment;
+use crate::query::{named, segment};
 use crate::{Client, Error, Hijacked, Query, Result};
 
 impl Client {
     /// The id of a new exec.
     pub fn create_exec(&self, container: &str, request: &CreateRequest) -> Result<String> {
-        self.post(&of(container), &Query::new(), request).and_then(made)
+        self.post(&of(container)?, &Query::new(), request).and_then(made)
     }
 
     /// Makes an exec, starts it and joins its streams: in one request where the engine knows how, and then its exit code
@@ -22,7 +22,7 @@ impl Client {
         start: &StartRequest,
     ) -> Result<(String, Hijacked)> {
         let start_now = String::from_utf8_lossy(&to_json(start)?).into_owned();
-        let (offered, id) = self.offer(&of(container), &[(START.to_owned(), start_now)], create, ID)?;
+        let (offered, id) = self.offer(&of(container)?, &[(START.to_owned(), start_now)], create, ID)?;
         match offered {
             Offered::Taken(streams) => Ok((id.unwrap_or_default(), streams)),
             Offered::Answered(body) => {
@@ -54,8 +54,8 @@ impl Client {
 }
 
 /// Where execs of a container are made.
-fn of(container: &str) -> String {
-    format!("/containers/{}/exec", segment(container.trim_start_matches('/')))
+fn of(container: &str) -> Result<String> {
+    Ok(format!("/containers/{}/exec", named("container", container.trim_start_matches('/'))?))
 }
 
 fn made(response: CreateResponse) -> Result<String> {

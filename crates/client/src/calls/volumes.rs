@@ -3,8 +3,12 @@
 use api::volume::{CreateRequest, List, PruneReport, Volume};
 
 use crate::client::from_json;
-use crate::query::segment;
+use crate::query::named;
 use crate::{Client, Query, Result};
+
+fn of(name: &str) -> Result<String> {
+    Ok(format!("/volumes/{}", named("volume", name)?))
+}
 
 impl Client {
     pub fn list_volumes(&self, filters: &str) -> Result<List> {
@@ -12,7 +16,7 @@ impl Client {
     }
 
     pub fn inspect_volume_raw(&self, name: &str) -> Result<Vec<u8>> {
-        self.call("GET", &format!("/volumes/{}", segment(name)), &Query::new())
+        self.call("GET", &of(name)?, &Query::new())
     }
 
     pub fn create_volume(&self, request: &CreateRequest) -> Result<Volume> {
@@ -20,8 +24,7 @@ impl Client {
     }
 
     pub fn remove_volume(&self, name: &str, force: bool) -> Result<()> {
-        self.call("DELETE", &format!("/volumes/{}", segment(name)), &Query::new().set_if("force", force))
-            .map(drop)
+        self.call("DELETE", &of(name)?, &Query::new().set_if("force", force)).map(drop)
     }
 
     pub fn prune_volumes(&self, filters: &str) -> Result<PruneReport> {

@@ -1,4 +1,5 @@
 //! The client over real sockets.
 
 mod tls;
+mod uploads;
 mod versions;

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use api::container::PathStat;
 use client::Client;
 
+use crate::commands::input::Source;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch};
 use crate::session::Session;
@@ -107,7 +108,7 @@ fn to_container(session: &Session, parsed: &Parsed, local: &str, id: &str, path:
         if is_directory != Some(true) {
             return Err(Failure::new(format!("destination \"{id}:{path}\" must be a directory")));
         }
-        client.put_archive(id, &wanted, copy_ownership, &mut io::stdin().lock())?;
+        client.put_archive(id, &wanted, copy_ownership, &mut Source::standard())?;
         return Ok(0);
     }
     let whole = std::path::absolute(local).unwrap_or_else(|_| Path::new(local).to_owned());

@@ -1,12 +1,12 @@
 //! `image import`.
 
-use std::fs::File;
 use std::io;
 
 use client::Query;
 
+use crate::commands::input::Source;
 use crate::commands::progress;
-use crate::failure::{Outcome, doing};
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, text};
 use crate::session::Session;
 use crate::terminal;
@@ -33,8 +33,17 @@ fn flags() -> Vec<clap::Arg> {
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let source = parsed.first();
-    let (repository, tag) = reference::split_tag(parsed.arguments().get(1).map_or("", String::as_str));
     let is_url = source.starts_with("http://") || source.starts_with("https://");
+    let mut archive = match source {
+        "-" => Some(Source::standard()),
+        _ if is_url => None,
+        path => Some(Source::open(path)?),
+    };
+    let target = parsed.arguments().get(1).map_or("", String::as_str);
+    if !target.is_empty() {
+        reference::check(target).map_err(Failure::new)?;
+    }
+    let (repository, tag) = reference::split_tag(target);
     let mut query = Query::new()
         .set("fromSrc", if is_url { source } else { "-" })
         .set_filled("repo", repository)
@@ -44,12 +53,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     for change in parsed.list("change") {
         query = query.set("changes", change);
     }
-    let client = session.client()?;
-    let messages = match source {
-        "-" => client.import_image(&query, Some(&mut io::stdin().lock()))?,
-        _ if is_url => client.import_image(&query, None)?,
-        path => client.import_image(&query, Some(&mut File::open(path).map_err(doing("open", path))?))?,
-    };
+    let archive = archive.as_mut().map(|archive| archive as &mut dyn io::Read);
+    let messages = session.client()?.import_image(&query, archive)?;
     progress::show(messages, &mut io::stdout(), terminal::stdout_is_terminal())?;
     Ok(0)
 }

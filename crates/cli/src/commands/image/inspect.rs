@@ -30,6 +30,9 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     };
     let client = session.client()?;
     show(parsed.text("format"), "", parsed.arguments(), |name| {
+        if name.is_empty() {
+            return Err(Failure::new("Error: No such image: "));
+        }
         client.inspect_image_raw(name, &platform).map_err(Failure::from)
     })
 }

@@ -1,12 +1,12 @@
 //! `image load`.
 
-use std::fs::File;
 use std::io;
 
 use client::Query;
 
+use crate::commands::input::Source;
 use crate::commands::progress;
-use crate::failure::{Failure, Outcome, doing};
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, switch, text};
 use crate::session::Session;
 use crate::terminal;
@@ -39,12 +39,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     for platform in parsed.comma_list("platform") {
         query = query.set("platform", super::save::invalid(super::save::platform_json(&platform))?);
     }
-    let client = session.client()?;
-    let messages = if input.is_empty() {
-        client.load_images(&query, &mut io::stdin().lock())?
-    } else {
-        client.load_images(&query, &mut File::open(input).map_err(doing("open", input))?)?
-    };
+    let mut source = if input.is_empty() { Source::standard() } else { Source::open(input)? };
+    let messages = session.client()?.load_images(&query, &mut source)?;
     progress::show(messages, &mut io::stdout(), fancy)?;
     Ok(0)
 }

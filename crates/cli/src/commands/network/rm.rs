@@ -1,7 +1,7 @@
 //! `network rm`.
 
 use crate::commands::each;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch};
 use crate::session::Session;
 use crate::tree::{Names, Spec};
@@ -22,8 +22,10 @@ fn flags() -> Vec<clap::Arg> {
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let client = session.client()?;
-    each(parsed.arguments(), |name| match client.remove_network(name) {
+    let removed = each(parsed.arguments(), |name| match client.remove_network(name) {
         Err(error) if parsed.on("force") && error.is_not_found() => Ok(String::new()),
         result => Ok(result.map(|()| name.to_owned())?),
-    })
+    });
+    // Here alone Docker's client tells the status, too.
+    removed.map_err(|failure| Failure::new(format!("{failure}\nexit status 1")))
 }
