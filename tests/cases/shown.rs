@@ -87,6 +87,7 @@ macro_rules! pages {
 
 pages! {
     addresses,
+    client,
     commands,
     commits,
     containers,

@@ -2,7 +2,9 @@
 //!
 //! Others write it too and know more of it than we do, so a change keeps whatever it does not
 //! understand. It is written beside and renamed over, through a symbolic link if it is one, with
-//! mode 0600 when it is new: it may hold passwords.
+//! mode 0600 when it is new: it may hold passwords. One that cannot be understood stops nobody, and is left as it is.
+
+mod shape;
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -11,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
+use crate::credentials;
 use crate::failure::{Failure, doing};
 
 /// A configuration beyond this is not one.
@@ -20,27 +23,27 @@ const LIMIT: u64 = 16 * 1024 * 1024;
 pub(crate) struct Config {
     path: PathBuf,
     members: Map<String, Value>,
+    /// Why the file could not be read: nothing may be written over it.
+    unread: Option<String>,
 }
 
 impl Config {
-    /// Reads a configuration; a missing file is an empty one.
-    pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
-        let bytes = match fs::File::open(path) {
-            Ok(file) => {
-                let mut bytes = Vec::new();
-                io::Read::read_to_end(&mut io::Read::take(file, LIMIT), &mut bytes)
-                    .map_err(doing("could not read", path.display()))?;
-                bytes
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                Vec::new()
-            }
-            Err(error) => return Err(doing("could not open", path.display())(error)),
+    /// Reads a configuration; a missing file is an empty one. What is wrong with it is told beside, and keeps nobody from
+    /// going on.
+    pub(crate) fn load(path: &Path) -> (Config, Option<String>) {
+        let (document, unread) = match read(path) {
+            Ok(document) => (document, None),
+            Err(complaint) => (Value::Null, Some(complaint)),
         };
-        let members = parse(&bytes).map_err(|why| {
-            Failure::new(format!("the configuration file {} is not valid: {why}", path.display()))
-        })?;
-        Ok(Config { path: path.to_owned(), members })
+        let complaint = unread.clone().or_else(|| {
+            let complaint = shape::complaint(&document).or_else(|| credentials::complaint(&document))?;
+            Some(unparsed(path, &complaint))
+        });
+        let members = match document {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        };
+        (Config { path: path.to_owned(), members, unread }, complaint)
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -101,6 +104,9 @@ impl Config {
     }
 
     pub(crate) fn save(&self) -> Result<(), Failure> {
+        if let Some(why) = &self.unread {
+            return Err(Failure::new(format!("{why}: nothing is written over it")));
+        }
         // The file behind a link is replaced, not the link.
         let target = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
         let failed = |error| doing("could not write", target.display())(error);
@@ -131,11 +137,34 @@ impl Config {
     }
 }
 
-fn parse(bytes: &[u8]) -> Result<Map<String, Value>, String> {
-    if bytes.trim_ascii().is_empty() {
-        return Ok(Map::new());
+fn read(path: &Path) -> Result<Value, String> {
+    let mut bytes = Vec::new();
+    match fs::File::open(path) {
+        Ok(file) => {
+            let read = io::Read::read_to_end(&mut io::Read::take(file, LIMIT), &mut bytes);
+            read.map_err(|error| unparsed(path, &doing("read", path.display())(error).message))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => {
+            let why = doing("open", path.display())(error);
+            return Err(format!("Error loading config file: {why}"));
+        }
     }
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    parse(&bytes).map_err(|why| unparsed(path, &why))
+}
+
+fn unparsed(path: &Path, why: &str) -> String {
+    format!("Error parsing config file ({}): {why}", path.display())
+}
+
+/// The first document in a file; what follows it is not read.
+fn parse(bytes: &[u8]) -> Result<Value, String> {
+    match serde_json::Deserializer::from_slice(bytes).into_iter().next() {
+        None => Ok(Value::Null),
+        Some(Ok(document)) => Ok(document),
+        Some(Err(error)) if error.is_eof() => Err("unexpected EOF".to_owned()),
+        Some(Err(error)) => Err(error.to_string()),
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +176,7 @@ mod tests {
         let directory = scratch::Directory::new("keep");
         let path = directory.join("config.json");
         fs::write(&path, r#"{"future":{"a":[1]},"auths":{"x":{"auth":"eA=="}}}"#).unwrap();
-        let mut config = Config::load(&path).unwrap();
+        let mut config = Config::load(&path).0;
         config.set_of("auths", "y", serde_json::json!({"auth": "eQ=="}));
         config.unset_of("auths", "x");
         config.set("currentContext", "far".into());
@@ -162,15 +191,31 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let directory = scratch::Directory::new("new");
         let path = directory.join("deep/config.json");
-        let config = Config::load(&path).unwrap();
+        let config = Config::load(&path).0;
         assert_eq!(config.text("currentContext"), "");
         config.save().unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 
     #[test]
-    fn nonsense_is_named() {
-        assert!(parse(b"[]").is_err());
-        assert!(parse(b" ").unwrap().is_empty());
+    fn nonsense_is_named_and_not_written_over() {
+        let directory = scratch::Directory::new("nonsense");
+        let path = directory.join("config.json");
+        let shown = path.display();
+        fs::write(&path, "{").unwrap();
+        let (config, complaint) = Config::load(&path);
+        assert_eq!(complaint.unwrap(), format!("Error parsing config file ({shown}): unexpected EOF"));
+        assert!(config.save().is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"{");
+        fs::write(&path, r#"{"psFormat":3,"currentContext":"far"} rest"#).unwrap();
+        let (config, complaint) = Config::load(&path);
+        assert!(complaint.unwrap().contains("ConfigFile.psFormat of type string"));
+        assert_eq!(config.text("currentContext"), "far");
+        for silent in ["null", " ", "{}"] {
+            fs::write(&path, silent).unwrap();
+            assert_eq!(Config::load(&path).1, None);
+        }
+        let (_, complaint) = Config::load(&directory.join("config.json/config.json"));
+        assert!(complaint.unwrap().ends_with("config.json: not a directory"));
     }
 }

@@ -5,17 +5,17 @@
 //! all others. `DOCKER_AUTH_CONFIG` holds read-only ones that win over both.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::process::{Command, Stdio};
 
 use api::auth::Auth;
-use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use base64::{DecodeError, Engine as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::failure::Failure;
+use crate::failure::{Failure, words};
 
 /// The name under which credentials for Docker Hub are kept.
 pub(crate) const HUB: &str = "https://index.docker.io/v1/";
@@ -85,7 +85,8 @@ pub(crate) fn find(config: &Config, registry: &str) -> Result<Option<Auth>, Fail
     if let Some(helper) = helper_for(config, registry) {
         return helper_get(&helper, registry);
     }
-    config.member_of("auths", registry).map(from_entry).transpose()
+    // What is wrong with an entry has been told by now.
+    Ok(config.member_of("auths", registry).and_then(|entry| from_entry(entry).ok()))
 }
 
 fn environment() -> Option<String> {
@@ -137,7 +138,7 @@ pub(crate) fn store(config: &mut Config, registry: &str, credentials: &Auth) -> 
         };
         let entry = HelperEntry { server_url: registry.to_owned(), username, secret };
         let input = serde_json::to_string(&entry).map_err(|error| Failure::new(error.to_string()))?;
-        call_helper(&helper, "store", &input)?.map_err(Failure::new)?;
+        call_helper(&helper, "store", &input).map_err(|refusal| refusal.to("storing"))?;
         config.set_of("auths", registry, json!({}));
         config.save()?;
         return Ok(false);
@@ -155,7 +156,7 @@ pub(crate) fn store(config: &mut Config, registry: &str, credentials: &Auth) -> 
 /// Forgets credentials.
 pub(crate) fn erase(config: &mut Config, registry: &str) -> Result<(), Failure> {
     if let Some(helper) = helper_for(config, registry) {
-        call_helper(&helper, "erase", registry)?.map_err(Failure::new)?;
+        call_helper(&helper, "erase", registry).map_err(|refusal| refusal.to("erasing"))?;
     }
     config.unset_of("auths", registry);
     config.save()
@@ -166,6 +167,13 @@ pub(crate) fn for_image(config: &Config, reference: &str) -> Result<Auth, Failur
     let registry = registry_of(reference);
     let auth = find(config, registry)?.unwrap_or_default();
     Ok(Auth { serveraddress: registry.to_owned(), ..auth })
+}
+
+/// The same for those who go on without any: a registry may ask for none.
+pub(crate) fn offered(config: &Config, reference: &str) -> Auth {
+    let registry = registry_of(reference);
+    for_image(config, reference)
+        .unwrap_or_else(|_| Auth { serveraddress: registry.to_owned(), ..Auth::default() })
 }
 
 fn helper_for(config: &Config, registry: &str) -> Option<String> {
@@ -184,23 +192,38 @@ fn from_entry(entry: &Value) -> Result<Auth, Failure> {
     };
     let auth = text("auth");
     if !auth.is_empty() {
-        let decoded = STANDARD.decode(&auth).ok().and_then(|bytes| String::from_utf8(bytes).ok());
-        let pair = decoded.as_deref().and_then(|text| text.split_once(':'));
-        let (username, password) = pair.ok_or_else(|| {
-            Failure::new("invalid auth configuration file: an \"auth\" is not base64 of user:password")
-        })?;
-        credentials.username = username.to_owned();
-        credentials.password = password.trim_end_matches('\0').to_owned();
+        (credentials.username, credentials.password) = decode(&auth).map_err(Failure::new)?;
     }
     Ok(credentials)
 }
 
+/// The user and the password.
+fn decode(auth: &str) -> Result<(String, String), String> {
+    let bytes = STANDARD.decode(auth).map_err(|error| {
+        let at = match error {
+            DecodeError::InvalidByte(at, _) | DecodeError::InvalidLastSymbol(at, _) => at,
+            DecodeError::InvalidLength(_) | DecodeError::InvalidPadding => auth.len(),
+        };
+        format!("illegal base64 data at input byte {at}")
+    })?;
+    let text = String::from_utf8_lossy(&bytes);
+    let (user, password) = text.split_once(':').ok_or("Invalid auth configuration file")?;
+    Ok((user.to_owned(), password.trim_end_matches('\0').to_owned()))
+}
+
+/// What is wrong with the credentials in a configuration.
+pub(crate) fn complaint(document: &Value) -> Option<String> {
+    let entries = document.get("auths")?.as_object()?;
+    entries.values().find_map(|entry| {
+        let auth = entry.get("auth")?.as_str().filter(|auth| !auth.is_empty())?;
+        decode(auth).err()
+    })
+}
+
 fn helper_get(helper: &str, registry: &str) -> Result<Option<Auth>, Failure> {
-    match call_helper(helper, "get", registry)? {
-        Err(message) if message.contains("credentials not found") => Ok(None),
-        Err(message) => {
-            Err(Failure::new(format!("error getting credentials - docker-credential-{helper}: {message}")))
-        }
+    match call_helper(helper, "get", registry) {
+        Err(refusal) if refusal.said.contains("credentials not found") => Ok(None),
+        Err(refusal) => Err(refusal.to("getting")),
         Ok(output) => {
             let entry: HelperEntry = serde_json::from_str(&output).map_err(|error| {
                 Failure::new(format!("docker-credential-{helper} answered nonsense: {error}"))
@@ -214,28 +237,49 @@ fn helper_get(helper: &str, registry: &str) -> Result<Option<Auth>, Failure> {
     }
 }
 
-/// Calls a helper: the outer error is ours, the inner one the helper's own words.
-fn call_helper(helper: &str, action: &str, input: &str) -> Result<Result<String, String>, Failure> {
+/// Why a helper did not help, and what it said itself.
+struct Refusal {
+    why: String,
+    said: String,
+}
+
+impl Refusal {
+    fn to(self, act: &str) -> Failure {
+        Failure::new(format!("error {act} credentials - err: {}, out: `{}`", self.why, self.said))
+    }
+}
+
+fn call_helper(helper: &str, action: &str, input: &str) -> Result<String, Refusal> {
     let program = format!("docker-credential-{helper}");
     // A name with a slash would run a file of somebody's choice.
-    if helper.contains('/') {
-        return Err(Failure::new(format!("invalid credential helper name {helper:?}")));
-    }
-    let failed = |error| crate::failure::doing("could not run", &program)(error);
-    let mut child = Command::new(&program)
-        .arg(action)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::inherit())
-        .spawn()
-        .map_err(failed)?;
+    let started = match helper.contains('/') {
+        true => Err(io::ErrorKind::NotFound.into()),
+        false => Command::new(&program)
+            .arg(action)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn(),
+    };
+    let failed = |error: io::Error| {
+        let why = match error.kind() {
+            io::ErrorKind::NotFound => "executable file not found in $PATH".to_owned(),
+            _ => words(&error),
+        };
+        Refusal { why: format!("exec: {program:?}: {why}"), said: String::new() }
+    };
+    let mut child = started.map_err(failed)?;
     if let Some(mut pipe) = child.stdin.take() {
         // A helper that fails early may not read its input; its exit status tells.
         let _ = pipe.write_all(input.as_bytes());
     }
     let output = child.wait_with_output().map_err(failed)?;
-    let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
-    Ok(if output.status.success() { Ok(text) } else { Err(text) })
+    let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    match (output.status.success(), output.status.code()) {
+        (true, _) => Ok(said),
+        (_, Some(code)) => Err(Refusal { why: format!("exit status {code}"), said }),
+        (_, None) => Err(Refusal { why: output.status.to_string(), said }),
+    }
 }
 
 #[cfg(test)]
@@ -261,6 +305,8 @@ mod tests {
         assert_eq!((plain.username.as_str(), plain.password.as_str()), ("me", "pass:word"));
         let token = read(json!({"auth": STANDARD.encode("me:"), "identitytoken": "t"})).unwrap();
         assert_eq!(token.identitytoken, "t");
-        assert!(read(json!({"auth": "%%%"})).unwrap_err().contains("base64"));
+        assert_eq!(read(json!({"auth": "%%%"})).unwrap_err(), "illegal base64 data at input byte 0");
+        let known = json!({"auths": {"x": {"auth": STANDARD.encode("nobody")}, "y": {"auth": ""}}});
+        assert_eq!(complaint(&known).unwrap(), "Invalid auth configuration file");
     }
 }

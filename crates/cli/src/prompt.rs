@@ -4,14 +4,14 @@ use std::io::{self, BufRead as _, Write as _};
 
 use crate::failure::Failure;
 
-/// Asks for a yes; anything else is a no.
+/// Asks for a `y`; anything else, `yes` too, is a no.
 pub(crate) fn confirm(warning: &str) -> Result<bool, Failure> {
     let mut out = io::stdout();
     write!(out, "{warning}\nAre you sure you want to continue? [y/N] ")?;
     out.flush()?;
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    Ok(matches!(answer.trim(), "y" | "Y"))
 }
 
 /// Reads a line.

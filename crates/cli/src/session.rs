@@ -6,6 +6,7 @@
 //! itself: an address that somebody chose is theirs to serve.
 
 use std::cell::OnceCell;
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use clap::Arg;
@@ -136,7 +137,10 @@ impl Session {
         if let Some(config) = self.config.get() {
             return Ok(config);
         }
-        let config = Config::load(&self.config_directory().join("config.json"))?;
+        let (config, complaint) = Config::load(&self.config_directory().join("config.json"));
+        if let Some(complaint) = complaint {
+            writeln!(std::io::stderr(), "WARNING: {complaint}")?;
+        }
         Ok(self.config.get_or_init(|| config))
     }
 

@@ -72,7 +72,8 @@ fn ask(parsed: &Parsed, config: &crate::config::Config, registry: &str) -> Resul
             "WARNING! Using --password via the CLI is insecure. Use --password-stdin."
         )?;
     }
-    let known = credentials::find(config, registry)?.unwrap_or_default();
+    // A helper that fails knows nobody.
+    let known = credentials::find(config, registry).ok().flatten().unwrap_or_default();
     if username.is_empty()
         && password.is_empty()
         && !(known.username.is_empty() && known.identitytoken.is_empty())

@@ -19,7 +19,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let mut config = session.config()?.clone();
     let mut out = std::io::stdout();
     writeln!(out, "Removing login credentials for {registry}")?;
-    if credentials::find(&config, registry)?.is_some() {
+    if let Ok(Some(_)) = credentials::find(&config, registry) {
         credentials::erase(&mut config, registry)?;
     }
     Ok(0)

@@ -8,6 +8,7 @@ use api::container::{CreateRequest, CreateResponse};
 
 use super::{options, request};
 use crate::commands::image::{pull, save};
+use crate::credentials;
 use crate::failure::{Failure, Outcome, doing};
 use crate::flags::{Count, Parsed};
 use crate::session::Session;
@@ -127,7 +128,8 @@ fn shown_name(image: &str) -> String {
 fn fetch(session: &Session, image: &str, platform: &str, parsed: &Parsed) -> Result<(), Failure> {
     let fancy = terminal::stderr_is_terminal();
     let quiet = parsed.on("quiet");
-    pull::fetch(session, &shown_name(image), platform, quiet, &mut std::io::stderr(), fancy)
+    let auth = credentials::for_image(session.config()?, image)?;
+    pull::fetch(session, &shown_name(image), platform, &auth, quiet, &mut std::io::stderr(), fancy)
 }
 
 /// The platform asked for, or the one that the environment sets for all commands.

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use api::auth::Auth;
+
 use crate::commands::container::create::platform;
 use crate::commands::progress;
 use crate::credentials;
@@ -45,7 +47,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         writeln!(out, "Using default tag: latest")?;
     }
     let full = if wanted { repository.to_owned() } else { reference::with_default_tag(name) };
-    fetch(session, &full, &platform(parsed), quiet, &mut out, terminal::stdout_is_terminal())?;
+    let auth = credentials::offered(session.config()?, &full);
+    fetch(session, &full, &platform(parsed), &auth, quiet, &mut out, terminal::stdout_is_terminal())?;
     writeln!(out, "{}", reference::normalized(&full))?;
     Ok(0)
 }
@@ -55,12 +58,12 @@ pub(crate) fn fetch(
     session: &Session,
     name: &str,
     platform: &str,
+    auth: &Auth,
     quiet: bool,
     out: &mut dyn Write,
     fancy: bool,
 ) -> Result<(), Failure> {
-    let auth = credentials::for_image(session.config()?, name)?;
     let (repository, tag) = reference::split(name);
-    let messages = session.client()?.pull(repository, tag, platform, &auth)?;
+    let messages = session.client()?.pull(repository, tag, platform, auth)?;
     if quiet { progress::swallow(messages) } else { progress::show(messages, out, fancy) }
 }

@@ -39,7 +39,7 @@ const FIELDS: &[Field] = &[
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let term = parsed.first();
     let filters = filter::to_query(&parsed.list("filter"))?;
-    let auth = credentials::for_image(session.config()?, term)?;
+    let auth = credentials::offered(session.config()?, term);
     let limit = parsed.value::<i64>("limit").unwrap_or(0);
     let found = session.client()?.search_images(term, limit, &filters, &auth)?;
     let style = Style::choose(parsed.text("format"), "", false);
