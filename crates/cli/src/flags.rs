@@ -121,7 +121,7 @@ fn parse_unsigned<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| format!("strconv.ParseUint: parsing {text:?}: {why}"))
 }
 
-fn parse_bool(text: &str) -> Result<bool, String> {
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
@@ -173,12 +173,18 @@ impl Parsed {
 
     /// Refuses to do what [`content_trust`] cannot.
     pub(crate) fn refuse_content_trust(&self) -> Result<(), Failure> {
-        match self.on("disable-content-trust") {
-            true => Ok(()),
-            false => {
-                Err(Failure::new("unsupported flag --disable-content-trust=false: there is no content trust"))
-            }
-        }
+        let asked = match self.changed("disable-content-trust") {
+            true if self.on("disable-content-trust") => return Ok(()),
+            true => "flag --disable-content-trust=false",
+            // Docker takes what is neither yes nor no for a yes.
+            false => match std::env::var("DOCKER_CONTENT_TRUST") {
+                Ok(value) if !value.is_empty() && parse_bool(&value) != Ok(false) => {
+                    "variable DOCKER_CONTENT_TRUST"
+                }
+                _ => return Ok(()),
+            },
+        };
+        Err(Failure::new(format!("unsupported {asked}: there is no content trust")))
     }
 
     pub(crate) fn arguments(&self) -> &[String] {

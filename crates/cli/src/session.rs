@@ -13,7 +13,7 @@ use clap::Arg;
 use client::{Certificates, Client, Host, Options};
 
 use crate::autostart;
-use crate::commands::context;
+use crate::commands::context::{self, Reached};
 use crate::config::Config;
 use crate::failure::{Failure, doing};
 use crate::flags::{Parsed, list, switch, text};
@@ -68,7 +68,7 @@ impl Globals {
         if hosts.len() > 1 {
             return Err(unresolved("Specify only one -H"));
         }
-        let context = parsed.given("context").map(str::to_owned);
+        let context = parsed.given("context").filter(|name| !name.is_empty()).map(str::to_owned);
         if context.is_some() && !hosts.is_empty() {
             return Err(Failure::new("conflicting options: cannot specify both --host and --context"));
         }
@@ -225,9 +225,22 @@ impl Session {
         let name = self.context()?;
         if name != context::DEFAULT {
             let context = context::Store::new(self).load(&name).map_err(unresolved)?;
-            let endpoint = context.endpoint()?;
-            return Ok(Chosen { host: endpoint.host, tls: endpoint.tls, default: false });
+            let Reached { mut host, tls } = context.endpoint()?;
+            if host.is_empty() {
+                host = format!("unix://{DEFAULT_SOCKET}");
+            }
+            return Ok(Chosen { host, tls, default: false });
         }
+        self.choose_default()
+    }
+
+    /// The engine of the context `default`, whichever is in force.
+    pub(crate) fn default_engine(&self) -> Result<Reached, Failure> {
+        let Chosen { host, tls, .. } = self.choose_default()?;
+        Ok(Reached { host, tls })
+    }
+
+    fn choose_default(&self) -> Result<Chosen, Failure> {
         let explicit = self.globals.host.clone().or_else(host_variable);
         let default = explicit.is_none();
         let host = explicit.unwrap_or_else(|| format!("unix://{DEFAULT_SOCKET}"));

@@ -143,3 +143,22 @@ fn a_socket_that_is_not_ours_is_told_so() {
     );
     assert!(text.contains("member of the group"), "{text}");
 }
+
+#[test]
+fn content_trust_is_not_promised() {
+    let engine = Engine::start(|_| refuse(404, "asked"));
+    let refused = |line: &[&str], value: &str| {
+        let output = engine.command(line).env("DOCKER_CONTENT_TRUST", value).output().unwrap();
+        (output.status.code(), told(&output).contains("DOCKER_CONTENT_TRUST: there is no content trust"))
+    };
+    for value in ["1", "yes"] {
+        for (line, code) in
+            [(["run", "i"], 125), (["create", "i"], 125), (["pull", "i"], 1), (["push", "i"], 1)]
+        {
+            assert_eq!(refused(&line, value), (Some(code), true), "{line:?}");
+        }
+    }
+    assert!(engine.seen().is_empty());
+    assert_eq!(refused(&["pull", "i"], "0"), (Some(1), false));
+    assert_eq!(refused(&["pull", "--disable-content-trust", "i"], "1"), (Some(1), false));
+}

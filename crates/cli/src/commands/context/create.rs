@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
+use std::path::PathBuf;
 
-use client::Host;
+use client::{Certificates, Client, Host, Options};
 
-use super::{Context, DEFAULT, Endpoint, Metadata, Store, check_name};
+use super::{Context, DEFAULT, DEFAULT_DESCRIPTION, Endpoint, Reached, Store, check_name};
 use crate::failure::{Failure, Outcome, doing};
-use crate::flags::{Count, Parsed, text, typed};
+use crate::flags::{Count, Parsed, parse_bool, text, typed};
 use crate::session::Session;
 use crate::tree::Spec;
 use crate::values::csv;
@@ -33,13 +34,25 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     if store.exists(name) {
         return Err(Failure::new(format!("context {name:?} already exists")));
     }
-    let mut settings = settings(parsed);
-    if let Some(from) = parsed.given("from") {
-        settings.entry("from".to_owned()).or_insert_with(|| from.to_owned());
+    let from = match parsed.given("from") {
+        Some(from) => Some(from.to_owned()),
+        None if parsed.changed("docker") => None,
+        // Of the one in force there can be one more.
+        None => Some(session.context()?),
+    };
+    let (mut context, certificates) = match from {
+        Some(from) => copy(session, &store, &from)?,
+        None => {
+            let described = Described::read(session, &store, settings(parsed))?;
+            let endpoints = BTreeMap::from([("docker".to_owned(), described.endpoint)]);
+            (Context { endpoints, ..Context::default() }, described.certificates)
+        }
+    };
+    name.clone_into(&mut context.name);
+    if !parsed.text("description").is_empty() {
+        parsed.text("description").clone_into(&mut context.metadata.description);
     }
-    let description = parsed.text("description").to_owned();
-    let described = Described::read(session, &store, settings)?;
-    store.save(&described.context(name, description), &described.certificates)?;
+    store.save(&context, &certificates)?;
     writeln!(std::io::stdout(), "{name}")?;
     writeln!(std::io::stderr(), "Successfully created context \"{name}\"")?;
     Ok(0)
@@ -47,10 +60,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
 
 /// The value of `--docker`: `key=value,…`.
 pub(super) fn check_settings(text: &str) -> Result<String, String> {
-    for field in csv(text)? {
-        if !field.is_empty() && !field.contains('=') {
-            return Err(format!("{field} must be formatted as key=value"));
-        }
+    if let Some(field) = csv(text)?.iter().find(|field| !field.contains('=')) {
+        return Err(format!("{field} must be formatted as key=value"));
     }
     Ok(text.to_owned())
 }
@@ -63,7 +74,7 @@ pub(super) fn settings(parsed: &Parsed) -> BTreeMap<String, String> {
 
 /// An engine as flags describe it.
 pub(super) struct Described {
-    endpoint: Endpoint,
+    pub(super) endpoint: Endpoint,
     pub(super) certificates: Vec<(&'static str, Vec<u8>)>,
 }
 
@@ -73,55 +84,81 @@ impl Described {
         store: &Store,
         mut settings: BTreeMap<String, String>,
     ) -> Result<Described, Failure> {
-        let (host, mut certificates, mut skip) = match settings.remove("from") {
-            Some(from) if from != DEFAULT => copy(store, &from)?,
-            Some(_) => (session.host()?, Vec::new(), false),
-            None => (String::new(), Vec::new(), false),
-        };
-        let host = settings.remove("host").unwrap_or(host);
-        if host.is_empty() {
-            return Err(Failure::new("docker endpoint configuration is required"));
+        if let Some(from) = settings.remove("from") {
+            let (context, certificates) = copy(session, store, &from).map_err(misfit)?;
+            let endpoint = context.endpoints.get("docker").cloned().unwrap_or_default();
+            return Ok(Described { endpoint, certificates });
         }
-        for (key, file) in [("ca", "ca.pem"), ("cert", "cert.pem"), ("key", "key.pem")] {
-            if let Some(path) = settings.remove(key) {
-                certificates.push((file, fs::read(&path).map_err(doing("open", &path))?));
+        let host = settings.remove("host").unwrap_or_default();
+        let [authority, certificate, key] =
+            ["ca", "cert", "key"].map(|name| settings.remove(name).map(PathBuf::from));
+        let skip_tls_verify = match settings.remove("skip-tls-verify") {
+            Some(value) => parse_bool(&value)
+                .map_err(|_| misfit(format!("skip-tls-verify: parsing {value:?}: invalid syntax")))?,
+            None => false,
+        };
+        if let Some(key) = settings.keys().next() {
+            return Err(misfit(format!("unrecognized config key: {key}")));
+        }
+        let mut certificates = Vec::new();
+        for (path, file) in [(&authority, "ca.pem"), (&certificate, "cert.pem"), (&key, "key.pem")] {
+            if let Some(path) = path {
+                let bytes = fs::read(path).map_err(doing("open", path.display()));
+                certificates.push((file, bytes.map_err(|failure| misfit(failure.message))?));
             }
         }
-        if let Some(value) = settings.remove("skip-tls-verify") {
-            skip = value == "true" || value == "1";
+        let reached = Reached {
+            host: host.clone(),
+            tls: (!certificates.is_empty()).then_some(Certificates {
+                authority,
+                identity: certificate.zip(key),
+                verify: !skip_tls_verify,
+            }),
+        };
+        // Without a host it is the one of this machine.
+        if !host.is_empty() {
+            check(reached)?;
         }
-        if let Some(key) = settings.keys().next() {
-            return Err(Failure::new(format!(
-                "unable to create docker endpoint config: unrecognized config key: {key}"
-            )));
-        }
-        Host::parse(&host, !certificates.is_empty())?;
-        Ok(Described { endpoint: Endpoint { host, skip_tls_verify: skip }, certificates })
-    }
-
-    pub(super) fn context(&self, name: &str, description: String) -> Context {
-        Context {
-            name: name.to_owned(),
-            metadata: Metadata { description, ..Metadata::default() },
-            endpoints: BTreeMap::from([("docker".to_owned(), self.endpoint.clone())]),
-            ..Context::default()
-        }
+        Ok(Described { endpoint: Endpoint { host, skip_tls_verify }, certificates })
     }
 }
 
-type Copied = (String, Vec<(&'static str, Vec<u8>)>, bool);
+fn misfit(why: impl std::fmt::Display) -> Failure {
+    Failure::new(format!("unable to create docker endpoint config: {why}"))
+}
 
-fn copy(store: &Store, from: &str) -> Result<Copied, Failure> {
-    let reached = store.load(from)?.endpoint()?;
+/// Whether an engine could be reached like this, if it were there.
+fn check(reached: Reached) -> Result<(), Failure> {
+    let Reached { host, tls } = reached;
+    if !host.contains("://") {
+        return Err(misfit(format!(
+            "unable to apply docker endpoint options: unable to parse docker host `{host}`"
+        )));
+    }
+    let host = Host::parse(&host, tls.is_some())?;
+    let options = Options { host, tls, version: None, headers: Vec::new(), user_agent: String::new() };
+    Client::new(options).map(drop).map_err(|error| match error {
+        client::Error::Certificates(why) => misfit(format!("invalid docker endpoint options: {why}")),
+        error => error.into(),
+    })
+}
+
+/// A context, and what must be written beside another one like it.
+type Copied = (Context, Vec<(&'static str, Vec<u8>)>);
+
+fn copy(session: &Session, store: &Store, from: &str) -> Result<Copied, Failure> {
+    if from != DEFAULT {
+        return Ok((store.load(from)?, store.certificates(from)?));
+    }
+    let mut context = super::export::default(session)?;
+    DEFAULT_DESCRIPTION.clone_into(&mut context.metadata.description);
+    let Some(tls) = session.default_engine()?.tls else { return Ok((context, Vec::new())) };
+    let (certificate, key) = tls.identity.unzip();
     let mut certificates = Vec::new();
-    let skip = reached.tls.as_ref().is_some_and(|tls| !tls.verify);
-    if let Some(tls) = reached.tls {
-        let identity = tls.identity.map(|(cert, key)| [("cert.pem", cert), ("key.pem", key)]);
-        let files =
-            tls.authority.map(|path| ("ca.pem", path)).into_iter().chain(identity.into_iter().flatten());
-        for (name, path) in files {
-            certificates.push((name, fs::read(&path).map_err(doing("open", path.display()))?));
+    for (path, file) in [(tls.authority, "ca.pem"), (certificate, "cert.pem"), (key, "key.pem")] {
+        if let Some(path) = path {
+            certificates.push((file, fs::read(&path).map_err(doing("open", path.display()))?));
         }
     }
-    Ok((reached.host, certificates, skip))
+    Ok((context, certificates))
 }

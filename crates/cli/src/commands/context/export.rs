@@ -9,7 +9,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 
-use super::{Context, DEFAULT, Endpoint, Store};
+use super::{Context, DEFAULT, Endpoint, Reached, Store};
 use crate::failure::{Failure, Outcome, doing};
 use crate::flags::{Count, Parsed};
 use crate::session::Session;
@@ -76,7 +76,8 @@ fn pack(session: &Session, name: &str) -> Result<Vec<u8>, Failure> {
 }
 
 pub(super) fn default(session: &Session) -> Result<Context, Failure> {
-    let endpoint = Endpoint { host: session.host()?, skip_tls_verify: false };
+    let Reached { host, tls } = session.default_engine()?;
+    let endpoint = Endpoint { host, skip_tls_verify: tls.is_some_and(|tls| !tls.verify) };
     Ok(Context {
         name: DEFAULT.to_owned(),
         endpoints: [("docker".to_owned(), endpoint)].into(),

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use super::{DEFAULT, Store};
+use super::{DEFAULT, DEFAULT_DESCRIPTION, Store};
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text};
 use crate::format::{Field, Listing, Row, Style, ellipsis, natural};
@@ -35,27 +35,29 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         true => format!("{name} *"),
         false => name.to_owned(),
     };
-    let row = |name: &str, description: &str, host: &str| Row {
+    let row = |name: &str, description: &str, host: &str, error: &str| Row {
         typed: vec![("Current", Value::Bool(name == current))],
         texts: vec![
             (name == current).to_string(),
             ellipsis(description, 60),
             host.to_owned(),
-            String::new(),
+            ellipsis(error, 45),
             mark(name),
         ],
         ..Row::default()
     };
-    let host = if current == DEFAULT {
-        session.host()?
-    } else {
-        format!("unix://{}", crate::session::DEFAULT_SOCKET)
-    };
-    let mut contexts =
-        vec![(DEFAULT.to_owned(), row(DEFAULT, "Current DOCKER_HOST based configuration", &host))];
-    for context in Store::new(session).list()? {
-        let row = row(&context.name, &context.metadata.description, context.docker_host());
+    let host = session.default_engine()?.host;
+    let mut contexts = vec![(DEFAULT.to_owned(), row(DEFAULT, DEFAULT_DESCRIPTION, &host, ""))];
+    let store = Store::new(session);
+    for context in store.list()? {
+        let row = row(&context.name, &context.metadata.description, context.docker_host(), "");
         contexts.push((context.name, row));
+    }
+    // One that is in force without being there has a line, too.
+    if !contexts.iter().any(|(name, _)| *name == current)
+        && let Err(failure) = store.load(&current)
+    {
+        contexts.push((current.clone(), row(&current, "", "", &failure.message)));
     }
     contexts.sort_by(|(one, _), (other, _)| natural(one, other));
     let rows: Vec<Row> = contexts.into_iter().map(|(_, row)| row).collect();

@@ -31,6 +31,7 @@ use crate::failure::{Failure, doing};
 use crate::session::Session;
 
 pub(crate) const DEFAULT: &str = "default";
+const DEFAULT_DESCRIPTION: &str = "Current DOCKER_HOST based configuration";
 /// The files of an endpoint's certificates.
 const CERTIFICATES: [&str; 3] = ["ca.pem", "cert.pem", "key.pem"];
 

@@ -24,7 +24,7 @@ fn flags() -> Vec<clap::Arg> {
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let store = Store::new(session);
     let force = parsed.on("force");
-    let current = session.config()?.text("currentContext");
+    let current = session.context()?;
     each(parsed.arguments(), |name| {
         if name == DEFAULT {
             return Err(Failure::new("context \"default\" cannot be removed"));

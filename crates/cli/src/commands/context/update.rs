@@ -39,7 +39,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     }
     if parsed.changed("docker") {
         let described = Described::read(session, &store, settings(parsed))?;
-        context.endpoints = described.context(name, String::new()).endpoints;
+        context.endpoints.insert("docker".to_owned(), described.endpoint);
         store.forget_certificates(name)?;
         store.save(&context, &described.certificates)?;
     } else {
