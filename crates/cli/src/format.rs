@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
+
 use crate::failure::{Failure, Outcome};
 use crate::template::{Labels, Prepared, Value};
 
@@ -161,7 +163,6 @@ pub(crate) fn align_wide(lines: &[Vec<String>]) -> String {
 
 fn align_from(lines: &[Vec<String>], least: usize) -> String {
     let columns = lines.iter().map(Vec::len).max().unwrap_or(0);
-    let width = |text: &str| text.chars().count();
     let mut widths = vec![least; columns];
     for line in lines {
         for (at, cell) in line.iter().enumerate().take(line.len().saturating_sub(1)) {
@@ -206,12 +207,25 @@ pub(crate) fn natural(one: &str, other: &str) -> std::cmp::Ordering {
     left.len().cmp(&right.len()).then_with(|| one.cmp(other))
 }
 
-/// A text cut to a number of characters, with an ellipsis as the last.
+/// The columns that a text takes on a terminal: a letter of Chinese takes two, an accent by itself none.
+pub(crate) fn width(text: &str) -> usize {
+    UnicodeWidthStr::width(text)
+}
+
+/// A text cut to a number of columns, with an ellipsis as the last.
 pub(crate) fn ellipsis(text: &str, limit: usize) -> String {
-    if text.chars().count() <= limit {
+    if width(text) <= limit {
         return text.to_owned();
     }
-    let mut cut: String = text.chars().take(limit.saturating_sub(1)).collect();
+    let mut left = limit.saturating_sub(1);
+    let fits = |letter: &char| match left.checked_sub(letter.width().unwrap_or(0)) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    let mut cut: String = text.chars().take_while(fits).collect();
     cut.push('…');
     cut
 }
@@ -267,6 +281,13 @@ mod tests {
     }
 
     #[test]
+    fn letters_take_the_columns_that_they_take() {
+        let lines = [["世界", "a"], ["e\u{301}", "b"], ["four four", "c"]];
+        let lines: Vec<Vec<String>> = lines.iter().map(|line| line.map(str::to_owned).to_vec()).collect();
+        assert_eq!(align(&lines), "世界        a\ne\u{301}           b\nfour four   c\n");
+    }
+
+    #[test]
     fn other_styles() {
         assert_eq!(shown("", true), "1\n2\n");
         assert_eq!(shown("{{.Name}}\\t{{.ID}}", false), "a\t1\na longer name\t2\n");
@@ -298,6 +319,10 @@ mod tests {
     fn texts_are_cut_with_an_ellipsis() {
         assert_eq!(ellipsis("abcdef", 6), "abcdef");
         assert_eq!(ellipsis("abcdefg", 6), "abcde…");
+        assert_eq!(
+            (ellipsis("世界世", 6), ellipsis("世界世界", 6)),
+            ("世界世".to_owned(), "世界…".to_owned())
+        );
         assert_eq!(short_id("sha256:0123456789abcdef"), "0123456789ab");
     }
 }

@@ -132,6 +132,11 @@ impl Run<'_> {
         }
         let variables = &branch.condition.variables;
         for (key, item) in items {
+            // Of JSON there are no types that nothing could be of.
+            let item = match item {
+                Value::Null(_) if self.over == Over::Raw => Value::Absent,
+                item => item,
+            };
             let flow = self.scoped(|run| {
                 match &variables[..] {
                     [only] => run.set(only, item.clone(), branch.condition.assigns),

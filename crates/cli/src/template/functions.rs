@@ -37,8 +37,12 @@ pub(super) fn call(name: &str, arguments: &[Value], headers: bool) -> Result<Val
         "pad" => pad(arguments),
         "truncate" => {
             let text = string(name, arguments, 2, 0)?;
-            let limit = count(name, two(name, arguments)?.1)?;
-            Ok(Value::text(text.chars().take(limit).collect::<String>()))
+            let limit = integer(name, two(name, arguments)?.1)?;
+            let limit = usize::try_from(limit)
+                .map_err(|_| in_call(name)(format!("runtime error: slice bounds out of range [:{limit}]")))?;
+            let limit = limit.min(text.len());
+            // Of bytes, as in Go, which may be within a letter.
+            Ok(Value::text(String::from_utf8_lossy(&text.as_bytes()[..limit])))
         }
         "not" => Ok(Value::Bool(!one(name, arguments)?.truth())),
         "len" => length(one(name, arguments)?).map(|length| Value::Int(length as i64)).map_err(in_call(name)),
@@ -112,10 +116,9 @@ fn string<'a>(name: &str, arguments: &'a [Value], wanted: usize, at: usize) -> R
     }
 }
 
-/// A count of characters; nothing is below nothing.
-fn count(name: &str, value: &Value) -> Result<usize, String> {
+fn integer(name: &str, value: &Value) -> Result<i64, String> {
     match value {
-        Value::Int(number) => Ok(usize::try_from(*number).unwrap_or(0).min(PAD_LIMIT)),
+        Value::Int(number) => Ok(*number),
         other => Err(format!("wrong type for {name}; expected int; got {}", other.type_name())),
     }
 }
@@ -158,10 +161,15 @@ fn split(text: &str, separator: &str) -> Vec<Value> {
 
 fn pad(arguments: &[Value]) -> Result<Value, String> {
     let text = string("pad", arguments, 3, 0)?;
-    let (before, after) = (count("pad", &arguments[1])?, count("pad", &arguments[2])?);
+    let (before, after) = (integer("pad", &arguments[1])?, integer("pad", &arguments[2])?);
     if text.is_empty() {
         return Ok(Value::text(""));
     }
+    let spaces = |count: i64| {
+        let count = usize::try_from(count).map(|count| count.min(PAD_LIMIT));
+        count.map_err(|_| in_call("pad")("strings: negative Repeat count".to_owned()))
+    };
+    let (before, after) = (spaces(before)?, spaces(after)?);
     Ok(Value::text(format!("{:before$}{text}{:after$}", "", "")))
 }
 

@@ -411,7 +411,12 @@ impl Parser {
             operand.end = *end;
             self.at += 1;
         }
-        Ok(())
+        match self.tokens.get(self.at) {
+            Some(Token { kind: Kind::Dot, at, spaced: false, .. }) => {
+                Err((*at, "unexpected <.> in operand".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn end(&self) -> usize {

@@ -98,6 +98,7 @@ fn functions_do_what_they_say() {
     assert_eq!(shown("{{upper \"a\"}}{{lower \"B\"}}{{title \"a-b c\"}}"), "AbA-B C");
     assert_eq!(shown("{{pad \"a\" 1 2}}|{{pad \"\" 1 1}}|"), " a  ||");
     assert_eq!(shown("{{truncate \"abcdef\" 3}}{{slice \"abcdef\" 4}}{{len \"ab\"}}"), "abcef2");
+    assert_eq!(shown("{{truncate \"世界\" 3}}"), "世");
     assert_eq!(shown("{{index (split \"a:b\" \":\") 1}}{{println 1 2}}"), "b1 2\n");
     assert_eq!(shown("{{html \"<a>\"}} {{js \"it's\"}} {{urlquery \"a b&\"}}"), "&lt;a&gt; it\\'s a+b%26");
     assert!(shown("{{index .Config.Env 9}}").ends_with("error calling index: index out of range: 9"));
@@ -113,6 +114,16 @@ fn mistakes_are_told_in_the_words_of_go() {
         ("{{$x}}", "template: :1: undefined variable \"$x\""),
         ("{{\"a}}", "template: :1: unterminated quoted string"),
         ("{{}}", "template: :1: missing value for command"),
+        ("{{.Name..Foo}}", "template: :1: unexpected <.> in operand"),
+        ("{{..}}", "template: :1: unexpected <.> in operand"),
+        (
+            "{{truncate .Name -1}}",
+            "template parsing error: template: :1:2: executing \"\" at <truncate .Name -1>: error calling truncate: runtime error: slice bounds out of range [:-1]",
+        ),
+        (
+            "{{pad .Name -1 0}}",
+            "template parsing error: template: :1:2: executing \"\" at <pad .Name -1 0>: error calling pad: strings: negative Repeat count",
+        ),
         ("{{break}}", "template: :1: {{break}} outside {{range}}"),
         (
             "{{.State.Nothing}}",
@@ -138,6 +149,10 @@ fn what_types_cannot_answer_the_json_does() {
         "template parsing error: template: :1:9: executing \"\" at <.Config.Labels.none.deeper>: map has no entry for key \"none\""
     );
     assert_eq!(rendered("{{len .State}} {{.Config.Labels.a}}", raw), "2 1");
+    assert_eq!(
+        rendered("{{range $k, $v := .State}}{{$k}}={{$v}} {{end}}", raw),
+        "Health=<no value> Status=created "
+    );
     assert_eq!(
         rendered("{{.Id.x}}{{.State.Health.Status}}", raw.replace("\"ab\"", "null").as_str()),
         "template parsing error: template: :1:5: executing \"\" at <.Id.x>: nil pointer evaluating interface {}.x"

@@ -318,6 +318,9 @@ fn networking(parsed: &Parsed) -> Result<Option<NetworkingConfig>, Failure> {
     merge_flags(parsed, &mut networks[0])?;
     let mut endpoints_config = BTreeMap::new();
     for network in networks {
+        if network.target.is_empty() {
+            return Err(Failure::new("no name set for network"));
+        }
         let special =
             matches!(network.target.as_str(), "host" | "none") || network.target.starts_with("container:");
         if special && several {

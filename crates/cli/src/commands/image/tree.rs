@@ -11,7 +11,7 @@ use client::Query;
 
 use crate::failure::{Failure, Outcome};
 use crate::flags::Parsed;
-use crate::format::{ellipsis, shown_id};
+use crate::format::{ellipsis, shown_id, width as width_of};
 use crate::session::Session;
 use crate::terminal;
 use crate::units;
@@ -75,7 +75,7 @@ fn names(image: &Summary) -> Vec<&str> {
 fn draw(images: &[Summary], width: usize, colour: bool) -> String {
     let longest = images.iter().map(|image| match names(image)[..] {
         [] => "<untagged>".len(),
-        ref names => names.iter().map(|name| name.chars().count()).max().unwrap_or(0),
+        ref names => names.iter().map(|name| width_of(name)).max().unwrap_or(0),
     });
     let longest = longest.chain(["IMAGE".len()]).max().unwrap_or(0);
     let (columns, left) = fitting(width);
@@ -115,7 +115,7 @@ fn legend(width: usize, colour: bool) -> String {
             format!(
                 "\x1b[1m\x1b[106m\x1b[30mi{RESET}{RESET} \x1b[96mInfo → {RESET}{RESET} {CHIP} U {RESET} In Use "
             ),
-            "i Info →   U  In Use ".chars().count(),
+            width_of("i Info →   U  In Use "),
         ),
         false => (WARNING.to_owned(), "Info ->  U In Use ".to_owned(), "Info ->  U In Use ".len()),
     };
@@ -163,7 +163,7 @@ fn draw_image(
 
 /// A text of this width at least; the colour ends with the text itself.
 fn painted(colour: bool, paint: &str, content: &str, width: usize, right: bool) -> String {
-    let fill = " ".repeat(width.saturating_sub(content.chars().count()));
+    let fill = " ".repeat(width.saturating_sub(width_of(content)));
     let content = if colour { format!("{paint}{content}{RESET}") } else { content.to_owned() };
     if right { format!("{fill}{content}") } else { format!("{content}{fill}") }
 }

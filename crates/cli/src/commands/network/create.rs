@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use api::network::{ConfigReference, CreateRequest, Ipam, IpamPool};
 
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Count, Parsed, list, switch, switch_on, text};
+use crate::flags::{Count, Parsed, list, switch, switch_on, text, typed};
 use crate::session::Session;
 use crate::tree::Spec;
 use crate::values::env;
@@ -30,7 +30,8 @@ fn flags() -> Vec<clap::Arg> {
         list("ipam-opt", "map", "Option of the driver that gives out addresses (key=value)"),
         switch_on("ipv4", "Give out IPv4 addresses"),
         switch("ipv6", "Give out IPv6 addresses"),
-        list("label", "list", "Label of the network (key=value)"),
+        typed("label", "list", env::check_label, "Label of the network (key=value)")
+            .action(clap::ArgAction::Append),
         list("opt", "map", "Option of the driver (key=value)").short('o'),
         text("scope", "string", "How far the network reaches"),
         list("subnet", "strings", "Subnet in CIDR form"),

@@ -4,7 +4,7 @@ use api::volume::CreateRequest;
 
 use super::cluster;
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Count, Parsed, list, text};
+use crate::flags::{Count, Parsed, list, text, typed};
 use crate::session::Session;
 use crate::tree::Spec;
 use crate::values::env;
@@ -15,7 +15,8 @@ pub(crate) const SPEC: Spec =
 fn flags() -> Vec<clap::Arg> {
     let mut flags = vec![
         text("driver", "string", "Driver of the volume").short('d').default_value("local"),
-        list("label", "list", "Label of the volume (key=value)"),
+        typed("label", "list", env::check_label, "Label of the volume (key=value)")
+            .action(clap::ArgAction::Append),
         text("name", "string", "Name of the volume").hide(true),
         list("opt", "map", "Option of the driver (key=value)").short('o'),
     ];
