@@ -80,7 +80,9 @@ fn from_container(session: &Session, parsed: &Parsed, id: &str, path: &str, loca
     let target = Target::local(Path::new(local), &path, stat.is_directory())?;
     let mut counted = Counted { reader: &mut body, bytes: 0 };
     archive::unpack(&mut counted, &target)?;
-    report(parsed, counted.bytes, local)
+    // What fills up the archive counts, too.
+    io::copy(&mut counted, &mut io::sink())?;
+    report(parsed, counted.bytes, &plan::shown(local))
 }
 
 /// The path that a symbolic link in a container leads to.
@@ -98,8 +100,10 @@ fn to_container(session: &Session, parsed: &Parsed, local: &str, id: &str, path:
     let absolute = plan::absolute(path);
     let mut wanted = absolute;
     let mut found = stat(client, id, &wanted)?;
+    let mut shown = path.to_owned();
     if let Some(link) = found.as_ref().filter(|stat| stat.mode & PathStat::MODE_SYMLINK != 0) {
         wanted = plan::link_target(&wanted, &link.link_target);
+        shown.clone_from(&wanted);
         found = stat(client, id, &wanted)?;
     }
     let is_directory = found.as_ref().map(PathStat::is_directory);
@@ -129,7 +133,7 @@ fn to_container(session: &Session, parsed: &Parsed, local: &str, id: &str, path:
     let mut counted = Counted { reader: &mut packer, bytes: 0 };
     client.put_archive(id, &landing.directory, copy_ownership, &mut counted)?;
     let bytes = counted.bytes;
-    report(parsed, bytes, &format!("{id}:{path}"))
+    report(parsed, bytes, &format!("{id}:{shown}"))
 }
 
 fn stat(client: &Client, id: &str, path: &str) -> Result<Option<PathStat>, Failure> {

@@ -23,7 +23,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let container = session.client()?.inspect_container(parsed.first())?;
     let ports = container.network_settings.ports.unwrap_or_default();
     let mut out = std::io::stdout().lock();
-    if let Some(port) = parsed.arguments().get(1) {
+    if let Some(port) = parsed.arguments().get(1).filter(|port| !port.is_empty()) {
         let wanted = wanted(port)?;
         let bindings = ports.get(&wanted).cloned().flatten().unwrap_or_default();
         if bindings.is_empty() {

@@ -152,9 +152,10 @@ fn stream(session: &Session, names: &[String], parsed: &Parsed, style: &Style) -
             if follow_all {
                 seen.retain(|_, seen| !seen.ended);
             }
-            if let Some(failure) = seen.values().find_map(|seen| seen.failure.clone()).filter(|_| !follow_all)
-            {
-                return Err(Failure::new(failure));
+            let failures = seen.values().filter_map(|seen| seen.failure.clone()).map(Failure::new);
+            let failures: Vec<Failure> = failures.filter(|_| !follow_all).collect();
+            if !failures.is_empty() {
+                return Failure::all(failures);
             }
             let rows: Vec<Row> = seen.iter().map(|(name, seen)| current(name, seen, whole)).collect();
             (rows, !follow_all && seen.values().all(|seen| seen.ended))

@@ -57,7 +57,7 @@ const RAW_WITH_DIGEST: &str = "repository: {{.Repository}}\ntag: {{.Tag}}\ndiges
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let mut filters = filter::parse(&parsed.list("filter"))?;
-    if let Some(name) = parsed.arguments().first() {
+    if let Some(name) = parsed.arguments().first().filter(|name| !name.is_empty()) {
         filters.add("reference", name.as_str());
     }
     if parsed.on("tree") {

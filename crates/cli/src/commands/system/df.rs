@@ -40,6 +40,8 @@ const LISTING: Listing<'static> = Listing {
     kind: "*formatter.diskUsageImagesContext",
 };
 
+const RAW: &str = "type: {{.Type}}\ntotal: {{.TotalCount}}\nactive: {{.Active}}\nsize: {{.Size}}\nreclaimable: {{.Reclaimable}}\n";
+
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let style = Style::choose(parsed.text("format"), "", false);
     let usage = session.client()?.disk_usage()?;
@@ -56,7 +58,7 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
         return Ok(0);
     }
     let rows: Vec<Row> = summary(&usage).iter().map(Line::row).collect();
-    LISTING.print(&style, &rows)
+    LISTING.print(&style.or_raw(RAW), &rows)
 }
 
 struct Line {
@@ -276,5 +278,11 @@ mod tests {
         assert_eq!(text.lines().next().unwrap(), "TYPE            TOTAL     ACTIVE    SIZE      RECLAIMABLE");
         assert_eq!(text.lines().nth(1).unwrap(), "Images          2         1         1kB       400B (40%)");
         assert_eq!(text.lines().nth(4).unwrap(), "Build Cache     0         0         0B        0B");
+        let text = LISTING.render(&Style::choose("raw", "", false).or_raw(RAW), &rows).unwrap();
+        assert!(
+            text.starts_with(
+                "type: Images\ntotal: 2\nactive: 1\nsize: 1kB\nreclaimable: 400B (40%)\n\ntype: "
+            )
+        );
     }
 }

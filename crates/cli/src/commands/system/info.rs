@@ -31,22 +31,23 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let raw = session.client().and_then(|client| client.info_raw().map_err(Failure::from));
     let mut out = std::io::stdout();
     if !format.is_empty() {
-        let raw = raw?;
-        let document = String::from_utf8_lossy(&raw);
-        let document = with_client(&document, session)?;
+        // Of an engine that does not answer a template sees nothing, but what the client knows.
+        let (raw, unanswered) = match raw {
+            Ok(raw) => (raw, None),
+            Err(failure) => (serde_json::to_vec(&Info::default()).unwrap_or_default(), Some(failure)),
+        };
+        let document = with_client(&String::from_utf8_lossy(&raw), session)?;
         let shown = match format {
-            "json" => document,
+            "json" => Ok(document),
             text => {
                 let prepared = Prepared::parse(text).map_err(misfit)?;
-                prepared.render(&template::read(&document)?.called("system.dockerInfo")).map_err(|fault| {
-                    // The line that was begun ends before the message.
-                    println!();
-                    Failure::new(fault.to_string())
-                })?
+                prepared.render(&template::read(&document)?.called("system.dockerInfo"))
             }
         };
-        writeln!(out, "{shown}")?;
-        return Ok(0);
+        // The line that was begun ends before a message.
+        writeln!(out, "{}", shown.as_deref().unwrap_or_default())?;
+        let misfit = shown.err().map(|fault| Failure::new(fault.to_string()));
+        return Failure::all(unanswered.into_iter().chain(misfit).collect());
     }
     writeln!(
         out,

@@ -9,12 +9,13 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::thread::JoinHandle;
 
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
-use tar::{Archive, Entry, EntryType};
+use tar::{Archive, Entry, EntryType, Header};
 
 use super::plan::Target;
 use crate::failure::{Failure, doing};
@@ -40,12 +41,32 @@ fn pack(source: &Path, name: &str, writer: io::PipeWriter) -> io::Result<()> {
     let mut builder = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, writer));
     builder.follow_symlinks(false);
     builder.sparse(false);
-    if std::fs::symlink_metadata(source)?.is_dir() {
+    let found = std::fs::symlink_metadata(source)?;
+    if found.is_dir() {
         builder.append_dir_all(if name.is_empty() { "." } else { name }, source)?;
+    } else if let Some(mut header) = special(&found)? {
+        builder.append_data(&mut header, name, io::empty())?;
     } else {
         builder.append_path_with_name(source, name)?;
     }
     io::Write::flush(&mut builder.into_inner()?)
+}
+
+/// Of a device or a pipe, which the builder knows by its own name alone.
+fn special(found: &std::fs::Metadata) -> io::Result<Option<Header>> {
+    let entry_type = match found.file_type() {
+        kind if kind.is_char_device() => EntryType::Char,
+        kind if kind.is_block_device() => EntryType::Block,
+        kind if kind.is_fifo() => EntryType::Fifo,
+        _ => return Ok(None),
+    };
+    let mut header = Header::new_gnu();
+    header.set_metadata(found);
+    header.set_entry_type(entry_type);
+    header.set_size(0);
+    header.set_device_major(fs::major(found.rdev()))?;
+    header.set_device_minor(fs::minor(found.rdev()))?;
+    Ok(Some(header))
 }
 
 impl Read for Packer {
@@ -276,6 +297,16 @@ mod tests {
         let mut packer = Packer::new(&source, "").unwrap();
         unpack(&mut packer, &Target { root: home.to_owned() }).unwrap();
         assert!(home.join("sub/file").exists() && home.join("link").is_symlink());
+    }
+
+    #[test]
+    fn a_device_is_packed_as_one() {
+        let mut archive = Archive::new(Packer::new(Path::new("/dev/null"), "n").unwrap());
+        let entry = archive.entries().unwrap().next().unwrap().unwrap();
+        let header = entry.header();
+        assert_eq!(header.entry_type(), EntryType::Char);
+        assert_eq!(header.device_major().unwrap().zip(header.device_minor().unwrap()), Some((1, 3)));
+        assert_eq!((entry.path().unwrap().as_ref(), header.size().unwrap()), (Path::new("n"), 0));
     }
 
     #[test]

@@ -108,6 +108,20 @@ impl Target {
     }
 }
 
+/// A destination of ours as it is told: from the root, and with what says "directory" at its end.
+pub(super) fn shown(local: &str) -> String {
+    let whole = std::path::absolute(local).unwrap_or_else(|_| PathBuf::from(local));
+    let mut text = clean(&whole.to_string_lossy());
+    let end = local.trim_end_matches('/');
+    if text != "/" && (end == "." || end.ends_with("/.")) {
+        text.push_str("/.");
+    }
+    if local.ends_with('/') && text != "/" {
+        text.push('/');
+    }
+    text
+}
+
 /// Where a path of ours leads when it is a link, and what that leads to, and so on.
 pub(super) fn end_of_links(path: &Path) -> PathBuf {
     let mut path = path.to_owned();
@@ -187,6 +201,15 @@ mod tests {
         assert_eq!(absolute(""), "/");
         assert_eq!(link_target("/a/link", "../b"), "/b");
         assert_eq!(link_target("/a/link", "/c/d"), "/c/d");
+    }
+
+    #[test]
+    fn destinations_are_told_from_the_root() {
+        let here = std::env::current_dir().unwrap();
+        let here = here.display();
+        assert_eq!(shown("a/../b"), format!("{here}/b"));
+        assert_eq!((shown("."), shown("./")), (format!("{here}/."), format!("{here}/./")));
+        assert_eq!((shown("/a/b/"), shown("/a/.")), ("/a/b/".to_owned(), "/a/.".to_owned()));
     }
 
     #[test]
