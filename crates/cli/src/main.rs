@@ -85,7 +85,10 @@ fn run(program: &'static str, words: &[String]) -> Outcome {
         }
         None => advise(&usage::program(program, globals)),
         Some("help") => help(program, &words[1..], globals),
-        Some(_) => dispatch(&session, &words),
+        Some(_) => {
+            signals::exit_orderly()?;
+            dispatch(&session, &words)
+        }
     }
 }
 

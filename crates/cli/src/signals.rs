@@ -1,4 +1,7 @@
-//! Signals that come to this program while it is joined to a container.
+//! Signals that come to this program.
+//!
+//! SIGINT and SIGTERM make it exit with 130 and 143. It does not die of them, so that a shell whose script called it goes on
+//! with the next line. While it is joined to a container more is due:
 //!
 //! | | `Forward` | `Withstand` | `Leave` |
 //! |---|---|---|---|
@@ -11,7 +14,9 @@
 //! They come to a thread that waits for nothing else: whoever insists gets away from an engine that does not answer, too.
 //! What is sent on has a thread and a client of its own, because the first one's connections are busy.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 use std::time::Duration;
 
@@ -38,6 +43,18 @@ const OWN_SIGNALS: [i32; 9] = [
     signal::SIGURG,
     signal::SIGBUS,
 ];
+
+/// Whether a signal makes us exit at once: until somebody else has to do with it.
+static AT_ONCE: OnceLock<Arc<AtomicBool>> = OnceLock::new();
+
+/// From now on SIGINT and SIGTERM end this program as an exit does. That takes no thread.
+pub(crate) fn exit_orderly() -> Result<(), Failure> {
+    let at_once = AT_ONCE.get_or_init(|| Arc::new(AtomicBool::new(true)));
+    for number in [SIGINT, SIGTERM] {
+        signal_hook::flag::register_conditional_shutdown(number, 128 + number, at_once.clone())?;
+    }
+    Ok(())
+}
 
 /// What becomes of signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +87,11 @@ impl Caught {
         if numbers.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Caught { signals: Signals::new(numbers)?, duty, tty }))
+        let signals = Signals::new(numbers)?;
+        if let Some(at_once) = AT_ONCE.get() {
+            at_once.store(false, Ordering::Relaxed);
+        }
+        Ok(Some(Caught { signals, duty, tty }))
     }
 
     /// Does with signals what is due, from now on.

@@ -1,7 +1,9 @@
 //! Engines that are not there, not allowed, too old, or not engines at all.
 
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
+use std::sync::mpsc;
 
 use crate::engine::{Engine, Reply, json, refuse, told};
 
@@ -142,6 +144,26 @@ fn a_socket_that_is_not_ours_is_told_so() {
         "{text}"
     );
     assert!(text.contains("member of the group"), "{text}");
+}
+
+#[test]
+fn who_is_interrupted_exits_in_order() {
+    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+        for line in [&["events"][..], &["wait", "c"], &["load"]] {
+            let (asked, waiting) = mpsc::channel();
+            let engine = Engine::start(move |_| {
+                let _ = asked.send(());
+                // Until the client has gone.
+                Reply::Stream(Box::new(|mut stream| drop(stream.read_to_end(&mut Vec::new()))))
+            });
+            let child = engine.spawn(line);
+            waiting.recv().unwrap();
+            let kill = ["-s", signal, &child.id().to_string()].map(str::to_owned);
+            assert!(Command::new("kill").args(kill).status().unwrap().success());
+            let output = child.wait_with_output().unwrap();
+            assert_eq!(told(&output), format!("exit code {code}\n"), "{line:?}");
+        }
+    }
 }
 
 #[test]
