@@ -153,9 +153,11 @@ impl Parsed {
         self.all(name)
     }
 
-    /// Values of a flag that also takes several at once, separated by commas.
+    /// Values of a flag that also takes several at once, separated by commas. An empty one is none.
     pub(crate) fn comma_list(&self, name: &str) -> Vec<String> {
-        self.list(name).iter().flat_map(|value| value.split(',')).map(str::to_owned).collect()
+        let given = self.list(name);
+        let given = given.iter().filter(|value| !value.is_empty());
+        given.flat_map(|value| value.split(',')).map(str::to_owned).collect()
     }
 
     pub(crate) fn all<T: Clone + Send + Sync + 'static>(&self, name: &str) -> Vec<T> {
@@ -374,6 +376,7 @@ mod tests {
         assert!(!parsed.on("all"));
         assert_eq!(read(true, "--name=").unwrap().given("name"), Some(""));
         assert_eq!(read(true, "").unwrap().given("name"), None);
+        assert_eq!(read(true, "--env a,b --env= --env=c").unwrap().comma_list("env"), ["a", "b", "c"]);
     }
 
     #[test]

@@ -65,13 +65,12 @@ fn run(program: &'static str, words: &[String]) -> Outcome {
             let named: Vec<String> = words.iter().filter(|word| !word.starts_with('-')).cloned().collect();
             return help(program, &named, globals);
         }
-        Err(Misread::Error(text)) => {
-            let text = format!(
-                "{text}\n\nUsage:  {program} [OPTIONS] COMMAND [ARG...]\n\nRun '{program} --help' for more information"
-            );
-            return Err(Failure::new(text).with_code(125));
-        }
+        Err(Misread::Error(text)) => return Err(misread(program, &text)),
     };
+    if let [_, second, ..] = &parsed.list("host")[..] {
+        let text = format!("invalid argument {second:?} for \"-H, --host\" flag: specify only one -H");
+        return Err(misread(program, &text));
+    }
     let words = parsed.arguments().to_vec();
     if parsed.on("version") {
         return print(&format!("{}\n", commands::version::one_line(program)));
@@ -90,6 +89,13 @@ fn run(program: &'static str, words: &[String]) -> Outcome {
             dispatch(&session, &words)
         }
     }
+}
+
+fn misread(program: &str, text: &str) -> Failure {
+    let usage = format!(
+        "Usage:  {program} [OPTIONS] COMMAND [ARG...]\n\nRun '{program} --help' for more information"
+    );
+    Failure::new(format!("{text}\n\n{usage}")).with_code(125)
 }
 
 fn help(program: &str, words: &[String], globals: Vec<clap::Arg>) -> Outcome {
@@ -122,8 +128,10 @@ fn wrong_flag(program: &str, group: &tree::Group, line: &[String]) -> Failure {
         Err(Misread::Error(text)) => text,
         _ => format!("unknown flag: {}", line.concat()),
     };
-    let usage =
-        format!("Usage:  {program} {0}\n\nRun '{program} {0} --help' for more information", group.name);
+    let usage = format!(
+        "Usage:  {program} {0} COMMAND\n\nRun '{program} {0} --help' for more information",
+        group.name
+    );
     Failure::new(format!("{text}\n\n{usage}")).with_code(125)
 }
 
@@ -132,7 +140,7 @@ fn unknown(program: &str, words: &[String]) -> Failure {
     let mut text = format!("{program}: unknown command: {program} {name}\n\n");
     if let [group, _] = words {
         text.push_str(&format!(
-            "Usage:  {program} {group}\n\nRun '{program} {group} --help' for more information"
+            "Usage:  {program} {group} COMMAND\n\nRun '{program} {group} --help' for more information"
         ));
     } else {
         text.push_str(&format!("Run '{program} --help' for more information"));
@@ -146,7 +154,7 @@ fn execute(session: &Session, spec: &'static Spec, name: &str, line: &[String]) 
         Ok(parsed) => parsed,
         Err(Misread::Help { short }) => {
             if short {
-                writeln!(std::io::stderr(), "Flag shorthand -h has been deprecated, use --help")?;
+                writeln!(std::io::stdout(), "Flag shorthand -h has been deprecated, use --help")?;
             }
             return print(&usage::command(program, name, spec));
         }

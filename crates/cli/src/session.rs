@@ -65,9 +65,6 @@ impl Globals {
         let path = |name: &str| parsed.given(name).map(PathBuf::from);
         let switch = |name: &str| parsed.changed(name).then(|| parsed.on(name));
         let mut hosts = parsed.list("host");
-        if hosts.len() > 1 {
-            return Err(unresolved("Specify only one -H"));
-        }
         let context = parsed.given("context").filter(|name| !name.is_empty()).map(str::to_owned);
         if context.is_some() && !hosts.is_empty() {
             return Err(Failure::new("conflicting options: cannot specify both --host and --context"));

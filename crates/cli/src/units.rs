@@ -110,8 +110,8 @@ pub(crate) fn parse_bytes(text: &str) -> Result<i64, String> {
         }
     };
     let bytes = number * 1024f64.powi(power);
-    // What Go makes of a number that is too large; the engine says that it is no limit.
-    Ok(if bytes < i64::MAX as f64 { bytes as i64 } else { i64::MIN })
+    // What is too large for the number comes out as Go's conversion has it on x86-64, and is refused by the engine.
+    Ok(if bytes >= i64::MAX as f64 { i64::MIN } else { bytes as i64 })
 }
 
 /// The same where -1 means without limit.
@@ -166,6 +166,7 @@ mod tests {
         ] {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
+        assert_eq!(parse_bytes("99999999999999999999"), Ok(i64::MIN));
         assert_eq!(parse_bytes("foo").unwrap_err(), "invalid size: 'foo'");
         assert_eq!(parse_bytes("-1").unwrap_err(), "invalid size: '-1'");
         assert_eq!(parse_bytes("1x").unwrap_err(), "invalid suffix: 'x'");

@@ -65,13 +65,16 @@ pub(crate) fn program(program: &str, globals: Vec<Arg>) -> String {
     );
     text.push_str("\nManagement Commands:\n");
     entries(&mut text, tree::GROUPS.iter().map(|group| (group.name, group.summary)));
-    text.push_str("\nCommands:\n");
-    entries(
-        &mut text,
-        tops.iter()
-            .filter(|(name, _)| !tree::COMMON.contains(name))
-            .map(|(name, spec)| (*name, spec.summary)),
-    );
+    // These are all under another spelling in a group, too.
+    if std::env::var_os("DOCKER_HIDE_LEGACY_COMMANDS").is_none_or(|value| value.is_empty()) {
+        text.push_str("\nCommands:\n");
+        entries(
+            &mut text,
+            tops.iter()
+                .filter(|(name, _)| !tree::COMMON.contains(name))
+                .map(|(name, spec)| (*name, spec.summary)),
+        );
+    }
     let _ = write!(text, "\nGlobal Options:\n{}", flag_table(&flags::command(globals, true), width()));
     let _ = write!(text, "\nRun '{program} COMMAND --help' for more information on a command.\n");
     text

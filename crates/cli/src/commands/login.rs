@@ -55,6 +55,11 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
 fn ask(parsed: &Parsed, config: &crate::config::Config, registry: &str) -> Result<Auth, Failure> {
     let mut username = parsed.text("username").to_owned();
     let mut password = parsed.text("password").to_owned();
+    for flag in ["username", "password"] {
+        if parsed.given(flag) == Some("") {
+            return Err(Failure::new(format!("{flag} is empty")));
+        }
+    }
     if parsed.on("password-stdin") {
         if parsed.given("password").is_some() {
             return Err(Failure::new(

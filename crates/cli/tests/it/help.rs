@@ -92,12 +92,34 @@ fn nonsense_is_answered_with_usage() {
         &["logs", "--since", "x", "y"],
         &["exec", "-it", "x", "y"],
         &["login", "-u", "a"],
+        &["login", "-u", "", "-p", "x"],
+        &["login", "-u", "a", "-p", ""],
+        &["volume", "--nope"],
+        &["volume", "nope"],
     ];
     let mut text = String::new();
     for line in lines {
         let _ = writeln!(text, "$ wharf {}\n{}", line.join(" "), told(&engine.run(line)));
     }
     snapshot::check("usage-errors", &text);
+}
+
+#[test]
+fn old_spellings_can_be_hidden() {
+    let engine = Engine::start(|_| json("{}"));
+    let output = engine.command(&["--help"]).env("DOCKER_HIDE_LEGACY_COMMANDS", "1").output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\n  ps ") && text.contains("\n  image ") && !text.contains("\n  rmi "), "{text}");
+}
+
+#[test]
+fn a_shell_may_go_without_descriptions() {
+    let engine = Engine::start(|_| json("{}"));
+    for shell in ["bash", "zsh", "fish"] {
+        let output = engine.run(&["completion", shell, "--no-descriptions"]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(script.contains(" __completeNoDesc ") && !script.contains(" __complete "), "{script}");
+    }
 }
 
 #[test]

@@ -188,3 +188,12 @@ fn prunes_ask_first_and_tell_what_went() {
         )
     );
 }
+
+#[test]
+fn nothing_and_less_are_no_wish() {
+    let engine = Engine::start(|_| json("[]"));
+    for line in [&["search", "--limit", "-1", "x"][..], &["images", ""], &["rmi", "--platform", "", "x"]] {
+        assert!(engine.run(line).status.success(), "{line:?}");
+    }
+    assert_eq!(engine.lines(), ["GET /images/search?term=x", "GET /images/json", "DELETE /images/x"]);
+}

@@ -16,7 +16,7 @@ mod scripts;
 use std::io::Write as _;
 
 use crate::failure::{Failure, Outcome};
-use crate::flags::{Count, Parsed};
+use crate::flags::{Count, Parsed, switch};
 use crate::session::Session;
 use crate::tree::Spec;
 
@@ -25,7 +25,7 @@ pub(crate) const SPEC: Spec = Spec::new(
     &["bash|zsh|fish"],
     "Print a script that lets a shell complete command lines",
     Count::Exactly(1),
-    Vec::new,
+    flags,
     run,
 )
 .hidden();
@@ -34,6 +34,10 @@ pub(crate) const SPEC: Spec = Spec::new(
 /// no descriptions.
 pub(crate) const ASK: &str = "__complete";
 pub(crate) const ASK_BRIEFLY: &str = "__completeNoDesc";
+
+fn flags() -> Vec<clap::Arg> {
+    vec![switch("no-descriptions", "Let the shell show no descriptions")]
+}
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let script = match parsed.first() {
@@ -46,7 +50,11 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
             )));
         }
     };
-    std::io::stdout().write_all(script.replace("PROGRAM", session.program).as_bytes())?;
+    let mut script = script.replace("PROGRAM", session.program);
+    if parsed.on("no-descriptions") {
+        script = script.replace(&format!(" {ASK} "), &format!(" {ASK_BRIEFLY} "));
+    }
+    std::io::stdout().write_all(script.as_bytes())?;
     Ok(0)
 }
 

@@ -41,9 +41,10 @@ pub(super) fn timeout(parsed: &Parsed) -> Result<Option<i64>, Failure> {
     if !parsed.changed("time") {
         return Ok(parsed.value("timeout"));
     }
+    // Where Docker's client says it.
+    writeln!(std::io::stdout(), "Flag --time has been deprecated, use --timeout instead")?;
     if parsed.changed("timeout") {
         return Err(Failure::new("conflicting options: cannot specify both --timeout and --time"));
     }
-    writeln!(std::io::stderr(), "Flag --time has been deprecated, use --timeout instead")?;
     Ok(parsed.value("time"))
 }

@@ -40,7 +40,8 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
     let term = parsed.first();
     let filters = filter::to_query(&parsed.list("filter"))?;
     let auth = credentials::offered(session.config()?, term);
-    let limit = parsed.value::<i64>("limit").unwrap_or(0);
+    // No limit is the engine's own; so is less than none.
+    let limit = parsed.value::<i64>("limit").unwrap_or(0).max(0);
     let found = session.client()?.search_images(term, limit, &filters, &auth)?;
     let style = Style::choose(parsed.text("format"), "", false);
     let whole = parsed.on("no-trunc");
