@@ -3,15 +3,13 @@
 use std::io::{self, BufRead as _, Write as _};
 
 use crate::failure::Failure;
+use crate::signals;
 
 /// Asks for a `y`; anything else, `yes` too, is a no.
 pub(crate) fn confirm(warning: &str) -> Result<bool, Failure> {
-    let mut out = io::stdout();
-    write!(out, "{warning}\nAre you sure you want to continue? [y/N] ")?;
-    out.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim(), "y" | "Y"))
+    let question = format!("{warning}\nAre you sure you want to continue? [y/N] ");
+    let answer = signals::or_no(|| line(&question))?;
+    Ok(matches!(answer.as_str(), "y" | "Y"))
 }
 
 /// Reads a line.

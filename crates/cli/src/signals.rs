@@ -14,6 +14,7 @@
 //! They come to a thread that waits for nothing else: whoever insists gets away from an engine that does not answer, too.
 //! What is sent on has a thread and a client of its own, because the first one's connections are busy.
 
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, OnceLock};
@@ -56,6 +57,29 @@ pub(crate) fn exit_orderly() -> Result<(), Failure> {
     Ok(())
 }
 
+fn set_at_once(on: bool) {
+    if let Some(at_once) = AT_ONCE.get() {
+        at_once.store(on, Ordering::Relaxed);
+    }
+}
+
+/// Asks somebody something. Meanwhile SIGINT and SIGTERM are a no: there is nothing left to do, and a line to end.
+pub(crate) fn or_no<T>(ask: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let handle = signals.handle();
+    set_at_once(false);
+    thread::Builder::new().name("no".to_owned()).spawn(move || {
+        if signals.forever().next().is_some() {
+            let _ = writeln!(std::io::stdout());
+            std::process::exit(0);
+        }
+    })?;
+    let answer = ask();
+    set_at_once(true);
+    handle.close();
+    answer
+}
+
 /// What becomes of signals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Duty {
@@ -88,9 +112,7 @@ impl Caught {
             return Ok(None);
         }
         let signals = Signals::new(numbers)?;
-        if let Some(at_once) = AT_ONCE.get() {
-            at_once.store(false, Ordering::Relaxed);
-        }
+        set_at_once(false);
         Ok(Some(Caught { signals, duty, tty }))
     }
 

@@ -156,7 +156,8 @@ fn who_is_interrupted_exits_in_order() {
                 // Until the client has gone.
                 Reply::Stream(Box::new(|mut stream| drop(stream.read_to_end(&mut Vec::new()))))
             });
-            let child = engine.spawn(line);
+            let mut child = engine.spawn(line);
+            let _input = child.stdin.take();
             waiting.recv().unwrap();
             let kill = ["-s", signal, &child.id().to_string()].map(str::to_owned);
             assert!(Command::new("kill").args(kill).status().unwrap().success());
@@ -164,6 +165,22 @@ fn who_is_interrupted_exits_in_order() {
             assert_eq!(told(&output), format!("exit code {code}\n"), "{line:?}");
         }
     }
+}
+
+#[test]
+fn who_is_interrupted_at_a_question_says_no() {
+    let engine = Engine::start(|_| json("{}"));
+    let mut child = engine.spawn(&["container", "prune"]);
+    // The end of the input would be an answer, too.
+    let _input = child.stdin.take();
+    let mut asked = [0; 91];
+    child.stdout.as_mut().unwrap().read_exact(&mut asked).unwrap();
+    let asked = String::from_utf8_lossy(&asked).into_owned();
+    assert!(asked.ends_with("continue? [y/N] "), "{asked}");
+    assert!(Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(told(&output), "exit code 0\n--- stdout\n\n");
+    assert!(engine.lines().is_empty());
 }
 
 #[test]
