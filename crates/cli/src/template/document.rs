@@ -79,6 +79,7 @@ const LISTS: &[&str] = &[
     "SecondaryIPAddresses",
     "SecondaryIPv6Addresses",
     "SecurityOpt",
+    "ServerErrors",
     "Shell",
     "Ulimits",
     "VolumesFrom",
@@ -115,6 +116,7 @@ const DURATIONS: &[&str] = &["Interval", "StartInterval", "StartPeriod", "Timeou
 /// that the object has, it is in the order of Go's type, in which the whole object is shown.
 const OMITTED: &[(&str, &[&str])] = &[
     ("OOMKilled", &["Health"]),
+    ("ClientInfo", &["ServerErrors"]),
     (
         "OpenStdin",
         &[

@@ -77,7 +77,7 @@ fn with_client(document: &str, session: &Session) -> Result<String, Failure> {
     let engine = document.trim().strip_suffix('}').unwrap_or(document);
     let context = serde_json::Value::from(session.context()?);
     Ok(format!(
-        "{engine},\"ClientInfo\":{{\"Debug\":{},\"Version\":\"{RELEASE}\",\"Os\":\"linux\",\"Arch\":\"{}\",\"Context\":{context},\"Plugins\":[],\"Warnings\":null}},\"ServerErrors\":[]}}",
+        "{engine},\"ClientInfo\":{{\"Debug\":{},\"Version\":\"{RELEASE}\",\"Os\":\"linux\",\"Arch\":\"{}\",\"Context\":{context},\"Plugins\":[],\"Warnings\":null}}}}",
         session.debug(),
         version::architecture(),
     ))
