@@ -1,8 +1,8 @@
 //! The runtime specification, version 1.3: what `config.json` of a bundle says, and what `state` prints.
 //!
-//! Plain data with the field names of the specification, which [`parse`] finds in any case. Fields that concern other systems (`windows`, `vm`,
-//! `solaris`, …) and unknown fields are ignored when read, as the specification asks. Empty lists and absent values
-//! are left out when written; `null` is read as empty.
+//! Plain data with the field names of the specification, which [`parse`] finds in any case. Fields that concern other
+//! systems (`windows`, `vm`, `solaris`, …) and unknown fields are ignored when read, as the specification asks. Empty lists
+//! and absent values are left out when written; what is `null` or absent is read as empty.
 //!
 //! What has a closed set of values is an enum, so that a runtime refuses a word that it does not know. What runtimes
 //! are expected to warn about and skip (capabilities, annotations) or what depends on the kernel (rlimits, mount
@@ -17,9 +17,11 @@ use crate::{is_false, nullable};
 
 mod linux;
 mod names;
+mod tree;
 
 pub use linux::*;
 pub use names::parse;
+pub use tree::Malformed;
 
 /// The version of the specification that is written into new documents.
 pub const VERSION: &str = "1.3.0";

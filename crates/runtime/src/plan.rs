@@ -63,7 +63,7 @@ impl Confinement {
         match &self.uncompiled {
             None => Ok(Cow::Borrowed(self)),
             Some(filter) => {
-                let seccomp = Some(seccomp::compile(filter)?);
+                let seccomp = seccomp::compile(filter)?;
                 Ok(Cow::Owned(Confinement { seccomp, uncompiled: None, ..self.clone() }))
             }
         }
@@ -353,7 +353,7 @@ fn confinement(linux: &Linux) -> Result<Confinement> {
         ..Confinement::default()
     };
     if let Some(filter) = &linux.seccomp {
-        confinement.seccomp = Some(seccomp::compile(filter)?);
+        confinement.seccomp = seccomp::compile(filter)?;
         confinement.seccomp_listener = listener(filter);
     }
     if let Some(personality) = &linux.personality {

@@ -12,9 +12,16 @@ pub(crate) struct Compiled {
     pub(crate) flags: Flags,
 }
 
-pub(crate) fn compile(seccomp: &Seccomp) -> Result<Compiled> {
+/// Nothing where the section says nothing.
+pub(crate) fn compile(seccomp: &Seccomp) -> Result<Option<Compiled>> {
+    let Some(default) = seccomp.default_action else {
+        return match seccomp.syscalls.is_empty() {
+            true => Ok(None),
+            false => Err(Error::invalid("seccomp: defaultAction is missing")),
+        };
+    };
     let mut filter = Filter {
-        default: action(seccomp.default_action, seccomp.default_errno_ret)?,
+        default: action(default, seccomp.default_errno_ret)?,
         architectures: architectures(&seccomp.architectures)?,
         rules: Vec::with_capacity(seccomp.syscalls.len()),
     };
@@ -22,6 +29,9 @@ pub(crate) fn compile(seccomp: &Seccomp) -> Result<Compiled> {
         return Err(Error::invalid("SCMP_ACT_NOTIFY cannot be used as default action"));
     }
     for rule in &seccomp.syscalls {
+        if rule.names.iter().any(String::is_empty) {
+            return Err(Error::invalid("seccomp: empty string is not a valid syscall"));
+        }
         let action = action(rule.action, rule.errno_ret)?;
         // A rule that says what happens anyway would only cost.
         if action != filter.default {
@@ -36,7 +46,7 @@ pub(crate) fn compile(seccomp: &Seccomp) -> Result<Compiled> {
         return Err(Error::invalid("seccomp: SCMP_ACT_NOTIFY is used but listenerPath is not set"));
     }
     let program = filter.compile().map_err(|error| Error::invalid(format_args!("seccomp: {error}")))?;
-    Ok(Compiled { program, flags: flags(seccomp.flags.as_deref(), notifies)? })
+    Ok(Some(Compiled { program, flags: flags(seccomp.flags.as_deref(), notifies)? }))
 }
 
 /// Machines that no kernel of ours answers for: a profile for all the world names them, and no call can come from them.
@@ -116,17 +126,21 @@ fn condition(argument: &SeccompArgument) -> Result<Condition> {
 fn action(action: SeccompAction, errno: Option<u32>) -> Result<Action> {
     /// `EPERM`, when a rule names none.
     const DEFAULT: u32 = 1;
-    let number = || {
+    /// libseccomp takes no greater one. The kernel has 4095, and answers with that for all that are greater.
+    const GREATEST: u16 = 4094;
+    let number = |limit: u16| {
         let number = errno.unwrap_or(DEFAULT);
         u16::try_from(number)
-            .map_err(|_| Error::invalid(format_args!("seccomp: errnoRet {number} is too large")))
+            .ok()
+            .filter(|number| *number <= limit)
+            .ok_or_else(|| Error::invalid(format_args!("seccomp: errnoRet {number} is too large")))
     };
     Ok(match action {
         SeccompAction::Kill | SeccompAction::KillThread => Action::KillThread,
         SeccompAction::KillProcess => Action::KillProcess,
         SeccompAction::Trap => Action::Trap,
-        SeccompAction::Errno => Action::Errno(number()?),
-        SeccompAction::Trace => Action::Trace(number()?),
+        SeccompAction::Errno => Action::Errno(number(GREATEST)?),
+        SeccompAction::Trace => Action::Trace(number(u16::MAX)?),
         SeccompAction::Allow => Action::Allow,
         SeccompAction::Log => Action::Log,
         SeccompAction::Notify => Action::Notify,
@@ -176,6 +190,11 @@ mod tests {
                     "args":[{"index":6,"value":0,"op":"SCMP_CMP_EQ"}]}]}"#,
                 "above 5",
             ),
+            (
+                r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[{"names":["open",""],"action":"SCMP_ACT_LOG"}]}"#,
+                "empty string is not a valid syscall",
+            ),
+            (r#"{"syscalls":[{"names":["open"],"action":"SCMP_ACT_LOG"}]}"#, "defaultAction is missing"),
         ];
         for (text, expected) in cases {
             let error = compile(&parse(text)).unwrap_err();
@@ -186,12 +205,20 @@ mod tests {
     #[test]
     fn the_default_has_an_errno_too() {
         let with = |field: &str| {
-            compile(&parse(&format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO"{field}}}"#))).unwrap()
+            compile(&parse(&format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO"{field}}}"#))).unwrap().unwrap()
         };
         assert_eq!(with("").program, with(r#","defaultErrnoRet":1"#).program);
         assert_ne!(with("").program, with(r#","defaultErrnoRet":38"#).program);
-        let large = parse(r#"{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":65536}"#);
-        assert!(compile(&large).unwrap_err().to_string().contains("errnoRet 65536"));
+        for large in [4095, 65536] {
+            let seccomp =
+                parse(&format!(r#"{{"defaultAction":"SCMP_ACT_ERRNO","defaultErrnoRet":{large}}}"#));
+            assert!(compile(&seccomp).unwrap_err().to_string().contains(&format!("errnoRet {large}")));
+        }
+    }
+
+    #[test]
+    fn a_section_that_says_nothing_is_no_filter() {
+        assert!(compile(&parse("{}")).unwrap().is_none());
     }
 
     #[test]

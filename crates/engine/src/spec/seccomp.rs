@@ -124,7 +124,7 @@ impl Profile {
                 && !rule.excludes.as_ref().is_some_and(|condition| condition.touches(facts, &capabilities))
         };
         Seccomp {
-            default_action: self.default_action,
+            default_action: Some(self.default_action),
             default_errno_ret: self.default_errno_ret,
             architectures: self.architectures_for(facts.architecture),
             flags: self.flags.clone(),

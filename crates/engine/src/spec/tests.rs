@@ -119,7 +119,7 @@ fn a_container_that_asks_for_nothing() {
     );
     assert_eq!(linux.sysctl["net.ipv4.ip_unprivileged_port_start"], "0");
     assert_eq!(linux.masked_paths.len(), DEFAULT_MASKED.len());
-    assert_eq!(linux.seccomp.as_ref().unwrap().default_action, SeccompAction::Errno);
+    assert_eq!(linux.seccomp.as_ref().unwrap().default_action, Some(SeccompAction::Errno));
     assert!(!linux.resources.as_ref().unwrap().devices[0].allow);
 }
 
@@ -203,7 +203,7 @@ fn security_options_choose_the_filter() {
     });
     assert_eq!(
         generated(&own, &Bound::default()).linux.unwrap().seccomp.unwrap().default_action,
-        SeccompAction::Log
+        Some(SeccompAction::Log)
     );
 }
 

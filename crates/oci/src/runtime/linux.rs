@@ -314,7 +314,9 @@ pub struct Rdma {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Seccomp {
-    pub default_action: SeccompAction,
+    /// Without one, and without rules, there is no filter.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub default_action: Option<SeccompAction>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_errno_ret: Option<u32>,
     /// `SCMP_ARCH_…`. Text, since a filter may name any machine and only a few of them can matter on this one.

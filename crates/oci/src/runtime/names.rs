@@ -5,62 +5,24 @@
 //! missing. So the deserializer of the format is wrapped, and all that it hands out with it, down to where a structure
 //! reads its keys: there a name that is none of the structure's fields becomes the field that it is but for its case.
 //!
-//! They also take a structure that comes twice, `cpu` and `CPU`, for one with the members of both. Then the document is
-//! read again as a whole and united.
+//! A structure that comes twice is refused here, and so is whatever else makes no sense: [`reread`] knows what to do with it.
 //!
-//! *Limits*: what is no structure and comes under two names is a duplicate and refused, where Go lets the last one count.
-//! Keys of maps (annotations, sysctls, cgroup files) are data and stay as they are.
+//! *Limits*: keys of maps (annotations, sysctls, cgroup files) are data and stay as they are.
 
 use std::fmt;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
     DeserializeOwned, DeserializeSeed, Deserializer, EnumAccess, Error, IntoDeserializer, MapAccess,
-    SeqAccess, Visitor,
+    SeqAccess, Unexpected, Visitor,
 };
-use serde_json::{Map, Value};
 
-/// Reads a document of the runtime specification, or a part of one.
-pub fn parse<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    match read(json) {
-        Err(error) if error.is_data() => {
-            // Written down again, so that there is one way to read: the code for it is large.
-            let whole = serde_json::to_vec(&united(serde_json::from_slice(json)?))?;
-            // What is wrong has its place in the text that came.
-            read(&whole).map_err(|_| error)
-        }
-        read => read,
-    }
-}
+use super::tree::{Malformed, reread};
 
-fn read<T: DeserializeOwned>(json: &[u8]) -> serde_json::Result<T> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
-    let value = T::deserialize(Folding(&mut deserializer))?;
-    deserializer.end().map(|()| value)
-}
-
-/// The same with one object where there are two under names that differ in case alone.
-fn united(value: Value) -> Value {
-    match value {
-        Value::Object(members) => Value::Object(unite(Map::new(), members)),
-        Value::Array(items) => Value::Array(items.into_iter().map(united).collect()),
-        other => other,
-    }
-}
-
-fn unite(mut all: Map<String, Value>, members: Map<String, Value>) -> Map<String, Value> {
-    for (name, value) in members {
-        let twin = all.iter_mut().find(|(known, _)| known.eq_ignore_ascii_case(&name));
-        match (twin, united(value)) {
-            (Some((_, Value::Object(first))), Value::Object(second)) => {
-                *first = unite(std::mem::take(first), second);
-            }
-            (_, value) => {
-                all.insert(name, value);
-            }
-        }
-    }
-    all
+/// Reads a document of the runtime specification, or a part of one. What follows it is not read.
+pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
+    let read = T::deserialize(Folding(&mut serde_json::Deserializer::from_slice(json)));
+    read.or_else(|_| reread(json))
 }
 
 type Fields = &'static [&'static str];
@@ -149,6 +111,10 @@ impl<'de, V: Visitor<'de>> Visitor<'de> for Visiting<V> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<V::Value, A::Error> {
+        // A derived visitor takes the members of a structure in a list, too.
+        if !self.1.is_empty() {
+            return Err(A::Error::invalid_type(Unexpected::Seq, &self));
+        }
         self.0.visit_seq(Entries(items, self.1))
     }
 
@@ -243,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_twice_is_one() {
+    fn limits_that_come_twice_are_one() {
         let text = br#"{ "cpu": { "shares": 5 }, "CPU": { "Cpus": "0" }, "pids": { "limit": 1 } }"#;
         let resources: Resources = parse(text).unwrap();
         let cpu = resources.cpu.unwrap();
@@ -266,14 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_told_with_its_place() {
-        let told = |text: &str| parse::<Linux>(text.as_bytes()).unwrap_err().to_string();
-        assert_eq!(
-            told("{ \"cgroupsPath\": 5 }"),
-            "invalid type: integer `5`, expected a string at line 1 column 18"
-        );
-        let twice = told("{ \"cgroupsPath\": \"/a\", \"CgroupsPath\": \"/b\" }");
-        assert!(twice.contains("duplicate field `cgroupsPath`"), "{twice}");
-        assert!(told("{} x").contains("trailing characters"));
+    fn what_follows_the_document_is_not_read() {
+        assert_eq!(parse::<Linux>(b"{\"cgroupsPath\":\"/a\"} x").unwrap().cgroups_path, "/a");
     }
 }

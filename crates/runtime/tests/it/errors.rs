@@ -19,6 +19,16 @@ fn assert_says(message: &str, words: &[&str]) {
 }
 
 #[test]
+fn of_fields() {
+    let message = refused(|bundle| bundle.config["process"]["user"]["uid"] = json!("x"));
+    assert_says(&message, &["process.user.uid: invalid type: string \"x\", expected u32"]);
+    let message = refused(|bundle| bundle.config["linux"]["namespaces"][0]["type"] = json!(5));
+    assert_says(&message, &["linux.namespaces[0].type: invalid type: integer `5`, expected one of `mount`"]);
+    let message = refused(|bundle| bundle.config["hooks"] = json!([]));
+    assert_says(&message, &["hooks: invalid type: sequence, expected an object"]);
+}
+
+#[test]
 fn of_mounts() {
     let message = refused(|bundle| bundle.mount("/a", "bind", "/no/such/source", &["rbind"]));
     assert_says(&message, &["error mounting \"/no/such/source\" to rootfs at \"/a\"", "open_tree", "ENOENT"]);
