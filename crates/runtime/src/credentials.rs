@@ -169,12 +169,10 @@ pub(crate) fn has_selinux() -> bool {
 
 /// Names that the kernel does not know, each once.
 pub fn unknown_capabilities(named: &oci::runtime::Capabilities) -> Vec<&str> {
-    let last = credentials::last_capability();
     let sets = [&named.bounding, &named.effective, &named.permitted, &named.inheritable, &named.ambient];
     let mut unknown: Vec<&str> = Vec::new();
     for name in sets.into_iter().flatten() {
-        let known = credentials::capability(name).is_some_and(|number| number <= last);
-        if !known && !unknown.contains(&name.as_str()) {
+        if known(name).is_none() && !unknown.contains(&name.as_str()) {
             unknown.push(name);
         }
     }
@@ -185,17 +183,17 @@ pub fn unknown_capabilities(named: &oci::runtime::Capabilities) -> Vec<&str> {
 pub fn unreachable_ambient(named: &oci::runtime::Capabilities) -> Vec<&str> {
     let has = |set: &[String], name: &String| set.contains(name);
     let reachable = |name: &&String| has(&named.permitted, name) && has(&named.inheritable, name);
-    named.ambient.iter().filter(|name| !reachable(name)).map(String::as_str).collect()
+    let unreachable = |name: &&String| known(name).is_some() && !reachable(name);
+    named.ambient.iter().filter(unreachable).map(String::as_str).collect()
+}
+
+fn known(name: &str) -> Option<u32> {
+    credentials::capability(name).filter(|number| *number <= credentials::last_capability())
 }
 
 /// Names that the kernel (or this runtime) does not know are skipped, as the specification asks.
 fn capabilities(named: &oci::runtime::Capabilities) -> credentials::Capabilities {
-    let last = credentials::last_capability();
-    let set = |names: &[String]| {
-        let numbers =
-            names.iter().filter_map(|name| credentials::capability(name)).filter(|number| *number <= last);
-        numbers.fold(Set::default(), Set::with)
-    };
+    let set = |names: &[String]| names.iter().filter_map(|name| known(name)).fold(Set::default(), Set::with);
     let (permitted, inheritable) = (set(&named.permitted), set(&named.inheritable));
     credentials::Capabilities {
         bounding: set(&named.bounding),
@@ -231,6 +229,12 @@ fn scheduling(scheduler: &oci::runtime::Scheduler) -> Result<linux::process::Sch
                 SchedulerFlag::UtilisationMaximum => 0x40,
             }
     });
+    let budget = [scheduler.runtime, scheduler.deadline, scheduler.period];
+    if policy != DEADLINE && budget.iter().any(|part| part.is_some_and(|time| time != 0)) {
+        return Err(Error::invalid(
+            "scheduler runtime/deadline/period can only be specified for SCHED_DEADLINE policy",
+        ));
+    }
     let priority = scheduler.priority.unwrap_or(0);
     Ok(linux::process::Scheduling {
         policy,
@@ -251,10 +255,26 @@ mod tests {
     #[test]
     fn unknown_capabilities_are_skipped() {
         let named = oci::runtime::Capabilities {
-            bounding: vec!["CAP_CHOWN".into(), "CAP_WISHFUL".into()],
+            bounding: ["CAP_CHOWN", "CAP_WISHFUL", "cap_kill", "KILL"].map(str::to_owned).to_vec(),
+            ambient: vec!["CAP_CHOWN".into(), "CAP_WISHFUL".into()],
             ..Default::default()
         };
         assert_eq!(capabilities(&named).bounding, Set(1));
+        assert_eq!(unknown_capabilities(&named), ["CAP_WISHFUL", "cap_kill", "KILL"]);
+        assert_eq!(unreachable_ambient(&named), ["CAP_CHOWN"]);
+    }
+
+    #[test]
+    fn a_budget_is_for_those_with_deadlines() {
+        let with = |policy: &str, field: &str| {
+            let json = format!(r#"{{"cwd":"/","scheduler":{{"policy":"{policy}","{field}":5}}}}"#);
+            Identity::new(&serde_json::from_str(&json).unwrap())
+        };
+        for field in ["runtime", "deadline", "period"] {
+            let error = with("SCHED_OTHER", field).unwrap_err().to_string();
+            assert!(error.contains("can only be specified for SCHED_DEADLINE"), "{error}");
+            with("SCHED_DEADLINE", field).unwrap();
+        }
     }
 
     #[test]

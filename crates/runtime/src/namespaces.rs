@@ -157,13 +157,10 @@ fn namespaces(linux: &Linux, given: Given<'_>) -> Result<Namespaces> {
     }
     // From there on, paths lead elsewhere.
     namespaces.joined.sort_by_key(|(flag, _)| *flag == namespace::MOUNT);
-    namespaces.users = ranges(&linux.uid_mappings);
-    namespaces.groups = ranges(&linux.gid_mappings);
-    let mapped = !namespaces.users.is_empty() || !namespaces.groups.is_empty();
-    if mapped && !namespaces.has_user() {
-        return Err(Error::invalid(
-            "user namespace mappings specified, but user namespace isn't enabled in the config",
-        ));
+    // Without a user namespace there is nobody whom they would be for.
+    if namespaces.has_user() {
+        namespaces.users = ranges(&linux.uid_mappings);
+        namespaces.groups = ranges(&linux.gid_mappings);
     }
     if namespaces.is_new(namespace::USER) && (namespaces.users.is_empty() || namespaces.groups.is_empty()) {
         return Err(Error::invalid("user namespaces enabled, but no user or group mappings found"));

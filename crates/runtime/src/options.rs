@@ -78,7 +78,7 @@ impl Options {
             "nolazytime" => self.super_flags.retain(|flag| *flag != "lazytime"),
             "mand" => self.super_flags.push("mand"),
             "nomand" => self.super_flags.retain(|flag| *flag != "mand"),
-            other => self.data.push(other.to_owned()),
+            other => self.data.extend(each_option(other).map(str::to_owned)),
         }
     }
 
@@ -139,6 +139,16 @@ impl Options {
     }
 }
 
+/// Options of a file system that came as one word, as mount(2) takes them: a comma between quotes is a label's.
+fn each_option(word: &str) -> impl Iterator<Item = &str> {
+    let mut quoted = false;
+    let between = move |c: char| {
+        quoted ^= c == '"';
+        c == ',' && !quoted
+    };
+    word.split(between).filter(|option| !option.is_empty())
+}
+
 /// Flags that a bind has or has not.
 const PLAIN: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;
 
@@ -183,6 +193,12 @@ mod tests {
         let options = Options::parse(&["ro", "nosuid", "rw", "size=1m", "huge"]);
         assert_eq!((options.set, options.clear), (NOSUID, RDONLY));
         assert_eq!(options.data, ["size=1m", "huge"]);
+    }
+
+    #[test]
+    fn one_word_may_hold_several_options() {
+        let options = Options::parse(&["size=1m,mode=700", ",huge,", r#"context="a:c1,c2",uid=5"#]);
+        assert_eq!(options.data, ["size=1m", "mode=700", "huge", r#"context="a:c1,c2""#, "uid=5"]);
     }
 
     #[test]

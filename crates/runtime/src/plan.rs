@@ -79,6 +79,7 @@ pub(crate) struct Listener {
 
 #[derive(Debug)]
 pub(crate) struct Mount {
+    /// From the container's root, without steps that lead nowhere.
     pub(crate) destination: PathBuf,
     pub(crate) kind: MountKind,
     pub(crate) source: PathBuf,
@@ -114,7 +115,7 @@ impl Plan {
         let mounts =
             spec.mounts.iter().map(|mount| self::mount(mount, &namespaces)).collect::<Result<Vec<_>>>()?;
         let fills_dev = !mounts.iter().any(|mount| {
-            clean(&mount.destination) == Path::new("dev") && matches!(mount.kind, MountKind::Bind { .. })
+            mount.destination == Path::new("/dev") && matches!(mount.kind, MountKind::Bind { .. })
         });
         let own_names = namespaces.is_new(namespace::UTS) || namespaces.joins(namespace::UTS);
         for (what, name) in [("hostname", &spec.hostname), ("domainname", &spec.domainname)] {
@@ -133,7 +134,7 @@ impl Plan {
             root_read_only: spec.root.as_ref().is_some_and(|root| root.readonly),
             root_propagation: root_propagation(&linux.rootfs_propagation)?,
             mounts,
-            devices: devices(linux)?,
+            devices: checked_rules(linux).and_then(|()| devices(linux))?,
             fills_dev,
             sysctls: sysctls(linux, &namespaces)?,
             devices_of_network: interfaces::plan(&linux.net_devices, &namespaces)?,
@@ -194,7 +195,7 @@ impl Plan {
 fn mount(mount: &oci::runtime::Mount, namespaces: &Namespaces) -> Result<Mount> {
     let options = Options::parse(&mount.options);
     let source = mount.source.clone().unwrap_or_default();
-    let destination = mount.destination.clone();
+    let destination = Path::new("/").join(clean(&mount.destination));
     let kind = match (mount.kind.as_str(), options.bind) {
         _ if options.remount => MountKind::Remount,
         (_, Some(recursive)) => MountKind::Bind { recursive },
@@ -276,7 +277,17 @@ fn devices(linux: &Linux) -> Result<Vec<Device>> {
             return Err(Error::invalid(format_args!("device {path:?} has no valid number: {major}:{minor}")));
         }
     }
-    Ok(linux.devices.clone())
+    // One without a path makes no node.
+    Ok(linux.devices.iter().filter(|device| !device.path.as_os_str().is_empty()).cloned().collect())
+}
+
+/// A rule about no access would be read as one about any.
+fn checked_rules(linux: &Linux) -> Result<()> {
+    let rules = linux.resources.as_ref().map(|resources| resources.devices.as_slice()).unwrap_or_default();
+    match rules.iter().position(|rule| rule.access.is_empty()) {
+        Some(index) => Err(Error::invalid(format_args!("device access at {index} field cannot be empty"))),
+        None => Ok(()),
+    }
 }
 
 /// Only what a namespace of the container's own holds may be set: anything else is the host's.
@@ -429,7 +440,7 @@ mod tests {
             (r#""netDevices":{"eth0":{}}"#, "unable to move network devices without a NET namespace"),
             (r#""sysctl":{"kernel.panic":"1"}"#, "is not in a separate kernel namespace"),
             (r#""sysctl":{"net.ipv4.ip_forward":"1"}"#, "no network namespace of its own"),
-            (r#""uidMappings":[{"containerID":0,"hostID":1,"size":1}]"#, "user namespace isn't enabled"),
+            (r#""resources":{"devices":[{"allow":true}]}"#, "device access at 0 field cannot be empty"),
             (
                 r#""devices":[{"path":"/dev/x","type":"c","major":4096,"minor":3}]"#,
                 "device \"/dev/x\" has no valid number: 4096:3",
@@ -449,6 +460,14 @@ mod tests {
             hidden.contains("unable to restrict sys entries without a private MNT namespace"),
             "{hidden}"
         );
+    }
+
+    #[test]
+    fn maps_of_nobodys_namespace_are_passed_over() {
+        let spec =
+            r#"{"ociVersion":"1.0.0","linux":{"uidMappings":[{"containerID":0,"hostID":1,"size":1}]}}"#;
+        let plan = Plan::new(&serde_json::from_str(spec).unwrap(), Given::default()).unwrap();
+        assert!(plan.namespaces.users.is_empty());
     }
 
     #[test]

@@ -58,7 +58,7 @@ impl Program {
                 .ok_or_else(|| Error::invalid(format_args!("invalid rlimit type: {}", limit.kind)))?;
             Ok((resource, Limit { soft: limit.soft, hard: limit.hard }))
         });
-        let cpus = |list: Option<&String>| match list {
+        let cpus = |list: Option<&String>| match list.filter(|list| !list.is_empty()) {
             None => Ok(None),
             Some(list) => linux::process::cpu_list(list).map(Some).ok_or_else(|| {
                 Error::invalid(format_args!("execCPUAffinity: {list:?} is not a list of CPUs"))

@@ -99,60 +99,85 @@ fn print_stats(container: &Container) -> Result<()> {
     print(container, "stats", Some(document(&cgroup.stats(), &cgroup.details())))
 }
 
-/// In the shape that readers of runc's events know.
+/// In the shape that readers of runc's events know: most of what is zero or not counted is left out.
 fn document(stats: &Stats, details: &Details) -> Value {
     let hugetlb: Map<String, Value> = stats
         .hugepages
         .iter()
         .map(|(size, s)| {
-            (size.clone(), json!({ "usage": s.usage, "max": s.max_usage, "failcnt": s.failures }))
+            let usage = json!({ "usage": s.usage, "max": s.max_usage });
+            (size.clone(), with(json!({ "failcnt": s.failures }), usage))
         })
         .collect();
     json!({
-        "cpu": {
-            "usage": {
-                "total": stats.cpu.total, "percpu": stats.cpu.per_cpu,
-                "percpu_kernel": details.kernel_per_cpu, "percpu_user": details.user_per_cpu,
-                "kernel": stats.cpu.system, "user": stats.cpu.user,
-            },
-            "throttling": {
-                "periods": stats.cpu.periods, "throttledPeriods": stats.cpu.throttled_periods,
-                "throttledTime": stats.cpu.throttled_time,
-            },
-            "psi": pressure(details.cpu_pressure.as_ref()),
-        },
-        "cpuset": cpuset(details),
-        "memory": {
-            "cache": stats.memory.details.get("cache").or(stats.memory.details.get("file")).unwrap_or(&0),
-            "usage": memory(&MemoryCounter {
-                limit: stats.memory.limit, usage: stats.memory.usage, max_usage: stats.memory.max_usage,
-                failures: stats.memory.failures,
+        "cpu": with(
+            json!({
+                "usage": with(
+                    json!({
+                        "percpu_kernel": details.kernel_per_cpu, "percpu_user": details.user_per_cpu,
+                        "kernel": stats.cpu.system, "user": stats.cpu.user,
+                    }),
+                    json!({ "total": stats.cpu.total, "percpu": stats.cpu.per_cpu }),
+                ),
+                "throttling": with(json!({}), json!({
+                    "periods": stats.cpu.periods, "throttledPeriods": stats.cpu.throttled_periods,
+                    "throttledTime": stats.cpu.throttled_time,
+                })),
             }),
-            "swap": memory(&details.swap),
-            "kernel": memory(&details.kernel),
-            "kernelTCP": memory(&details.kernel_tcp),
-            "raw": stats.memory.details,
-            "psi": pressure(details.memory_pressure.as_ref()),
-        },
-        "pids": { "current": stats.pids.current, "limit": stats.pids.limit },
-        "blkio": {
+            json!({ "psi": pressure(details.cpu_pressure.as_ref()) }),
+        ),
+        "cpuset": cpuset(details),
+        "memory": with(
+            json!({
+                "usage": memory(&MemoryCounter {
+                    limit: stats.memory.limit, usage: stats.memory.usage, max_usage: stats.memory.max_usage,
+                    failures: stats.memory.failures,
+                }),
+                "swap": memory(&details.swap),
+                "kernel": memory(&details.kernel),
+                "kernelTCP": memory(&details.kernel_tcp),
+            }),
+            json!({
+                "cache": stats.memory.details.get("cache").or(stats.memory.details.get("file")),
+                "raw": stats.memory.details,
+                "psi": pressure(details.memory_pressure.as_ref()),
+            }),
+        ),
+        "pids": with(json!({}), json!({ "current": stats.pids.current, "limit": stats.pids.limit })),
+        "blkio": with(json!({}), json!({
             "ioServiceBytesRecursive": block(&stats.block.bytes),
             "ioServicedRecursive": block(&stats.block.operations),
             "psi": pressure(details.io_pressure.as_ref()),
-        },
+        })),
         "hugetlb": hugetlb,
         "intel_rdt": {},
         "network_interfaces": null,
     })
 }
 
+/// The first object with those members of the second that say something.
+fn with(mut object: Value, others: Value) -> Value {
+    let says = |value: &Value| match value {
+        Value::Null => false,
+        Value::Number(number) => number.as_u64() != Some(0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(items) => !items.is_empty(),
+        Value::Object(members) => !members.is_empty(),
+        Value::Bool(_) => true,
+    };
+    if let (Value::Object(members), Value::Object(others)) = (&mut object, others) {
+        members.extend(others.into_iter().filter(|(_, value)| says(value)));
+    }
+    object
+}
+
 fn memory(counter: &MemoryCounter) -> Value {
     let MemoryCounter { limit, usage, max_usage, failures } = counter;
-    json!({ "limit": limit, "usage": usage, "max": max_usage, "failcnt": failures })
+    with(json!({ "limit": limit, "failcnt": failures }), json!({ "usage": usage, "max": max_usage }))
 }
 
 fn cpuset(details: &Details) -> Value {
-    let mut value = json!({ "cpus": details.cpuset.cpus, "mems": details.cpuset.mems });
+    let mut value = with(json!({}), json!({ "cpus": details.cpuset.cpus, "mems": details.cpuset.mems }));
     for (name, number) in &details.cpuset.switches {
         value[*name] = json!(number);
     }
@@ -172,7 +197,7 @@ fn block(list: &[BlockEntry]) -> Vec<Value> {
     let entry = |e: &BlockEntry| {
         let (first, rest) = e.operation.split_at_checked(1).unwrap_or_default();
         let operation = format!("{}{rest}", first.to_ascii_uppercase());
-        json!({ "major": e.major, "minor": e.minor, "op": operation, "value": e.value })
+        with(json!({}), json!({ "major": e.major, "minor": e.minor, "op": operation, "value": e.value }))
     };
     list.iter().map(entry).collect()
 }
@@ -186,6 +211,18 @@ fn parse_interval(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_counted_is_left_out() {
+        let document = document(&Stats::default(), &Details::default());
+        assert_eq!(
+            document["cpu"],
+            json!({ "throttling": {}, "usage": { "kernel": 0, "percpu_kernel": [], "percpu_user": [], "user": 0 } })
+        );
+        assert_eq!(document["memory"]["swap"], json!({ "limit": 0, "failcnt": 0 }));
+        assert_eq!((&document["pids"], &document["blkio"]), (&json!({}), &json!({})));
+        assert!(document["memory"].get("psi").is_none(), "{document}");
+    }
 
     #[test]
     fn intervals_as_go_writes_them() {

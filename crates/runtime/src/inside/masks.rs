@@ -5,7 +5,7 @@
 //! The places are resolved to handles first, and covered by handle.
 
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use linux::Errno;
 use linux::entry::{self, Kind};
@@ -56,7 +56,11 @@ fn empty_directory(label: Option<&str>) -> linux::Result<OwnedFd> {
     mounts::new_tmpfs(&["nr_blocks=1", "nr_inodes=1"], attributes, label)
 }
 
-fn find(root: &Root, path: &std::path::Path) -> Result<Option<OwnedFd>> {
+/// An empty path names nothing, not the root.
+fn find(root: &Root, path: &Path) -> Result<Option<OwnedFd>> {
+    if path.as_os_str().is_empty() {
+        return Ok(None);
+    }
     match root.resolve(path) {
         Ok(place) => Ok(Some(place)),
         Err(error) if error.is(Errno::NOENT) || error.is(Errno::NOTDIR) => Ok(None),

@@ -184,6 +184,9 @@ pub(crate) fn perform(
     runtime: &Channel,
 ) -> Result<()> {
     let (root, mount) = (&tree.root, &plan.mounts[index]);
+    if mount.destination == Path::new("/") {
+        return Err(Error::other("the container's root cannot be mounted on"));
+    }
     match &mount.kind {
         MountKind::Bind { .. } => {
             let source = match prepared {
@@ -299,7 +302,11 @@ fn file_system(
         fs.option("source", &mount.source).step(|| "file system")?;
     }
     for flag in &mount.options.super_flags {
-        fs.flag(flag).step(|| "file system")?;
+        match fs.flag(flag) {
+            // Where it means nothing mount(2) would not have asked the file system at all.
+            Err(error) if *flag == "iversion" && error.is(Errno::INVAL) => {}
+            other => other.step(|| "file system")?,
+        }
     }
     if mount.options.is_read_only() && mount.source.is_absolute() {
         // A device must not be written to, not even by the file system itself.
@@ -380,8 +387,8 @@ fn cgroups(root: &Root, plan: &Plan, mount: &Mount) -> Result<()> {
         return unified(&layout, mount, &target);
     }
     // The hierarchies are read-only where they shall be; the directory that they stand in stays writable, as with runc.
-    let base = new_tmpfs(&["mode=755"], mount.options.fresh() & !mount::RDONLY, plan.label.as_deref())
-        .step(|| "cgroup directory")?;
+    let attributes = (mount.options.fresh() & !mount::RDONLY) | mount::NOSUID | mount::NODEV | mount::NOEXEC;
+    let base = new_tmpfs(&["mode=755"], attributes, plan.label.as_deref()).step(|| "cgroup directory")?;
     // It must be attached to take mounts itself.
     mount::attach(&base, &target).step(|| "cgroup directory")?;
     let inner = Root::from_directory(base);

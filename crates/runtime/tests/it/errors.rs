@@ -38,6 +38,12 @@ fn of_mounts() {
     assert_says(&message, &["rootfs at \"/a\"", "size", "lots", "EINVAL"]);
     let message = refused(|bundle| bundle.mount("/etc/passwd/below", "tmpfs", "tmpfs", &[]));
     assert_says(&message, &["rootfs at \"/etc/passwd/below\"", "create mountpoint", "ENOTDIR"]);
+    for root in ["/", ".", "", "/etc/.."] {
+        let message = refused(|bundle| bundle.mount(root, "tmpfs", "tmpfs", &[]));
+        assert_says(&message, &["rootfs at \"/\"", "root cannot be mounted on"]);
+    }
+    let message = refused(|bundle| bundle.mount("/", "bind", "/", &["remount", "ro"]));
+    assert_says(&message, &["rootfs at \"/\"", "root cannot be mounted on"]);
     let message = refused(|bundle| bundle.mount("/proc/no", "bind", "/etc", &["rbind"]));
     assert_says(&message, &["rootfs at \"/proc/no\"", "create mountpoint", "ENOENT"]);
 }

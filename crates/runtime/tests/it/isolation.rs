@@ -106,16 +106,16 @@ fn a_time_namespace_with_its_own_boot() {
 #[test]
 fn masked_and_read_only_paths() {
     let mut bundle = Bundle::shell(
-        "wc -c < /proc/kallsyms; ls /proc/fs | wc -l; ls /masked | wc -l; touch /masked/x; echo 1 > /proc/sys/kernel/shmmax; touch /ro/x; cat /ro/f",
+        "wc -c < /proc/kallsyms; ls /proc/fs | wc -l; ls /masked | wc -l; touch /masked/x; echo 1 > /proc/sys/kernel/shmmax; touch /ro/x; cat /ro/f; grep -c ' / tmpfs' /proc/mounts",
     );
     std::fs::create_dir_all(bundle.rootfs().join("masked")).unwrap();
     std::fs::write(bundle.rootfs().join("masked/hidden"), "x").unwrap();
     std::fs::create_dir_all(bundle.rootfs().join("ro")).unwrap();
     std::fs::write(bundle.rootfs().join("ro/f"), "seen\n").unwrap();
-    bundle.config["linux"]["maskedPaths"] = json!(["/proc/kallsyms", "/proc/fs", "/masked", "/nowhere"]);
-    bundle.config["linux"]["readonlyPaths"] = json!(["/proc/sys", "/ro", "/nowhere"]);
+    bundle.config["linux"]["maskedPaths"] = json!(["/proc/kallsyms", "/proc/fs", "/masked", "/nowhere", ""]);
+    bundle.config["linux"]["readonlyPaths"] = json!(["/proc/sys", "/ro", "/nowhere", ""]);
     let outcome = bundle.run();
-    assert_eq!(outcome.stdout, "0\n0\n0\nseen\n", "{}", outcome.stderr);
+    assert_eq!(outcome.stdout, "0\n0\n0\nseen\n0\n", "{}", outcome.stderr);
     assert_eq!(outcome.stderr.matches("Read-only file system").count(), 3, "{}", outcome.stderr);
 }
 
@@ -200,6 +200,15 @@ fn its_own_view_of_cgroups() {
     let outcome = bundle.run();
     assert!(outcome.stdout.trim().parse::<u32>().unwrap() > 0, "{}", outcome.stdout);
     assert!(outcome.stderr.contains("Read-only file system"), "{}", outcome.stderr);
+}
+
+#[test]
+fn what_holds_its_view_of_cgroups_has_neither_devices_nor_programs() {
+    let mut bundle = Bundle::shell("grep ' /cgroups tmpfs' /proc/mounts; true");
+    bundle.mount("/cgroups", "cgroup", "cgroup", &[]);
+    for line in bundle.output().lines() {
+        assert!(line.contains("nosuid,nodev,noexec"), "{line}");
+    }
 }
 
 #[test]

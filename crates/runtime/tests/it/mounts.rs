@@ -357,6 +357,21 @@ fn what_belongs_to_a_file_system_is_not_asked_of_a_bind() {
     }
 }
 
+#[test]
+fn options_of_a_tmpfs_in_one_word_and_without_meaning() {
+    let mut bundle = Bundle::shell("stat -c %a /t; grep -c ' /t tmpfs .*size=1024k' /proc/mounts");
+    bundle.mount("/t", "tmpfs", "tmpfs", &["size=1m,mode=700", "iversion"]);
+    assert_eq!(bundle.output(), "700\n1\n");
+}
+
+#[test]
+fn a_place_is_made_without_what_its_name_only_passes_through() {
+    let mut bundle = Bundle::shell("grep -c ' /there tmpfs' /proc/mounts; ls -d /passed");
+    bundle.mount("/passed/../there", "tmpfs", "tmpfs", &[]);
+    let outcome = bundle.run();
+    assert_eq!(outcome.stdout, "1\n", "{}", outcome.stderr);
+}
+
 crate::door::by_the_library! {
     binds_of_directories_and_files a_missing_source_is_named a_directory_onto_a_file_is_refused
     read_only_with_everything_below a_tmpfs_keeps_the_mode_of_its_place_and_its_content_on_request
@@ -368,5 +383,6 @@ crate::door::by_the_library! {
     a_bind_that_names_a_flag_has_no_others_but_locked_ones dev_is_made_read_only_when_it_is_full
     an_id_mapped_source_in_the_containers_own_tree
     an_id_mapped_source_in_the_tree_of_a_container_with_other_ids
-    what_belongs_to_a_file_system_is_not_asked_of_a_bind
+    what_belongs_to_a_file_system_is_not_asked_of_a_bind options_of_a_tmpfs_in_one_word_and_without_meaning
+    a_place_is_made_without_what_its_name_only_passes_through
 }

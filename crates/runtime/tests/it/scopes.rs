@@ -66,7 +66,7 @@ fn a_scope_is_asked_for_and_filled() {
     let Some(mut scoped) = Scoped::new() else { return };
     scoped.bundle.config["linux"]["resources"] = json!({
         "memory": { "limit": 67_108_864 }, "pids": { "limit": 20 }, "cpu": { "shares": 512 },
-        "devices": [{ "allow": false }, { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" }],
+        "devices": [{ "allow": false, "access": "rwm" }, { "allow": true, "type": "c", "major": 1, "minor": 11, "access": "r" }],
     });
     scoped.bundle.config["annotations"] = json!({ "org.systemd.property.TimeoutStopSec": "7" });
     scoped.bundle.write_config();
