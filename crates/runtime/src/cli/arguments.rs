@@ -50,21 +50,35 @@ pub(crate) enum Order {
 pub(crate) struct Flag {
     name: &'static str,
     short: Option<char>,
-    takes_value: bool,
+    takes: Takes,
     help: &'static str,
+}
+
+/// What may follow a flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Nothing, or `=true`.
+    Nothing,
+    Text,
+    /// An integer: anything else is a wrong use of the command.
+    Number,
 }
 
 impl Flag {
     pub(crate) const fn switch(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
-        Flag { name, short, takes_value: false, help }
+        Flag { name, short, takes: Takes::Nothing, help }
     }
 
     pub(crate) const fn value(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
-        Flag { name, short, takes_value: true, help }
+        Flag { name, short, takes: Takes::Text, help }
+    }
+
+    pub(crate) const fn number(name: &'static str, short: Option<char>, help: &'static str) -> Flag {
+        Flag { name, short, takes: Takes::Number, help }
     }
 
     fn usage(&self) -> String {
-        let value = if self.takes_value { " value" } else { "" };
+        let value = if self.takes == Takes::Nothing { "" } else { " value" };
         match self.short {
             Some(short) => format!("--{}{value}, -{short}{value}", self.name),
             None => format!("--{}{value}", self.name),
@@ -166,18 +180,25 @@ impl Arguments {
             }
             return Err(Error::invalid(format_args!("flag provided but not defined: -{name}")));
         };
-        let value = match (flag.takes_value, inline) {
-            (false, Some(value)) if !is_boolean(&value) => {
-                let message = format_args!("invalid boolean value {value:?} for -{name}");
-                return Err(Error::invalid(message));
-            }
+        let value = match (flag.takes, inline) {
             (_, Some(value)) => value,
-            (false, None) => "true".to_owned(),
-            (true, None) => rest
+            (Takes::Nothing, None) => "true".to_owned(),
+            (_, None) => rest
                 .next()
                 .cloned()
                 .ok_or_else(|| Error::invalid(format_args!("flag needs an argument: -{name}")))?,
         };
+        match flag.takes {
+            Takes::Nothing if !is_boolean(&value) => {
+                return Err(Error::invalid(format_args!("invalid boolean value {value:?} for -{name}")));
+            }
+            Takes::Number if value.parse::<i64>().is_err() => {
+                return Err(Error::invalid(format_args!(
+                    "invalid value {value:?} for flag -{name}: parse error"
+                )));
+            }
+            _ => {}
+        }
         self.values.entry(flag.name).or_default().push(value);
         Ok(())
     }
@@ -188,8 +209,8 @@ impl Arguments {
     }
 
     /// The same, where an empty value means none.
-    pub(crate) fn path(&self, name: &str) -> Option<&str> {
-        self.get(name).filter(|path| !path.is_empty())
+    pub(crate) fn given(&self, name: &str) -> Option<&str> {
+        self.get(name).filter(|value| !value.is_empty())
     }
 
     pub(crate) fn all(&self, name: &str) -> &[String] {
@@ -206,7 +227,7 @@ impl Arguments {
                 .parse()
                 .map_err(|_| Error::invalid(format_args!("invalid value {value:?} for flag -{name}")))
         };
-        self.get(name).map(parse).transpose()
+        self.given(name).map(parse).transpose()
     }
 
     /// The first operand. Commands that use it have had their operands counted.
@@ -229,7 +250,11 @@ fn is_boolean(value: &str) -> bool {
 mod tests {
     use super::*;
 
-    const FLAGS: &[Flag] = &[Flag::switch("force", Some('f'), ""), Flag::value("bundle", Some('b'), "")];
+    const FLAGS: &[Flag] = &[
+        Flag::switch("force", Some('f'), ""),
+        Flag::value("bundle", Some('b'), ""),
+        Flag::number("count", None, ""),
+    ];
 
     fn command(count: Count, order: Order) -> Command {
         let run = |_: &super::super::Context, _: &Arguments| Ok(0);
@@ -273,6 +298,8 @@ mod tests {
         let cases = [
             ("--nope c", "flag provided but not defined: -nope"),
             ("c -b", "flag needs an argument: -b"),
+            ("c --count many", "invalid value \"many\" for flag -count: parse error"),
+            ("c --count=", "invalid value \"\" for flag -count: parse error"),
             ("c --force=perhaps", "invalid boolean value \"perhaps\" for -force"),
             ("c d", "p: \"make\" requires exactly 1 argument(s)"),
         ];

@@ -33,7 +33,7 @@ pub(super) const CHECKPOINT: &[Flag] = &[
     Flag::switch("leave-running", None, "leave the container running"),
     Flag::switch("tcp-skip-in-flight", None, "pass over TCP connections that are not open yet"),
     Flag::switch("link-remap", None, "give files a name again that have none any more"),
-    Flag::value("status-fd", None, "descriptor that gets a zero byte when lazy pages are ready"),
+    Flag::number("status-fd", None, "descriptor that gets a zero byte when lazy pages are ready"),
     Flag::value("page-server", None, "ADDRESS:PORT where memory is to be sent, or offered with --lazy-pages"),
     Flag::switch("pre-dump", None, "dump memory only, and leave the container running"),
 ];
@@ -70,7 +70,7 @@ pub(super) fn checkpoint(
         tcp_skip_in_flight: arguments.is_set("tcp-skip-in-flight"),
         link_remap: arguments.is_set("link-remap"),
         pre_dump,
-        page_server: arguments.path("page-server").map(page_server).transpose()?,
+        page_server: arguments.given("page-server").map(page_server).transpose()?,
         status: inherited.pop(),
         streams: found.saved.streams.clone(),
     };
@@ -135,15 +135,15 @@ fn restore_claimed(
         settings,
         cgroup_driver: context.cgroup_driver,
         rootless: context.rootless,
-        lsm_profile: arguments.path("lsm-profile").map(str::to_owned),
-        lsm_mount_context: arguments.path("lsm-mount-context").map(str::to_owned),
+        lsm_profile: arguments.given("lsm-profile").map(str::to_owned),
+        lsm_mount_context: arguments.given("lsm-mount-context").map(str::to_owned),
     };
     let streams = create::stream_names(spec);
     let restored = runtime::restore(&wanted, &mut |container| {
         let (record, rootfs, streams) = (container.record(), rootfs.clone(), streams.clone());
         context.store.save(&Saved { record, created: log::now(), rootfs, owner: owner(), streams })
     })?;
-    let announced = match (arguments.path("console-socket"), &restored.terminal) {
+    let announced = match (arguments.given("console-socket"), &restored.terminal) {
         (Some(path), Some(terminal)) => console::send(path, "orphan-pts-master", terminal.as_fd()),
         _ => Ok(()),
     };
@@ -176,8 +176,8 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
     }
     let directory = std::env::current_dir().map_err(|error| Error::of_file("getcwd", ".", &error))?;
     Ok(Settings {
-        images: directory.join(arguments.path("image-path").unwrap_or("checkpoint")),
-        work: arguments.path("work-path").map(|path| directory.join(path)),
+        images: directory.join(arguments.given("image-path").unwrap_or("checkpoint")),
+        work: arguments.given("work-path").map(|path| directory.join(path)),
         tcp_established: arguments.is_set("tcp-established"),
         external_unix_sockets: arguments.is_set("ext-unix-sk"),
         shell_job: arguments.is_set("shell-job"),
@@ -190,7 +190,7 @@ fn settings(arguments: &Arguments) -> Result<Settings> {
 
 /// CRIU links from one directory of images to the other, so that both can be moved.
 fn parent(arguments: &Arguments, images: &Path) -> Result<Option<String>> {
-    let Some(path) = arguments.path("parent-path") else { return Ok(None) };
+    let Some(path) = arguments.given("parent-path") else { return Ok(None) };
     if Path::new(path).is_absolute() {
         return Err(Error::invalid("--parent-path must be relative"));
     }

@@ -22,7 +22,7 @@ pub(super) const CREATE: &[Flag] = &[
     Flag::value("pid-file", None, "file to write the process id to"),
     Flag::switch("no-pivot", None, "do not use pivot_root, for a root on a ramdisk"),
     Flag::switch("no-new-keyring", None, "keep the caller's session keyring"),
-    Flag::value("preserve-fds", None, "pass N additional file descriptors to the container (default: 0)"),
+    Flag::number("preserve-fds", None, "pass N additional file descriptors to the container (default: 0)"),
 ];
 
 #[rustfmt::skip]
@@ -161,7 +161,7 @@ fn make(context: &Context, arguments: &Arguments, beginning: Beginning<'_>) -> R
 }
 
 pub(super) fn bundle(arguments: &Arguments) -> Result<PathBuf> {
-    let path = PathBuf::from(arguments.get("bundle").unwrap_or("."));
+    let path = PathBuf::from(arguments.given("bundle").unwrap_or("."));
     std::fs::canonicalize(&path).map_err(|error| Error::of_file("chdir", path.display(), &error))
 }
 
@@ -188,7 +188,7 @@ pub(super) fn warn_of_limits(context: &Context, resources: &oci::runtime::Resour
 
 pub(super) fn check_console(spec: &Spec, arguments: &Arguments, detached: bool) -> Result<()> {
     let terminal = spec.process.as_ref().is_some_and(|process| process.terminal);
-    let socket = arguments.path("console-socket").is_some();
+    let socket = arguments.given("console-socket").is_some();
     match (terminal && detached, socket) {
         (true, false) => {
             Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"))
@@ -211,7 +211,7 @@ fn make_claimed(
     let root = spec.root.as_ref().ok_or_else(|| Error::invalid("root must be specified"))?;
     let rootfs = bundle.join(&root.path);
     let process = spec.process.as_ref();
-    let attended = arguments.path("console-socket").is_none();
+    let attended = arguments.given("console-socket").is_none();
     let stdio =
         stdio(process.is_some_and(|process| process.terminal), process.and_then(console_size), attended)?;
     let mut launch = Launch::new(id, spec, bundle, Rootfs::Directory(rootfs.clone()), stdio);
@@ -252,10 +252,10 @@ fn announce(
 ) -> Result<()> {
     let record = created.container().record();
     context.store.save(&Saved { record, created: log::now(), rootfs, owner: owner(), streams })?;
-    if let (Some(path), Some(terminal)) = (arguments.path("console-socket"), created.terminal()) {
+    if let (Some(path), Some(terminal)) = (arguments.given("console-socket"), created.terminal()) {
         console::send(path, "/dev/ptmx", terminal)?;
     }
-    if let Some(path) = arguments.path("pidfd-socket") {
+    if let Some(path) = arguments.given("pidfd-socket") {
         console::send(path, "pidfd", created.pidfd())?;
     }
     write_pid_file(arguments.get("pid-file"), created.pid())

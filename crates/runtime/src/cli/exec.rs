@@ -18,7 +18,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::value("env", Some('e'), "set environment variables"),
     Flag::switch("tty", Some('t'), "allocate a pseudo-TTY"),
     Flag::value("user", Some('u'), "UID (format: <uid>[:<gid>])"),
-    Flag::value("additional-gids", Some('g'), "additional gids"),
+    Flag::number("additional-gids", Some('g'), "additional gids"),
     Flag::value("process", Some('p'), "path to the process.json"),
     Flag::switch("detach", Some('d'), "detach from the container's process"),
     Flag::value("pid-file", None, "file to write the process id to"),
@@ -26,7 +26,7 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::value("apparmor", None, "AppArmor profile of the process"),
     Flag::switch("no-new-privs", None, "set the no new privileges value for the process"),
     Flag::value("cap", Some('c'), "add a capability to the bounding set for the process"),
-    Flag::value("preserve-fds", None, "pass N additional file descriptors to the process (default: 0)"),
+    Flag::number("preserve-fds", None, "pass N additional file descriptors to the process (default: 0)"),
     Flag::value("cgroup", None, "run the process in an existing sub-cgroup. Format is [<controllers>:]<cgroup>."),
     Flag::switch("ignore-paused", None, "allow exec in a paused container"),
 ];
@@ -44,7 +44,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments, preserved: Vec<Owne
     mark("container found");
     let process = process(arguments, found.spec.process.clone().unwrap_or_default())?;
     let detached = arguments.is_set("detach");
-    let socket = arguments.path("console-socket");
+    let socket = arguments.given("console-socket");
     if process.terminal && detached && socket.is_none() {
         return Err(Error::invalid("cannot allocate tty if runc will detach without setting console socket"));
     }
@@ -57,7 +57,7 @@ pub(super) fn exec(context: &Context, arguments: &Arguments, preserved: Vec<Owne
     let mut exec = found.container.execute(Execution {
         process: &process,
         stdio: stdio(process.terminal, console_size(&process), !detached)?,
-        cgroups: sub_cgroups(arguments.all("cgroup")),
+        cgroups: sub_cgroups(arguments.all("cgroup"))?,
         die_with_parent: false,
         preserved,
         paused: found.status == Status::Paused,
@@ -77,30 +77,48 @@ pub(super) fn exec(context: &Context, arguments: &Arguments, preserved: Vec<Owne
 
 /// Tells those who wait for the process where it is.
 fn announce(arguments: &Arguments, exec: &Exec) -> Result<()> {
-    if let (Some(path), Some(terminal)) = (arguments.path("console-socket"), exec.terminal()) {
+    if let (Some(path), Some(terminal)) = (arguments.given("console-socket"), exec.terminal()) {
         console::send(path, "/dev/ptmx", terminal)?;
     }
-    if let Some(path) = arguments.path("pidfd-socket") {
+    if let Some(path) = arguments.given("pidfd-socket") {
         console::send(path, "pidfd", exec.pidfd())?;
     }
     write_pid_file(arguments.get("pid-file"), exec.pid())
 }
 
-/// `PATH`, or `CONTROLLER[,CONTROLLER...]:PATH` for v1.
-fn sub_cgroups(words: &[String]) -> Vec<SubCgroup> {
-    let parse = |word: &String| {
-        let (controllers, path) = match word.split_once(':') {
-            Some((names, path)) => (names.split(',').map(str::to_owned).collect(), path),
-            None => (Vec::new(), word.as_str()),
+/// `PATH`, or `CONTROLLER[,CONTROLLER...]:PATH` for v1, each controller once.
+fn sub_cgroups(words: &[String]) -> Result<Vec<SubCgroup>> {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut below = Vec::new();
+    for word in words.iter().filter(|word| !word.is_empty()) {
+        let Some((names, path)) = word.split_once(':') else {
+            if words.len() > 1 {
+                let message =
+                    format_args!("invalid --cgroup argument: {word} (missing <controller>: prefix)");
+                return Err(Error::invalid(message));
+            }
+            below.push(SubCgroup { controllers: Vec::new(), path: word.into() });
+            continue;
         };
-        SubCgroup { controllers, path: path.into() }
-    };
-    words.iter().filter(|word| !word.is_empty()).map(parse).collect()
+        for name in names.split(',') {
+            if seen.contains(&name) {
+                return Err(Error::invalid(format_args!(
+                    "invalid --cgroup argument(s): controller {name} specified multiple times"
+                )));
+            }
+            seen.push(name);
+        }
+        below.push(SubCgroup {
+            controllers: names.split(',').map(str::to_owned).collect(),
+            path: path.into(),
+        });
+    }
+    Ok(below)
 }
 
 /// From a file, or the container's own with what the options change.
 fn process(arguments: &Arguments, own: Process) -> Result<Process> {
-    if let Some(path) = arguments.path("process") {
+    if let Some(path) = arguments.given("process") {
         let json = std::fs::read(path).map_err(|error| Error::of_file("open", path, &error))?;
         let process: Process =
             oci::runtime::parse(&json).map_err(|error| Error::invalid(format_args!("{path}: {error}")))?;
@@ -113,7 +131,7 @@ fn process(arguments: &Arguments, own: Process) -> Result<Process> {
         return Err(Error::invalid("exec args cannot be empty"));
     }
     let mut process = Process { args: command, terminal: arguments.is_set("tty"), ..own };
-    if let Some(directory) = arguments.get("cwd") {
+    if let Some(directory) = arguments.given("cwd") {
         process.cwd = directory.to_owned();
     }
     process.env.extend_from_slice(arguments.all("env"));
@@ -129,13 +147,15 @@ fn process(arguments: &Arguments, own: Process) -> Result<Process> {
         add_capabilities(&mut sets, capabilities);
         process.capabilities = Some(sets);
     }
-    if let Some(label) = arguments.get("process-label") {
+    if let Some(label) = arguments.given("process-label") {
         process.selinux_label = label.to_owned();
     }
-    if let Some(profile) = arguments.get("apparmor") {
+    if let Some(profile) = arguments.given("apparmor") {
         process.apparmor_profile = profile.to_owned();
     }
-    process.no_new_privileges |= arguments.is_set("no-new-privs");
+    if arguments.get("no-new-privs").is_some() {
+        process.no_new_privileges = arguments.is_set("no-new-privs");
+    }
     Ok(process)
 }
 
@@ -221,15 +241,35 @@ mod tests {
     }
 
     #[test]
+    fn options_without_a_value_change_nothing() {
+        let user = User { uid: 5, ..User::default() };
+        let own = Process { cwd: "/".into(), user, no_new_privileges: true, ..Process::default() };
+        let words = ["--cwd", "", "--process-label", "", "--apparmor", "", "--no-new-privs=false", "c", "ls"];
+        let (mut arguments, command) =
+            Arguments::parse(FLAGS, &words.map(str::to_owned), Order::First).unwrap();
+        arguments.operands = command;
+        let changed = process(&arguments, own.clone()).unwrap();
+        assert_eq!(changed, Process { args: vec!["ls".into()], no_new_privileges: false, ..own });
+    }
+
+    #[test]
     fn sub_cgroups_by_controller() {
-        let words = ["a/b", "cpu,cpuacct:x", "memory:"].map(str::to_owned);
-        let parsed = sub_cgroups(&words);
+        let parse = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            sub_cgroups(&words).map_err(|error| error.to_string())
+        };
+        let parsed = parse(&["a/b"]).unwrap();
         assert_eq!((parsed[0].controllers.len(), parsed[0].path.to_str()), (0, Some("a/b")));
+        let parsed = parse(&["cpu,cpuacct:x", "memory:"]).unwrap();
         assert_eq!(
-            (parsed[1].controllers.join(" ").as_str(), parsed[1].path.to_str()),
+            (parsed[0].controllers.join(" ").as_str(), parsed[0].path.to_str()),
             ("cpu cpuacct", Some("x"))
         );
-        assert_eq!((parsed[2].controllers.len(), parsed[2].path.to_str()), (1, Some("")));
+        assert_eq!((parsed[1].controllers.len(), parsed[1].path.to_str()), (1, Some("")));
+        for twice in [&["cpu:/", "cpu:/"][..], &["cpu,cpu:/"]] {
+            assert!(parse(twice).unwrap_err().contains("controller cpu specified multiple times"));
+        }
+        assert!(parse(&["/", "cpu:/"]).unwrap_err().contains("/ (missing <controller>: prefix)"));
     }
 
     #[test]

@@ -116,7 +116,7 @@ fn table(rows: &[(Saved, Status)]) -> String {
 }
 
 pub(super) fn kill(context: &Context, arguments: &Arguments) -> Result<u8> {
-    let name = arguments.operands.get(1).map_or("SIGTERM", String::as_str);
+    let name = arguments.operands.get(1).filter(|name| !name.is_empty()).map_or("SIGTERM", String::as_str);
     // Any number is passed on: 0 only asks, and what is no signal the kernel refuses.
     let number = name.parse().ok().or_else(|| signal::parse(name));
     let number = number.ok_or_else(|| Error::invalid(format_args!("unknown signal {name:?}")))?;

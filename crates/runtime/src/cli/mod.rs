@@ -45,6 +45,7 @@ const GLOBAL: &[Flag] = &[
     Flag::switch("spans", None, "tell on standard error where the time of the command went"),
     Flag::switch("systemd-cgroup", None, "let systemd make the cgroups; cgroupsPath is then slice:prefix:name"),
     Flag::value("rootless", None, "do without cgroups where they are not ours: true, false or auto (default: \"auto\")"),
+    Flag::value("criu", None, "obsolete: criu is found by PATH"),
     Flag::switch("version", Some('v'), "print the version"),
 ];
 
@@ -214,6 +215,9 @@ fn run(
         Err((error, log)) => return log.report(&error, EXIT_ERROR),
     };
     let done = ready.and_then(|(seal, inherited)| {
+        if global.given("criu").is_some() {
+            context.log.warn("--criu is ignored: criu is found by PATH");
+        }
         tell_of_seal(&context, command.name, seal);
         if global.is_set("spans") {
             spans::record()?;
@@ -245,8 +249,8 @@ fn context(program: String, global: &Arguments, log: Log) -> std::result::Result
             return Err((Error::invalid(message), log));
         }
     };
-    let root_given = global.path("root").is_some();
-    let root = global.path("root").map_or_else(default_root, PathBuf::from);
+    let root_given = global.given("root").is_some();
+    let root = global.given("root").map_or_else(default_root, PathBuf::from);
     let cgroup_driver =
         if global.is_set("systemd-cgroup") { CgroupDriver::Systemd } else { CgroupDriver::Cgroupfs };
     Ok(Context { program, store: Store::new(root), cgroup_driver, rootless, log, root_given })

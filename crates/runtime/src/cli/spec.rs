@@ -25,7 +25,7 @@ pub(super) fn features(_: &Context, _: &Arguments) -> Result<u8> {
 }
 
 pub(super) fn spec(_: &Context, arguments: &Arguments) -> Result<u8> {
-    let directory = Path::new(arguments.path("bundle").unwrap_or("."));
+    let directory = Path::new(arguments.given("bundle").unwrap_or("."));
     if let Err(error) = std::fs::metadata(directory) {
         return Err(Error::of_file("chdir", directory.display(), &error));
     }

@@ -12,7 +12,7 @@ use super::create::warn_of_limits;
 #[rustfmt::skip]
 pub(super) const FLAGS: &[Flag] = &[
     Flag::value("resources", Some('r'), "file with the resources to update, or '-' for standard input; other options are then ignored"),
-    Flag::value("blkio-weight", None, "weight of block I/O, 10 to 1000"),
+    Flag::number("blkio-weight", None, "weight of block I/O, 10 to 1000"),
     Flag::value("cpu-period", None, "CPU CFS period in microseconds"),
     Flag::value("cpu-quota", None, "CPU time allowed in a period, in microseconds"),
     Flag::value("cpu-burst", None, "CPU time that may be saved up, in microseconds"),
@@ -25,7 +25,9 @@ pub(super) const FLAGS: &[Flag] = &[
     Flag::value("memory", None, "memory limit in bytes"),
     Flag::value("memory-reservation", None, "memory reservation or soft limit"),
     Flag::value("memory-swap", None, "memory and swap together; -1 is unlimited"),
-    Flag::value("pids-limit", None, "how many processes there may be"),
+    Flag::value("kernel-memory", None, "obsolete: the kernel no longer has it"),
+    Flag::value("kernel-memory-tcp", None, "obsolete, as the last"),
+    Flag::number("pids-limit", None, "how many processes there may be"),
     Flag::value("l3-cache-schema", None, "Intel RDT: schema of the L3 cache"),
     Flag::value("mem-bw-schema", None, "Intel RDT: schema of the memory bandwidth"),
 ];
@@ -37,9 +39,9 @@ pub(super) fn update(context: &Context, arguments: &Arguments) -> Result<u8> {
     }
     let resources = match arguments.get("resources") {
         Some(path) => read(path)?,
-        None => from_options(arguments)?,
+        None => from_options(context, arguments)?,
     };
-    let (cache, bandwidth) = (arguments.path("l3-cache-schema"), arguments.path("mem-bw-schema"));
+    let (cache, bandwidth) = (arguments.given("l3-cache-schema"), arguments.given("mem-bw-schema"));
     if cache.is_some() || bandwidth.is_some() {
         found.container.update_class(cache, bandwidth)?;
         found.saved.record = found.container.record();
@@ -62,7 +64,12 @@ fn read(path: &str) -> Result<Resources> {
     oci::runtime::parse(&json).map_err(|error| failed(&error))
 }
 
-fn from_options(arguments: &Arguments) -> Result<Resources> {
+fn from_options(context: &Context, arguments: &Arguments) -> Result<Resources> {
+    for name in ["kernel-memory", "kernel-memory-tcp"] {
+        if bytes(arguments, name)?.is_some() {
+            context.log.warn(format_args!("--{name} is ignored: the kernel no longer has it"));
+        }
+    }
     let text = |name: &str| arguments.get(name).unwrap_or_default().to_owned();
     let cpu = Cpu {
         period: arguments.number("cpu-period")?,
@@ -91,9 +98,9 @@ fn from_options(arguments: &Arguments) -> Result<Resources> {
     })
 }
 
-/// A number with an optional unit of 1024s; -1 is no limit.
+/// A number, not always a whole one, with an optional unit of 1024s; -1 is no limit.
 fn bytes(arguments: &Arguments, name: &str) -> Result<Option<i64>> {
-    let Some(text) = arguments.get(name) else { return Ok(None) };
+    let Some(text) = arguments.given(name) else { return Ok(None) };
     parse_bytes(text)
         .map(Some)
         .ok_or_else(|| Error::invalid(format_args!("invalid value for {name}: invalid size: '{text}'")))
@@ -103,20 +110,17 @@ fn parse_bytes(text: &str) -> Option<i64> {
     if text == "-1" {
         return Some(-1);
     }
-    let lower = text.to_ascii_lowercase();
-    let digits = lower.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = lower[digits.len()..].trim();
-    let unit = unit.strip_suffix("ib").or(unit.strip_suffix('b')).unwrap_or(unit);
-    let shift = match unit {
-        "" => 0,
-        "k" => 10,
-        "m" => 20,
-        "g" => 30,
-        "t" => 40,
+    let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')? + 1;
+    let (number, unit) = (&text[..end], text[end..].to_ascii_lowercase());
+    let mut letters = unit.chars();
+    let shift = match (letters.next(), letters.as_str()) {
+        (None | Some('b'), "") => 0,
+        (Some(letter), "" | "b" | "ib") => 10 * ("kmgtp".find(letter)? + 1),
         _ => return None,
     };
-    let number = i64::try_from(digits.parse::<u64>().ok()?).ok()?;
-    number.checked_mul(1 << shift)
+    let number: f64 = number.strip_suffix(' ').unwrap_or(number).parse().ok()?;
+    let bytes = number * (1_u64 << shift) as f64;
+    (0.0..i64::MAX as f64).contains(&bytes).then_some(bytes as i64)
 }
 
 #[cfg(test)]
@@ -125,11 +129,37 @@ mod tests {
 
     #[test]
     fn sizes_with_units() {
-        let cases = [("1048576", 1 << 20), ("64M", 64 << 20), ("2gb", 2 << 30), ("1KiB", 1024), ("-1", -1)];
+        let cases = [
+            ("1048576", 1 << 20),
+            ("64M", 64 << 20),
+            ("2gb", 2 << 30),
+            ("1KiB", 1024),
+            ("-1", -1),
+            ("1.5g", 3 << 29),
+            (".5k", 512),
+            ("5 m", 5 << 20),
+            ("1.b", 1),
+            ("2P", 2 << 50),
+        ];
         for (text, value) in cases {
             assert_eq!(parse_bytes(text), Some(value), "{text}");
         }
-        for text in ["", "x", "5y", "99999999999999t", "-2"] {
+        for text in [
+            "",
+            "x",
+            "5y",
+            "99999999999999t",
+            "-2",
+            "-1k",
+            "5  m",
+            "5m ",
+            " 5m",
+            "1ib",
+            "1bb",
+            "1kk",
+            ".",
+            "5é",
+        ] {
             assert_eq!(parse_bytes(text), None, "{text}");
         }
     }

@@ -34,6 +34,13 @@ fn statuses_of_errors() {
         (&["exec", "--preserve-fds", "1", id, "true"], 255, "preserved-fd 0 (of 1) is present"),
         (&["exec", "--cgroup", "..", id, "true"], 255, "bad sub cgroup path: .. is not a sub cgroup path"),
         (&["exec", "--cgroup", "none:/", id, "true"], 255, "unknown controller none"),
+        (&["exec", "-g", "x", id, "true"], 1, "invalid value \\\"x\\\" for flag -g: parse error"),
+        (&["exec", "--preserve-fds", "x", id, "true"], 1, "invalid value \\\"x\\\" for flag -preserve-fds"),
+        (
+            &["exec", "--cgroup", "x:/", "--cgroup", "x:/", id, "true"],
+            255,
+            "controller x specified multiple times",
+        ),
         (&["exec", "--cgroup", "none", id, "true"], 255, "/none/cgroup.procs: no such file or directory"),
         (&["kill", id, "NOPE"], 1, "unknown signal \\\"NOPE\\\""),
         (&["kill", id, "99"], 1, "unable to signal init: invalid argument"),
@@ -50,6 +57,25 @@ fn statuses_of_errors() {
         let outcome = bundle.call(words);
         assert!(outcome.stderr.contains(message), "{words:?}: {}", outcome.stderr);
         assert_eq!(outcome.status, *status, "{words:?}");
+    }
+}
+
+#[test]
+fn options_that_others_have_dropped_are_told_of_and_passed_over() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    for (words, told) in [
+        (&["--criu", "/criu", "state", &bundle.id][..], "--criu is ignored"),
+        (&["update", "--kernel-memory", "5m", &bundle.id], "--kernel-memory is ignored"),
+        (&["update", "--kernel-memory-tcp", "5m", &bundle.id], "--kernel-memory-tcp is ignored"),
+    ] {
+        let outcome = bundle.call(words);
+        assert_eq!(outcome.status, 0, "{words:?}: {}", outcome.stderr);
+        assert!(
+            outcome.stderr.contains("level=warning") && outcome.stderr.contains(told),
+            "{}",
+            outcome.stderr
+        );
     }
 }
 
@@ -129,6 +155,7 @@ fn any_number_may_be_asked_of_a_container_and_all_of_its_processes() {
     bundle.create();
     bundle.start();
     assert_eq!(bundle.call(&["kill", &bundle.id, "0"]).status, 0);
+    assert_eq!(bundle.call(&["kill", &bundle.id, ""]).status, 0, "as if nothing had been named");
     assert_eq!(bundle.call(&["kill", &bundle.id, "sigkill"]).status, 0);
     bundle.wait_for_status("stopped");
     assert!(bundle.call(&["kill", &bundle.id, "0"]).stderr.contains("container not running"));
