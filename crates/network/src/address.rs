@@ -128,9 +128,9 @@ impl Leases {
         Some(address)
     }
 
-    /// A certain address; false if it is given out already.
+    /// A certain address; false if it is given out already, or nobody's.
     pub fn take(&mut self, address: IpAddr) -> bool {
-        self.taken.insert(address)
+        self.usable(number(address)) && self.taken.insert(address)
     }
 
     pub fn give_back(&mut self, address: IpAddr) {
@@ -237,6 +237,7 @@ mod tests {
         assert_eq!(leases.take_lowest(), Some(ip("10.0.0.1")));
         assert!(leases.take(ip("10.0.0.3")));
         assert!(!leases.take(ip("10.0.0.3")));
+        assert!(!leases.take(ip("10.0.0.0")) && !leases.take(ip("10.0.0.7")), "they are nobody's");
         assert_eq!(leases.take_lowest(), Some(ip("10.0.0.2")));
         assert_eq!(leases.take_lowest(), Some(ip("10.0.0.4")));
         leases.give_back(ip("10.0.0.2"));

@@ -100,3 +100,13 @@ docker inspect -f '{{json .HostConfig.Links}}' d1
 docker rm -f c1 c2 d1
 docker network prune -f --filter nonsense=1
 docker network prune -f --filter until=abc
+docker network create --subnet 10.93.1.0/24 g1
+docker network create --ipv6 --subnet 10.93.2.0/24 --subnet fd93:2::/64 g2
+docker network create --ipv4=false --ipv6 --subnet fd93:3::/64 g3
+docker run --rm --network g1 --network g2 busybox sh -c 'ip route | grep -c "default via 10.93.2.1 "; ip -6 route | grep -c "default via fd93:2::1 "'
+docker run --rm --network name=g1,gw-priority=1 --network g2 busybox sh -c 'ip route | grep -c "default via 10.93.2.1 "'
+docker run --rm --network g1 --network g3 busybox sh -c 'ip route | grep -c "default via 10.93.1.1 "; ip -6 route | grep -c "default via fd93:3::1 "'
+docker run --rm --network g1 --ip 10.93.1.255 busybox true
+docker run --rm --network g1 --ip 10.93.1.0 busybox true
+docker run --rm --network g1 --link-local-ip 1.2.3.4 busybox true
+docker network rm g1 g2 g3

@@ -43,3 +43,12 @@ docker pause options; docker inspect options --format '{{json .State.Health}}'; 
 docker rm -f options
 docker run -d --name options --network none --health-cmd true --health-interval 300ms busybox sleep 1000 | wc -c; sleep 2; docker inspect options --format '{{.State.Health.Status}}'; docker pause options; docker inspect options --format '{{.State.Health.Status}}'; docker rm -f options
 rm -r /tmp/wharf-options
+docker run --rm --network none --cap-add CAP_ALL busybox true
+docker run --rm --network none --cap-drop cap_all busybox true
+docker run --rm --network none --device-cgroup-rule 'c 99999999999999999999:1 r' busybox true
+docker run --rm --network none --device-cgroup-rule 'c 1:3 rr' busybox true
+docker run --rm --network none --privileged --device /dev/null:/dev/nothing:r busybox sh -c 'stat -c %t:%T /dev/nothing; echo x > /dev/nothing'
+docker run --rm --network none --privileged --device /dev/nosuch:/dev/nothing busybox true
+docker run --rm --network none --uts host busybox sh -c 'test $(cat /etc/hostname) = $HOSTNAME && echo ${#HOSTNAME}'
+docker create --name near --pid host --security-opt no-new-privileges busybox true
+docker inspect -f '{{json .HostConfig.SecurityOpt}}{{json .HostConfig.Links}}' near

@@ -318,3 +318,7 @@ ask GET /plugins/x/json
 ask DELETE /plugins/x
 ask GET '/plugins?filters=%7B%22nonsense%22%3A%5B%22x%22%5D%7D'
 ask GET /containers/q1/checkpoints
+ask POST '/containers/nobody/start?checkpoint=x'
+ask POST '/containers/q2/start?checkpoint-dir=/x'
+docker create --name q9 busybox /nosuch
+ask POST /containers/q9/restart

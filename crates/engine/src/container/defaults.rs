@@ -79,9 +79,10 @@ fn merge_probe(config: &mut Config, image: &oci::image::Config) -> Result<()> {
 /// orders them: the container's, then the image's that it did not name.
 fn merge_environment(config: &mut Config, image: &[String]) {
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    let own = config.env.get_or_insert_default();
+    let mut own = config.env.take().unwrap_or_default();
     let named: Vec<String> = own.iter().map(|entry| name(entry)).collect();
     own.extend(image.iter().filter(|entry| !named.contains(&name(entry))).cloned());
+    config.env = Some(own).filter(|variables| !variables.is_empty());
 }
 
 /// An entrypoint of the container's own drops the image's command, unless it is the same.
@@ -165,6 +166,9 @@ pub(super) fn host(wanted: &mut HostConfig, defaults: &config::Container, host: 
         wanted.shm_size = defaults.shm_size;
     }
     log_config(wanted, defaults);
+    security(wanted);
+    // Clients send an empty list for none.
+    wanted.links = wanted.links.take().filter(|links| !links.is_empty());
     let resources = &mut wanted.resources;
     if resources.memory > 0 && resources.memory_swap == 0 {
         resources.memory_swap = resources.memory.saturating_mul(2);
@@ -201,6 +205,15 @@ fn log_config(wanted: &mut HostConfig, defaults: &config::Container) {
     wanted.log_config.config = Some(options);
 }
 
+/// Who is let that near to the host has no label, says inspect, whether or not there would be one.
+fn security(wanted: &mut HostConfig) {
+    let near = wanted.privileged || wanted.pid_mode == "host" || wanted.ipc_mode == "host";
+    let chosen = wanted.security_opt.iter().flatten().any(|option| option.split('=').next() == Some("label"));
+    if near && !chosen {
+        wanted.security_opt.get_or_insert_default().push("label=disable".to_owned());
+    }
+}
+
 /// Inspect shows what is hidden; a privileged container hides nothing.
 fn paths(wanted: &mut HostConfig) {
     let list = |paths: &[&str]| Some(paths.iter().map(|path| (*path).to_owned()).collect());
@@ -224,12 +237,11 @@ fn paths(wanted: &mut HostConfig) {
     }
 }
 
-/// The name inside: what was asked for, the host's where its network is shared, else the short id.
+/// The name inside: what was asked for, the host's where its network is shared, else the short id. That it is seen under
+/// the host's name (`--uts host`) leaves it its own.
 pub(super) fn hostname(config: &mut Config, host: &HostConfig, short_id: &str, of_host: &str) {
     if config.hostname.is_empty() {
-        config.hostname =
-            if host.network_mode == "host" || host.uts_mode == "host" { of_host } else { short_id }
-                .to_owned();
+        config.hostname = if host.network_mode == "host" { of_host } else { short_id }.to_owned();
     }
 }
 
@@ -347,6 +359,55 @@ mod tests {
         assert_eq!(wanted.log_config.kind, "json-file");
         assert!(wanted.masked_paths.unwrap().contains(&"/proc/kcore".to_owned()));
         assert_eq!(wanted.dns, None, "what nobody said is null");
+    }
+
+    #[test]
+    fn inspect_shows_who_has_no_label() {
+        let machine = Host::observe().unwrap();
+        let shown = |change: fn(&mut HostConfig)| {
+            let mut wanted = HostConfig { links: words(&[]), ..HostConfig::default() };
+            change(&mut wanted);
+            host(&mut wanted, &config::Container::default(), &machine);
+            assert_eq!(wanted.links, None);
+            wanted.security_opt
+        };
+        assert_eq!(shown(|_| {}), None);
+        assert_eq!(shown(|host| host.privileged = true), words(&["label=disable"]));
+        assert_eq!(shown(|host| host.ipc_mode = "host".into()), words(&["label=disable"]));
+        assert_eq!(
+            shown(|host| {
+                host.pid_mode = "host".into();
+                host.security_opt = words(&["no-new-privileges"]);
+            }),
+            words(&["no-new-privileges", "label=disable"])
+        );
+        assert_eq!(
+            shown(|host| {
+                host.privileged = true;
+                host.security_opt = words(&["label=type:web_t"]);
+            }),
+            words(&["label=type:web_t"])
+        );
+    }
+
+    #[test]
+    fn what_nobody_said_is_no_list() {
+        let mut config = Config { env: words(&[]), ..Config::default() };
+        merge(&mut config, &oci::image::Config::default()).unwrap();
+        assert_eq!(config.env, None);
+    }
+
+    #[test]
+    fn the_name_inside() {
+        let name = |change: fn(&mut HostConfig)| {
+            let (mut config, mut wanted) = (Config::default(), HostConfig::default());
+            change(&mut wanted);
+            hostname(&mut config, &wanted, "0123456789ab", "machine");
+            config.hostname
+        };
+        assert_eq!(name(|_| {}), "0123456789ab");
+        assert_eq!(name(|host| host.uts_mode = "host".into()), "0123456789ab");
+        assert_eq!(name(|host| host.network_mode = "host".into()), "machine");
     }
 
     #[test]

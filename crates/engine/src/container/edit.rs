@@ -104,18 +104,22 @@ impl Engine {
         timeout: Option<i64>,
     ) -> Result<()> {
         let container = self.container(wanted)?;
+        let refused = |error: Error| error.within(format!("Cannot restart container {wanted}"));
         if container.record().state.is_running() {
             let signal = signal
                 .filter(|text| !text.is_empty())
                 .map(wished_signal)
                 .transpose()
-                .map_err(|error| Error::system(format!("Cannot restart container {wanted}: {error}")))?;
+                // Docker calls this a failure of its own.
+                .map_err(|error| refused(Error::system(error.to_string())))?;
             match self.stop(&container, signal, timeout, true).await {
-                Err(error) if error.kind() != api::error::ErrorKind::NotModified => return Err(error),
+                Err(error) if error.kind() != api::error::ErrorKind::NotModified => {
+                    return Err(refused(error));
+                }
                 _ => {}
             }
         }
-        container.ask(|reply| Command::Start { reply }).await?;
+        container.ask(|reply| Command::Start { reply }).await.map_err(refused)?;
         self.container_event(&container.record(), "restart", &[]);
         Ok(())
     }

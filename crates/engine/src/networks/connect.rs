@@ -210,11 +210,16 @@ fn free_number(run: &Run, network: &Network) -> usize {
 }
 
 /// An address that means something on its link only, with the prefix that all of these have.
-pub(super) fn link_local(text: &str) -> Option<IpNet> {
+pub(super) fn link_local(text: &str) -> Result<IpNet> {
     const PREFIX: u8 = 16;
     const PREFIX_V6: u8 = 64;
-    let address: IpAddr = text.parse().ok()?;
-    IpNet::new(address, if address.is_ipv4() { PREFIX } else { PREFIX_V6 }).ok()
+    let (local, prefix) = match text.parse() {
+        Ok(IpAddr::V4(address)) => (address.is_link_local(), PREFIX),
+        Ok(IpAddr::V6(address)) => (address.is_unicast_link_local(), PREFIX_V6),
+        Err(_) => (false, PREFIX),
+    };
+    let net = text.parse().ok().filter(|_| local).and_then(|address| IpNet::new(address, prefix).ok());
+    net.ok_or_else(|| Error::invalid(format!("invalid link local IP address: {text}")))
 }
 
 /// Settings of the kernel for one interface, as paths beneath `/proc/sys`: `net.ipv4.conf.IFNAME.forwarding=1,…`.
@@ -268,7 +273,7 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
         }
     }
     for text in &ipam.link_local_ips {
-        if link_local(text).is_none() {
+        if text.parse::<IpAddr>().is_err() {
             problems.push(format!("invalid link-local IP address: {text}"));
         }
     }
@@ -328,6 +333,16 @@ mod tests {
         assert_eq!(both.lines().count(), 3, "{both}");
         let mac = EndpointSettings { mac_address: "zz".into(), ..Default::default() };
         assert_eq!(told(&net, mac), Err("invalid MAC address zz".into()));
+    }
+
+    #[test]
+    fn addresses_of_a_link_are_no_others() {
+        assert_eq!(link_local("169.254.8.8").unwrap().to_string(), "169.254.8.8/16");
+        assert_eq!(link_local("fe80::5").unwrap().to_string(), "fe80::5/64");
+        for text in ["1.2.3.4", "fec0::1", "x"] {
+            let told = format!("invalid link local IP address: {text}");
+            assert_eq!(link_local(text).unwrap_err().message(), told);
+        }
     }
 
     #[test]

@@ -124,15 +124,16 @@ impl Run {
             .map_err(failed)
     }
 
-    /// The endpoint that leads everywhere else, in one family: the highest priority, then the first by name.
+    /// The endpoint that leads everywhere else, in one family: one that does so in both before others, then the highest
+    /// priority, then the first by name. Docker's order, in which a priority does not part the families.
     pub(super) fn gateway(&self, v6: bool) -> Option<&Endpoint> {
-        let leads_out = |endpoint: &&Endpoint| {
+        let leads = |endpoint: &Endpoint, v6| {
             endpoint.interface.as_ref().is_some_and(|interface| interface.gateway(v6).is_some())
         };
         self.endpoints
             .iter()
-            .filter(leads_out)
-            .min_by_key(|endpoint| (-endpoint.priority, endpoint.network_name.clone()))
+            .filter(|endpoint| leads(endpoint, v6))
+            .min_by_key(|endpoint| (!leads(endpoint, !v6), -endpoint.priority, endpoint.network_name.clone()))
     }
 
     /// The gateways that go with one endpoint.
@@ -268,22 +269,27 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_way_out_is_the_highest_priority_then_the_first_name() {
+    fn the_way_out_is_one_for_both_families_then_the_highest_priority_then_the_first_name() {
         let mut run = Run {
             endpoints: vec![
                 endpoint("inside", &["10.0.0.2/24"], &[]),
-                endpoint("zebra", &["10.1.0.2/24", "fd00::2/64"], &["10.1.0.1", "fd00::1"]),
+                endpoint("zebra", &["10.1.0.2/24"], &["10.1.0.1"]),
                 endpoint("apple", &["10.2.0.2/24"], &["10.2.0.1"]),
+                endpoint("six", &["fd00::2/64"], &["fd00::1"]),
             ],
             ..Run::default()
         };
         let name = |run: &Run, v6| run.gateway(v6).map(|endpoint| endpoint.network_name.clone());
-        assert_eq!((name(&run, false), name(&run, true)), (Some("apple".into()), Some("zebra".into())));
-        assert_eq!(run.gateways_of("zebra-endpoint"), ["fd00::1".parse::<IpAddr>().unwrap()]);
+        assert_eq!((name(&run, false), name(&run, true)), (Some("apple".into()), Some("six".into())));
+        assert_eq!(run.gateways_of("six-endpoint"), ["fd00::1".parse::<IpAddr>().unwrap()]);
         assert_eq!(run.target(false), Some("10.2.0.2".parse().unwrap()));
         run.endpoints[1].priority = 1;
         assert_eq!(name(&run, false), Some("zebra".into()));
         assert_eq!(run.gateways_of("apple-endpoint"), [] as [IpAddr; 0]);
+        let both = |name: &str| endpoint(name, &["10.3.0.2/24", "fd01::2/64"], &["10.3.0.1", "fd01::1"]);
+        run.endpoints.extend([both("yak"), both("xerus")]);
+        let xerus = Some("xerus".to_owned());
+        assert_eq!((name(&run, false), name(&run, true)), (xerus.clone(), xerus));
     }
 
     #[test]

@@ -123,6 +123,9 @@ impl Entry {
             entry: None,
         };
         if !self.network.subnets.is_empty() {
+            let asked = wish.ipam_config.clone().unwrap_or_default();
+            let link_local =
+                asked.link_local_ips.iter().map(|text| link_local(text)).collect::<Result<_>>()?;
             let addresses = self.take_addresses(&wish)?;
             let main = record.host.network_mode == self.network.name && !record.config.mac_address.is_empty();
             let mac = match wish.mac_address.as_str() {
@@ -139,9 +142,8 @@ impl Entry {
             };
             let default_name = || format!("{}{interface}", self.network.interface_prefix());
             let name = option(INTERFACE_NAME).unwrap_or_else(default_name);
-            let asked = wish.ipam_config.clone().unwrap_or_default();
             endpoint.interface = Some(Interface {
-                link_local: asked.link_local_ips.iter().filter_map(|text| link_local(text)).collect(),
+                link_local,
                 sysctls: sysctls(&option(SYSCTLS).unwrap_or_default(), &name).map_err(Error::invalid)?,
                 name,
                 mac,

@@ -65,8 +65,8 @@ struct Listed {
 fn normalise(field: &str, names: &[String]) -> Result<Listed> {
     let mut listed = Listed { all: false, names: BTreeSet::new() };
     for name in names {
-        let upper = name.trim().to_ascii_uppercase();
-        if upper == "ALL" || upper == "CAP_ALL" {
+        let upper = name.to_ascii_uppercase();
+        if upper == "ALL" {
             listed.all = true;
             continue;
         }
@@ -122,7 +122,14 @@ mod tests {
 
     #[test]
     fn unknown_names_are_refused() {
-        let error = decide(false, &["FLY".into()], &[], &held()).unwrap_err();
-        assert_eq!(error.message(), "invalid CapAdd: unknown capability: \"CAP_FLY\"");
+        let refused = |add: &[&str], drop: &[&str]| {
+            let own = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            decide(false, &own(add), &own(drop), &held()).unwrap_err().message().to_owned()
+        };
+        assert_eq!(refused(&["FLY"], &[]), "invalid CapAdd: unknown capability: \"CAP_FLY\"");
+        // The word for all of them is no capability's name.
+        assert_eq!(refused(&["CAP_ALL"], &[]), "invalid CapAdd: unknown capability: \"CAP_ALL\"");
+        assert_eq!(refused(&[], &["cap_all"]), "invalid CapDrop: unknown capability: \"CAP_ALL\"");
+        assert_eq!(refused(&[" chown"], &[]), "invalid CapAdd: unknown capability: \"CAP_ CHOWN\"");
     }
 }

@@ -1,5 +1,6 @@
 //! Device nodes, and which of them the container may use.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::linux::fs::MetadataExt;
 use std::os::unix::fs::FileTypeExt;
@@ -37,12 +38,11 @@ pub(super) fn check(host: &HostConfig) -> Result<()> {
     Ok(())
 }
 
-/// Looks up the devices that a container asks for.
+/// Looks up the devices that a container asks for; a privileged one has the host's besides.
 pub(super) fn find(host: &HostConfig) -> Result<Found> {
     let mut found = Vec::new();
     if host.privileged {
         walk(Path::new("/dev"), Path::new("/dev"), "rwm", true, &mut found)?;
-        return Ok(Found(found));
     }
     for device in host.resources.devices.iter().flatten() {
         let inside = if device.path_in_container.is_empty() {
@@ -50,6 +50,10 @@ pub(super) fn find(host: &HostConfig) -> Result<Found> {
         } else {
             &device.path_in_container
         };
+        if host.privileged && *inside == device.path_on_host {
+            // It is there, if it is one at all.
+            continue;
+        }
         let failed = |error| gathering(&device.path_on_host, error);
         // A link may point anywhere: what counts is the node behind it.
         let source = fs::canonicalize(&device.path_on_host).map_err(failed)?;
@@ -59,6 +63,9 @@ pub(super) fn find(host: &HostConfig) -> Result<Found> {
             return Err(no_device(&device.path_on_host));
         }
     }
+    // What is the host's keeps its names.
+    let mut taken = BTreeSet::new();
+    found.retain(|device| taken.insert(device.node.path.clone()) || !host.privileged);
     Ok(Found(found))
 }
 
@@ -193,10 +200,14 @@ fn cgroup_rule(text: &str) -> Result<DeviceRule> {
     let parts: Vec<&str> = text.split(' ').collect();
     let [kind, numbers, access] = parts[..] else { return Err(invalid()) };
     let (major, minor) = numbers.split_once(':').ok_or_else(invalid)?;
-    let number = |text: &str| match text {
+    let number = |what: &str, number: &str| match number {
         "*" => Ok(None),
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-            digits.parse().map(Some).map_err(|_| invalid())
+        digits if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+            // The highest number is the kernel's way to write `*`.
+            let number = digits.parse::<u32>().ok().filter(|number| *number != u32::MAX);
+            number.map(|number| Some(number.into())).ok_or_else(|| {
+                Error::invalid(format!("invalid {what} value in device cgroup rule format: '{text}'"))
+            })
         }
         _ => Err(invalid()),
     };
@@ -204,7 +215,7 @@ fn cgroup_rule(text: &str) -> Result<DeviceRule> {
     if !["a", "b", "c"].contains(&kind) || !letters {
         return Err(invalid());
     }
-    Ok(rule(true, kind, number(major)?, number(minor)?, access))
+    Ok(rule(true, kind, number("major", major)?, number("minor", minor)?, access))
 }
 
 #[cfg(test)]
@@ -217,9 +228,14 @@ mod tests {
     fn cgroup_rules_are_read_strictly() {
         let rule = cgroup_rule("c 7:* rmw").unwrap();
         assert_eq!((rule.major, rule.minor, rule.access.as_str()), (Some(7), None, "rmw"));
-        for text in ["", "c 7:* ", "x 1:1 r", "c 1 r", "c 1:1 rx", "c +1:1 r"] {
+        for text in ["", "c 7:* ", "x 1:1 r", "c 1 r", "c 1:1 rx", "c +1:1 r", "c :1 r"] {
             assert!(cgroup_rule(text).is_err(), "{text:?}");
         }
+        for text in ["c 4294967295:1 r", "c 4294967296:1 r", "c 99999999999999999999:1 r"] {
+            let told = format!("invalid major value in device cgroup rule format: '{text}'");
+            assert_eq!(cgroup_rule(text).unwrap_err().message(), told);
+        }
+        assert_eq!(cgroup_rule("c 1:4294967294 r").unwrap().minor, Some(4_294_967_294));
     }
 
     #[test]
@@ -234,6 +250,29 @@ mod tests {
         assert_eq!(nodes(&found)[0].path, PathBuf::from("/dev/nothing"));
         let last = rules(&host, &found).unwrap().pop().unwrap();
         assert_eq!((last.major, last.minor, last.access.as_str()), (Some(1), Some(3), "r"));
+    }
+
+    #[test]
+    fn a_privileged_container_has_the_hosts_devices_and_those_by_other_names() {
+        let device = |on_host: &str, inside: &str| DeviceMapping {
+            path_on_host: on_host.into(),
+            path_in_container: inside.into(),
+            cgroup_permissions: "r".into(),
+        };
+        let mut host = HostConfig { privileged: true, ..HostConfig::default() };
+        host.resources.devices =
+            Some(vec![device("/dev/null", "/dev/nothing"), device("/dev/nosuch", "/dev/nosuch")]);
+        let minors = |host: &HostConfig, path: &str| {
+            let found = nodes(&find(host).unwrap());
+            let here = found.iter().filter(|node| node.path == Path::new(path));
+            here.map(|node| node.minor).collect::<Vec<_>>()
+        };
+        assert_eq!((minors(&host, "/dev/null"), minors(&host, "/dev/nothing")), (vec![3], vec![3]));
+        assert!(minors(&host, "/dev/nosuch").is_empty());
+        host.resources.devices = Some(vec![device("/dev/null", "/dev/zero")]);
+        assert_eq!(minors(&host, "/dev/zero"), [5], "the host's keep their names");
+        host.resources.devices = Some(vec![device("/dev/nosuch", "/dev/nothing")]);
+        assert!(find(&host).is_err());
     }
 
     #[test]

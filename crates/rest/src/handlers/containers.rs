@@ -70,6 +70,12 @@ pub(crate) async fn start(mut call: Call) -> Answer {
             "starting container with non-empty request body was deprecated since API v1.22 and removed in v1.24",
         ));
     }
+    if !call.query.text("checkpoint").is_empty() {
+        return Err(Failure::invalid("checkpoint is only supported in experimental mode"));
+    }
+    if !call.query.text("checkpoint-dir").is_empty() {
+        return Err(Failure::new(403, "custom checkpointdir is not supported"));
+    }
     call.engine.container_start(&call.name).await?;
     Ok(Reply::empty(204))
 }
