@@ -72,6 +72,7 @@ pub struct Inspect {
     pub can_remove: bool,
     #[serde(rename = "ContainerID")]
     pub container_id: String,
+    /// The bytes that they send, in base64.
     #[serde(rename = "DetachKeys")]
     pub detach_keys: String,
     #[serde(rename = "Pid")]

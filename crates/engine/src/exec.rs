@@ -10,6 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use api::exec::{CreateRequest, Inspect, ProcessConfig};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use shim::protocol::{Attachment, Request};
 use tokio::sync::Notify;
 
@@ -276,7 +278,8 @@ impl Prepared {
         Attachment {
             stdin: self.request.attach_stdin,
             stdout: self.request.attach_stdout,
-            stderr: self.request.attach_stderr,
+            // A client that expects a terminal's output where there is none gets the one stream.
+            stderr: self.request.attach_stderr && (self.multiplexed || self.request.tty),
             multiplexed: self.multiplexed(),
             tell_exit: self.tell_exit,
             detach_keys: if self.request.tty { self.keys.clone() } else { Vec::new() },
@@ -435,7 +438,11 @@ impl Table {
             open_stdout: exec.request.attach_stdout,
             can_remove: false,
             container_id: exec.container.to_string(),
-            detach_keys: exec.request.detach_keys.clone(),
+            detach_keys: STANDARD.encode(if exec.request.detach_keys.is_empty() {
+                &[]
+            } else {
+                &exec.keys[..]
+            }),
             pid: pid.into(),
         })
     }
@@ -493,6 +500,40 @@ mod tests {
         assert_eq!(shown.process_config.arguments, ["-c"]);
         let over = table.claim(&id, &StartOptions::default()).err().unwrap();
         assert!(over.message().ends_with("has already run"));
+    }
+
+    #[test]
+    fn keys_are_shown_as_the_bytes_that_they_send() {
+        let table = Table::default();
+        let shown = |text: &str, keys: &[u8]| {
+            let id = ExecId::random();
+            let request = CreateRequest { detach_keys: text.into(), ..CreateRequest::default() };
+            table.add(id.clone(), ContainerId::random(), request, keys.to_vec()).unwrap();
+            table.inspect(&id).unwrap().detach_keys
+        };
+        assert_eq!(shown("ctrl-p,ctrl-q", &[16, 17]), "EBE=");
+        assert_eq!(shown("", &[16, 17]), "", "nobody asked for them");
+    }
+
+    #[test]
+    fn a_client_that_expects_a_terminal_gets_one_stream() {
+        let table = Table::default();
+        let attached = |exec: bool, start: bool| {
+            let id = ExecId::random();
+            let request = CreateRequest {
+                tty: exec,
+                attach_stdout: true,
+                attach_stderr: true,
+                ..CreateRequest::default()
+            };
+            table.add(id.clone(), ContainerId::random(), request, Vec::new()).unwrap();
+            let options = StartOptions { tty: start, ..StartOptions::default() };
+            let attachment = table.claim(&id, &options).unwrap().attachment(Vec::new(), Vec::new());
+            (attachment.stdout, attachment.stderr)
+        };
+        assert_eq!(attached(false, true), (true, false));
+        assert_eq!(attached(false, false), (true, true));
+        assert_eq!(attached(true, true), (true, true));
     }
 
     #[test]

@@ -38,7 +38,7 @@ use crate::{Config, Paths, Records};
 pub(crate) use naming::parse_link;
 use record::Network;
 use run::Run;
-pub(crate) use run::wished_mac;
+pub(crate) use run::{hide, wished_mac};
 use table::Table;
 
 /// The engine's networks.

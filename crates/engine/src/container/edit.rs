@@ -244,7 +244,7 @@ fn merge(have: &mut Resources, wanted: &Resources) -> Result<()> {
             *field = value;
         }
     };
-    let conflict = |what: &str| Err(Error::invalid(format!("Conflicting options: {what}")));
+    let conflict = |what: &str| Err(Error::conflict(format!("Conflicting options: {what}")));
     for (new, old, what) in [
         (wanted.nano_cpus, have.cpu_period, "Nano CPUs cannot be updated as CPU Period has already been set"),
         (wanted.nano_cpus, have.cpu_quota, "Nano CPUs cannot be updated as CPU Quota has already been set"),
@@ -368,7 +368,9 @@ mod tests {
     fn cpus_and_quota_do_not_mix() {
         let have = Resources { cpu_quota: 5000, ..Resources::default() };
         let wanted = Resources { nano_cpus: 1_000_000_000, ..Resources::default() };
-        assert!(updated(have, wanted).unwrap_err().message().contains("Nano CPUs cannot be updated"));
+        let error = updated(have, wanted).unwrap_err();
+        assert!(error.message().contains("Nano CPUs cannot be updated"));
+        assert_eq!(error.kind(), api::error::ErrorKind::Conflict);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Everything that is known of one container.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ impl Engine {
     }
 
     fn describe(&self, record: &Record) -> Inspect {
+        let record = &*as_shown(record);
         let paths = self.paths();
         let id = record.id.as_str();
         let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
@@ -95,6 +97,17 @@ impl Engine {
         });
         DriverData { data, name: "overlay2".into() }
     }
+}
+
+/// A container that waits for its next run keeps its place on its networks, but shows none, as in Docker: nobody answers
+/// there.
+pub(super) fn as_shown(record: &Record) -> Cow<'_, Record> {
+    if !record.state.is_restarting() {
+        return Cow::Borrowed(record);
+    }
+    let mut shown = record.clone();
+    networks::hide(&mut shown);
+    Cow::Owned(shown)
 }
 
 /// Bytes that the container has written, and those with its image's.
@@ -178,6 +191,23 @@ fn network_settings(record: &Record) -> NetworkSettings {
 mod tests {
     use super::*;
     use crate::container::record::tests::record;
+    use crate::container::state::{Run, State};
+
+    #[test]
+    fn who_waits_for_its_next_run_shows_no_address() {
+        let mut record = record("web");
+        let endpoint =
+            api::network::EndpointSettings { ip_address: "172.17.0.2".into(), ..Default::default() };
+        record.network.endpoints.insert("bridge".into(), endpoint);
+        record.network.sandbox = "abc".into();
+        let address = |record: &Record| network_settings(&as_shown(record)).ip_address;
+        assert_eq!(address(&record), "172.17.0.2");
+        let run = Run::starting("one".into(), false, &record.state);
+        let ended = run.lost(1, crate::clock::NEVER.into());
+        record.state = State::Restarting { run, ended };
+        assert_eq!(address(&record), "");
+        assert_eq!(network_settings(&as_shown(&record)).sandbox_key, "");
+    }
 
     #[test]
     fn the_default_bridge_is_shown_twice() {

@@ -246,6 +246,7 @@ fn port_matches(wanted: &str, port: u16, protocol: &str) -> bool {
 }
 
 fn summary(engine: &Engine, record: &Record, now: Timestamp) -> Summary {
+    let record = &*inspect::as_shown(record);
     let mut command = record.path.clone();
     for argument in &record.args {
         command.push(' ');

@@ -208,7 +208,7 @@ impl Endpoint {
 
 /// Takes what was assigned out of the record again; wishes stay. An Ethernet address that follows from the IP address
 /// was assigned, any other was wished for.
-pub(super) fn hide(record: &mut Record) {
+pub(crate) fn hide(record: &mut Record) {
     record.network.sandbox.clear();
     record.network.ports.clear();
     for settings in record.network.endpoints.values_mut() {

@@ -40,7 +40,8 @@ fn at_once(call: &Call) -> Result<Option<StartRequest>, Failure> {
 }
 
 fn options(call: &Call, request: StartRequest, tell_exit: bool) -> ExecStartOptions {
-    let console_size = request.console_size.filter(|_| !call.before(42));
+    // Without a terminal there is nothing to have a size, whatever the exec itself has.
+    let console_size = request.console_size.filter(|_| request.tty && !call.before(42));
     ExecStartOptions { detach: request.detach, tty: request.tty, console_size, tell_exit }
 }
 
