@@ -51,6 +51,9 @@ fn links_in_the_container_cannot_lead_outside() {
     });
     let target = world.directory().join("got").to_string_lossy().into_owned();
     world.wharf(&["cp", "tricky:/trap/secret", &target]).code(1);
+    // The kernel's links mean something to processes of the container alone.
+    let nowhere = world.wharf(&["cp", "tricky:/proc/self", "-"]).code(1);
+    nowhere.says("Could not find the file /proc/self in container tricky");
     world.wharf(&["cp", &secret.to_string_lossy(), "tricky:/up/planted"]).code(0);
     assert_eq!(world.wharf(&["exec", "tricky", "cat", "/planted"]).ok(), "outside");
     assert!(!std::path::Path::new("/planted").exists());

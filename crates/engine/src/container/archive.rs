@@ -313,7 +313,11 @@ impl View {
         if entry::metadata_of(&node).map_err(failed)?.kind != entry::Kind::Symlink {
             return Ok(None);
         }
-        Ok(Some(PathBuf::from(entry::read_link_of(&node).map_err(failed)?)))
+        match entry::read_link_of(&node) {
+            Ok(target) => Ok(Some(PathBuf::from(target))),
+            Err(error) if error.is(linux::Errno::NOENT) => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
     }
 
     /// Where a path leads; a link at its end is followed only where the path says that it is a directory.
@@ -336,7 +340,11 @@ impl View {
         let failed = |error| Error::failed(format!("cannot look at {path}"), error);
         let metadata = entry::metadata_of(&node).map_err(failed)?;
         let link = match metadata.kind {
-            entry::Kind::Symlink => self.followed(&place)?.to_string_lossy().into_owned(),
+            entry::Kind::Symlink => {
+                // Links of the kernel's lead nowhere for who is no process of the container (`/proc/self`).
+                entry::read_link_of(&node).map_err(|error| missing(path, container, &error))?;
+                self.followed(&place)?.to_string_lossy().into_owned()
+            }
             _ => String::new(),
         };
         if wants_directory(path) && metadata.kind != entry::Kind::Directory {

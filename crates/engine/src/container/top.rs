@@ -61,6 +61,8 @@ enum Column {
     Resident,
     Terminal,
     State,
+    /// With ps(1)'s letters for what else the process is.
+    StateFlags,
     Start,
     Time,
     Command,
@@ -87,7 +89,7 @@ impl Column {
             "rss" | "rssize" => (Column::Resident, "RSS"),
             "tty" | "tt" => (Column::Terminal, "TT"),
             "tname" => (Column::Terminal, "TTY"),
-            "stat" => (Column::State, "STAT"),
+            "stat" => (Column::StateFlags, "STAT"),
             "state" | "s" => (Column::State, "S"),
             "stime" => (Column::Start, "STIME"),
             "start" => (Column::Start, "STARTED"),
@@ -120,6 +122,7 @@ impl Column {
             Column::Resident => (process.resident_pages * 4).to_string(),
             Column::Terminal => process.terminal.clone(),
             Column::State => process.state.to_string(),
+            Column::StateFlags => process.state_flags(),
             Column::Start => process.start(),
             Column::Time => time(process.used_ticks / TICKS),
             Column::Command => process.command.clone(),
@@ -153,7 +156,7 @@ const BY_USER: [Titled; 11] = [
     (Column::Virtual, "VSZ"),
     (Column::Resident, "RSS"),
     (Column::Terminal, "TTY"),
-    (Column::State, "STAT"),
+    (Column::StateFlags, "STAT"),
     (Column::Start, "START"),
     (Column::Time, "TIME"),
     (Column::Command, "COMMAND"),
@@ -218,6 +221,9 @@ struct Process {
     uid: u32,
     gid: u32,
     terminal: String,
+    leads_session: bool,
+    /// Its terminal's keys send signals to it.
+    in_foreground: bool,
     used_ticks: u64,
     start_ticks: u64,
     virtual_bytes: u64,
@@ -269,6 +275,8 @@ impl Process {
             uid: owner.0,
             gid: owner.1,
             terminal: terminal(device),
+            leads_session: fields.get(3)?.parse() == Ok(pid),
+            in_foreground: fields.get(2)? == fields.get(5)?,
             used_ticks: number(11)? + number(12)?,
             nice: fields.get(16)?.parse().ok()?,
             threads: number(17)?,
@@ -295,6 +303,18 @@ impl Process {
 
     fn memory(&self) -> f64 {
         (self.resident_pages * 4096) as f64 / self.total_memory.max(1) as f64 * 100.0
+    }
+
+    fn state_flags(&self) -> String {
+        let flags = [
+            (self.nice < 0, '<'),
+            (self.nice > 0, 'N'),
+            (self.leads_session, 's'),
+            (self.threads > 1, 'l'),
+            (self.in_foreground, '+'),
+        ];
+        let set = flags.iter().filter(|(set, _)| *set).map(|(_, letter)| *letter);
+        [self.state].into_iter().chain(set).collect()
     }
 
     /// The hour of today, else the day.
@@ -357,6 +377,11 @@ mod tests {
         assert_eq!(process.terminal, "pts/0");
         assert_eq!(Column::Time.of(&process), "00:00:02");
         assert_eq!(Column::Cpu.of(&process), "2.2");
+        assert_eq!((Column::State.of(&process), Column::StateFlags.of(&process)), ("S".into(), "Ssl+".into()));
+        let background = stat.replace("34816 7", "0 -1").replace("20 0 3", "20 5 1");
+        let process =
+            Process::parse(7, &background, b"", (0, 0), "100.0 0", "MemTotal:  1024 kB\n").unwrap();
+        assert_eq!(Column::StateFlags.of(&process), "SNs");
     }
 
     #[test]

@@ -108,7 +108,7 @@ impl<W: Write> Writer<W> {
         set_path(&mut header, &path, &mut records);
         let (kind, link) = kind(&entry.content);
         header.set_entry_type(kind);
-        if link.len() > 100 {
+        if link.len() > 100 || !link.is_ascii() {
             record(&mut records, b"linkpath", link);
         }
         if let Some(ustar) = header.as_ustar_mut() {
@@ -180,9 +180,13 @@ fn kind(content: &Content) -> (EntryType, &[u8]) {
     }
 }
 
-/// The name as it is, or cut into ustar's two fields, or as a PAX record.
+/// The name as it is, or cut into ustar's two fields, or as a PAX record, which alone says in what characters it is
+/// written.
 fn set_path(header: &mut Header, path: &[u8], records: &mut Vec<(Vec<u8>, Vec<u8>)>) {
     let Some(ustar) = header.as_ustar_mut() else { return };
+    if !path.is_ascii() {
+        record(records, b"path", path);
+    }
     if path.len() <= 100 {
         return copy(&mut ustar.name, path);
     }
@@ -197,7 +201,9 @@ fn set_path(header: &mut Header, path: &[u8], records: &mut Vec<(Vec<u8>, Vec<u8
         }
         None => {
             copy(&mut ustar.name, path);
-            record(records, b"path", path);
+            if path.is_ascii() {
+                record(records, b"path", path);
+            }
         }
     }
 }

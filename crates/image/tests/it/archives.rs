@@ -62,6 +62,19 @@ fn a_tree_survives_the_journey() {
 }
 
 #[test]
+fn names_beyond_ascii_say_in_what_characters_they_are_written() {
+    let scratch = Directory::new("umlauts");
+    std::fs::write(scratch.join("é"), "").unwrap();
+    symlink("ü", scratch.join("link")).unwrap();
+    let mut writer = Writer::new(Vec::new());
+    archive_tree(Root::open(&scratch).unwrap(), &mut writer).unwrap();
+    let archive = writer.finish().unwrap();
+    for record in ["11 path=é\n", "15 linkpath=ü\n"] {
+        assert!(archive.windows(record.len()).any(|bytes| bytes == record.as_bytes()), "{record}");
+    }
+}
+
+#[test]
 fn gnu_tar_reads_what_we_write_and_we_read_what_it_writes() {
     let scratch = Directory::new("gnutar");
     let (from, ours, theirs) = (scratch.join("from"), scratch.join("ours"), scratch.join("theirs"));
