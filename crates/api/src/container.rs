@@ -62,7 +62,7 @@ impl Serialize for CreateRequest {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]
 pub struct NetworkingConfig {
-    /// By network name; a `null` endpoint asks for the network with no wish of its own.
+    /// By network name; `null` is no endpoint, and refused.
     pub endpoints_config: BTreeMap<String, Option<EndpointSettings>>,
 }
 

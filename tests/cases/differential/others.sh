@@ -187,3 +187,7 @@ docker run --rm --sysctl net.core.somaxconn=77 busybox cat /proc/sys/net/core/so
 docker run --rm busybox ip -o a | awk '{print $2,$3,$4}'
 docker run --rm busybox ip r
 docker run --rm --network none busybox ip -o a | awk '{print $2,$3,$4}'
+docker network create feweb >/dev/null; docker volume create fewebs >/dev/null; docker run -d --name fe3 busybox sleep 1000 >/dev/null; docker commit fe3 feimage >/dev/null
+docker events --since 1m --until 0s --filter container=few --format '{{.Type}} {{.Action}}'
+docker events --since 1m --until 0s --filter event=pause --filter event=commit --filter event=unpause --filter container=fe3 --format '{{.Action}}'
+docker rm -f fe3; docker network rm feweb; docker volume rm fewebs; docker rmi feimage >/dev/null

@@ -322,3 +322,11 @@ ask POST '/containers/nobody/start?checkpoint=x'
 ask POST '/containers/q2/start?checkpoint-dir=/x'
 docker create --name q9 busybox /nosuch
 ask POST /containers/q9/restart
+ask POST /containers/create '{"Image":"busybox","Healthcheck":{"Interval":"x"}}'
+ask POST /containers/create '{"Image":"busybox","HostConfig":{"Memory":"1","CapAdd":["kill"]}}'
+ask POST /containers/create '{"Image":"busybox","HostConfig":{"PortBindings":{"80/tcp":[{"HostPort":80}]}}}'
+ask POST /containers/create '{"Image":"busybox","Env":[null]}'
+ask POST /containers/create '{"Image":"busybox","HostConfig":{"CapAdd":[null]}}'
+ask POST /containers/create '{"Image":"busybox","HostConfig":{"PortBindings":{"80-81/tcp":[]}}}'
+ask POST /containers/create '{"Image":"busybox","NetworkingConfig":{"EndpointsConfig":{"bridge":null}}}'
+ask POST /containers/create '{"Image":"busybox","Labels":{"a":null},"HostConfig":{"CpuPercent":1,"MemoryReservation":-1}}' | sed 's/[0-9a-f]\{64\}/ID/'

@@ -53,6 +53,10 @@ impl Engine {
         let comment = options.comment.clone();
         let (source, kept) = (record.clone(), options);
         let committed = self.blocking(move |engine| commit(engine, &source, kept)).await;
+        if let Ok((id, name)) = &committed {
+            let extra = [("comment", comment), ("imageID", id.clone()), ("imageRef", name.clone())];
+            self.container_event(&record, "commit", &extra);
+        }
         if pause {
             // A container that ended while it was paused needs no thaw.
             let thawed = container.ask(|reply| Command::Unpause { reply }).await;
@@ -60,9 +64,7 @@ impl Engine {
                 tracing::warn!(container = %record.id, %error, "cannot unpause a container after a commit");
             }
         }
-        let (id, name) = committed?;
-        let extra = [("comment", comment), ("imageID", id.clone()), ("imageRef", name)];
-        self.container_event(&record, "commit", &extra);
+        let (id, _) = committed?;
         Ok(CommitResponse { id, ..CommitResponse::default() })
     }
 }

@@ -253,8 +253,11 @@ pub(super) fn endpoints(
 ) -> Result<BTreeMap<String, api::network::EndpointSettings>> {
     let mut endpoints = BTreeMap::new();
     for (name, settings) in asked.map(|asked| asked.endpoints_config).unwrap_or_default() {
+        let Some(settings) = settings else {
+            return Err(Error::invalid(format!("invalid config for network {name}: EndpointsConfig is nil")));
+        };
         let name = if name == "default" { host.network_mode.clone() } else { name };
-        endpoints.insert(name, settings.unwrap_or_default());
+        endpoints.insert(name, settings);
     }
     if spec::other(&host.network_mode).is_none() {
         let main = endpoints.entry(host.network_mode.clone()).or_default();
@@ -429,6 +432,10 @@ mod tests {
         let shared = HostConfig { network_mode: "container:web".into(), ..HostConfig::default() };
         assert!(endpoints(&shared).is_empty());
         let config = Config { mac_address: "02:00:00:00:00:01".into(), ..Config::default() };
+        let nothing =
+            api::container::NetworkingConfig { endpoints_config: [("bridge".to_owned(), None)].into() };
+        let refused = super::endpoints(&config, &bridge, Some(nothing)).unwrap_err();
+        assert_eq!(refused.message(), "invalid config for network bridge: EndpointsConfig is nil");
         let with_mac = super::endpoints(&config, &bridge, None).unwrap();
         assert_eq!(with_mac["bridge"].mac_address, config.mac_address);
     }

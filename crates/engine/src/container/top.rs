@@ -377,10 +377,12 @@ mod tests {
         assert_eq!(process.terminal, "pts/0");
         assert_eq!(Column::Time.of(&process), "00:00:02");
         assert_eq!(Column::Cpu.of(&process), "2.2");
-        assert_eq!((Column::State.of(&process), Column::StateFlags.of(&process)), ("S".into(), "Ssl+".into()));
+        assert_eq!(
+            (Column::State.of(&process), Column::StateFlags.of(&process)),
+            ("S".into(), "Ssl+".into())
+        );
         let background = stat.replace("34816 7", "0 -1").replace("20 0 3", "20 5 1");
-        let process =
-            Process::parse(7, &background, b"", (0, 0), "100.0 0", "MemTotal:  1024 kB\n").unwrap();
+        let process = Process::parse(7, &background, b"", (0, 0), "100.0 0", "MemTotal:  1024 kB\n").unwrap();
         assert_eq!(Column::StateFlags.of(&process), "SNs");
     }
 

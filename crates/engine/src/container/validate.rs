@@ -108,6 +108,11 @@ pub(super) fn host(config: &Config, host: &HostConfig) -> Result<()> {
     }
     for port in host.port_bindings.iter().flatten().map(|(port, _)| port) {
         exposed(port)?;
+        // Clients publish a range port by port.
+        let ports = port.split('/').next().unwrap_or_default();
+        if ports.contains('-') {
+            return refuse(format!("invalid port specification: {ports:?}"));
+        }
     }
     if host.annotations.contains_key("") {
         return refuse("invalid Annotations: the empty string is not permitted as an annotation key");
@@ -125,7 +130,7 @@ fn unsupported(host: &HostConfig) -> Result<()> {
     if let Some(unknown) = host.storage_opt.keys().find(|key| *key != "size") {
         return refuse(format!("Unknown option {unknown}"));
     }
-    if !["", "default"].contains(&host.isolation.as_str()) {
+    if !["", "default"].contains(&host.isolation.to_ascii_lowercase().as_str()) {
         return refuse(format!("invalid isolation ({}): linux only supports 'default'", host.isolation));
     }
     if !host.cgroup.is_empty() {
@@ -300,6 +305,10 @@ mod tests {
                 host.restart_policy.name = "always".into();
             }),
             "can't create 'AutoRemove' container with restart policy"
+        );
+        assert_eq!(
+            check(|_, host| host.port_bindings = Some([("80-81/tcp".to_owned(), None)].into())),
+            "invalid port specification: \"80-81\""
         );
         assert!(
             check(|_, host| host.restart_policy.name = "often".into()).contains("unknown policy 'often'")

@@ -83,11 +83,10 @@ impl EventStream {
 
 fn matches(filters: &Filters, message: &Message) -> bool {
     let attribute = |key: &str| message.actor.attributes.get(key).map_or("", String::as_str);
+    // Docker does not ask of what kind the actor is: `container=web` finds the network `webs`, too.
     let of_kind = |kind: &str| {
-        filters.any(kind, |wanted| {
-            message.kind == kind
-                && (message.actor.id.starts_with(wanted) || attribute("name").starts_with(wanted))
-        })
+        filters
+            .any(kind, |wanted| message.actor.id.starts_with(wanted) || attribute("name").starts_with(wanted))
     };
     filters.exact("type", &message.kind)
         && filters.exact("scope", &message.scope)
@@ -205,6 +204,7 @@ mod tests {
         for wanted in [
             &[("container", "web")][..],
             &[("container", "ab")],
+            &[("network", "we")],
             &[("image", "busybox")],
             &[("image", "busybox:1")],
             &[("event", "exec_start")],
@@ -213,7 +213,7 @@ mod tests {
             assert!(matches(&filters(wanted), &message), "{wanted:?}");
         }
         for unwanted in
-            [&[("container", "db")][..], &[("image", "alpine")], &[("event", "exec")], &[("network", "web")]]
+            [&[("container", "db")][..], &[("image", "alpine")], &[("event", "exec")], &[("network", "eb")]]
         {
             assert!(!matches(&filters(unwanted), &message), "{unwanted:?}");
         }

@@ -96,7 +96,7 @@ fn memory(wanted: &mut Resources, host: &Host, update: bool, warnings: &mut Vec<
             wanted.memory_swappiness = None;
         }
     }
-    if wanted.memory_reservation != 0 && wanted.memory_reservation < LEAST_MEMORY {
+    if wanted.memory_reservation > 0 && wanted.memory_reservation < LEAST_MEMORY {
         return refuse("Minimum memory reservation allowed is 6MB");
     }
     if wanted.memory > 0 && wanted.memory_reservation > wanted.memory {
@@ -114,6 +114,10 @@ fn memory(wanted: &mut Resources, host: &Host, update: bool, warnings: &mut Vec<
 }
 
 fn processor(wanted: &mut Resources, host: &Host, warnings: &mut Vec<String>) -> Result<()> {
+    if wanted.cpu_percent > 0 {
+        warnings.push("linux does not support CPU percent. Percent discarded.".into());
+        wanted.cpu_percent = 0;
+    }
     if wanted.nano_cpus != 0 {
         if wanted.cpu_period != 0 {
             return refuse("Conflicting options: Nano CPUs and CPU Period cannot both be set");
@@ -282,6 +286,10 @@ mod tests {
     fn what_the_kernel_lacks_is_discarded_with_a_warning() {
         let warnings = checked(|wanted| wanted.pids_limit = Some(5)).unwrap();
         assert!(warnings[0].ends_with("PIDs limit discarded."));
+        let warnings = checked(|wanted| wanted.cpu_percent = 1).unwrap();
+        assert_eq!(warnings, ["linux does not support CPU percent. Percent discarded."]);
+        let none = checked(|wanted| wanted.memory_reservation = -1).unwrap();
+        assert!(none.is_empty(), "{none:?}");
         let warnings = checked(|wanted| wanted.kernel_memory = 1 << 30).unwrap();
         assert!(warnings[0].starts_with("Your kernel does not support kernel memory"));
         let device = api::container::WeightDevice { path: "/dev/null".into(), weight: 100 };
