@@ -30,6 +30,9 @@ const NAMES: &[(&str, i32)] = &[
 
 /// glibc keeps 32 and 33 for itself; users count real-time signals from 34.
 const RTMIN: i32 = 34;
+/// How far names of the real-time signals go from the lowest up and from the highest down: each has one.
+const ABOVE: i32 = 15;
+const BELOW: i32 = 14;
 
 /// `TERM`, `SIGTERM`, `sigterm`, `15`, `RTMIN+3`, `SIGRTMAX-1`. 0 and unknown names are `None`.
 pub fn parse(text: &str) -> Option<i32> {
@@ -41,14 +44,14 @@ pub fn parse(text: &str) -> Option<i32> {
     if let Some((_, number)) = NAMES.iter().find(|(known, _)| *known == name) {
         return Some(*number);
     }
-    let number = match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
-        (Some(""), _) => RTMIN,
-        (_, Some("")) => MAX,
-        (Some(rest), _) => RTMIN + rest.strip_prefix('+')?.parse::<i32>().ok()?,
-        (_, Some(rest)) => MAX - rest.strip_prefix('-')?.parse::<i32>().ok()?,
-        _ => return None,
-    };
-    (RTMIN..=MAX).contains(&number).then_some(number)
+    let off = |text: &str, most| text.parse::<i32>().ok().filter(|off| (1..=most).contains(off));
+    match (name.strip_prefix("RTMIN"), name.strip_prefix("RTMAX")) {
+        (Some(""), _) => Some(RTMIN),
+        (_, Some("")) => Some(MAX),
+        (Some(rest), _) => Some(RTMIN + off(rest.strip_prefix('+')?, ABOVE)?),
+        (_, Some(rest)) => Some(MAX - off(rest.strip_prefix('-')?, BELOW)?),
+        _ => None,
+    }
 }
 
 /// The same for a signal that only stands for a wish until it is sent: any number but 0 may be wished for.
@@ -56,14 +59,16 @@ pub fn parse_wish(text: &str) -> Option<i32> {
     parse(text).or_else(|| text.parse().ok().filter(|number| *number != 0))
 }
 
-/// `SIGTERM`; real-time signals as `SIGRTMIN+N`.
+/// `SIGTERM`; real-time signals as `SIGRTMIN+N` and `SIGRTMAX-N`.
 pub fn name(number: i32) -> Option<String> {
     if let Some((name, _)) = NAMES.iter().find(|(_, n)| *n == number) {
         return Some(format!("SIG{name}"));
     }
     match number {
         RTMIN => Some("SIGRTMIN".to_owned()),
-        _ if (RTMIN..=MAX).contains(&number) => Some(format!("SIGRTMIN+{}", number - RTMIN)),
+        MAX => Some("SIGRTMAX".to_owned()),
+        _ if (RTMIN..=RTMIN + ABOVE).contains(&number) => Some(format!("SIGRTMIN+{}", number - RTMIN)),
+        _ if (MAX - BELOW..=MAX).contains(&number) => Some(format!("SIGRTMAX-{}", MAX - number)),
         _ => None,
     }
 }
@@ -216,11 +221,14 @@ mod tests {
         assert_eq!(parse("SIGRTMIN+3"), Some(37));
         assert_eq!(parse("RTMAX-1"), Some(63));
         assert_eq!(parse("64"), Some(64));
-        for text in ["", "0", "65", "-1", "SIG", "RTMIN-1", "RTMIN+31", "NOPE"] {
+        for text in ["", "0", "65", "-1", "SIG", "RTMIN-1", "RTMIN+16", "RTMAX-15", "NOPE"] {
             assert_eq!(parse(text), None, "{text}");
         }
         assert_eq!(name(9).as_deref(), Some("SIGKILL"));
         assert_eq!(name(37).as_deref(), Some("SIGRTMIN+3"));
+        for number in (1..=MAX).filter(|number| ![32, 33].contains(number)) {
+            assert_eq!(parse(&name(number).unwrap()), Some(number), "each has a name");
+        }
     }
 
     #[test]

@@ -27,12 +27,12 @@ const DEFAULT_DETACH_KEYS: &[u8] = &[16, 17];
 impl Engine {
     /// Checks that the container can be attached to. Created and stopped ones can: their streams begin at start.
     pub async fn container_attach(&self, wanted: &str, options: AttachOptions) -> Result<Ticket> {
-        let container = self.container(wanted)?;
-        let record = container.record();
-        life::admit_attach(&record)?;
         let keys = detach_keys(&options.detach_keys).ok_or_else(|| {
             Error::invalid(format!("Invalid detach keys ({}) provided", options.detach_keys))
         })?;
+        let container = self.container(wanted)?;
+        let record = container.record();
+        life::admit_attach(&record)?;
         let stdin = options.stdin && record.config.open_stdin;
         let attachment = Attachment {
             stdin,

@@ -127,11 +127,11 @@ impl Engine {
     /// Sends a signal; SIGKILL waits for the end.
     pub async fn container_kill(&self, wanted: &str, signal: &str) -> Result<()> {
         let refused = |error: Error| error.within(format!("cannot kill container: {wanted}"));
-        let container = self.container(wanted).map_err(refused)?;
         let signal = match signal {
             "" => linux::signal::SIGKILL,
             signal => parse_signal(signal).map_err(refused)?,
         };
+        let container = self.container(wanted).map_err(refused)?;
         container.ask(|reply| Command::Kill { signal, reply }).await?;
         if signal == linux::signal::SIGKILL {
             let ended = container.until(|record| !record.state.is_running());

@@ -137,7 +137,8 @@ pub(crate) async fn resize(call: Call) -> Answer {
 pub(crate) fn size(call: &Call) -> Result<(u16, u16), Failure> {
     let side = |key: &str, what: &str| {
         let text = call.query.text(key);
-        text.parse::<u16>().map_err(|_| {
+        // A terminal keeps the lower half, as in Docker.
+        text.parse::<u32>().map(|length| length as u16).map_err(|_| {
             let number =
                 !text.is_empty() && text.trim_start_matches('-').bytes().all(|byte| byte.is_ascii_digit());
             let reason = if number { "value out of range" } else { "invalid syntax" };
