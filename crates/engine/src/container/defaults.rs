@@ -167,7 +167,8 @@ pub(super) fn host(wanted: &mut HostConfig, defaults: &config::Container, host: 
     }
     log_config(wanted, defaults);
     security(wanted);
-    // Clients send an empty list for none.
+    // A link by no name is none. Clients send an empty list for none.
+    wanted.links.iter_mut().for_each(|links| links.retain(|link| !link.ends_with(':')));
     wanted.links = wanted.links.take().filter(|links| !links.is_empty());
     let resources = &mut wanted.resources;
     if resources.memory > 0 && resources.memory_swap == 0 {
@@ -368,7 +369,7 @@ mod tests {
     fn inspect_shows_who_has_no_label() {
         let machine = Host::observe().unwrap();
         let shown = |change: fn(&mut HostConfig)| {
-            let mut wanted = HostConfig { links: words(&[]), ..HostConfig::default() };
+            let mut wanted = HostConfig { links: words(&["db:"]), ..HostConfig::default() };
             change(&mut wanted);
             host(&mut wanted, &config::Container::default(), &machine);
             assert_eq!(wanted.links, None);

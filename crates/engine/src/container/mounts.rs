@@ -112,7 +112,8 @@ fn volumes_from(text: &str, source: impl Fn(&str) -> Result<Arc<Record>>) -> Res
     if text.is_empty() {
         return Err(Error::invalid("volumes-from specification cannot be an empty string"));
     }
-    let (name, mode) = text.split_once(':').unwrap_or((text, "rw"));
+    let (name, mode) = text.split_once(':').unwrap_or((text, ""));
+    let mode = if mode.is_empty() { "rw" } else { mode };
     let shown = mode;
     let mode = Mode::parse(mode, shown)?;
     if mode.no_copy || !mode.propagation.is_empty() {
@@ -378,6 +379,8 @@ mod tests {
         let known = Known { container: &|_| Ok(from.clone()), ..nobody() };
         let all = plan(&Config::default(), &host, &known).unwrap();
         assert!(all[0].point.read_only && all[0].point.destination == "/data");
+        let host = HostConfig { volumes_from: Some(vec!["data:".into()]), ..HostConfig::default() };
+        assert!(!plan(&Config::default(), &host, &known).unwrap()[0].point.read_only);
     }
 
     #[test]

@@ -212,9 +212,9 @@ impl Networks {
             .unwrap_or_default()
     }
 
-    /// On the default bridge there is no resolver: linked containers stand in `/etc/hosts`.
+    /// On the default bridge there is no resolver: linked containers stand in `/etc/hosts`. Who has no network reaches none.
     fn linked(&self, record: &Record, run: &Run) -> Result<Vec<(IpAddr, Vec<String>)>> {
-        if naming::has_resolver(run) {
+        if naming::has_resolver(run) || record.host.network_mode == "none" {
             return Ok(Vec::new());
         }
         let state = self.state();

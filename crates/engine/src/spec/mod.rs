@@ -31,7 +31,7 @@ pub(crate) use resources::resources;
 
 use crate::Engine;
 use crate::config::Config;
-use crate::container::{Bound, Live, Record, Users, database, opened_database};
+use crate::container::{Bound, Live, Record, Users, clean, database, opened_database};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use user::Identity;
@@ -214,7 +214,7 @@ pub(crate) fn cgroup_path(config: &Config, record: &Record) -> String {
         CgroupDriver::Systemd => format!("{}:docker:{}", parent.unwrap_or("system.slice"), record.id),
         CgroupDriver::Cgroupfs => {
             let parent = parent.map_or_else(|| default_parent(config), str::to_owned);
-            format!("/{}/{}", parent.trim_matches('/'), record.id)
+            clean(&format!("/{parent}/{}", record.id))
         }
     }
 }

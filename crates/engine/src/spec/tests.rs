@@ -214,6 +214,9 @@ fn engines_with_other_roots_have_other_cgroups() {
     assert_eq!(path(&Config::new("/data", "/run/wharf")), format!("/wharf/{}", record.id));
     let other = path(&Config::new("/data", "/tmp/exec"));
     assert!(other.starts_with("/wharf-") && other.len() == "/wharf-01234567/".len() + 64, "{other}");
+    let climbing = container(|record| record.host.resources.cgroup_parent = "../a/./b/../c/".into());
+    let config = Config::new("/data", "/run/wharf");
+    assert_eq!(cgroup_path(&config, &climbing), format!("/a/c/{}", climbing.id));
     let mut systemd = Config::new("/data", "/run/wharf");
     systemd.cgroup.driver = shim::protocol::CgroupDriver::Systemd;
     assert_eq!(path(&systemd), format!("system.slice:docker:{}", record.id));
