@@ -259,10 +259,10 @@ fn probe(line: &str) -> Result<Vec<String>> {
 
 fn pause(name: &str, text: &str) -> Result<i64> {
     let pause = moment::duration::parse(text).map_err(Error::invalid)?;
-    if pause != 0 && pause < SHORTEST.into() {
+    if pause != 0 && pause < SHORTEST {
         return Err(Error::invalid(format!("Interval {name:?} cannot be less than 1ms")));
     }
-    i64::try_from(pause).map_err(|_| Error::invalid(format!("time: invalid duration {text:?}")))
+    Ok(pause)
 }
 
 fn retries(text: &str) -> Result<i64> {
