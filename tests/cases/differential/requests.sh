@@ -319,8 +319,8 @@ ask DELETE /plugins/x
 ask GET '/plugins?filters=%7B%22nonsense%22%3A%5B%22x%22%5D%7D'
 ask GET /containers/q1/checkpoints
 ask POST '/containers/nobody/start?checkpoint=x'
-ask POST '/containers/q2/start?checkpoint-dir=/x'
 docker create --name q9 busybox /nosuch
+ask POST '/containers/q9/start?checkpoint-dir=/x'
 ask POST /containers/q9/restart
 ask POST /containers/create '{"Image":"busybox","Healthcheck":{"Interval":"x"}}'
 ask POST /containers/create '{"Image":"busybox","HostConfig":{"Memory":"1","CapAdd":["kill"]}}'
@@ -332,7 +332,5 @@ ask POST /containers/create '{"Image":"busybox","NetworkingConfig":{"EndpointsCo
 ask POST /containers/create '{"Image":"busybox","Labels":{"a":null},"HostConfig":{"CpuPercent":1,"MemoryReservation":-1}}' | sed 's/[0-9a-f]\{64\}/ID/'
 ask POST '/containers/q1/kill?signal=RTMIN%2B16'
 ask POST '/containers/nobody/kill?signal=BAD'
-ask POST '/containers/q1/resize?h=65536&w=1'
-ask POST '/containers/q2/resize?h=65536&w=1'
+ask POST '/containers/q9/resize?h=65536&w=1'
 ask POST '/containers/nobody/attach?detachKeys=x-y'
-ask HEAD '/containers/q1/archive?path=/proc/self'

@@ -104,14 +104,11 @@ impl Engine {
         timeout: Option<i64>,
     ) -> Result<()> {
         let container = self.container(wanted)?;
-        let refused = |error: Error| error.within(format!("Cannot restart container {wanted}"));
+        // Docker calls all of them failures of its own.
+        let refused = |error: Error| Error::system(format!("Cannot restart container {wanted}: {error}"));
         if container.record().state.is_running() {
-            let signal = signal
-                .filter(|text| !text.is_empty())
-                .map(wished_signal)
-                .transpose()
-                // Docker calls this a failure of its own.
-                .map_err(|error| refused(Error::system(error.to_string())))?;
+            let signal =
+                signal.filter(|text| !text.is_empty()).map(wished_signal).transpose().map_err(refused)?;
             match self.stop(&container, signal, timeout, true).await {
                 Err(error) if error.kind() != api::error::ErrorKind::NotModified => {
                     return Err(refused(error));
