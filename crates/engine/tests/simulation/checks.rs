@@ -205,6 +205,15 @@ fn ids(directory: PathBuf) -> BTreeSet<String> {
 fn network(world: &World, shown: &[Inspect], exactly: bool) -> Checked {
     let mut addresses = BTreeSet::new();
     let mut ports = BTreeSet::new();
+    for one in shown.iter().filter(|one| one.state.restarting) {
+        let (kept, bound) = kept(world, &one.id);
+        if kept.iter().any(|address| !addresses.insert(*address)) {
+            return Err(format!("an address of {} belongs to two containers", one.name));
+        }
+        if bound.iter().any(|host| !ports.insert(*host)) {
+            return Err(format!("a port of {} is published twice", one.name));
+        }
+    }
     for one in shown {
         for (network, endpoint) in &one.network_settings.networks {
             let address = endpoint.ip_address.as_str();
@@ -247,6 +256,19 @@ fn network(world: &World, shown: &[Inspect], exactly: bool) -> Checked {
         true => Ok(()),
         false => Err(format!("the firewall leads {published:?}, containers publish {translated:?}")),
     }
+}
+
+/// The addresses and ports that a container keeps between two runs, of which inspect says nothing.
+fn kept(world: &World, id: &str) -> (Vec<IpAddr>, Vec<SocketAddr>) {
+    let path = world.directory().join("exec/containers").join(id).join("network.json");
+    let text = std::fs::read(path).unwrap_or_default();
+    let run: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+    let endpoints = list(&run["endpoints"]);
+    let nets = endpoints.iter().flat_map(|endpoint| list(&endpoint["interface"]["addresses"]));
+    let address = |net: serde_json::Value| net.as_str()?.split('/').next()?.parse().ok();
+    let host = |port: serde_json::Value| port["host"].as_str()?.parse().ok();
+    (nets.filter_map(address).collect(), list(&run["ports"]).into_iter().filter_map(host).collect())
 }
 
 async fn networks(engine: &Engine, promises: &mut Promises) -> Checked {
