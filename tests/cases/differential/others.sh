@@ -187,7 +187,7 @@ docker run --rm --sysctl net.core.somaxconn=77 busybox cat /proc/sys/net/core/so
 docker run --rm busybox ip -o a | awk '{print $2,$3,$4}'
 docker run --rm busybox ip r
 docker run --rm --network none busybox ip -o a | awk '{print $2,$3,$4}'
-docker network create feweb >/dev/null; docker volume create fewebs >/dev/null; docker run -d --name fe3 busybox sleep 1000 >/dev/null; docker commit fe3 feimage >/dev/null
-docker events --since 1m --until 0s --filter container=few --format '{{.Type}} {{.Action}}'
-docker events --since 1m --until 0s --filter event=pause --filter event=commit --filter event=unpause --filter container=fe3 --format '{{.Action}}'
-docker rm -f fe3; docker network rm feweb; docker volume rm fewebs; docker rmi feimage >/dev/null
+docker network create nearby >/dev/null; docker volume create nearby1 >/dev/null; docker run -d --name near3 busybox sleep 1000 >/dev/null; docker commit near3 nearimage >/dev/null; sleep 1
+docker events --since 1m --until 0s --filter container=nearb --format '{{.Type}} {{.Action}}'
+docker events --since 1m --until 0s --filter event=pause --filter event=commit --filter event=unpause --filter container=near3 --format '{{.Action}}'
+docker rm -f near3; docker network rm nearby; docker volume rm nearby1; docker rmi nearimage >/dev/null
