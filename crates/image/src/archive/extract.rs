@@ -146,7 +146,7 @@ impl Extractor<'_> {
         match &entry.content {
             Content::Directory => self.directory(directory, &path, &name, &entry)?,
             Content::HardLink { target } => self.hard_link(directory, &path, &name, target)?,
-            Content::Symlink { target } => self.symlink(&directory, &path, &name, target, &entry)?,
+            Content::Symlink { target } => self.symlink(&directory, &name, target, &entry)?,
             Content::File { size, segments } => {
                 let mut file = self.make(&directory, &name, |d| entry::create_file(d, &name, 0o600))?;
                 self.fill(&mut file, reader, *size, segments.as_deref())?;
@@ -312,20 +312,7 @@ impl Extractor<'_> {
         }
     }
 
-    fn symlink(
-        &mut self,
-        parent: &Parent,
-        path: &Path,
-        name: &OsStr,
-        target: &[u8],
-        entry: &Entry,
-    ) -> Result<(), Error> {
-        if self.how.layer && climbs_out(path, target) {
-            return Err(Error::new(
-                Kind::Hostile,
-                format!("invalid symlink {:?} -> {:?}", path, OsStr::from_bytes(target)),
-            ));
-        }
+    fn symlink(&mut self, parent: &Parent, name: &OsStr, target: &[u8], entry: &Entry) -> Result<(), Error> {
         self.make(parent, name, |d| entry::make_symlink(d, name, OsStr::from_bytes(target)))?;
         // As Docker measures: a link is as large as what it says.
         self.found.bytes += target.len() as u64;
@@ -520,15 +507,6 @@ pub(crate) fn clean(path: &[u8]) -> Option<PathBuf> {
         }
     }
     Some(clean)
-}
-
-/// Whether a link's text, read without following anything, leads above the root.
-fn climbs_out(path: &Path, target: &[u8]) -> bool {
-    if target.starts_with(b"/") {
-        return clean(target).is_none();
-    }
-    let from = path.parent().unwrap_or(Path::new("")).join(OsStr::from_bytes(target));
-    clean(from.as_os_str().as_bytes()).is_none()
 }
 
 fn is_allowed(name: &OsStr) -> bool {
