@@ -6,7 +6,7 @@ docker network create --subnet 10.210.0.0/24 qn
 ask GET /_ping
 ask HEAD /_ping
 ask 1.24,1.40,1.51 GET /_ping
-ask 1.23,1.52,99.9,0,1,1.,.1,1.24.1 GET /_ping
+ask 1.23,0,1,1.,.1,1.24.1 GET /_ping
 ask 1.23,1.52 GET /nowhere
 ask POST /_ping
 ask PUT /_ping
