@@ -294,8 +294,8 @@ fn unified_memory(memory: &Memory, out: &mut Vec<Setting>) -> Result<()> {
     if let Some(swap) = unified_swap(memory)? {
         out.push(setting("memory", "memory.swap.max", swap));
     }
-    out.extend(asked(memory.limit).map(|v| setting("memory", "memory.max", or_max(v))));
-    out.extend(asked(memory.reservation).map(|v| setting("memory", "memory.low", or_max(v))));
+    out.extend(asked(memory.limit).map(|v| setting("memory", "memory.max", bytes(v))));
+    out.extend(asked(memory.reservation).map(|v| setting("memory", "memory.low", bytes(v))));
     if memory.disable_oom_killer == Some(true) {
         return Err(Error::invalid("memory.disableOOMKiller is not supported on cgroup v2"));
     }
@@ -418,6 +418,11 @@ fn or_max(value: i64) -> String {
     if value > 0 { value.to_string() } else { "max".to_owned() }
 }
 
+/// An amount of memory. Below -1 it makes no sense, which the kernel is left to say.
+fn bytes(value: i64) -> String {
+    if value == -1 { "max".to_owned() } else { value.to_string() }
+}
+
 /// Nothing; then the configuration's rules, then what every container can use: `null` and its kin, terminals, making
 /// nodes. A list of what is allowed is just that, also where it does not begin by denying everything.
 pub(crate) fn device_rules(resources: &Resources) -> Result<Vec<DeviceRule>> {
@@ -535,6 +540,18 @@ mod tests {
              cpu.cfs_quota_us=50000\ncpuset.cpus=0-1\npids.max=max\nblkio.weight=500\n\
              blkio.throttle.write_bps_device=8:0 1024\n"
         );
+    }
+
+    #[test]
+    fn only_minus_one_is_without_limit() {
+        let shown = |limit: i64| {
+            let resources = parse(&format!(r#"{{"memory":{{"limit":{limit},"reservation":{limit}}}}}"#));
+            let settings = unified(&resources).unwrap();
+            let of = |file: &str| settings.iter().find(|setting| setting.file == file).unwrap().value.clone();
+            (of("memory.max"), of("memory.low"))
+        };
+        assert_eq!(shown(-1), ("max".to_owned(), "max".to_owned()));
+        assert_eq!(shown(-5), ("-5".to_owned(), "-5".to_owned()));
     }
 
     #[test]
