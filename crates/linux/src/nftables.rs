@@ -419,12 +419,21 @@ impl Batch {
     }
 
     pub fn create_set(&mut self, set: &Set) {
+        self.set(set, Mode::Create);
+    }
+
+    /// A set that may be there already. One of the same name that is of another kind fails the batch (`EEXIST`).
+    pub fn ensure_set(&mut self, set: &Set) {
+        self.set(set, Mode::Ensure);
+    }
+
+    fn set(&mut self, set: &Set, mode: Mode) {
         self.sets += 1;
         let mut flags = 0;
         flags |= if set.interval { SET_INTERVAL | SET_CONCAT } else { 0 };
         flags |= if set.values == Values::None { 0 } else { SET_MAP };
         let mut message = self
-            .message(NEWSET, Mode::Create, set.name)
+            .message(NEWSET, mode, set.name)
             .text(SET_TABLE, &self.table)
             .text(SET_NAME, set.name)
             .be32(SET_FLAGS, flags)
@@ -457,6 +466,12 @@ impl Batch {
     pub fn delete_set(&mut self, name: &str) {
         let message = self.message(DELSET, Mode::Plain, name).text(SET_TABLE, &self.table);
         self.push(message.text(SET_NAME, name));
+    }
+
+    /// Takes all elements out. Those that the same batch puts in again are there all the time.
+    pub fn flush_set(&mut self, name: &str) {
+        let message = self.message(DELSETELEM, Mode::Plain, name).text(ELEMENTS_TABLE, &self.table);
+        self.push(message.text(ELEMENTS_SET, name));
     }
 
     /// Adding what is there already changes nothing, unless it has another value: then it is an error (`EEXIST`).

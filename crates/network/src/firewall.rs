@@ -205,6 +205,9 @@ fn all_sets() -> Vec<Set> {
 
 /// The whole table from records, in one transaction. Containers do not reach `listeners` of the host. `policy` is for
 /// what neither comes from nor goes to a bridge of ours; none leaves it as it is.
+///
+/// Sets stay where they are and only their elements are exchanged: a packet that has begun with the rules of before looks
+/// into the sets of before, and finds nothing there once these are on their way out.
 pub(crate) fn rebuild(
     socket: &mut Socket,
     table: &str,
@@ -214,6 +217,24 @@ pub(crate) fn rebuild(
     policy: Option<Policy>,
 ) -> linux::Result<()> {
     let existing = linux::nftables::sets(socket, FAMILY, table)?;
+    let built = |keep: bool| build(table, &existing, keep, bridges, published, listeners, policy);
+    match built(true).commit(socket) {
+        // Of another build, which had sets of another kind.
+        Err(_) if !existing.is_empty() => built(false).commit(socket),
+        other => other,
+    }
+}
+
+/// `keep`: the sets that are there are of our kinds.
+fn build(
+    table: &str,
+    existing: &[String],
+    keep: bool,
+    bridges: &[BridgeRules],
+    published: &[Published],
+    listeners: &[SocketAddr],
+    policy: Option<Policy>,
+) -> Batch {
     let mut batch = Batch::new(FAMILY, table);
     batch.ensure_table();
     for chain in PLAIN_CHAINS {
@@ -226,11 +247,18 @@ pub(crate) fn rebuild(
     for chain in names.filter(|name| *name != USER) {
         batch.flush_chain(chain);
     }
-    for set in &existing {
-        batch.delete_set(set);
+    let ours = all_sets();
+    for name in existing {
+        match keep && ours.iter().any(|set| set.name == name) {
+            true => batch.flush_set(name),
+            false => batch.delete_set(name),
+        }
     }
-    for set in all_sets() {
-        batch.create_set(&set);
+    for set in &ours {
+        match keep {
+            true => batch.ensure_set(set),
+            false => batch.create_set(set),
+        }
     }
     let elements = bridges.iter().flat_map(bridge_elements).chain(published.iter().map(published_element));
     let elements = elements.chain(closed::elements(listeners));
@@ -240,7 +268,7 @@ pub(crate) fn rebuild(
     for (chain, rule) in rules().into_iter().chain(closed::rules(listeners)) {
         batch.append_rule(chain, &rule);
     }
-    batch.commit(socket)
+    batch
 }
 
 /// The table and all that is in it.

@@ -94,10 +94,28 @@ fn rebuilding_gives_the_same_table_whatever_was_there() {
         assert!(listed.contains("\"wharf0\""), "{listed}");
         world.host.rebuild(&bridges, &published).unwrap();
         assert_eq!(lines(), before);
+        // Not by other sets under the same names: a packet on its way through the rules of before would miss its port.
+        let numbers = || {
+            let listed = run("nft -a list sets") + &run("nft -a list maps");
+            let numbers = listed.lines().filter(|line| line.contains("# handle")).map(str::to_owned);
+            numbers.collect::<BTreeSet<_>>()
+        };
+        let sets = numbers();
+        assert!(sets.iter().any(|line| line.contains("published4")), "{sets:?}");
+        world.host.rebuild(&bridges, &published).unwrap();
+        assert_eq!(numbers(), sets);
         // What somebody else put there goes, and what was lost comes back.
         run("nft add element inet wharf published4 { tcp . 99 : 172.30.0.9 . 99 }");
         run("nft flush chain inet wharf guard");
         run("nft add set inet wharf stray { type ipv4_addr ; }");
+        world.host.rebuild(&bridges, &published).unwrap();
+        assert_eq!(lines(), before);
+        // A set of ours as another build may have had it.
+        for chain in ["raw", "forward", "guard", "published", "postrouting"] {
+            run(&format!("nft flush chain inet wharf {chain}"));
+        }
+        run("nft delete map inet wharf within");
+        run("nft add set inet wharf within { type ipv4_addr ; }");
         world.host.rebuild(&bridges, &published).unwrap();
         assert_eq!(lines(), before);
     });
