@@ -19,6 +19,7 @@ use serde::de::{
 };
 use serde_json::Value;
 
+pub use mismatch::kind;
 use mismatch::{mismatch, unfit, within};
 
 pub use serde_json::Error;

@@ -7,11 +7,12 @@ use std::ffi::{CString, OsStr};
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
 
 use linux::process::{Exit, Program, Spawn};
 use linux::{fd, poll, process, signal};
-use oci::runtime::{Hook, State};
+use oci::runtime::{Hook, Spec, State, Status};
 
 use crate::{Error, Result, error::Step};
 
@@ -45,6 +46,21 @@ pub(crate) fn run_all(name: &str, hooks: &[Hook], state: &State) -> Vec<Error> {
             .err()
     };
     hooks.iter().enumerate().filter_map(run).collect()
+}
+
+/// A container that never came to be has ended, too, and whoever prepared something for it takes it away. Why it did
+/// not is what there is to tell, not what goes wrong here.
+pub(crate) fn see_off(spec: &Spec, id: &str, bundle: &Path) {
+    let Some(hooks) = &spec.hooks else { return };
+    let state = State {
+        oci_version: oci::runtime::VERSION.to_owned(),
+        id: id.to_owned(),
+        status: Status::Stopped,
+        pid: None,
+        bundle: bundle.to_owned(),
+        annotations: spec.annotations.clone(),
+    };
+    let _failed = run_all("poststop", &hooks.poststop, &state);
 }
 
 fn run_one(hook: &Hook, state: &State, environment: Environment<'_>) -> Result<()> {

@@ -217,24 +217,9 @@ pub fn create(launch: Launch<'_>) -> Result<Created> {
         created.inspect_err(|_| placed.undo())
     });
     created.map_err(|error| {
-        see_off(spec, id, bundle);
+        hooks::see_off(spec, id, bundle);
         prefix(error)
     })
-}
-
-/// A container that never came to be has ended, too, and whoever prepared something for it takes it away. Why it did
-/// not is what there is to tell, not what goes wrong here.
-fn see_off(spec: &Spec, id: &str, bundle: &Path) {
-    let Some(hooks) = &spec.hooks else { return };
-    let state = State {
-        oci_version: oci::runtime::VERSION.to_owned(),
-        id: id.to_owned(),
-        status: Status::Stopped,
-        pid: None,
-        bundle: bundle.to_owned(),
-        annotations: spec.annotations.clone(),
-    };
-    let _failed = hooks::run_all("poststop", &hooks.poststop, &state);
 }
 
 /// Whether the container knows its user, where its ids are its own.

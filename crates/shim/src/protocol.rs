@@ -28,7 +28,8 @@ use serde::{Deserialize, Serialize};
 mod logging;
 
 pub use logging::{
-    Collector, Endpoint, Fluentd, Gelf, GelfCompression, Log, LogDriver, Remote, Syslog, SyslogFormat, Tls,
+    Collector, Endpoint, Fluentd, Gelf, GelfCompression, Log, LogDriver, LogQuery, Records, Remote, Syslog,
+    SyslogFormat, Tls,
 };
 
 /// The newest protocol this build speaks. A peer announces its own in [`Launch`] and [`Snapshot`].
@@ -535,39 +536,6 @@ pub enum Happening {
         bytes: u64,
         error: String,
     },
-}
-
-/// Which part of a log, and in which form.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct LogQuery {
-    pub stdout: bool,
-    pub stderr: bool,
-    /// Nanoseconds since the epoch, inclusive.
-    #[serde(default)]
-    pub since: Option<i64>,
-    #[serde(default)]
-    pub until: Option<i64>,
-    /// Last lines only; absent is all.
-    #[serde(default)]
-    pub tail: Option<u64>,
-    pub follow: bool,
-    pub timestamps: bool,
-    pub details: bool,
-    /// Frame the output (eight-byte headers); otherwise raw.
-    pub multiplexed: bool,
-    /// Send JSON documents instead of either.
-    #[serde(default)]
-    pub records: Option<Records>,
-}
-
-/// What stands between the documents of a log that is sent as JSON.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Records {
-    /// A line each.
-    Lines,
-    /// RFC 7464: a record separator before each, too.
-    Sequence,
 }
 
 /// Takes events out of the bytes of a subscription, however they were cut.

@@ -9,17 +9,21 @@ use serde_json::{Error, Value};
 const VALUE: &str = " into Go value of type ";
 const FIELD: &str = " into Go struct field .";
 
-/// A value that does not become a `wanted`.
-pub(super) fn mismatch(value: &Value, wanted: impl Display) -> Error {
-    let kind = match value {
+/// What Go calls a value's kind.
+pub fn kind(value: &Value) -> &'static str {
+    match value {
         Value::Null => "null",
         Value::Bool(_) => "bool",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
         Value::Object(_) => "object",
-    };
-    Error::custom(format!("json: cannot unmarshal {kind}{VALUE}{wanted}"))
+    }
+}
+
+/// A value that does not become a `wanted`.
+pub(super) fn mismatch(value: &Value, wanted: impl Display) -> Error {
+    Error::custom(format!("json: cannot unmarshal {}{VALUE}{wanted}", kind(value)))
 }
 
 /// A number that is too large or has a fraction.

@@ -1,5 +1,6 @@
 //! What the members of a configuration have to be, and what is said of those that are something else.
 
+use api::json::kind;
 use serde_json::Value;
 
 /// A type, as Go spells it in messages, and what is in it.
@@ -82,17 +83,6 @@ impl Shape {
             Texts => "[]string",
             Map(name, _) | Struct(name, _) => name,
         }
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 

@@ -84,14 +84,7 @@ pub(crate) fn fits(kind: Kind, key: &str, value: &Value) -> Result<(), String> {
 }
 
 fn mistyped(value: &Value, key: &str, wanted: &str) -> String {
-    let found = match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    };
+    let found = api::json::kind(value);
     format!("invalid JSON: json: cannot unmarshal {found} into Go struct field Config.{key} of type {wanted}")
 }
 

@@ -1,4 +1,5 @@
-//! What a launch says of the container's log: the file that is kept, and the collector that records are sent to.
+//! What a launch says of the container's log: the file that is kept, and the collector that records are sent to; and what
+//! clients ask of it.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -184,4 +185,37 @@ pub enum LogDriver {
     Local,
     /// Nothing is kept, so nothing can be read back.
     None,
+}
+
+/// Which part of a log, and in which form.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct LogQuery {
+    pub stdout: bool,
+    pub stderr: bool,
+    /// Nanoseconds since the epoch, inclusive.
+    #[serde(default)]
+    pub since: Option<i64>,
+    #[serde(default)]
+    pub until: Option<i64>,
+    /// Last lines only; absent is all.
+    #[serde(default)]
+    pub tail: Option<u64>,
+    pub follow: bool,
+    pub timestamps: bool,
+    pub details: bool,
+    /// Frame the output (eight-byte headers); otherwise raw.
+    pub multiplexed: bool,
+    /// Send JSON documents instead of either.
+    #[serde(default)]
+    pub records: Option<Records>,
+}
+
+/// What stands between the documents of a log that is sent as JSON.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Records {
+    /// A line each.
+    Lines,
+    /// RFC 7464: a record separator before each, too.
+    Sequence,
 }
