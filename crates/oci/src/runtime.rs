@@ -16,12 +16,10 @@ use serde::{Deserialize, Serialize};
 use crate::{is_false, nullable};
 
 mod linux;
-mod names;
 mod tree;
 
 pub use linux::*;
-pub use names::parse;
-pub use tree::Malformed;
+pub use tree::{Malformed, parse};
 
 /// The version of the specification that is written into new documents.
 pub const VERSION: &str = "1.3.0";

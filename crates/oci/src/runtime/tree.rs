@@ -1,14 +1,15 @@
-//! The second reading of a document: of one that strict reading does not take.
+//! Documents of the runtime specification, read as the Go programs read them that everybody tests with:
 //!
-//! It may still be one that the Go programs take, and it is to be read as they read it:
-//!
+//! - a field is found by its name in any case: `pagesize` is `pageSize`, `CPU` is `cpu`. Read strictly such a limit would
+//!   be no error, it would be missing. Keys of maps (annotations, sysctls, cgroup files) are data and stay as they are;
 //! - what is `null` or missing is empty, zero, false;
 //! - what comes under two names that differ in case alone, or twice under one, is one: two structures have the members
 //!   of both, of anything else the last one counts;
 //! - `-0` is an integer; text that is no Unicode has a replacement character where it isn't.
 //!
-//! Or it makes no sense, and then it takes the whole document to say where: `process.user.uid`. So the document becomes a
-//! tree first. Nobody pays for it whose document is right.
+//! What makes no sense is told with its place: `process.user.uid`. All of this asks for the whole document before the first
+//! field is decided, so it becomes a tree, and the structures read that: [`Tree`] is their one deserializer, which keeps
+//! their code, the largest of the runtime, to one copy of each.
 
 use std::fmt;
 
@@ -42,7 +43,8 @@ impl Error for Malformed {
     }
 }
 
-pub(super) fn reread<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
+/// Reads a document of the runtime specification, or a part of one. What follows it is not read.
+pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, Malformed> {
     let tree = read(json).or_else(|error| read(mended(json).as_bytes()).map_err(|_| error));
     T::deserialize(tree.map_err(Malformed::custom)?)
 }
@@ -441,5 +443,45 @@ mod tests {
         let read = spec(r#"{"process":{"oomScoreAdj":-0}}"#);
         assert_eq!(read.process.unwrap().oom_score_adj, Some(0));
         assert!(parse::<Spec>(br#"{"process":{"oomScoreAdj":1.5}}"#).is_err());
+    }
+
+    #[test]
+    fn fields_are_found_in_any_case() {
+        let text = br#"{ "CPU": { "Cpus": "1" }, "hugepageLimits": [{ "pagesize": "2MB", "LIMIT": 3 }],
+            "Memory": null, "unified": { "Memory.Max": "1" }, "foreign": { "Limit": [1, { "a": null }] } }"#;
+        let resources: Resources = parse(text).unwrap();
+        assert_eq!(resources.cpu.unwrap().cpus, "1");
+        let limit = &resources.hugepage_limits[0];
+        assert_eq!((limit.page_size.as_str(), limit.limit), ("2MB", 3));
+        assert!(resources.memory.is_none());
+        assert!(resources.unified.contains_key("Memory.Max"), "keys of maps are not names of fields");
+    }
+
+    #[test]
+    fn limits_that_come_twice_are_one() {
+        let text = br#"{ "cpu": { "shares": 5 }, "CPU": { "Cpus": "0" }, "pids": { "limit": 1 } }"#;
+        let resources: Resources = parse(text).unwrap();
+        let cpu = resources.cpu.unwrap();
+        assert_eq!((cpu.shares, cpu.cpus.as_str()), (Some(5), "0"));
+        let linux: Linux = parse(br#"{ "sysctl": { "a": "1", "A": "2" }, "Sysctl": { "b": "3" } }"#).unwrap();
+        assert_eq!(linux.sysctl.len(), 3);
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let text = br#"{ "ociVersion": "1.3.0", "process": { "cwd": "/", "user": { "uid": 5 },
+            "ioPriority": { "class": "IOPRIO_CLASS_BE", "priority": 1 }, "noNewPrivileges": true },
+            "hooks": { "prestart": [{ "path": "/x", "timeout": 1 }] },
+            "linux": { "namespaces": [{ "type": "pid" }], "maskedPaths": null } }"#;
+        let strict: Spec = serde_json::from_slice(text).unwrap();
+        assert_eq!(parse::<Spec>(text).unwrap(), strict);
+        let upper = String::from_utf8(text.to_vec()).unwrap().replace("\"cwd\"", "\"Cwd\"");
+        let upper = upper.replace("noNewPrivileges", "nonewprivileges").replace("\"type\"", "\"Type\"");
+        assert_eq!(parse::<Spec>(upper.as_bytes()).unwrap(), strict);
+    }
+
+    #[test]
+    fn what_follows_the_document_is_not_read() {
+        assert_eq!(parse::<Linux>(b"{\"cgroupsPath\":\"/a\"} x").unwrap().cgroups_path, "/a");
     }
 }
