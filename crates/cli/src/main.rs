@@ -13,6 +13,7 @@ mod failure;
 mod flags;
 mod format;
 mod json;
+mod needs;
 mod prompt;
 mod session;
 mod signals;
@@ -174,6 +175,7 @@ fn execute(session: &Session, spec: &'static Spec, name: &str, line: &[String]) 
             "{program}: '{program} {name}' {complaint}\n\n{usage}\n\n{see} '{program} {name} --help' for more information"
         )));
     }
+    needs::check(session, spec, name, &parsed)?;
     (spec.run)(session, &parsed)
 }
 

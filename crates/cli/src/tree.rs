@@ -5,6 +5,7 @@
 //! all its spellings and the tree is only a search through them. Nothing is built before it is
 //! known which command was meant: the flags of the others cost nothing.
 
+use api::version::ApiVersion;
 use clap::Arg;
 
 use crate::commands;
@@ -28,6 +29,10 @@ pub(crate) struct Spec {
     pub(crate) hidden: bool,
     /// What the arguments name, for completion.
     pub(crate) names: Names,
+    /// The version of the API that brought it; none where each has it.
+    pub(crate) since: Option<ApiVersion>,
+    /// Those that brought some of its flags.
+    pub(crate) flags_since: &'static [(&'static str, ApiVersion)],
     pub(crate) flags: fn() -> Vec<Arg>,
     pub(crate) run: fn(&Session, &Parsed) -> Outcome,
 }
@@ -51,6 +56,8 @@ impl Spec {
             stop: false,
             hidden: false,
             names: Names::Nothing,
+            since: None,
+            flags_since: &[],
             flags,
             run,
         }
@@ -77,6 +84,14 @@ impl Spec {
 
     pub(crate) const fn names(self, names: Names) -> Spec {
         Spec { names, ..self }
+    }
+
+    pub(crate) const fn since(self, version: ApiVersion) -> Spec {
+        Spec { since: Some(version), ..self }
+    }
+
+    pub(crate) const fn flags_since(self, flags: &'static [(&'static str, ApiVersion)]) -> Spec {
+        Spec { flags_since: flags, ..self }
     }
 }
 

@@ -89,6 +89,31 @@ fn the_older_of_two_versions_is_spoken() {
     assert_eq!(engine.seen()[0].version, "1.30");
 }
 
+/// As Docker's client says it, and nothing is asked of the engine.
+#[test]
+fn what_an_old_engine_does_not_know_is_refused() {
+    let engine = Engine::start(|_| json("[]"));
+    let refused = |version: &str, words: &[&str]| {
+        let output = engine.command(words).env("DOCKER_API_VERSION", version).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{words:?}: {}", told(&output));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = |what: &str, since: &str, spoken: &str| {
+        format!("{what} requires API version {since}, but the Docker daemon API version is {spoken}\n")
+    };
+    let limits = ["run", "--stop-timeout", "3", "--gpus", "all", "--cgroupns=host", "image"];
+    let both = told("\"--cgroupns\"", "1.41", "1.27") + &told("\"--gpus\"", "1.40", "1.27");
+    assert_eq!(refused("1.27", &limits), both);
+    assert_eq!(refused("1.24", &["volume", "prune", "-a"]), told("wharf volume prune", "1.25", "1.24"));
+    assert_eq!(refused("1.41", &["volume", "prune", "-a"]), told("\"--all\"", "1.42", "1.41"));
+    assert_eq!(refused("1.27", &["system", "prune", "--filter", "a"]), told("\"--filter\"", "1.28", "1.27"));
+    assert!(engine.seen().is_empty());
+    // What is not given needs nothing, and what is known is done.
+    let output = engine.command(&["logs", "c"]).env("DOCKER_API_VERSION", "1.24").output().unwrap();
+    assert!(engine.seen().iter().all(|request| request.version == "1.24"), "{}", self::told(&output));
+    assert!(!engine.seen().is_empty());
+}
+
 #[test]
 fn one_bad_name_does_not_keep_us_from_the_good_ones() {
     let engine = Engine::start(|request| match request.target.contains("bad") {

@@ -25,7 +25,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     run,
 )
 .stop()
-.names(Names::Images);
+.names(Names::Images)
+.flags_since(options::SINCE);
 
 fn run(session: &Session, parsed: &Parsed) -> Outcome {
     request::refuse_windows(parsed)?;

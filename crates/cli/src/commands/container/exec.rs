@@ -6,6 +6,7 @@ use super::options;
 use super::run::{check_terminal, detach_keys};
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, text};
+use crate::needs::since;
 use crate::session::Session;
 use crate::signals::{Caught, Duty, Target};
 use crate::streams::{self, End, Plan};
@@ -22,7 +23,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     run,
 )
 .stop()
-.names(Names::RunningContainers);
+.names(Names::RunningContainers)
+.flags_since(&[("env", since(25)), ("env-file", since(25)), ("workdir", since(35))]);
 
 fn flags() -> Vec<clap::Arg> {
     let mut flags = vec![

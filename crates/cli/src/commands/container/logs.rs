@@ -6,6 +6,7 @@ use client::LogOptions;
 
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, text};
+use crate::needs::since;
 use crate::session::Session;
 use crate::streams;
 use crate::tree::{Names, Spec};
@@ -19,7 +20,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Containers);
+.names(Names::Containers)
+.flags_since(&[("until", since(35))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

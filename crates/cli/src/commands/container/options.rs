@@ -1,11 +1,28 @@
 //! The flags that describe a new container, shared by `run` and `create`.
 
 use api::container::SysctlOwner;
+use api::version::ApiVersion;
 use clap::Arg;
 
 use crate::flags::{content_trust, integer, list, switch, text, typed, unsigned};
+use crate::needs::since;
 use crate::units;
 use crate::values::{device, env, gpus, limits, mount, network};
+
+/// What versions of the API brought.
+pub(super) const SINCE: &[(&str, ApiVersion)] = &[
+    ("annotation", since(43)),
+    ("cgroupns", since(41)),
+    ("cpu-rt-period", since(25)),
+    ("cpu-rt-runtime", since(25)),
+    ("cpus", since(25)),
+    ("gpus", since(40)),
+    ("health-start-interval", since(44)),
+    ("health-start-period", since(29)),
+    ("init", since(25)),
+    ("platform", since(32)),
+    ("stop-timeout", since(25)),
+];
 
 pub(crate) fn flags() -> Vec<Arg> {
     [

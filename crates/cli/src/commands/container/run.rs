@@ -34,7 +34,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     run,
 )
 .stop()
-.names(Names::Images);
+.names(Names::Images)
+.flags_since(options::SINCE);
 
 fn flags() -> Vec<clap::Arg> {
     let mut flags = options::flags();

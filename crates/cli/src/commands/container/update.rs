@@ -8,6 +8,7 @@ use super::limits;
 use crate::commands::each;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, text};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::{Names, Spec};
 use crate::values::limits::parse_restart;
@@ -20,7 +21,13 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Containers);
+.names(Names::Containers)
+.flags_since(&[
+    ("cpu-rt-period", since(25)),
+    ("cpu-rt-runtime", since(25)),
+    ("cpus", since(29)),
+    ("pids-limit", since(40)),
+]);
 
 fn flags() -> Vec<clap::Arg> {
     let mut flags = limits::flags();

@@ -3,6 +3,7 @@
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, switch_on, text};
 use crate::format::{Field, Listing, Row, Style, ellipsis, shown_id};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::{Names, Spec};
 use crate::units;
@@ -15,7 +16,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Images);
+.names(Names::Images)
+.flags_since(&[("platform", since(48))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

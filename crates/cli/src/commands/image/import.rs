@@ -8,6 +8,7 @@ use crate::commands::input::Source;
 use crate::commands::progress;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, text};
+use crate::needs::since;
 use crate::session::Session;
 use crate::terminal;
 use crate::tree::{Names, Spec};
@@ -21,7 +22,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Files);
+.names(Names::Files)
+.flags_since(&[("platform", since(32))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

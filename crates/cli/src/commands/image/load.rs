@@ -8,6 +8,7 @@ use crate::commands::input::Source;
 use crate::commands::progress;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, switch, text};
+use crate::needs::since;
 use crate::session::Session;
 use crate::terminal;
 use crate::tree::Spec;
@@ -19,7 +20,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     Count::None,
     flags,
     run,
-);
+)
+.flags_since(&[("platform", since(48))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

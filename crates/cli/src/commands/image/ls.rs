@@ -8,6 +8,7 @@ use client::Query;
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text, typed};
 use crate::format::{Field, Listing, Row, Style, shown_id};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::{Names, Spec};
 use crate::units;
@@ -22,7 +23,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Images);
+.names(Names::Images)
+.flags_since(&[("tree", since(47))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -8,6 +8,7 @@ use api::image::PruneReport;
 use crate::commands::prune_filters;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, typed};
+use crate::needs::since;
 use crate::prompt;
 use crate::session::Session;
 use crate::tree::Spec;
@@ -15,7 +16,8 @@ use crate::units;
 use crate::values::filter;
 
 pub(crate) const SPEC: Spec =
-    Spec::new(&["image prune"], &["[OPTIONS]"], "Remove images that nothing needs", Count::None, flags, run);
+    Spec::new(&["image prune"], &["[OPTIONS]"], "Remove images that nothing needs", Count::None, flags, run)
+        .since(since(25));
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -5,6 +5,7 @@ use crate::commands::progress;
 use crate::credentials;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, content_trust, switch, text};
+use crate::needs::since;
 use crate::session::Session;
 use crate::terminal;
 use crate::tree::{Names, Spec};
@@ -18,7 +19,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Images);
+.names(Names::Images)
+.flags_since(&[("platform", since(46))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

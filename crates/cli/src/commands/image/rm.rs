@@ -6,6 +6,7 @@ use client::Query;
 
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, switch};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::{Names, Spec};
 
@@ -17,7 +18,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Images);
+.names(Names::Images)
+.flags_since(&[("platform", since(50))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -3,6 +3,7 @@
 use crate::commands::output;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, text};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::{Names, Spec};
 
@@ -14,7 +15,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Images);
+.names(Names::Images)
+.flags_since(&[("platform", since(48))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

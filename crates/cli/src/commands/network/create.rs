@@ -8,12 +8,20 @@ use api::network::{ConfigReference, CreateRequest, Ipam, IpamPool};
 
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, switch, switch_on, text, typed};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::Spec;
 use crate::values::env;
 
 pub(crate) const SPEC: Spec =
-    Spec::new(&["network create"], &["[OPTIONS] NETWORK"], "Create a network", Count::Exactly(1), flags, run);
+    Spec::new(&["network create"], &["[OPTIONS] NETWORK"], "Create a network", Count::Exactly(1), flags, run)
+        .flags_since(&[
+            ("attachable", since(25)),
+            ("config-from", since(30)),
+            ("config-only", since(30)),
+            ("ingress", since(29)),
+            ("scope", since(30)),
+        ]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

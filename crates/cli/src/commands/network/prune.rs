@@ -5,6 +5,7 @@ use std::io::Write as _;
 use crate::commands::prune_filters;
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, typed};
+use crate::needs::since;
 use crate::prompt;
 use crate::session::Session;
 use crate::tree::Spec;
@@ -17,7 +18,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     Count::None,
     flags,
     run,
-);
+)
+.since(since(25));
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -11,13 +11,15 @@ use crate::commands::volume::ls as volumes;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, text};
 use crate::format::{Field, Listing, Row, Style, align, ellipsis, escaped, short_id};
+use crate::needs::since;
 use crate::session::Session;
 use crate::template::{Labels, Prepared, Value};
 use crate::tree::Spec;
 use crate::units;
 
 pub(crate) const SPEC: Spec =
-    Spec::new(&["system df"], &["[OPTIONS]"], "Show how the disk is used", Count::None, flags, run);
+    Spec::new(&["system df"], &["[OPTIONS]"], "Show how the disk is used", Count::None, flags, run)
+        .since(since(25));
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -10,6 +10,7 @@ use crate::commands::prune_filters;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, typed};
 use crate::format::natural;
+use crate::needs::since;
 use crate::prompt;
 use crate::session::Session;
 use crate::tree::Spec;
@@ -23,7 +24,9 @@ pub(crate) const SPEC: Spec = Spec::new(
     Count::None,
     flags,
     run,
-);
+)
+.since(since(25))
+.flags_since(&[("filter", since(28))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -5,12 +5,25 @@ use api::volume::CreateRequest;
 use super::cluster;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, list, text, typed};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::Spec;
 use crate::values::env;
 
 pub(crate) const SPEC: Spec =
-    Spec::new(&["volume create"], &["[OPTIONS] [VOLUME]"], "Create a volume", Count::AtMost(1), flags, run);
+    Spec::new(&["volume create"], &["[OPTIONS] [VOLUME]"], "Create a volume", Count::AtMost(1), flags, run)
+        .flags_since(&[
+            ("availability", since(42)),
+            ("group", since(42)),
+            ("limit-bytes", since(42)),
+            ("required-bytes", since(42)),
+            ("scope", since(42)),
+            ("secret", since(42)),
+            ("sharing", since(42)),
+            ("topology-preferred", since(42)),
+            ("topology-required", since(42)),
+            ("type", since(42)),
+        ]);
 
 fn flags() -> Vec<clap::Arg> {
     let mut flags = vec![

@@ -5,13 +5,15 @@ use api::volume::Volume;
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch, text, typed};
 use crate::format::{Field, Listing, Row, Style, label_list, natural};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::Spec;
 use crate::units;
 use crate::values::filter;
 
 pub(crate) const SPEC: Spec =
-    Spec::new(&["volume ls", "volume list"], &["[OPTIONS]"], "List volumes", Count::None, flags, run);
+    Spec::new(&["volume ls", "volume list"], &["[OPTIONS]"], "List volumes", Count::None, flags, run)
+        .flags_since(&[("cluster", since(42))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

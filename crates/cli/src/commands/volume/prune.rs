@@ -7,6 +7,7 @@ use api::filters::Filters;
 use crate::commands::prune_filters;
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, switch, typed};
+use crate::needs::since;
 use crate::prompt;
 use crate::session::Session;
 use crate::tree::Spec;
@@ -20,7 +21,9 @@ pub(crate) const SPEC: Spec = Spec::new(
     Count::None,
     flags,
     run,
-);
+)
+.since(since(25))
+.flags_since(&[("all", since(42))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![

@@ -3,6 +3,7 @@
 use crate::commands::each;
 use crate::failure::Outcome;
 use crate::flags::{Count, Parsed, switch};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::{Names, Spec};
 
@@ -14,7 +15,8 @@ pub(crate) const SPEC: Spec = Spec::new(
     flags,
     run,
 )
-.names(Names::Volumes);
+.names(Names::Volumes)
+.flags_since(&[("force", since(25))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![switch("force", "Do not fail if a volume is not there").short('f')]

@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Outcome};
 use crate::flags::{Count, Parsed, text};
+use crate::needs::since;
 use crate::session::Session;
 use crate::tree::{Names, Spec};
 
@@ -14,7 +15,9 @@ pub(crate) const SPEC: Spec = Spec::new(
     run,
 )
 .hidden()
-.names(Names::Volumes);
+.names(Names::Volumes)
+.since(since(42))
+.flags_since(&[("availability", since(42))]);
 
 fn flags() -> Vec<clap::Arg> {
     vec![
