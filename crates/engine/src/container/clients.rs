@@ -9,7 +9,7 @@ use api::container::WaitCondition;
 use shim::protocol::{Attachment, LogQuery, Reply as Answer, Request, Waiter};
 
 use super::owner::{ExecStarted, Owner};
-use super::{launch, life};
+use super::{life, refusals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Prepared;
 
@@ -126,7 +126,7 @@ impl Owner {
                                 "OCI runtime exec failed: exec failed: unable to start container process"
                             }
                         };
-                        Ok(ExecStarted::Refused(launch::refusal(failure).within(words)))
+                        Ok(ExecStarted::Refused(refusals::of_request(failure).within(words)))
                     }
                     (other, _) => Err(Error::system(format!("the shim answered an exec with {other:?}"))),
                 }

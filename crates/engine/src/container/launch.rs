@@ -13,7 +13,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 
-use shim::protocol::{self, FailureKind, Launch, Stdin};
+use shim::protocol::{self, Launch, Stdin};
 
 use super::held::Held;
 use super::owner::{Connected, Live, store};
@@ -21,14 +21,11 @@ use super::record::Record;
 use super::state::{Ended, Failure, Run, State};
 use super::stream::EventStream;
 use super::users::{self, Users};
-use super::{bind, files, health, life, rootfs, told};
+use super::{bind, files, health, life, refusals, rootfs, told};
 use crate::effects::{Launched, Unborn};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::networks::Joined;
 use crate::{Engine, clock, identity, runtimes, spec};
-
-/// Introduces why a container could not be started.
-pub(super) const NO_TASK: &str = "failed to create task for container";
 
 /// A shim has started the container.
 pub(super) struct Started {
@@ -52,6 +49,12 @@ struct Stopped {
 impl From<Error> for Stopped {
     fn from(error: Error) -> Stopped {
         Stopped { code: 128, error }
+    }
+}
+
+impl From<(i32, Error)> for Stopped {
+    fn from((code, error): (i32, Error)) -> Stopped {
+        Stopped { code, error }
     }
 }
 
@@ -107,7 +110,7 @@ fn prepare(engine: &Engine, record: &Record) -> Result<Prepared, Stopped> {
     let shim = engine
         .effects()
         .spawn_shim(&engine.config().shim, id, &engine.paths().runtime(id))
-        .map_err(|error| start_failure(error.into()))?;
+        .map_err(|error| refusals::of_start(error.into()))?;
     fault("start: the shim lives")?;
     // Before the network is: what it is linked to must run.
     spec::linked_environment(engine, record)?;
@@ -154,7 +157,7 @@ fn attempt(
     }
     let failed_inside = || Err(io::Error::other("the engine failed inside").into());
     let launched = launched.unwrap_or_else(failed_inside).inspect_err(|_| held.waiters = waiters);
-    let Launched { shim, pid, started_at, shim_pid } = launched.map_err(start_failure)?;
+    let Launched { shim, pid, started_at, shim_pid } = launched.map_err(refusals::of_start)?;
     store::fault::passed("start: launched");
     let live = Live { shim, pid };
     if let Err(error) = stored {
@@ -254,52 +257,6 @@ fn failed(before: &State, code: i32, message: String) -> State {
         Some(ended) => State::Exited(Ended { code, error: message, ..ended.clone() }),
         None => State::Created { failure: Some(Failure { code, message }) },
     }
-}
-
-fn start_failure(error: shim::LaunchError) -> Stopped {
-    match error {
-        shim::LaunchError::Refused(failure) => {
-            let (kind, code) = match failure.kind {
-                FailureKind::NotFound | FailureKind::WrongType => (ErrorKind::InvalidParameter, 127),
-                FailureKind::NotExecutable => (ErrorKind::InvalidParameter, 126),
-                // Docker takes a missing file for a missing command here, and clients see its code.
-                FailureKind::Logging if failure.message.contains("no such file or directory") => {
-                    (ErrorKind::System, 127)
-                }
-                _ => (ErrorKind::System, 128),
-            };
-            Stopped { code, error: Error::new(kind, told(&failure)) }
-        }
-        shim::LaunchError::Io(error) => {
-            Error::failed(format!("{NO_TASK}: cannot start its shim"), error).into()
-        }
-    }
-}
-
-/// Why a start failed, in Docker's words.
-pub(super) fn told(failure: &protocol::Failure) -> String {
-    if failure.kind == FailureKind::Logging {
-        return format!("{NO_TASK}: failed to initialize logging driver: {}", failure.message);
-    }
-    let own = "runc create failed: unable to start container process: ";
-    let introduction = if failure.verbatim { "" } else { own };
-    format!(
-        "{NO_TASK}: failed to create shim task: OCI runtime create failed: {introduction}{}",
-        failure.told()
-    )
-}
-
-/// A shim's refusal of a request to a running container.
-pub(super) fn refusal(failure: protocol::Failure) -> Error {
-    let kind = match failure.kind {
-        FailureKind::Conflict => ErrorKind::Conflict,
-        FailureKind::Invalid
-        | FailureKind::NotFound
-        | FailureKind::NotExecutable
-        | FailureKind::WrongType => ErrorKind::InvalidParameter,
-        FailureKind::Logging | FailureKind::Other => ErrorKind::System,
-    };
-    Error::new(kind, failure.told())
 }
 
 fn make_runtime(engine: &Engine, id: &str) -> Result<()> {

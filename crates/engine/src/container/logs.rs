@@ -31,8 +31,8 @@ use shim::log::query::Progress;
 use shim::log::{Format, Output};
 use shim::protocol::{Attachment, Collector, Endpoint, Log, LogDriver, LogQuery, Remote, Tls};
 
-use super::launch::NO_TASK;
 use super::record::Record;
+use super::refusals;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
@@ -240,8 +240,7 @@ fn options_of(engine: &Engine, record: &Record) -> Read<Log> {
 
 /// What the shim needs, when the container starts.
 pub(super) fn describe(engine: &Engine, record: &Record) -> Result<Log> {
-    let log = options_of(engine, record)
-        .map_err(|error| Error::system(format!("{NO_TASK}: failed to initialize logging driver: {error}")))?;
+    let log = options_of(engine, record).map_err(|error| Error::system(refusals::no_logging(error)))?;
     if let (LogDriver::Local, Some(directory)) = (log.driver, log.path.parent()) {
         let made = DirBuilder::new().mode(0o700).recursive(true).create(directory);
         made.map_err(|error| Error::failed(format!("cannot make {}", directory.display()), error))?;

@@ -28,6 +28,7 @@ mod mounts;
 mod owner;
 mod prune;
 mod record;
+mod refusals;
 mod remove;
 mod restore;
 mod rootfs;

@@ -26,7 +26,7 @@ use super::life::{self, Removal};
 use super::record::Record;
 use super::restore::Observed;
 use super::state::State;
-use super::{Handle, MAILBOX, Reply, event_attributes, launch, told};
+use super::{Handle, MAILBOX, Reply, event_attributes, launch, refusals, told};
 use crate::Engine;
 use crate::effects::Shim;
 use crate::error::{Error, ErrorKind, Result};
@@ -147,7 +147,7 @@ impl Live {
         descriptors: &[OwnedFd],
     ) -> Result<(Answer, Vec<OwnedFd>)> {
         match self.answer(request, descriptors)? {
-            (Answer::Failed(failure), _) => Err(launch::refusal(failure)),
+            (Answer::Failed(failure), _) => Err(refusals::of_request(failure)),
             answer => Ok(answer),
         }
     }

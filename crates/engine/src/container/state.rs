@@ -17,7 +17,7 @@
 use serde::{Deserialize, Serialize};
 use shim::protocol::{Exit, HealthStatus, Probe};
 
-use super::launch;
+use super::refusals;
 use crate::clock;
 
 /// Probe results that inspect shows.
@@ -201,7 +201,7 @@ impl Run {
     pub(crate) fn ended(&self, exit: &Exit) -> Ended {
         Ended {
             code: exit.code,
-            error: exit.error.as_ref().map(launch::told).unwrap_or_default(),
+            error: exit.error.as_ref().map(refusals::told).unwrap_or_default(),
             oom_killed: exit.oom_killed || self.oom_killed,
             started_at: exit.started_at.clone(),
             finished_at: exit.finished_at.clone(),
