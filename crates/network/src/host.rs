@@ -22,7 +22,7 @@ use linux::nftables::Policy;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::firewall::{self, BridgeRules, Published};
+use crate::firewall::{self, BridgeRules, Contents, Published};
 use crate::namespace::{Namespace, within};
 use crate::ports::{Request, Reserved, Table};
 use crate::{Error, Result, foreign, sysctl};
@@ -159,15 +159,9 @@ impl Host {
         let rules: Vec<BridgeRules> = bridges.iter().map(|bridge| bridge.rules.clone()).collect();
         if self.options.firewall {
             let mut socket = self.netfilter();
-            firewall::rebuild(
-                &mut socket,
-                &self.names.table,
-                &rules,
-                published,
-                &self.options.closed,
-                policy,
-            )
-            .map_err(|error| Error::kernel("cannot set up the firewall", error))?;
+            let contents = Contents { bridges: &rules, published, listeners: &self.options.closed, policy };
+            firewall::rebuild(&mut socket, &self.names.table, &contents)
+                .map_err(|error| Error::kernel("cannot set up the firewall", error))?;
             warnings = self.update_exceptions(&mut socket, &rules)?;
         }
         *lock(&self.bridges) = rules;

@@ -17,7 +17,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use linux::nftables::expression::{Base, Expression as E, FIRST, Meta, Register};
 use linux::nftables::{Data, Element, Field, Set, Verdict};
 
-use super::{BRIDGES, Placed, Protocol, V4, V6, destination_port, intervals, is, of_other_engines};
+use super::rules::{destination_port, is, of_other_engines};
+use super::sets::{BRIDGES, Placed, Protocol, V4, V6, intervals};
 
 pub(super) const CHAIN: &str = "closed";
 const CLOSED_V4: Set = intervals("closed4", &[Field::Ipv4, Field::Port]);
