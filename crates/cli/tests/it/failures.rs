@@ -106,7 +106,10 @@ fn what_an_old_engine_does_not_know_is_refused() {
     assert_eq!(refused("1.27", &limits), both);
     assert_eq!(refused("1.24", &["volume", "prune", "-a"]), told("wharf volume prune", "1.25", "1.24"));
     assert_eq!(refused("1.41", &["volume", "prune", "-a"]), told("\"--all\"", "1.42", "1.41"));
-    assert_eq!(refused("1.27", &["system", "prune", "--filter", "a"]), told("\"--filter\"", "1.28", "1.27"));
+    assert_eq!(
+        refused("1.27", &["system", "prune", "--filter", "label=a"]),
+        told("\"--filter\"", "1.28", "1.27")
+    );
     assert!(engine.seen().is_empty());
     // What is not given needs nothing, and what is known is done.
     let output = engine.command(&["logs", "c"]).env("DOCKER_API_VERSION", "1.24").output().unwrap();

@@ -169,14 +169,7 @@ fn boolean(text: &str) -> Result<bool, String> {
 
 /// `67108864`, `64m`, `64MiB`, `1.5g`.
 pub(crate) fn size(text: &str) -> Option<i64> {
-    let lower = text.trim().to_ascii_lowercase();
-    let digits = lower.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(lower.len());
-    let (number, unit) = lower.split_at(digits);
-    let number: f64 = number.parse().ok()?;
-    let unit = unit.trim_start().trim_end_matches('b').trim_end_matches('i');
-    let power = ["", "k", "m", "g", "t", "p"].iter().position(|known| *known == unit)?;
-    let bytes = number * 1024f64.powi(power as i32);
-    (bytes < i64::MAX as f64).then_some(bytes as i64)
+    size::parse(text, size::Units::Binary).ok().filter(|bytes| *bytes >= 0)
 }
 
 fn limit(text: &str) -> Option<Value> {

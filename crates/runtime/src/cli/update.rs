@@ -106,21 +106,12 @@ fn bytes(arguments: &Arguments, name: &str) -> Result<Option<i64>> {
         .ok_or_else(|| Error::invalid(format_args!("invalid value for {name}: invalid size: '{text}'")))
 }
 
+/// What no number holds is no limit that could be meant.
 fn parse_bytes(text: &str) -> Option<i64> {
-    if text == "-1" {
-        return Some(-1);
+    match text {
+        "-1" => Some(-1),
+        _ => size::parse(text, size::Units::Binary).ok().filter(|bytes| *bytes >= 0),
     }
-    let end = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ')? + 1;
-    let (number, unit) = (&text[..end], text[end..].to_ascii_lowercase());
-    let mut letters = unit.chars();
-    let shift = match (letters.next(), letters.as_str()) {
-        (None | Some('b'), "") => 0,
-        (Some(letter), "" | "b" | "ib") => 10 * ("kmgtp".find(letter)? + 1),
-        _ => return None,
-    };
-    let number: f64 = number.strip_suffix(' ').unwrap_or(number).parse().ok()?;
-    let bytes = number * (1_u64 << shift) as f64;
-    (0.0..i64::MAX as f64).contains(&bytes).then_some(bytes as i64)
 }
 
 #[cfg(test)]
