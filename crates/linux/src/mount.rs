@@ -15,7 +15,9 @@ use std::path::{Path, PathBuf};
 
 pub use mapped::{Mapping, mapped_directory, overlay_mapped, overlay_mapped_in_own_namespace};
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+};
 
 use crate::error::{Context, check};
 use crate::kernel::Feature;
@@ -99,6 +101,14 @@ impl NewFs {
             .map_err(|errno| self.explain(format!("FSCONFIG_SET_FLAG, {key:?}"), errno))
     }
 
+    /// `key=value`, or a flag.
+    pub fn word(&self, option: &str) -> Result<()> {
+        match option.split_once('=') {
+            Some((key, value)) => self.option(key, value),
+            None => self.flag(option),
+        }
+    }
+
     /// Creates the file system and a detached mount of it with these attributes.
     pub fn mount(self, attributes: u64) -> Result<OwnedFd> {
         rustix::mount::fsconfig_create(&self.context)
@@ -132,13 +142,19 @@ pub fn new_fs(kind: &str, source: Option<&str>, options: &[&str], attributes: u6
     if let Some(source) = source.filter(|source| !source.is_empty()) {
         fs.option("source", source)?;
     }
-    for option in options {
-        match option.split_once('=') {
-            Some((key, value)) => fs.option(key, value)?,
-            None => fs.flag(option)?,
-        }
-    }
+    options.iter().try_for_each(|option| fs.word(option))?;
     fs.mount(attributes)
+}
+
+/// Other options (`key=value` or flags) for the file system that is mounted there, for all mounts of it. What is not named
+/// stays.
+pub fn reconfigure(mount: impl AsFd, options: &[&str]) -> Result<()> {
+    let flags = FsPickFlags::FSPICK_CLOEXEC | FsPickFlags::FSPICK_EMPTY_PATH;
+    let context = rustix::mount::fspick(mount, "", flags).context("fspick", || "")?;
+    let fs = NewFs::opened("remount", context);
+    options.iter().try_for_each(|option| fs.word(option))?;
+    rustix::mount::fsconfig_reconfigure(&fs.context)
+        .map_err(|errno| fs.explain("FSCONFIG_CMD_RECONFIGURE".to_owned(), errno))
 }
 
 /// Layers to stack. See overlayfs in the kernel's documentation.

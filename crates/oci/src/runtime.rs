@@ -65,7 +65,7 @@ pub struct Process {
     pub env: Vec<String>,
     #[serde(default, deserialize_with = "nullable")]
     pub cwd: String,
-    /// Absent: the process keeps what the runtime itself has.
+    /// Absent: the process has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
     #[serde(default, deserialize_with = "nullable", skip_serializing_if = "Vec::is_empty")]

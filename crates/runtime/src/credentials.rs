@@ -15,7 +15,7 @@ pub(crate) struct Identity {
     group: u32,
     groups: Vec<u32>,
     umask: Option<u32>,
-    capabilities: Option<credentials::Capabilities>,
+    capabilities: credentials::Capabilities,
     pub(crate) no_new_privileges: bool,
     apparmor: String,
     selinux: String,
@@ -50,7 +50,7 @@ impl Identity {
             group: process.user.gid,
             groups: process.user.additional_gids.clone(),
             umask: process.user.umask,
-            capabilities: process.capabilities.as_ref().map(capabilities),
+            capabilities: process.capabilities.as_ref().map(capabilities).unwrap_or_default(),
             no_new_privileges: process.no_new_privileges,
             apparmor: process.apparmor_profile.clone(),
             selinux: process.selinux_label.clone(),
@@ -106,27 +106,22 @@ impl Identity {
         procfs()?.write_own("attr/keycreate", &self.selinux).step(|| "unable to label the session keyring")
     }
 
-    /// Becomes the user. Capabilities the configuration leaves to us are kept, all others go.
+    /// Becomes the user. It has the capabilities that the configuration names, and no other.
     pub(crate) fn assume(&self) -> Result<()> {
-        if let Some(capabilities) = &self.capabilities {
-            credentials::limit_bounding(capabilities.bounding).step(|| "unable to apply bounding set")?;
-            credentials::keep_capabilities(true).step(|| "unable to keep capabilities")?;
-        }
+        let capabilities = &self.capabilities;
+        credentials::limit_bounding(capabilities.bounding).step(|| "unable to apply bounding set")?;
+        credentials::keep_capabilities(true).step(|| "unable to keep capabilities")?;
         self.set_groups()?;
         credentials::set_group(self.group).step(|| "unable to set gid")?;
         credentials::set_user(self.user).step(|| "unable to set uid")?;
         if let Some(mask) = self.umask {
             linux::process::set_umask(mask);
         }
-        if let Some(capabilities) = &self.capabilities {
-            credentials::keep_capabilities(false).step(|| "unable to keep capabilities")?;
-            let (effective, permitted) = (capabilities.effective, capabilities.permitted);
-            credentials::set(effective, permitted, capabilities.inheritable)
-                .step(|| "unable to apply caps")?;
-            if capabilities.ambient != Set::default() {
-                credentials::set_ambient(capabilities.ambient)
-                    .step(|| "unable to set ambient capabilities")?;
-            }
+        credentials::keep_capabilities(false).step(|| "unable to keep capabilities")?;
+        let (effective, permitted) = (capabilities.effective, capabilities.permitted);
+        credentials::set(effective, permitted, capabilities.inheritable).step(|| "unable to apply caps")?;
+        if capabilities.ambient != Set::default() {
+            credentials::set_ambient(capabilities.ambient).step(|| "unable to set ambient capabilities")?;
         }
         Ok(())
     }

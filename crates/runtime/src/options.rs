@@ -32,6 +32,8 @@ pub(crate) struct Options {
     pub(crate) data: Vec<String>,
     /// Of the file system rather than of one mount of it.
     pub(crate) super_flags: Vec<&'static str>,
+    /// The words that take one back, where a file system that is mounted already may have it.
+    pub(crate) super_cleared: Vec<&'static str>,
 }
 
 /// Every word, for `features`.
@@ -63,21 +65,13 @@ impl Options {
             // `silent` keeps a file system from complaining in the kernel's log. Ours never do: they are made by
             // fsopen(2), and complain to the caller.
             "" | "defaults" | "loud" | "silent" => {}
-            "iversion" => self.super_flags.push("iversion"),
-            "noiversion" => self.super_flags.retain(|flag| *flag != "iversion"),
             "bind" => self.bind = Some(self.bind.unwrap_or(false)),
             "rbind" => self.bind = Some(true),
             "remount" => self.remount = true,
             "tmpcopyup" => self.copy_up = true,
             "idmap" => self.id_mapped = Some(false),
             "ridmap" => self.id_mapped = Some(true),
-            "sync" => self.super_flags.push("sync"),
-            "async" => self.super_flags.retain(|flag| *flag != "sync"),
-            "dirsync" => self.super_flags.push("dirsync"),
-            "lazytime" => self.super_flags.push("lazytime"),
-            "nolazytime" => self.super_flags.retain(|flag| *flag != "lazytime"),
-            "mand" => self.super_flags.push("mand"),
-            "nomand" => self.super_flags.retain(|flag| *flag != "mand"),
+            other if self.take_super_flag(other) => {}
             other => self.data.extend(each_option(other).map(str::to_owned)),
         }
     }
@@ -96,6 +90,22 @@ impl Options {
             return true;
         }
         false
+    }
+
+    fn take_super_flag(&mut self, word: &str) -> bool {
+        match SUPER.iter().find(|(set, clear)| [*set, *clear].contains(&word)) {
+            Some((set, clear)) => {
+                self.super_flags.retain(|flag| flag != set);
+                self.super_cleared.retain(|flag| flag != clear);
+                let (flags, flag) = match *set == word {
+                    true => (&mut self.super_flags, set),
+                    false => (&mut self.super_cleared, clear),
+                };
+                flags.push(flag);
+                true
+            }
+            None => false,
+        }
     }
 
     fn take_propagation(&mut self, word: &str) -> bool {
@@ -133,6 +143,18 @@ impl Options {
         (set, clear)
     }
 
+    /// What a file system that is mounted already is told to be: the flags that are its own as well as those of a mount, then
+    /// its options.
+    pub(crate) fn of_remount(&self) -> Vec<&str> {
+        let access = match (self.set & RDONLY, self.clear & RDONLY) {
+            (RDONLY, _) => Some("ro"),
+            (_, RDONLY) => Some("rw"),
+            _ => None,
+        };
+        let flags = self.super_flags.iter().chain(&self.super_cleared).copied();
+        access.into_iter().chain(flags).chain(self.data.iter().map(String::as_str)).collect()
+    }
+
     /// The attributes of a mount that is made new.
     pub(crate) fn fresh(&self) -> u64 {
         (self.set | self.recursive_set) & !self.recursive_clear
@@ -148,6 +170,16 @@ fn each_option(word: &str) -> impl Iterator<Item = &str> {
     };
     word.split(between).filter(|option| !option.is_empty())
 }
+
+/// Flags of a file system, and the words that take them back.
+const SUPER: &[(&str, &str)] = &[
+    ("sync", "async"),
+    // There is no taking back.
+    ("dirsync", ""),
+    ("lazytime", "nolazytime"),
+    ("mand", "nomand"),
+    ("iversion", "noiversion"),
+];
 
 /// Flags that a bind has or has not.
 const PLAIN: u64 = RDONLY | NOSUID | NODEV | NOEXEC | NOSYMFOLLOW;

@@ -101,14 +101,19 @@ pub(crate) enum MountKind {
     Bind {
         recursive: bool,
     },
-    /// New attributes for a mount that is there already.
+    /// New attributes for a mount that is there already, and new options for its file system, unless it is a bind.
     Remount,
+    /// All hierarchies that the host has.
     Cgroup,
     FileSystem(String),
 }
 
 impl Plan {
     pub(crate) fn new(spec: &Spec, given: Given<'_>) -> Result<Plan> {
+        check_version(&spec.oci_version)?;
+        if let Some(hooks) = &spec.hooks {
+            check_hooks(hooks)?;
+        }
         let nothing = Linux::default();
         let linux = spec.linux.as_ref().unwrap_or(&nothing);
         let namespaces = Namespaces::new(linux, given)?;
@@ -201,19 +206,25 @@ fn mount(mount: &oci::runtime::Mount, namespaces: &Namespaces) -> Result<Mount> 
         (_, Some(recursive)) => MountKind::Bind { recursive },
         ("bind", None) => MountKind::Bind { recursive: false },
         ("rbind", None) => MountKind::Bind { recursive: true },
-        ("cgroup" | "cgroup2", None) => MountKind::Cgroup,
+        ("cgroup", None) => MountKind::Cgroup,
         ("", None) => return Err(Error::invalid(format_args!("mount {destination:?} has no type"))),
         (kind, None) => MountKind::FileSystem(kind.to_owned()),
     };
-    if matches!(kind, MountKind::Bind { .. }) && !options.data.is_empty() {
-        let word = &options.data[0];
+    // Of a bind mount, new or there already.
+    let bound = matches!(kind, MountKind::Bind { .. }) || options.bind.is_some();
+    if let Some(word) = options.data.first().filter(|_| bound) {
         return Err(Error::invalid(format_args!(
             "invalid mount {destination:?}: bind mounts cannot have any filesystem-specific options applied ({word:?})"
         )));
     }
-    if let (MountKind::Bind { .. }, Some(word)) = (&kind, options.super_flags.first()) {
+    if let Some(word) = options.super_flags.first().filter(|_| bound) {
         return Err(Error::invalid(format_args!(
             "invalid mount {destination:?}: {word:?} is a matter of the file system, which a bind mount shares"
+        )));
+    }
+    if options.copy_up && kind != MountKind::FileSystem("tmpfs".to_owned()) {
+        return Err(Error::invalid(format_args!(
+            "invalid mount {destination:?}: \"tmpcopyup\" is for a new tmpfs"
         )));
     }
     let id_maps = id_maps(mount, &options, namespaces)?;
@@ -242,6 +253,41 @@ fn id_maps(
             mount.destination
         ))),
     }
+}
+
+/// Of a later minor version what is new is passed over, as the specification asks. Nobody has to say any.
+fn check_version(version: &str) -> Result<()> {
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let numbers: Vec<Option<u32>> = core.split('.').map(|number| number.parse().ok()).collect();
+    match &numbers[..] {
+        _ if version.is_empty() => Ok(()),
+        [Some(1), Some(_), Some(_)] => Ok(()),
+        _ => Err(Error::invalid(format_args!(
+            "ociVersion: {version:?} is none of the versions from 1.0.0 to {} and what is compatible with them",
+            oci::runtime::VERSION
+        ))),
+    }
+}
+
+/// A relative path would be looked for wherever the caller happens to be.
+fn check_hooks(hooks: &Hooks) -> Result<()> {
+    let places = [
+        ("prestart", &hooks.prestart),
+        ("createRuntime", &hooks.create_runtime),
+        ("createContainer", &hooks.create_container),
+        ("startContainer", &hooks.start_container),
+        ("poststart", &hooks.poststart),
+        ("poststop", &hooks.poststop),
+    ];
+    for (name, hooks) in places {
+        if let Some((number, hook)) = hooks.iter().enumerate().find(|(_, hook)| hook.path.is_relative()) {
+            return Err(Error::invalid(format_args!(
+                "hooks.{name}[{number}].path: {:?} is not an absolute path",
+                hook.path
+            )));
+        }
+    }
+    Ok(())
 }
 
 fn root_propagation(word: &str) -> Result<Option<(linux::mount::Propagation, bool)>> {
@@ -428,6 +474,24 @@ mod tests {
     fn refused(json: &str) -> String {
         let spec: Spec = serde_json::from_str(json).unwrap();
         Plan::new(&spec, Given::default()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn versions_that_are_not_ours_are_refused() {
+        for known in ["", "1.0.0", "1.0.2-dev", "1.3.0", "1.99.0", "1.2.1+build"] {
+            assert!(check_version(known).is_ok(), "{known}");
+        }
+        for unknown in ["2.0.0", "0.6.0", "1", "1.x.0", "junk", "1.0.0.0"] {
+            let told = refused(&format!(r#"{{"ociVersion":{unknown:?}}}"#));
+            assert!(told.starts_with(&format!("ociVersion: {unknown:?} is none of")), "{told}");
+        }
+    }
+
+    #[test]
+    fn hooks_have_absolute_paths() {
+        let hooks = r#"{"poststart":[{"path":"/bin/true"},{"path":"true"}]}"#;
+        let told = refused(&format!(r#"{{"ociVersion":"1.0.0","hooks":{hooks}}}"#));
+        assert_eq!(told, "hooks.poststart[1].path: \"true\" is not an absolute path");
     }
 
     #[test]

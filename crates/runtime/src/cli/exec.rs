@@ -180,7 +180,7 @@ fn parse_id(text: &str) -> Result<u32> {
     text.parse().map_err(|_| Error::invalid(format_args!("bad uid or gid {text:?}: not a number")))
 }
 
-/// What a file says nothing of is the container's, its capabilities above all: absent, they would be all of the runtime's.
+/// What a file says nothing of is the container's.
 /// Whether new privileges may be gained is the file's to say, as with runc.
 fn within(own: Process, process: Process) -> Process {
     let named = |given: String, own: String| if given.is_empty() { own } else { given };

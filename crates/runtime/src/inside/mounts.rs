@@ -45,6 +45,7 @@ pub(crate) fn span(kind: &MountKind) -> &'static str {
             "tmpfs" => "mount of tmpfs",
             "devpts" => "mount of devpts",
             "mqueue" => "mount of mqueue",
+            "cgroup2" => "mount of cgroups",
             _ => "mount of another file system",
         },
         MountKind::Bind { .. } => "bind",
@@ -201,9 +202,17 @@ pub(crate) fn perform(
         }
         MountKind::Remount => {
             let target = root.resolve(&mount.destination).step(|| "remount")?;
+            let words = mount.options.of_remount();
+            if mount.options.bind.is_none() && !words.is_empty() {
+                mount::reconfigure(&target, &words).step(|| "remount")?;
+            }
             apply(&target, &mount.options)
         }
         MountKind::Cgroup => cgroups(root, plan, mount),
+        MountKind::FileSystem(kind) if kind == "cgroup2" => {
+            let layout = Layout::detect().step(|| "cgroup mounts")?;
+            unified(&layout, mount, &cgroup_place(root, mount)?)
+        }
         MountKind::FileSystem(kind) => file_system(root, plan.label.as_deref(), mount, kind, prepared),
     }
 }
@@ -313,11 +322,7 @@ fn file_system(
         fs.flag("ro").step(|| "file system")?;
     }
     for option in &mount.options.data {
-        match option.split_once('=') {
-            Some((key, value)) => fs.option(key, value),
-            None => fs.flag(option),
-        }
-        .step(|| "file system")?;
+        fs.word(option).step(|| "file system")?;
     }
     if inherits_mode {
         let mode = linux::entry::metadata_of(&target).step(|| "mount target")?.mode;
@@ -381,11 +386,11 @@ pub(crate) fn seal_dev(root: &Root, plan: &Plan) -> Result<()> {
 /// The container's view of control groups: of its own only, where it has a cgroup namespace.
 fn cgroups(root: &Root, plan: &Plan, mount: &Mount) -> Result<()> {
     let layout = Layout::detect().step(|| "cgroup mounts")?;
-    let target = place_of(root, mount, true)?;
-    guard_proc(&target, false, &mount.destination)?;
+    let target = cgroup_place(root, mount)?;
     if layout.is_unified() {
         return unified(&layout, mount, &target);
     }
+    refuse_words(mount, "cgroup v1")?;
     // The hierarchies are read-only where they shall be; the directory that they stand in stays writable, as with runc.
     let attributes = (mount.options.fresh() & !mount::RDONLY) | mount::NOSUID | mount::NODEV | mount::NOEXEC;
     let base = new_tmpfs(&["mode=755"], attributes, plan.label.as_deref()).step(|| "cgroup directory")?;
@@ -407,6 +412,24 @@ fn cgroups(root: &Root, plan: &Plan, mount: &Mount) -> Result<()> {
         link_controllers(&inner, tree, name)?;
     }
     Ok(())
+}
+
+fn cgroup_place(root: &Root, mount: &Mount) -> Result<OwnedFd> {
+    let target = place_of(root, mount, true)?;
+    guard_proc(&target, false, &mount.destination)?;
+    Ok(target)
+}
+
+/// Where the container gets a view of what the host has mounted, options of a file system have nobody to go to.
+fn refuse_words(mount: &Mount, what: &str) -> Result<()> {
+    let options = &mount.options;
+    match options.super_flags.iter().copied().chain(options.data.iter().map(String::as_str)).next() {
+        Some(word) => Err(Error::invalid(format_args!(
+            "invalid mount {:?}: {word:?} cannot be applied to {what}",
+            mount.destination
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// The tree as the cgroup namespace sees it.
@@ -443,9 +466,13 @@ fn legacy_directory(tree: &linux::cgroup::Tree) -> Result<PathBuf> {
 }
 
 fn unified(layout: &Layout, mount: &Mount, target: &OwnedFd) -> Result<()> {
-    let made = match mount::new_fs("cgroup2", Some("cgroup"), &[], mount.options.fresh()) {
+    let options = &mount.options;
+    let flags = options.super_flags.iter().copied();
+    let words: Vec<&str> = flags.chain(options.data.iter().map(String::as_str)).collect();
+    let made = match mount::new_fs("cgroup2", Some("cgroup"), &words, options.fresh()) {
         // Not allowed in this user namespace: show the host's, which is as far as our rights go.
         Err(error) if error.is(Errno::PERM) || error.is(Errno::BUSY) => {
+            refuse_words(mount, "the host's cgroups")?;
             let host = layout.unified.as_deref().unwrap_or(Path::new("/sys/fs/cgroup"));
             let clone = mount::clone_tree(None, host, true).step(|| "cgroup v2")?;
             apply(&clone, &mount.options)?;

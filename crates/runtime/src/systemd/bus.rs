@@ -150,9 +150,21 @@ impl Bus {
 
     /// Where its own part of the tree begins.
     pub(super) fn control_group(&mut self) -> Result<String> {
+        self.property("ControlGroup")
+    }
+
+    /// The release: `252.39-1~deb12u1` is 252.
+    pub(super) fn release(&mut self) -> Result<u32> {
+        let version = self.property("Version")?;
+        let digits = version.trim_start_matches(|letter: char| !letter.is_ascii_digit());
+        let number = digits.split(|letter: char| !letter.is_ascii_digit()).next().unwrap_or_default();
+        number.parse().map_err(|_| Error::other(format_args!("systemd's version is {version:?}")))
+    }
+
+    fn property(&mut self, name: &str) -> Result<String> {
         let mut body = Writer::default();
         body.text(MANAGER);
-        body.text("ControlGroup");
+        body.text(name);
         let answer = self.call(&Call {
             destination: SYSTEMD,
             path: MANAGER_PATH,

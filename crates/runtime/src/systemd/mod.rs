@@ -19,6 +19,7 @@
 
 mod annotations;
 mod bus;
+mod files;
 mod properties;
 
 use std::os::fd::OwnedFd;
@@ -167,7 +168,7 @@ pub(crate) fn start(
     .map(|(name, value)| (name.to_owned(), value))
     .into();
     properties.extend(match layout.is_unified() {
-        true => properties::unified(resources),
+        true => unified(&mut bus, resources)?,
         false => properties::legacy(resources, &crate::resources::device_rules(resources)?),
     });
     properties.extend(asked.iter().cloned());
@@ -183,17 +184,30 @@ pub(crate) fn stop(unit: &str) -> Result<()> {
 }
 
 /// Tells systemd of new limits. Devices only where there are rules for them: none would be none for systemd too.
-pub(crate) fn update(unit: &str, unified: bool, resources: &Resources) -> Result<()> {
-    let properties = match (unified, resources.devices.is_empty()) {
-        (true, _) => properties::unified(resources),
+pub(crate) fn update(unit: &str, is_unified: bool, resources: &Resources) -> Result<()> {
+    let mut bus = Bus::ours().step(|| "systemd")?;
+    let properties = match (is_unified, resources.devices.is_empty()) {
+        (true, _) => unified(&mut bus, resources)?,
         (false, true) => properties::legacy(resources, &[]),
         (false, false) => properties::legacy(resources, &crate::resources::device_rules(resources)?),
     };
     if properties.is_empty() {
         return Ok(());
     }
-    let mut bus = Bus::ours().step(|| "systemd")?;
     bus.set_properties(unit, &properties).step(|| format!("unable to set properties of unit {unit:?}"))
+}
+
+/// Since 252 no weight at all is a word for idleness; before, there is none.
+fn unified(bus: &mut Bus, resources: &Resources) -> Result<Vec<Property>> {
+    const KNOWS_IDLENESS: u32 = 252;
+    let mut properties = properties::unified(resources);
+    if properties::is_idle(resources) {
+        properties.retain(|(name, _)| name != properties::WEIGHT);
+        if bus.release().step(|| "systemd")? >= KNOWS_IDLENESS {
+            properties.push((properties::WEIGHT.to_owned(), Value::Number(0)));
+        }
+    }
+    Ok(properties)
 }
 
 #[cfg(test)]

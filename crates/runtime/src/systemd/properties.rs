@@ -8,10 +8,30 @@ use linux::cgroup::{DeviceAccess, DeviceKind, DeviceRule};
 use oci::runtime::{Cpu, Resources};
 
 use super::bus::{Property, Value};
+use super::files;
 use crate::resources::{io_weight_of, unified_swap, weight_of};
 
-/// Where all of the tree is v2. Devices are no concern of systemd's there: their program is ours.
+pub(super) const WEIGHT: &str = "CPUWeight";
+
+/// Whether the container shall run only while nobody else wants to.
+pub(super) fn is_idle(resources: &Resources) -> bool {
+    let file = resources.unified.get("cpu.idle").map(|text| text.trim() == "1");
+    file.unwrap_or_else(|| resources.cpu.as_ref().is_some_and(|cpu| cpu.idle == Some(1)))
+}
+
+/// Where all of the tree is v2. Devices are no concern of systemd's there: their program is ours. What is asked of a file by
+/// its name is written last, and counts.
 pub(super) fn unified(resources: &Resources) -> Vec<Property> {
+    let mut properties = of_fields(resources);
+    let named = resources.unified.iter().flat_map(|(file, text)| files::properties(file, text));
+    for (name, value) in named {
+        properties.retain(|(known, _)| known != name);
+        properties.push((name.to_owned(), value));
+    }
+    properties
+}
+
+fn of_fields(resources: &Resources) -> Vec<Property> {
     let memory = resources.memory.as_ref();
     let cpu = resources.cpu.as_ref();
     let swap = memory.and_then(|memory| unified_swap(memory).ok().flatten());
@@ -26,7 +46,7 @@ pub(super) fn unified(resources: &Resources) -> Vec<Property> {
         ("TasksMax", resources.pids.and_then(|pids| pids.limit).map(or_infinity)),
         ("CPUQuotaPeriodUSec", period),
         ("CPUQuotaPerSecUSec", quota),
-        ("CPUWeight", weight.map(Value::Number)),
+        (WEIGHT, weight.map(Value::Number)),
         ("AllowedCPUs", set(cpu.map(|cpu| &cpu.cpus))),
         ("AllowedMemoryNodes", set(cpu.map(|cpu| &cpu.mems))),
         ("IOWeight", io_weight.map(|weight| Value::Number(io_weight_of(weight)))),
@@ -66,18 +86,23 @@ fn known<const N: usize>(properties: [(&str, Option<Value>); N]) -> Vec<Property
     properties.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-fn or_infinity(value: i64) -> Value {
+pub(super) fn or_infinity(value: i64) -> Value {
     Value::Number(if value > 0 { value as u64 } else { u64::MAX })
 }
 
 /// The period, and microseconds of CPU per second in steps of 10 ms, as systemd keeps them.
 fn bandwidth(cpu: Option<&Cpu>) -> (Option<Value>, Option<Value>) {
     let period = cpu.and_then(|cpu| cpu.period).filter(|period| *period > 0);
-    let quota = cpu.and_then(|cpu| cpu.quota).filter(|quota| *quota != 0).map(|quota| {
-        let per_second = (quota.max(0) as u64).saturating_mul(1_000_000) / period.unwrap_or(100_000);
-        Value::Number(if quota > 0 { per_second.div_ceil(10_000) * 10_000 } else { u64::MAX })
-    });
-    (period.map(Value::Number), quota)
+    let quota = cpu.and_then(|cpu| cpu.quota).filter(|quota| *quota != 0);
+    (period.map(Value::Number), quota.map(|quota| per_second(quota, period.unwrap_or(PERIOD))))
+}
+
+/// The kernel's own, in microseconds.
+pub(super) const PERIOD: u64 = 100_000;
+
+pub(super) fn per_second(quota: i64, period: u64) -> Value {
+    let per_second = (quota.max(0) as u64).saturating_mul(1_000_000) / period.max(1);
+    Value::Number(if quota > 0 { per_second.div_ceil(10_000) * 10_000 } else { u64::MAX })
 }
 
 /// Rules that override each other as a policy and a list of what is allowed, which is all that systemd knows. What is
@@ -140,7 +165,7 @@ fn without(one: DeviceAccess, other: DeviceAccess) -> DeviceAccess {
 }
 
 /// `0-2,5` as a set of bits, the lowest first: what systemd calls a CPU set. None for an empty or a wrong list.
-fn bits(list: &str) -> Option<Vec<u8>> {
+pub(super) fn bits(list: &str) -> Option<Vec<u8>> {
     /// More CPUs than Linux can have.
     const MOST: usize = 1 << 16;
     let mut bytes = Vec::new();
@@ -197,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_asked_of_a_file_counts() {
+        let resources = parse(
+            r#"{"pids":{"limit":20},"memory":{"limit":1048576},"cpu":{"idle":1},
+                "unified":{"pids.max":"99","memory.high":"max","cpu.max":"5000","cpu.idle":"0"}}"#,
+        );
+        let expected = [
+            ("MemoryMax", Value::Number(1 << 20)),
+            ("CPUQuotaPeriodUSec", Value::Number(100_000)),
+            ("CPUQuotaPerSecUSec", Value::Number(50_000)),
+            ("MemoryHigh", Value::Number(u64::MAX)),
+            ("TasksMax", Value::Number(99)),
+        ];
+        expect(unified(&resources), &expected);
+        assert!(!is_idle(&resources));
+        assert!(
+            is_idle(&parse(r#"{"cpu":{"idle":1}}"#)) && is_idle(&parse(r#"{"unified":{"cpu.idle":"1"}}"#))
+        );
+    }
+
+    #[test]
     fn limits_of_v1() {
         let resources = parse(
             r#"{"memory":{"limit":-1,"swap":3145728},"cpu":{"shares":512,"cpus":"0"},"blockIO":{"weight":500},
@@ -219,8 +264,8 @@ mod tests {
             format!("{policy}: {}", list.join(", "))
         };
         let always = "char-* m, block-* m, /dev/char/1:3 rwm, /dev/char/1:5 rwm, /dev/char/1:7 rwm, \
-                      /dev/char/1:8 rwm, /dev/char/1:9 rwm, /dev/char/5:0 rwm, /dev/char/5:1 rwm, \
-                      /dev/char/5:2 rwm, char-136 rwm, /dev/char/10:200 rwm";
+                      /dev/char/1:8 rwm, /dev/char/1:9 rwm, /dev/char/5:0 rwm, /dev/char/5:2 rwm, \
+                       char-136 rwm, /dev/char/10:200 rwm";
         assert_eq!(told("{}"), format!("strict: {always}"));
         let list = told(
             r#"{"devices":[{"allow":false},{"allow":true,"type":"b","major":8,"minor":0,"access":"r"},

@@ -191,6 +191,46 @@ fn capabilities_are_exactly_those_named() {
     assert_eq!(field("CapEff:"), "0000000000000020", "only what is ambient survives execution as a user");
 }
 
+/// What the specification leaves open would otherwise be all that the runtime has: root's, of the whole machine.
+#[test]
+fn without_a_word_about_capabilities_there_are_none() {
+    let zero = "0000000000000000";
+    for user in [0, 1000] {
+        let mut bundle =
+            Bundle::shell("grep Cap /proc/self/status; mount -t tmpfs none /tmp && echo mounted");
+        bundle.config["process"].as_object_mut().unwrap().remove("capabilities");
+        bundle.config["process"]["user"] = json!({ "uid": user, "gid": user });
+        let outcome = bundle.run();
+        let sets: Vec<&str> =
+            outcome.stdout.lines().filter_map(|line| line.split_whitespace().nth(1)).collect();
+        assert_eq!(sets, [zero; 5], "{}", outcome.stdout);
+        assert!(!outcome.stdout.contains("mounted"), "{}", outcome.stdout);
+    }
+    // Nor has one that comes later.
+    let mut bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.config["process"]["capabilities"] = json!(null);
+    bundle.create();
+    bundle.start();
+    assert_eq!(bundle.exec("grep CapEff /proc/self/status").stdout, format!("CapEff:\t{zero}\n"));
+}
+
+/// The view of v2 is one hierarchy, also beside those of v1.
+#[test]
+fn the_hierarchy_of_v2_is_mounted_by_its_name() {
+    let mut bundle = Bundle::shell("grep ' /cgroups ' /proc/mounts; touch /cgroups/x; true");
+    bundle.mount("/cgroups", "cgroup2", "cgroup2", &["nosuid", "noexec", "nodev", "ro"]);
+    let outcome = bundle.run();
+    let lines: Vec<&str> = outcome.stdout.lines().collect();
+    let [line] = lines[..] else { panic!("{}{}", outcome.stdout, outcome.stderr) };
+    assert!(line.contains(" /cgroups cgroup2 ro,nosuid,nodev,noexec"), "{line}");
+    for kind in ["cgroup", "cgroup2"] {
+        let mut bundle = Bundle::shell("true");
+        bundle.mount("/cgroups", kind, kind, &["ro", "bogus=1"]);
+        let refused = bundle.refused();
+        assert!(refused.contains("bogus"), "{kind}: {refused}");
+    }
+}
+
 #[test]
 fn its_own_view_of_cgroups() {
     let mut bundle = Bundle::shell(

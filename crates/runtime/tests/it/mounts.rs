@@ -61,6 +61,44 @@ fn read_only_with_everything_below() {
     assert_eq!(outcome.stderr.matches("Read-only file system").count(), 3, "{}", outcome.stderr);
 }
 
+/// As with mount(8): `remount` speaks to the file system, unless it is a bind that is meant.
+#[test]
+fn a_remount_reaches_the_file_system() {
+    let mut bundle = Bundle::shell("grep -E ' /(sized|sealed|synced) ' /proc/mounts");
+    for place in ["/sized", "/sealed", "/synced"] {
+        bundle.mount(place, "tmpfs", "tmpfs", &["size=2m", "nosuid"]);
+    }
+    bundle.mount("/sized", "tmpfs", "tmpfs", &["remount", "size=1m"]);
+    bundle.mount("/sealed", "tmpfs", "tmpfs", &["remount", "ro"]);
+    bundle.mount("/synced", "tmpfs", "tmpfs", &["remount", "sync"]);
+    let output = bundle.output();
+    let of = |place: &str| {
+        let line = output.lines().find(|line| line.contains(place)).unwrap_or_else(|| panic!("{output}"));
+        line.split_whitespace().nth(3).unwrap().split(',').map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert!(of(" /sized ").contains(&"size=1024k".to_owned()), "{output}");
+    assert!(
+        of(" /sealed ").contains(&"ro".to_owned()) && of(" /sized ").contains(&"rw".to_owned()),
+        "{output}"
+    );
+    assert!(
+        of(" /synced ").contains(&"sync".to_owned()) && of(" /synced ").contains(&"nosuid".to_owned()),
+        "{output}"
+    );
+    for (options, named) in
+        [(&["remount", "bogus=1"][..], "bogus"), (&["remount", "bind", "size=1m"], "size=1m")]
+    {
+        let mut bundle = Bundle::shell("true");
+        bundle.mount("/sized", "tmpfs", "tmpfs", &[]);
+        bundle.mount("/sized", "tmpfs", "tmpfs", options);
+        let refused = bundle.refused();
+        assert!(refused.contains(named), "{options:?}: {refused}");
+    }
+    let mut bundle = Bundle::shell("true");
+    bundle.mount("/x", "ramfs", "ramfs", &["tmpcopyup"]);
+    assert!(bundle.refused().contains("is for a new tmpfs"));
+}
+
 #[test]
 fn a_tmpfs_keeps_the_mode_of_its_place_and_its_content_on_request() {
     let mut bundle = Bundle::shell(
