@@ -11,6 +11,7 @@
 //! because its record is missing. The `local` driver is the only one. With the options `type`, `device` and `o` the directory is where
 //! something is mounted while a container uses it; see [`local`].
 
+mod filling;
 mod local;
 mod passing;
 
@@ -48,6 +49,8 @@ pub(crate) struct Volumes {
     changing: Mutex<()>,
     /// Containers that run with each volume.
     users: Mutex<HashMap<String, HashSet<ContainerId>>>,
+    /// Those that are being filled now.
+    filling: Mutex<HashSet<String>>,
     pruning: AtomicBool,
 }
 
@@ -102,6 +105,7 @@ impl Volumes {
             known: RwLock::new(known.into_iter().map(|(name, stored)| (name, Arc::new(stored))).collect()),
             changing: Mutex::new(()),
             users: Mutex::default(),
+            filling: Mutex::default(),
             pruning: AtomicBool::new(false),
         };
         volumes.sweep()?;
@@ -159,6 +163,7 @@ impl Volumes {
             mounted
                 .map_err(|error| error.within(format!("error while mounting volume '{}'", path.display())))?;
         }
+        self.settle(name, &path)?;
         all.insert(container.clone());
         Ok(path)
     }
@@ -430,7 +435,7 @@ impl Engine {
     }
 
     /// Containers that have a volume, running or not.
-    fn volume_users(&self, name: &str) -> Vec<String> {
+    pub(crate) fn volume_users(&self, name: &str) -> Vec<String> {
         let records = self.shared().containers.records();
         let has = |record: &Record| {
             record

@@ -23,11 +23,12 @@ pub(crate) struct Bound {
     pub(crate) shm: Option<PathBuf>,
 }
 
-/// Copies what the image has at a volume's place into each volume of `fresh` ones: they are empty until now.
-pub(super) fn fill(engine: &Engine, record: &Record, fresh: &[String]) -> Result<()> {
+/// Copies what the image has at a volume's place into each volume that is empty.
+pub(super) fn fill(engine: &Engine, record: &Record) -> Result<()> {
+    let volumes = &engine.shared().volumes;
     let wants = |point: &&MountPoint| match &point.kind {
-        MountKind::Volume { name, no_copy, subpath, source, .. } => {
-            !no_copy && subpath.is_empty() && (fresh.contains(name) || is_empty(source))
+        MountKind::Volume { name, no_copy, subpath, .. } => {
+            !no_copy && subpath.is_empty() && volumes.may_be_empty(name)
         }
         _ => false,
     };
@@ -39,16 +40,11 @@ pub(super) fn fill(engine: &Engine, record: &Record, fresh: &[String]) -> Result
     let root = super::rootfs::stack(Some(&snapshot.upper), &snapshot.lowers)?;
     for point in points {
         let MountKind::Volume { name, .. } = &point.kind else { continue };
-        let target = engine.shared().volumes.acquire(name, &record.id)?;
-        let copied = copy_up(&root, Path::new(&point.destination), &target);
-        engine.shared().volumes.release(name, &record.id)?;
-        copied?;
+        let alone = engine.volume_users(name).is_empty();
+        let copy = |target: &Path| copy_up(&root, Path::new(&point.destination), target);
+        volumes.fill(name, &record.id, alone, copy)?;
     }
     Ok(())
-}
-
-fn is_empty(directory: &Path) -> bool {
-    std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
 }
 
 /// Copies a directory of the image, its owner and mode included, through an archive: one way to copy a tree.

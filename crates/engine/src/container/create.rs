@@ -67,7 +67,7 @@ fn create(engine: &Engine, options: CreateOptions, request: CreateRequest) -> Re
     fault::point("create: the directory is made")?;
     rootfs::make_working_directory(engine, &record)?;
     record.mounts = made.mounts(planned)?;
-    bind::fill(engine, &record, &made.volumes)?;
+    bind::fill(engine, &record)?;
     fault::point("create: the volumes are made")?;
     reserve(engine, &mut record, bare, &made.volumes)?;
     fault::passed("create: done");

@@ -126,3 +126,58 @@ fn options_mount_while_somebody_uses_the_volume() {
     assert!(error.starts_with("error while mounting volume '"), "{error}");
     assert!(error.contains("/does/not/exist") && error.contains("ENOENT"), "{error}");
 }
+
+#[test]
+fn a_filling_that_fails_leaves_nothing() {
+    let scratch = Scratch::new("filling");
+    let volumes = scratch.open();
+    let one = ContainerId::random();
+    let path = volumes.ensure(&named("data"), None).unwrap().mountpoint;
+    let half = |target: &Path| {
+        std::fs::create_dir(target.join("directory")).unwrap();
+        std::fs::write(target.join("directory/file"), "half").unwrap();
+        Err(Error::system("no space"))
+    };
+    let files = || std::fs::read_dir(&path).unwrap().count();
+    assert_eq!(volumes.fill("data", &one, true, half).unwrap_err().message(), "no space");
+    assert_eq!(files(), 0);
+    // Killed in the middle: the mark is still there.
+    half(&path).unwrap_err();
+    std::fs::write(scratch.0.join("data/volumes/data/filling"), "").unwrap();
+    drop(volumes);
+    let volumes = scratch.open();
+    assert!(volumes.may_be_empty("data"));
+    let whole = |target: &Path| Ok(std::fs::write(target.join("file"), "whole").unwrap());
+    volumes.fill("data", &one, true, whole).unwrap();
+    assert_eq!((files(), std::fs::read_to_string(path.join("file")).unwrap()), (1, "whole".into()));
+    assert!(!volumes.may_be_empty("data"));
+    // What has files keeps them.
+    volumes.fill("data", &one, true, |_| panic!("it is not empty")).unwrap();
+}
+
+#[test]
+fn others_who_come_while_it_is_filled_keep_their_files() {
+    let scratch = Scratch::new("shared");
+    let volumes = scratch.open();
+    let (one, two) = (ContainerId::random(), ContainerId::random());
+    let path = volumes.ensure(&named("data"), None).unwrap().mountpoint;
+    let interrupted = |_: &Path| {
+        let seen = volumes.acquire("data", &two).unwrap();
+        std::fs::write(seen.join("theirs"), "").unwrap();
+        Err(Error::system("no space"))
+    };
+    volumes.fill("data", &one, true, interrupted).unwrap_err();
+    assert!(path.join("theirs").exists());
+}
+
+#[test]
+fn what_is_mounted_is_looked_at_when_it_is_mounted() {
+    let scratch = Scratch::new("elsewhere");
+    let source = scratch.0.join("source");
+    std::fs::create_dir(&source).unwrap();
+    std::fs::write(source.join("file"), "mine").unwrap();
+    let volumes = scratch.open();
+    let bind = with(&[("type", "none"), ("o", "bind"), ("device", source.to_str().unwrap())]);
+    volumes.ensure(&bind, None).unwrap();
+    volumes.fill("mounted", &ContainerId::random(), true, |_| panic!("it is not empty")).unwrap();
+}
