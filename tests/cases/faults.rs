@@ -143,3 +143,71 @@ fn a_full_disk_keeps_nobody_from_making_room() {
         world.wharf(&["run", "--rm", IMAGE, "true"]).ok();
     }
 }
+
+/// What a removal could not take away goes with the next one, or with a prune: the engine lives on for months.
+#[test]
+fn what_a_bad_moment_of_the_disk_left_is_taken_away_later() {
+    let world = World::start();
+    let left = || {
+        let of = |place: &str| {
+            let entries = std::fs::read_dir(world.data_root().join(place)).into_iter().flatten().flatten();
+            entries
+                .map(|entry| entry.file_name().to_string_lossy().into_owned())
+                .filter(|name| name.len() == 64)
+        };
+        of("containers").chain(of("snapshots")).chain(of("volumes")).collect::<Vec<_>>()
+    };
+    for (point, number, then) in [
+        // The first is that of a run, which there was none of.
+        ("remove a directory", 2, &["rm", "other"][..]),
+        ("take a snapshot out of sight", 1, &["container", "prune", "-f"]),
+        ("take a volume out of sight", 1, &["rm", "-v", "other"]),
+    ] {
+        world.wharf(&["create", "--name", "first", "-v", "/anonymous", IMAGE, "true"]).ok();
+        world.arm(&format!("eio {point} {number}"));
+        world.wharf(&["rm", "-v", "first"]).ok();
+        let passed = || world.passed().iter().filter(|passed| *passed == point).count();
+        eventually("the failure", || (passed() >= number).then_some(()));
+        assert!(!left().is_empty(), "{point}");
+        world.disarm();
+        world.wharf(&["create", "--name", "other", IMAGE, "true"]).ok();
+        world.wharf(then).ok();
+        eventually(point, || left().is_empty().then_some(()));
+        assert_eq!(world.wharf(&["volume", "ls", "-q"]).ok(), "", "{point}");
+    }
+}
+
+/// The image's directory is in a volume as a whole or not at all.
+#[test]
+fn a_volume_is_never_half_of_a_directory() {
+    let mut world = World::start();
+    let files =
+        |world: &World| std::fs::read_dir(world.data_root().join("volumes/data/_data")).unwrap().count();
+    let create = ["create", "--name", "filled", "-v", "data:/bin", IMAGE, "true"];
+    world.wharf(&["volume", "create", "data"]).ok();
+    world.wharf(&create).ok();
+    let whole = files(&world);
+    assert!(whole > 4, "{whole}");
+    world.wharf(&["rm", "filled"]).ok();
+    world.wharf(&["volume", "rm", "data"]).ok();
+    for fault in ["eio", "enospc", "crash"] {
+        world.wharf(&["volume", "create", "data"]).ok();
+        world.arm(&format!("{fault} extract 3"));
+        world.wharf(&create).code(1);
+        if fault == "crash" {
+            eventually("the engine's end", || world.engine_has_ended().then_some(()));
+            world.kill_engine();
+            world.start_engine();
+            // Who brings nothing along finds nothing.
+            let listed = world.wharf(&["run", "--rm", "-v", "data:/x", IMAGE, "ls", "/x"]).ok();
+            assert_eq!(listed, "");
+        } else {
+            world.disarm();
+            assert_eq!(files(&world), 0, "{fault}");
+        }
+        world.wharf(&create).ok();
+        assert_eq!(files(&world), whole, "{fault}");
+        world.wharf(&["rm", "filled"]).ok();
+        world.wharf(&["volume", "rm", "data"]).ok();
+    }
+}

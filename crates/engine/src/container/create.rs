@@ -196,7 +196,7 @@ impl Drop for Made<'_> {
                 tracing::warn!(volume = name, %error, "cannot undo a volume");
             }
         }
-        super::remove::sweep(self.engine, self.id.as_str());
+        super::leftovers::sweep(self.engine, self.id.as_str());
     }
 }
 

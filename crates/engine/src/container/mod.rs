@@ -21,6 +21,7 @@ mod health;
 mod held;
 mod inspect;
 mod launch;
+mod leftovers;
 mod life;
 mod list;
 mod logs;
@@ -98,6 +99,7 @@ pub(crate) struct Handle {
 #[derive(Default)]
 pub(crate) struct Table {
     index: RwLock<Index>,
+    leftovers: leftovers::Leftovers,
 }
 
 #[derive(Default)]

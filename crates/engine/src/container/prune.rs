@@ -7,7 +7,7 @@ use api::filters::Filters;
 
 use super::owner::Command;
 use super::state::State;
-use super::{list, rootfs};
+use super::{leftovers, list, rootfs};
 use crate::Engine;
 use crate::error::{Error, ErrorKind, Result};
 
@@ -40,6 +40,7 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
+        self.blocking(|engine| Ok(leftovers::sweep_all(engine))).await?;
         let attributes = [("reclaimed".to_owned(), reclaimed.to_string())].into();
         self.events_bus().publish(api::event::kind::CONTAINER, "prune", "", attributes);
         Ok(PruneReport {

@@ -10,7 +10,7 @@ use std::path::Path;
 use super::owner::{Command, Live, Owner};
 use super::record::{MountKind, NAMES, Record};
 use super::state::State;
-use super::{launch, rootfs};
+use super::{launch, leftovers};
 use crate::error::{Error, Result};
 use crate::{Engine, networks};
 use shim::protocol::Request;
@@ -94,7 +94,7 @@ impl Owner {
         let id = self.record.id.clone();
         let engine = self.engine.clone();
         // Files can be many; nobody needs to wait for their end.
-        self.engine.shared().effects.work(Box::new(move || sweep(&engine, id.as_str())));
+        self.engine.shared().effects.work(Box::new(move || leftovers::sweep(&engine, id.as_str())));
         self.engine.container_event(&self.record, "destroy", &[]);
         Ok(())
     }
@@ -140,6 +140,7 @@ fn remove_anonymous(engine: &Engine, record: &Record) {
         // Another container may have it by `--volumes-from`: then it stays, as Docker leaves it.
         if let Err(error) = engine.volume_discard(name) {
             tracing::warn!(volume = name, %error, "cannot remove an anonymous volume");
+            engine.shared().containers.leftovers.note(record.id.as_str());
         }
     }
 }
@@ -149,19 +150,6 @@ fn anonymous(record: &Record) -> impl Iterator<Item = &str> {
         MountKind::Volume { name, anonymous: true, .. } => Some(name.as_str()),
         _ => None,
     })
-}
-
-/// Files and directories of a container that no longer exists. Reports everything that could not be removed.
-pub(super) fn sweep(engine: &Engine, id: &str) {
-    let directories = [engine.paths().container(id), engine.paths().runtime(id)];
-    for directory in directories {
-        if let Err(error) = remove_directory(&directory) {
-            tracing::warn!(path = %directory.display(), %error, "cannot remove a directory");
-        }
-    }
-    if let Err(error) = rootfs::remove(engine, id) {
-        tracing::warn!(container = id, %error, "cannot remove a root file system");
-    }
 }
 
 /// Removes a tree that may be absent.

@@ -29,7 +29,7 @@ use tokio::task::JoinSet;
 use super::owner::{Command, Connected, Live, Owner};
 use super::record::Record;
 use super::state::{Failure, Run, State};
-use super::{Handle, cgroups, happened, launch, life, remove};
+use super::{Handle, cgroups, happened, launch, leftovers, life, remove};
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
@@ -400,7 +400,7 @@ fn discard(engine: &Engine, id: &str) {
         clean_up(engine, &runtime);
     }
     tracing::info!(container = id, "removing what belongs to no container");
-    remove::sweep(engine, id);
+    leftovers::sweep(engine, id);
 }
 
 /// Ends a container and its shim, which goes only when the end is final.

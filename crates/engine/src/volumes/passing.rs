@@ -55,6 +55,14 @@ impl Volumes {
         Ok(())
     }
 
+    /// Those that go with this container, by their records: what is known here of a volume since its creation leaves out
+    /// for whom it is.
+    pub(crate) fn made_for(&self, container: &str) -> Result<Vec<String>> {
+        let all = self.records.read(|reader| reader.list::<Stored>())?;
+        let is_for = |stored: &Stored| stored.made_for.as_ref().is_some_and(|id| id.as_str() == container);
+        Ok(all.into_iter().filter(|(_, stored)| is_for(stored)).map(|(name, _)| name).collect())
+    }
+
     /// For containers that do not exist. Asked when an engine opens: later, they may yet.
     pub(crate) fn unconfirmed(&self) -> Vec<String> {
         let made_for_none = |(name, stored): (String, Arc<Stored>)| stored.made_for.is_some().then_some(name);
