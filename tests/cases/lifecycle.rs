@@ -430,3 +430,19 @@ fn idioms_of_shells() {
         world.load(&blackbox::busybox_image(IMAGE));
     }
 }
+
+/// Who debugs a container looks at its files from the host.
+#[test]
+fn the_root_is_where_inspect_says() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["run", "-d", "--name", "open", IMAGE, "sh", "-c", "echo seen > /mark; sleep 1000"]).ok();
+        let path = || client.run(&["inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", "open"]).ok();
+        let mark =
+            || std::fs::read_to_string(format!("{}/mark", path())).ok().filter(|text| text == "seen\n");
+        eventually("the mark in the merged root", mark);
+        client.run(&["stop", "-t0", "open"]).ok();
+        assert!(path().ends_with("/merged"), "{}", path());
+        client.run(&["rm", "open"]).ok();
+    }
+}

@@ -428,6 +428,27 @@ fn options_of_endpoints_that_are_for_nobody_are_kept() {
     }
 }
 
+/// A link is to a container, not to whoever has its name.
+#[test]
+fn a_link_follows_a_new_name() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["run", "-d", "--name", "db", IMAGE, "sleep", "1000"]).ok();
+        client.run(&["run", "-d", "--name", "web", "--link", "db:store", IMAGE, "sleep", "1000"]).ok();
+        client.run(&["rename", "db", "base"]).ok();
+        client.run(&["run", "-d", "--name", "db", IMAGE, "sleep", "1000"]).ok();
+        let links = ["inspect", "-f", "{{.HostConfig.Links}}", "web"];
+        assert_eq!(client.run(&links).ok(), "[/base:/web/store]");
+        client.run(&["restart", "-t0", "web"]).ok();
+        client.run(&["exec", "web", "grep", "-q", "store .* base", "/etc/hosts"]).ok();
+        assert_eq!(client.run(&["inspect", "-f", "{{.Name}}", "web/store"]).ok(), "/base");
+        client.run(&["rm", "-f", "base"]).ok();
+        let refused = "Cannot link to a non running container: /";
+        client.run(&["restart", "-t0", "web"]).code(1).says(refused).says(" AS /web/store");
+        client.run(&["rm", "-f", "db", "web"]).ok();
+    }
+}
+
 #[test]
 fn a_link_is_taken_back() {
     let world = World::start();

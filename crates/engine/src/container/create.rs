@@ -128,6 +128,7 @@ fn describe(
         image: image.id.to_string(),
         platform: made_for.to_string(),
         config,
+        linked: spec::linked(engine, &host),
         host,
         path,
         args,

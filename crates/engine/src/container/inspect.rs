@@ -68,7 +68,7 @@ impl Engine {
             app_armor_profile: crate::spec::apparmor::shown(record, &self.shared().host).to_owned(),
             exec_ids: Some(running).filter(|ids| !ids.is_empty()),
             host_config: self.host_config(record),
-            graph_driver: self.layers(id),
+            graph_driver: self.layers(record),
             mounts: record.mounts.iter().map(mount_point).collect(),
             config: config(record),
             network_settings: network_settings(record),
@@ -84,13 +84,21 @@ impl Engine {
         host
     }
 
-    /// Where the files are, as Docker's overlay2 driver tells it.
-    fn layers(&self, id: &str) -> DriverData {
+    /// Where the files are, as Docker's overlay2 driver tells it. The stack of them is mounted in the container alone, and that
+    /// is where it is found while there is a process; before and after, Docker names a directory without anything in it, too.
+    fn layers(&self, record: &Record) -> DriverData {
+        let id = record.id.as_str();
+        let merged = |upper: &std::path::Path| match record.state.run() {
+            Some(run) if run.pid > 0 => format!("/proc/{}/root", run.pid),
+            _ => upper.with_file_name("merged").to_string_lossy().into_owned(),
+        };
         let data = self.images().snapshots().get(id).ok().map(|snapshot| {
             let text = |path: &std::path::Path| path.to_string_lossy().into_owned();
             let lowers: Vec<String> = snapshot.lowers.iter().map(|path| text(path)).collect();
             BTreeMap::from([
+                ("ID".to_owned(), id.to_owned()),
                 ("LowerDir".to_owned(), lowers.join(":")),
+                ("MergedDir".to_owned(), merged(&snapshot.upper)),
                 ("UpperDir".to_owned(), text(&snapshot.upper)),
                 ("WorkDir".to_owned(), text(&snapshot.work)),
             ])

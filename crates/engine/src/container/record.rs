@@ -27,6 +27,9 @@ pub(crate) struct Record {
     /// Merged with the image's.
     pub config: Config,
     pub host: HostConfig,
+    /// The containers that its links named when it was made, by those names: they may be renamed later.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub linked: BTreeMap<String, ContainerId>,
     /// What runs: the entrypoint's first word, then everything behind it.
     pub path: String,
     pub args: Vec<String>,
@@ -155,6 +158,7 @@ pub(crate) mod tests {
             restart_count: 0,
             started_before: false,
             manually_stopped: false,
+            linked: BTreeMap::new(),
             runtime_root: "here".into(),
         }
     }

@@ -221,7 +221,7 @@ impl Networks {
         let mut lines = Vec::new();
         for link in record.host.links.iter().flatten() {
             let (name, alias) = naming::parse_link(link);
-            let (id, member) = state.table.member(name).ok_or_else(|| {
+            let (id, member) = state.table.member(crate::spec::target_of(record, name)).ok_or_else(|| {
                 Error::invalid(format!(
                     "Cannot link to a non running container: /{name} AS /{}/{alias}",
                     record.name

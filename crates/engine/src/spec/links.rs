@@ -10,9 +10,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use api::container::HostConfig;
+
 use crate::Engine;
 use crate::container::Record;
 use crate::error::{Error, Result};
+use crate::identity::ContainerId;
 
 /// A running container that another is linked to.
 struct Linked {
@@ -52,11 +55,13 @@ pub(crate) fn environment(engine: &Engine, record: &Record) -> Result<Vec<String
     for link in record.host.links.iter().flatten() {
         let (name, alias) = parse(link);
         let own = format!("/{}/{alias}", record.name);
-        let other = engine.container(name)?.record();
+        let gone =
+            |name: &str| Error::invalid(format!("Cannot link to a non running container: {name} AS {own}"));
+        let other = engine.container(target_of(record, name)).map_err(|_| gone(&format!("/{name}")))?;
+        let other = other.record();
         let address = other.network.endpoints.get("bridge").map(|endpoint| endpoint.ip_address.clone());
         if !other.state.is_running() {
-            let name = other.slashed();
-            return Err(Error::invalid(format!("Cannot link to a non running container: {name} AS {own}")));
+            return Err(gone(&other.slashed()));
         }
         let address = address.filter(|address| !address.is_empty()).ok_or_else(|| {
             Error::invalid(format!("container {} not attached to default bridge network", other.id))
@@ -72,7 +77,7 @@ pub(crate) fn environment(engine: &Engine, record: &Record) -> Result<Vec<String
 /// As inspect shows a link: `/db:/web/storage`.
 pub(crate) fn shown(engine: &Engine, record: &Record, link: &str) -> String {
     let (name, alias) = parse(link);
-    let other = engine.container(name).map(|other| other.record().slashed());
+    let other = engine.container(target_of(record, name)).map(|other| other.record().slashed());
     format!("{}:/{}/{alias}", other.unwrap_or_else(|_| format!("/{name}")), record.name)
 }
 
@@ -82,6 +87,7 @@ pub(crate) fn names<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> BT
     for record in records.clone().filter(|record| applies(record)) {
         for link in record.host.links.iter().flatten() {
             let (name, alias) = parse(link);
+            let name = target_of(record, name);
             let other = records.clone().find(|other| other.name == name || other.id.as_str() == name);
             if let Some(other) = other {
                 names.entry(other.id.as_str()).or_default().push(format!("/{}/{alias}", record.name));
@@ -95,7 +101,21 @@ pub(crate) fn names<'a>(records: impl Iterator<Item = &'a Record> + Clone) -> BT
 /// Whom a container calls so.
 pub(crate) fn target<'a>(record: &'a Record, alias: &str) -> Option<&'a str> {
     let links = record.host.links.iter().flatten().filter(|_| applies(record));
-    links.map(|link| parse(link)).find(|(_, known)| *known == alias).map(|(name, _)| name)
+    links.map(|link| parse(link)).find(|(_, known)| *known == alias).map(|(name, _)| target_of(record, name))
+}
+
+/// Whom the links of a new container name.
+pub(crate) fn linked(engine: &Engine, host: &HostConfig) -> BTreeMap<String, ContainerId> {
+    let names = host.links.iter().flatten().map(|link| parse(link).0);
+    names
+        .filter_map(|name| Some((name.to_owned(), engine.container(name).ok()?.record().id.clone())))
+        .collect()
+}
+
+/// By what the container is found that a link names: it may be called something else by now. One that is not known by its id,
+/// by its name.
+pub(crate) fn target_of<'a>(record: &'a Record, name: &'a str) -> &'a str {
+    record.linked.get(name).map_or(name, ContainerId::as_str)
 }
 
 /// Elsewhere the resolver knows the links, and nobody is told anything.

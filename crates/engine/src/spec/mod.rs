@@ -23,7 +23,8 @@ use oci::runtime::{IdMapping, Linux, Process, Root, Spec};
 use shim::protocol::Rootfs;
 
 pub(crate) use links::{
-    environment as linked_environment, names as link_names, shown as shown_link, target as link_target,
+    environment as linked_environment, linked, names as link_names, shown as shown_link,
+    target as link_target, target_of,
 };
 pub(crate) use mounts::{DEFAULT_MASKED, DEFAULT_READONLY, tmpfs};
 pub(crate) use namespaces::{check_sysctl, joined_users, other};
