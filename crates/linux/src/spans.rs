@@ -74,15 +74,34 @@ pub fn record() -> Result<()> {
     Ok(())
 }
 
+/// Processor time of this process until now, also that of programs which it was before.
+pub fn processor_time() -> Duration {
+    Duration::from_nanos(nanoseconds(ClockId::ProcessCPUTime))
+}
+
 /// What this process did since its last mark is called so.
 pub fn mark(name: &'static str) {
-    let Some(sheet) = sheet() else { return };
-    let now = nanoseconds(ClockId::Monotonic);
-    let Some(slot) = sheet.slots.get(sheet.taken.fetch_add(1, Ordering::Relaxed)) else { return };
-    slot.length.store(name.len(), Ordering::Relaxed);
-    slot.pid.store(process::id().unsigned_abs().into(), Ordering::Relaxed);
-    slot.nanoseconds.store(now, Ordering::Relaxed);
-    slot.name.store(name.as_ptr().cast_mut(), Ordering::Release);
+    if let Some(sheet) = sheet() {
+        sheet.mark(name, nanoseconds(ClockId::Monotonic));
+    }
+}
+
+/// The same for what was done before anybody recorded, by the processor time at its end.
+pub fn mark_earlier(name: &'static str, end: Duration) {
+    if let Some(sheet) = sheet() {
+        let end = u64::try_from(end.as_nanos()).unwrap_or(u64::MAX);
+        sheet.mark(name, sheet.origin.load(Ordering::Relaxed).saturating_add(end));
+    }
+}
+
+impl Sheet {
+    fn mark(&self, name: &'static str, nanoseconds: u64) {
+        let Some(slot) = self.slots.get(self.taken.fetch_add(1, Ordering::Relaxed)) else { return };
+        slot.length.store(name.len(), Ordering::Relaxed);
+        slot.pid.store(process::id().unsigned_abs().into(), Ordering::Relaxed);
+        slot.nanoseconds.store(nanoseconds, Ordering::Relaxed);
+        slot.name.store(name.as_ptr().cast_mut(), Ordering::Release);
+    }
 }
 
 /// All marks, in the order in which they were made. None if nobody records.
@@ -120,6 +139,7 @@ mod tests {
         mark("before anybody records");
         assert_eq!(marks(), []);
         record().unwrap();
+        mark_earlier("before", Duration::ZERO);
         mark("first");
         match Clone::default().start().unwrap() {
             Cloned::Copy => {
@@ -131,7 +151,8 @@ mod tests {
                 mark("last");
                 let own = process::id();
                 let told: Vec<(&str, Pid)> = marks().iter().map(|span| (span.name, span.pid)).collect();
-                assert_eq!(told, [("first", own), ("elsewhere", pid), ("last", own)]);
+                assert_eq!(told, [("before", own), ("first", own), ("elsewhere", pid), ("last", own)]);
+                assert_eq!(marks()[0].end, Duration::ZERO);
             }
         }
         for _ in 0..MARKS {

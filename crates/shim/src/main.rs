@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     // Already done when the engine has started us, and then nothing happens here.
-    if let Err(error) = linux::process::seal_myself() {
+    if let Err(error) = linux::process::seal_myself(|| None) {
         eprintln!("wharf-shim: its own program file cannot be protected: {error}");
         return ExitCode::FAILURE;
     }

@@ -40,7 +40,11 @@ impl Engine {
                 Err(error) => return Err(error),
             }
         }
-        self.blocking(|engine| Ok(leftovers::sweep_all(engine))).await?;
+        self.blocking(|engine| {
+            leftovers::sweep_all(engine);
+            Ok(())
+        })
+        .await?;
         let attributes = [("reclaimed".to_owned(), reclaimed.to_string())].into();
         self.events_bus().publish(api::event::kind::CONTAINER, "prune", "", attributes);
         Ok(PruneReport {

@@ -147,7 +147,10 @@ fn a_filling_that_fails_leaves_nothing() {
     drop(volumes);
     let volumes = scratch.open();
     assert!(volumes.may_be_empty("data"));
-    let whole = |target: &Path| Ok(std::fs::write(target.join("file"), "whole").unwrap());
+    let whole = |target: &Path| {
+        std::fs::write(target.join("file"), "whole").unwrap();
+        Ok(())
+    };
     volumes.fill("data", &one, true, whole).unwrap();
     assert_eq!((files(), std::fs::read_to_string(path.join("file")).unwrap()), (1, "whole".into()));
     assert!(!volumes.may_be_empty("data"));

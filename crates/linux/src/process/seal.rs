@@ -75,8 +75,9 @@ pub enum Seal {
 }
 
 /// Makes sure that `/proc/self/exe` cannot be written through: executes this program again from a sealed handle
-/// unless it runs from one already. Call it first thing in `main`, before any thread.
-pub fn seal_myself() -> Result<Seal> {
+/// unless it runs from one already. Call it first thing in `main`, before any thread. `note` is what the one that is executed
+/// finds in its environment beside what is there: a name and a text.
+pub fn seal_myself(note: impl FnOnce() -> Option<(&'static str, String)>) -> Result<Seal> {
     let own = Path::new("/proc/self/exe");
     let file = rustix::fs::open(own, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|errno| Error::new("open", "/proc/self/exe, O_PATH", errno))?;
@@ -94,7 +95,7 @@ pub fn seal_myself() -> Result<Seal> {
         iterator.filter_map(|string| CString::new(string.into_vec()).ok()).collect()
     };
     let args = strings(&mut std::env::args_os());
-    let env = strings(&mut std::env::vars_os().map(|(key, value)| {
+    let mut env = strings(&mut std::env::vars_os().map(|(key, value)| {
         let mut line = key;
         line.push("=");
         line.push(value);
@@ -108,5 +109,8 @@ pub fn seal_myself() -> Result<Seal> {
         },
         other => other?,
     };
+    if let Some((name, text)) = note() {
+        env.extend(CString::new(format!("{name}={text}")));
+    }
     Err(execute_open(sealed.as_fd(), &args, &env))
 }

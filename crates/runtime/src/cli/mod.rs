@@ -171,7 +171,7 @@ pub(crate) fn main(words: Vec<String>) -> ExitCode {
     let command = COMMANDS.iter().find(|command| command.name == *name);
     let parsed = command.map(|command| (command, command.parse(&called, rest)));
     // Both before anything of ours is open: the first begins anew, and the second takes descriptors by their numbers.
-    let sealed = seal(name);
+    let sealed = seal(name, global.is_set("spans"));
     let inherited = match &parsed {
         Some((command, Ok(Some(arguments)))) => inherited::take(command, arguments),
         _ => Ok(Vec::new()),
@@ -262,11 +262,13 @@ fn begins(name: &str) -> bool {
 }
 
 /// Goes on from a copy of this program that no container can write to, where it lets containers begin.
-fn seal(name: &str) -> Result<Seal> {
+fn seal(name: &str, spans: bool) -> Result<Seal> {
     if !begins(name) {
         return Ok(Seal::Other);
     }
-    linux::process::seal_myself().map_err(|error| Error::other(format_args!("sealing: {error}")))
+    let executed = spans.then(linux::spans::processor_time);
+    linux::process::seal_myself(|| executed.map(spans::note))
+        .map_err(|error| Error::other(format_args!("sealing: {error}")))
 }
 
 fn tell_of_seal(context: &Context, name: &str, seal: Seal) {
