@@ -161,11 +161,18 @@ impl Bundle {
     }
 
     pub(crate) fn update(&self, resources: &Value) {
+        self.try_update(resources).unwrap();
+    }
+
+    /// The message if it is refused.
+    pub(crate) fn try_update(&self, resources: &Value) -> Result<(), String> {
         if let Some(library) = &self.library {
-            return library.update(&serde_json::from_value(resources.clone()).unwrap()).unwrap();
+            let resources = serde_json::from_value(resources.clone()).unwrap();
+            return library.update(&resources).map_err(|error| error.to_string());
         }
         std::fs::write(self.directory.join("resources"), resources.to_string()).unwrap();
-        self.call(&["update", "--resources", "resources", &self.id]).succeeded();
+        let outcome = self.call(&["update", "--resources", "resources", &self.id]);
+        if outcome.status == 0 { Ok(()) } else { Err(outcome.stderr) }
     }
 
     /// Whatever it is doing.

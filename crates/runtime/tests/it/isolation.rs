@@ -103,6 +103,29 @@ fn a_time_namespace_with_its_own_boot() {
     assert!(bundle.output().len() > 10, "with a user namespace too");
 }
 
+/// The file shows the clocks of the namespace for a reader's children: where it is the reader's own, these are its clocks.
+#[test]
+fn each_clock_of_a_time_namespace_has_its_own_offset() {
+    let script = "readlink /proc/self/ns/time; readlink /proc/self/ns/time_for_children; \
+                  while read clock offset; do echo $clock $offset; done < /proc/self/timens_offsets";
+    let mut bundle = Bundle::shell(&format!("{script}; exec sleep 1000"));
+    bundle.config["linux"]["namespaces"].as_array_mut().unwrap().push(json!({ "type": "time" }));
+    bundle.config["linux"]["timeOffsets"] = json!({
+        "monotonic": { "secs": 172_800, "nanosecs": 500 }, "boottime": { "secs": 86_400, "nanosecs": 7 },
+    });
+    bundle.create();
+    bundle.start();
+    let later = bundle.exec(script);
+    let lines: Vec<&str> = later.stdout.lines().collect();
+    assert_eq!(lines[2..], ["monotonic 172800 500", "boottime 86400 7"], "{}", later.stderr);
+    assert_eq!(lines[0], lines[1]);
+    crate::bundle::wait_until(|| bundle.log() == later.stdout);
+    bundle.delete();
+    bundle.config["linux"]["timeOffsets"]["monotonic"]["secs"] = json!(-(1i64 << 40));
+    let message = bundle.refused();
+    assert!(message.contains("timens_offsets"), "no clock goes back beyond its start: {message}");
+}
+
 #[test]
 fn masked_and_read_only_paths() {
     let mut bundle = Bundle::shell(
@@ -287,7 +310,7 @@ fn a_user_namespace_without_a_root() {
 crate::door::by_the_library! {
     its_own_namespaces namespaces_of_others_are_joined a_namespace_of_the_wrong_kind_is_refused
     a_user_namespace_with_mapped_ids later_processes_join_the_user_namespace
-    a_time_namespace_with_its_own_boot masked_and_read_only_paths a_read_only_root devices_are_those_allowed
+    a_time_namespace_with_its_own_boot each_clock_of_a_time_namespace_has_its_own_offset masked_and_read_only_paths a_read_only_root devices_are_those_allowed
     a_filter_refuses_as_it_says later_processes_are_filtered_too capabilities_are_exactly_those_named
     its_own_view_of_cgroups sysctls_of_its_namespaces no_new_privileges a_user_namespace_without_a_root
 }

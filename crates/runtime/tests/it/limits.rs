@@ -2,12 +2,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use linux::cgroup::{Cgroup, Layout};
 use serde_json::{Value, json};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, wait_until};
 
 /// Policies of sched(7).
 const SCHED_BATCH: u32 = 3;
@@ -60,6 +60,169 @@ fn a_limit_too_low_to_start_in_is_named() {
     let message = bundle.refused();
     // A kernel may also refuse to go so low.
     assert!(message.contains("OOM-killed") || message.contains("memory."), "{message}");
+}
+
+/// With `checkBeforeUpdate` a limit that would kill is refused. Without, v1 refuses what it cannot free and v2 kills.
+#[test]
+fn a_limit_below_what_is_used_is_refused_on_request() {
+    const MIB: u64 = 1 << 20;
+    let mut bundle = Bundle::shell("head -c 20000000 /dev/zero > /dev/held; echo held; exec sleep 1000");
+    bundle.config["linux"]["resources"]["memory"] = json!({ "limit": 64 * MIB });
+    bundle.create();
+    bundle.start();
+    wait_until(|| bundle.log() == "held\n");
+    let limit = || read(&bundle, "memory", "memory.limit_in_bytes", "memory.max").parse::<u64>().unwrap();
+    let lower = json!({ "memory": { "limit": 8 * MIB, "checkBeforeUpdate": true } });
+    let refused = bundle.try_update(&lower).unwrap_err();
+    assert!(refused.contains("rejecting memory limit 8388608 <= usage "), "{refused}");
+    assert_eq!((limit(), &bundle.state()["status"]), (64 * MIB, &json!("running")));
+    bundle.update(&json!({ "memory": { "limit": 48 * MIB, "checkBeforeUpdate": true } }));
+    assert_eq!(limit(), 48 * MIB);
+    match bundle.try_update(&json!({ "memory": { "limit": 8 * MIB } })) {
+        Ok(()) => assert_eq!(limit(), 8 * MIB),
+        Err(message) => assert!(message.contains("failed to set memory.limit_in_bytes"), "{message}"),
+    }
+}
+
+/// v1 alone has these. On v2 they are refused by name, elsewhere by the file that is missing.
+#[test]
+fn how_memory_is_taken_back() {
+    for (field, first, second, file) in [
+        ("swappiness", json!(33), json!(7), "memory.swappiness"),
+        ("disableOOMKiller", json!(true), json!(false), "memory.oom_control"),
+    ] {
+        let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+        bundle.config["linux"]["resources"]["memory"] = json!({ field: first });
+        if bundle.cgroup().legacy("memory").is_none() {
+            let message = bundle.refused();
+            let unified = format!("memory.{field} is not supported on cgroup v2");
+            let expected = if bundle.cgroup().is_unified() { unified.as_str() } else { file };
+            assert!(message.contains(expected), "{message}");
+            continue;
+        }
+        bundle.create();
+        let line = || read(&bundle, "memory", file, "").lines().next().unwrap().to_owned();
+        let shown = |value: &Value| match value.as_bool() {
+            Some(disabled) => format!("oom_kill_disable {}", u8::from(disabled)),
+            None => value.to_string(),
+        };
+        assert_eq!(line(), shown(&first));
+        bundle.update(&json!({ "memory": { field: second } }));
+        assert_eq!(line(), shown(&second));
+    }
+    let mut bundle = Bundle::new(&["true"]);
+    bundle.config["linux"]["resources"]["memory"] = json!({ "swappiness": 101 });
+    assert!(bundle.refused().contains("invalid memory swappiness value: 101 (valid range is 0-100)"));
+}
+
+/// Whoever needs more than there is stands still until there is more.
+#[test]
+fn without_a_killer_memory_is_waited_for() {
+    // The kernel makes nobody wait in a system call: it is the program itself that writes there.
+    let mut bundle =
+        Bundle::shell("x=0123456789abcdef; while [ ${#x} -lt 33554432 ]; do x=$x$x; done; echo ${#x}");
+    bundle.config["linux"]["resources"]["memory"] =
+        json!({ "limit": 33_554_432, "swappiness": 0, "disableOOMKiller": true });
+    if bundle.cgroup().legacy("memory").is_none() {
+        return scratch::skip("the controller of memory is not on cgroup v1");
+    }
+    bundle.create();
+    bundle.start();
+    let control = || read(&bundle, "memory", "memory.oom_control", "");
+    wait_until(|| control().contains("under_oom 1"));
+    assert_eq!((bundle.log().as_str(), &bundle.state()["status"]), ("", &json!("running")));
+    bundle.update(&json!({ "memory": { "limit": 1 << 30 } }));
+    wait_until(|| bundle.log() == "33554432\n");
+}
+
+/// The numbers of a disk whose schedulers fit. Nothing is read from it.
+fn disk(fits: impl Fn(&str) -> bool) -> Option<(u32, u32)> {
+    let disks = std::fs::read_dir("/sys/block").ok()?.flatten();
+    let disk = disks.map(|entry| entry.path()).find(|path| {
+        std::fs::read_to_string(path.join("queue/scheduler")).is_ok_and(|schedulers| fits(&schedulers))
+    })?;
+    let numbers = std::fs::read_to_string(disk.join("dev")).ok()?;
+    let (major, minor) = numbers.trim().split_once(':')?;
+    Some((major.parse().ok()?, minor.parse().ok()?))
+}
+
+#[test]
+fn speeds_of_disks() {
+    let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    let Some((major, minor)) = disk(|_| true) else { return scratch::skip("there is no disk") };
+    bundle.create();
+    let cgroup = bundle.cgroup();
+    let legacy = |key: &str| cgroup.get_legacy("blkio", &format!("blkio.throttle.{key}_device"));
+    if legacy("read_bps").is_err() && cgroup.get_unified("io.max").is_err() {
+        return scratch::skip("no controller of disks, or it holds none back");
+    }
+    bundle.delete();
+    let rate = |rate: u64| json!([{ "major": major, "minor": minor, "rate": rate }]);
+    bundle.config["linux"]["resources"]["blockIO"] = json!({
+        "throttleReadBpsDevice": rate(1_048_576), "throttleWriteBpsDevice": rate(2_097_152),
+        "throttleReadIOPSDevice": rate(100), "throttleWriteIOPSDevice": rate(200),
+    });
+    bundle.create();
+    let shown = || match cgroup.legacy("blkio") {
+        Some(_) => {
+            ["read_bps", "write_bps", "read_iops", "write_iops"].map(|key| legacy(key).unwrap()).concat()
+        }
+        None => cgroup.get_unified("io.max").unwrap(),
+    };
+    let disk = format!("{major}:{minor}");
+    let expected = match cgroup.legacy("blkio") {
+        Some(_) => format!("{disk} 1048576\n{disk} 2097152\n{disk} 100\n{disk} 200\n"),
+        None => format!("{disk} rbps=1048576 wbps=2097152 riops=100 wiops=200\n"),
+    };
+    assert_eq!(shown(), expected);
+    bundle.update(
+        &json!({ "blockIO": { "throttleReadBpsDevice": rate(0), "throttleWriteIOPSDevice": rate(300) } }),
+    );
+    let expected = match cgroup.legacy("blkio") {
+        Some(_) => format!("{disk} 2097152\n{disk} 100\n{disk} 300\n"),
+        None => format!("{disk} rbps=max wbps=2097152 riops=100 wiops=300\n"),
+    };
+    assert_eq!(shown(), expected, "zero is no limit");
+}
+
+/// Few kernels have weights, and only for disks of one scheduler. The others' refusal names the file, or what v2 has no
+/// file for.
+#[test]
+fn weights_of_disks() {
+    let weighed = disk(|schedulers| schedulers.contains("[bfq]"));
+    let Some((major, minor)) = weighed.or(disk(|_| true)) else { return scratch::skip("there is no disk") };
+    let device = |weight: &str| json!({ "weightDevice": [{ "major": major, "minor": minor, weight: 300 }] });
+    let line = |weight: u64| format!("{major}:{minor} {weight}");
+    for (limits, legacy, unified) in [
+        (
+            device("weight"),
+            ["blkio.weight_device", "blkio.bfq.weight_device"],
+            ["io.weight", "io.bfq.weight"],
+        ),
+        (device("leafWeight"), ["blkio.leaf_weight_device"; 2], ["blockIO.leafWeight"; 2]),
+        (json!({ "leafWeight": 300 }), ["blkio.leaf_weight"; 2], ["blockIO.leafWeight"; 2]),
+    ] {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["linux"]["resources"]["blockIO"] = limits;
+        let cgroup = bundle.cgroup();
+        let names = if cgroup.is_unified() { unified } else { legacy };
+        let outcome = bundle.run();
+        if outcome.status != 0 {
+            assert!(names.iter().any(|name| outcome.stderr.contains(name)), "{}", outcome.stderr);
+            continue;
+        }
+        bundle.create();
+        let get = |name: &str| {
+            if cgroup.is_unified() { cgroup.get_unified(name) } else { cgroup.get_legacy("blkio", name) }
+        };
+        let found: Vec<_> = names.into_iter().filter_map(|name| get(name).ok()).collect();
+        // The kernel's model of costs has other numbers than a scheduler.
+        let of_costs = line(2930);
+        let is_set = |text: &String| {
+            text.lines().any(|has| has == line(300) || has == of_costs || has.trim() == "300")
+        };
+        assert!(!found.is_empty() && found.iter().all(is_set), "{names:?}: {found:?}");
+    }
 }
 
 #[test]
@@ -197,6 +360,103 @@ fn scores_and_priorities() {
     );
 }
 
+/// The first two numbers are the shell's own nice value and policy, the others those of what it starts.
+const SCHEDULING: &str = "for who in $$ self; do set -- $(cat /proc/$who/stat); echo ${19} ${41}; done";
+
+#[test]
+fn flags_of_a_scheduler() {
+    let own = Bundle::shell(SCHEDULING).output();
+    let (own, _) = own.split_once(' ').unwrap();
+    for (flags, expected) in [
+        (json!([]), "-5 3\n-5 3\n".to_owned()),
+        (json!(["SCHED_FLAG_RESET_ON_FORK"]), "-5 3\n0 3\n".to_owned()),
+        (json!(["SCHED_FLAG_KEEP_POLICY"]), "-5 0\n-5 0\n".to_owned()),
+        // Which the policy is one of.
+        (json!(["SCHED_FLAG_KEEP_PARAMS"]), format!("{own} 0\n{own} 0\n")),
+    ] {
+        let mut bundle = Bundle::shell(SCHEDULING);
+        bundle.config["process"]["scheduler"] =
+            json!({ "policy": "SCHED_BATCH", "nice": -5, "flags": flags });
+        assert_eq!(bundle.output(), expected, "{flags}");
+    }
+    for flag in ["SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX"] {
+        let mut bundle = Bundle::new(&["true"]);
+        bundle.config["process"]["scheduler"] = json!({ "policy": "SCHED_BATCH", "flags": [flag] });
+        let message = bundle.refused();
+        assert!(
+            message.contains("error setting scheduler"),
+            "the specification has no amount for it: {message}"
+        );
+    }
+}
+
+/// Where groups of real-time processes are built in, one that was given no time has none.
+#[test]
+fn policies_of_real_time() {
+    let script = "for who in $$ self; do set -- $(cat /proc/$who/stat); echo ${40} ${41}; done";
+    for (policy, expected) in [("SCHED_FIFO", "7 1\n7 1\n"), ("SCHED_RR", "7 2\n7 2\n")] {
+        let mut bundle = Bundle::shell(script);
+        bundle.config["process"]["scheduler"] = json!({ "policy": policy, "priority": 7 });
+        let outcome = bundle.run();
+        if outcome.status != 0 {
+            let told = &outcome.stderr;
+            assert!(told.contains("error setting scheduler") && told.contains("EPERM"), "{told}");
+            if !Path::new("/sys/fs/cgroup/cpu/cpu.rt_runtime_us").exists() {
+                return scratch::skip("groups have no real time here, and cannot be given any");
+            }
+            bundle.config["linux"]["resources"]["cpu"] =
+                json!({ "realtimePeriod": 1_000_000, "realtimeRuntime": 50_000 });
+        }
+        assert_eq!(bundle.output(), expected, "{policy}");
+        bundle.config["process"]["scheduler"]["flags"] = json!(["SCHED_FLAG_RESET_ON_FORK"]);
+        assert_eq!(bundle.output().lines().last(), Some("0 0"), "{policy}");
+        bundle.config["process"]["scheduler"]["priority"] = json!(100);
+        let message = bundle.refused();
+        assert!(message.contains("error setting scheduler") && message.contains("EINVAL"), "{message}");
+    }
+}
+
+#[test]
+fn a_deadline_and_what_it_takes() {
+    let with = |script: &str, flags: &[&str]| {
+        let mut bundle = Bundle::shell(script);
+        bundle.config["process"]["scheduler"] = json!({
+            "policy": "SCHED_DEADLINE", "flags": flags,
+            "runtime": 1_000_000, "deadline": 5_000_000, "period": 10_000_000,
+        });
+        bundle
+    };
+    let outcome = with("exit 0", &[]).run();
+    if outcome.status != 0 {
+        // Other tests may have some of the CPUs to themselves.
+        assert!(outcome.stderr.contains("error setting scheduler"), "{}", outcome.stderr);
+        return scratch::skip("the kernel lets nobody have a deadline here");
+    }
+    let bundle = with("exec sleep 1000", &[]);
+    bundle.create();
+    bundle.start();
+    let told =
+        Command::new("chrt").args(["-p", &bundle.pid().to_string()]).env("LC_ALL", "C").output().unwrap();
+    let told = String::from_utf8(told.stdout).unwrap();
+    assert!(told.contains("SCHED_DEADLINE") && told.contains(" 1000000/5000000/10000000"), "{told}");
+    // It may start no others but such as have no deadline.
+    assert!(with("echo $(id)", &[]).run().stderr.contains("can't fork"));
+    let policy = "set -- $(cat /proc/self/stat); echo ${41}";
+    assert_eq!(with(policy, &["SCHED_FLAG_RESET_ON_FORK"]).output(), "0\n");
+    // Who takes too long is told so on request.
+    let busy = "trap 'exit 9' XCPU; i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done";
+    assert_eq!(with(busy, &["SCHED_FLAG_DL_OVERRUN"]).run().status, 9);
+    for (field, value) in [("runtime", 6_000_000), ("deadline", 500_000), ("period", 4_000_000)] {
+        let mut bundle = with("exit 0", &[]);
+        bundle.config["process"]["scheduler"][field] = json!(value);
+        let message = bundle.refused();
+        assert!(
+            message.contains("error setting scheduler") && message.contains("EINVAL"),
+            "{field}: {message}"
+        );
+    }
+}
+
 /// Neither has more than a name here: what there is to limit, few machines have.
 #[test]
 fn limits_of_networks_and_of_remote_memory() {
@@ -234,7 +494,7 @@ fn processes_and_statistics_are_listed() {
     let bundle = Bundle::shell("sleep 1000 & exec sleep 1000");
     bundle.create();
     bundle.start();
-    crate::bundle::wait_until(|| {
+    wait_until(|| {
         let pids: Vec<i32> =
             serde_json::from_str(&bundle.call(&["ps", "-f", "json", &bundle.id]).stdout).unwrap();
         pids.len() == 2 && pids.contains(&bundle.pid())
@@ -320,5 +580,9 @@ crate::door::by_the_library! {
     set_when_created_and_when_updated a_limit_that_the_kernel_refuses_is_named a_limit_too_low_to_start_in_is_named
     the_first_process_is_in_every_tree later_processes_are_in_every_tree a_cgroup_with_others_in_it_is_refused
     resource_limits scores_and_priorities limits_of_networks_and_of_remote_memory
-    huge_pages_are_limited_before_they_are_used
+    huge_pages_are_limited_before_they_are_used a_limit_below_what_is_used_is_refused_on_request
+    how_memory_is_taken_back without_a_killer_memory_is_waited_for speeds_of_disks weights_of_disks
+    flags_of_a_scheduler policies_of_real_time a_deadline_and_what_it_takes
+    a_container_without_a_place_is_below_its_caller resource_limits_of_a_user_with_another_group
+    the_first_and_the_last_below_a_parent_come_and_go_at_once
 }

@@ -3,6 +3,9 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
+use linux::mount::{
+    ATIME, Attributes, NOATIME, NODEV, NODIRATIME, NOEXEC, NOSUID, NOSYMFOLLOW, RDONLY, STRICTATIME,
+};
 use serde_json::json;
 
 use crate::bundle::Bundle;
@@ -334,6 +337,70 @@ fn a_bind_that_names_a_flag_has_no_others_but_locked_ones() {
     }
 }
 
+/// Flags of a tree of two mounts, bound from one whose mounts have these, as they are listed for the mount and the one below.
+fn flags_of_tree(bundle: &mut Bundle, has: u64, options: &[&str]) -> [String; 2] {
+    let source = bundle.directory.join("mounted");
+    let below = source.join("below");
+    let mount = |place: &std::path::Path| {
+        fs::create_dir_all(place).unwrap();
+        linux::mount::classic("tmpfs".as_ref(), place, "tmpfs", 0, "").unwrap();
+        OnHost(place.to_owned())
+    };
+    let _source = mount(&source);
+    let _below = mount(&below);
+    let root = linux::path::Root::open(&source).unwrap();
+    let attributes =
+        Attributes { set: has, clear: if has & ATIME == 0 { 0 } else { ATIME }, ..Attributes::default() };
+    linux::mount::set_attributes(&root, &attributes, true).unwrap();
+    drop(root);
+    let listed = |text: &str, place: &str| {
+        let mut lines = text.lines().filter(|line| line.split(' ').nth(4) == Some(place));
+        lines.next().unwrap().split(' ').nth(5).unwrap().to_owned()
+    };
+    let of_host = || {
+        let text = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        [&source, &below].map(|place| listed(&text, place.to_str().unwrap()))
+    };
+    let before = of_host();
+    bundle.config["mounts"].as_array_mut().unwrap().retain(|mount| mount["destination"] != "/mnt");
+    bundle.mount("/mnt", "bind", source.to_str().unwrap(), options);
+    let output = bundle.output();
+    assert_eq!(of_host(), before, "the host's are as they were");
+    ["/mnt", "/mnt/below"].map(|place| listed(&output, place))
+}
+
+/// Each is set on both, cleared on both, and neither without its `r`.
+#[test]
+fn recursive_flags_count_for_what_is_mounted_below() {
+    let mut bundle = Bundle::shell("grep ' /mnt' /proc/self/mountinfo");
+    let plain = "rw,relatime";
+    for (flag, set, clear, shown) in [
+        (RDONLY, "ro", "rw", "ro,relatime"),
+        (NOSUID, "nosuid", "suid", "rw,nosuid,relatime"),
+        (NODEV, "nodev", "dev", "rw,nodev,relatime"),
+        (NOEXEC, "noexec", "exec", "rw,noexec,relatime"),
+        (NOSYMFOLLOW, "nosymfollow", "symfollow", "rw,relatime,nosymfollow"),
+        (NODIRATIME, "nodiratime", "diratime", "rw,nodiratime,relatime"),
+        (NOATIME, "noatime", "atime", "rw,noatime"),
+        (STRICTATIME, "strictatime", "nostrictatime", "rw"),
+        (STRICTATIME, "strictatime", "relatime", "rw"),
+    ] {
+        let mut flags = |has, option: &str| flags_of_tree(&mut bundle, has, &["rbind", option]);
+        assert_eq!(flags(0, &format!("r{set}")), [shown; 2], "{set}");
+        assert_eq!(flags(0, set), [shown, plain], "{set}");
+        assert_eq!(flags(flag, &format!("r{clear}")), [plain; 2], "{clear}");
+        // Of access times, words that name no other way change nothing.
+        let kept = ["atime", "diratime", "nostrictatime"].contains(&clear);
+        assert_eq!(flags(flag, clear), [if kept { shown } else { plain }, shown], "{clear}");
+        assert_eq!(flags(flag, "rnorelatime"), [shown; 2], "what is not named stays as it is");
+    }
+    let mut flags = |has, options: &[&str]| flags_of_tree(&mut bundle, has, &[&["rbind"], options].concat());
+    assert_eq!(flags(0, &["rnosuid", "rnodev", "rsuid"]), ["rw,nodev,relatime"; 2], "the last word counts");
+    assert_eq!(flags(NOEXEC, &["rnosuid", "rexec", "rnoatime"]), ["rw,nosuid,noatime"; 2]);
+    assert_eq!(flags(0, &["rw", "rro"]), ["ro,relatime"; 2]);
+    assert_eq!(flags(0, &["nodev", "rnosuid"]), ["rw,nosuid,nodev,relatime", "rw,nosuid,relatime"]);
+}
+
 #[test]
 fn sources_start_at_the_bundle_and_places_may_be_named_from_outside() {
     let mut bundle = Bundle::shell("cat /a/file /b/file");
@@ -422,5 +489,5 @@ crate::door::by_the_library! {
     an_id_mapped_source_in_the_containers_own_tree
     an_id_mapped_source_in_the_tree_of_a_container_with_other_ids
     what_belongs_to_a_file_system_is_not_asked_of_a_bind options_of_a_tmpfs_in_one_word_and_without_meaning
-    a_place_is_made_without_what_its_name_only_passes_through
+    a_place_is_made_without_what_its_name_only_passes_through recursive_flags_count_for_what_is_mounted_below
 }

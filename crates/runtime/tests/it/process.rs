@@ -8,6 +8,7 @@ use std::process::Stdio;
 use serde_json::json;
 
 use crate::bundle::Bundle;
+use crate::seccomp::where_it_is_refused;
 
 #[test]
 fn user_groups_home_and_directory() {
@@ -399,32 +400,12 @@ fn a_machine_of_another_width() {
     assert!(bundle.refused().contains("linux.personality.flags is not supported"));
 }
 
-/// A program that denies itself one call, and whatever it starts as well.
-fn without_call(call: &'static str, work: impl FnOnce() + Send) {
-    let filter = linux::seccomp::Filter {
-        default: linux::seccomp::Action::Allow,
-        architectures: Vec::new(),
-        rules: vec![linux::seccomp::Rule {
-            calls: vec![call],
-            action: linux::seccomp::Action::Errno(1),
-            conditions: Vec::new(),
-        }],
-    };
-    let program = filter.compile().unwrap();
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            program.load(linux::seccomp::Flags::default()).unwrap();
-            work();
-        });
-    });
-}
-
 /// On a ramdisk pivot_root(2) is impossible; elsewhere it can be made so.
 #[test]
 fn a_root_that_cannot_be_pivoted() {
     let bundle = Bundle::shell("ls /; exec 2>/dev/null; ls /..");
     bundle.write_config();
-    without_call("pivot_root", || {
+    where_it_is_refused("pivot_root", None, || {
         let refused = bundle.tell("run");
         assert!(refused.stderr.contains("pivot_root"), "{}", refused.stderr);
         let outcome = bundle.call(&["run", "--no-pivot", &bundle.id]);

@@ -3,6 +3,7 @@
 use std::io::Read;
 use std::os::unix::net::UnixListener;
 
+use linux::seccomp::{Action, Compare, Condition, Filter, Flags, Rule, supports};
 use serde_json::{Value, json};
 
 use crate::bundle::Bundle;
@@ -91,6 +92,121 @@ fn every_flag_and_foreign_architectures() {
         let outcome = bundle.run();
         assert_eq!(outcome.stdout, "Seccomp:\t2\n", "{}", outcome.stderr);
         assert!(outcome.stderr.contains("Operation not permitted"), "{}", outcome.stderr);
+    }
+}
+
+/// What this thread does, and whatever it starts, is refused these calls; or only those with such an argument.
+pub(crate) fn where_it_is_refused(
+    call: &'static str,
+    argument: Option<(u8, Compare)>,
+    work: impl FnOnce() + Send,
+) {
+    const EPERM: u16 = 1;
+    let conditions =
+        argument.map(|(argument, compare)| Condition { argument, compare }).into_iter().collect();
+    let rule = Rule { calls: vec![call], action: Action::Errno(EPERM), conditions };
+    let filter = Filter { default: Action::Allow, architectures: Vec::new(), rules: vec![rule] };
+    let program = filter.compile().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            program.load(Flags::default()).unwrap();
+            work();
+        });
+    });
+}
+
+/// What the kernel does with a flag is nothing that every machine shows. So one that looks at the flags of each filter refuses
+/// those that have it, or those that do not.
+#[test]
+fn flags_reach_the_kernel() {
+    let (log, speculation, killable) = (
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    );
+    let asks = Flags { wait_killable: true, listener: true, ..Flags::default() };
+    let bit = |flag: &str| match flag {
+        _ if flag == log => Flags { log: true, ..Flags::default() },
+        _ if flag == speculation => Flags { allow_speculation: true, ..Flags::default() },
+        _ => Flags { wait_killable: true, ..Flags::default() },
+    };
+    for (named, flag, has) in [
+        (json!([log]), log, true),
+        (json!([speculation]), log, false),
+        (json!([log, speculation]), speculation, true),
+        (json!([speculation]), speculation, true),
+        (json!([]), speculation, false),
+        // Who says nothing at all would not pay for what filters cost otherwise.
+        (json!(null), speculation, true),
+        (json!([killable]), killable, true),
+        (json!([log]), killable, false),
+    ] {
+        let mut bundle = filtered("exit 0", json!([{ "names": MKDIR, "action": "SCMP_ACT_ERRNO" }]));
+        let path = bundle.directory.join("listener.sock");
+        let _listener = UnixListener::bind(&path).unwrap();
+        let seccomp = &mut bundle.config["linux"]["seccomp"];
+        if !named.is_null() {
+            seccomp["flags"] = named.clone();
+        }
+        if flag == killable {
+            if !supports(asks) {
+                scratch::skip("the kernel knows no other way to wait for who is notified");
+                continue;
+            }
+            seccomp["syscalls"][0]["action"] = json!("SCMP_ACT_NOTIFY");
+            seccomp["listenerPath"] = json!(path);
+        }
+        let mask = u64::from(bit(flag).bits());
+        let which = |value| Some((1, Compare::Masked { mask, value }));
+        let (with, without) = (which(mask), which(0));
+        where_it_is_refused("seccomp", if has { without } else { with }, || {
+            assert_eq!(bundle.output(), "", "{named} {flag}");
+        });
+        // Asked whether it knows the one that nobody named, such a kernel says no.
+        if !named.is_null() {
+            where_it_is_refused("seccomp", if has { with } else { without }, || {
+                let message = bundle.refused();
+                assert!(
+                    message.contains("seccomp") && message.contains("EPERM"),
+                    "{named} {flag}: {message}"
+                );
+            });
+        }
+    }
+}
+
+/// Nothing of one thread is to be brought in line with others: there are none, neither in the first process nor in a later.
+#[test]
+fn who_is_put_under_a_filter_is_alone() {
+    let rules = json!([{ "names": MKDIR, "action": "SCMP_ACT_ERRNO" }]);
+    let script = "ls /proc/$$/task | wc -l";
+    let mut bundle = filtered(&format!("{script}; exec sleep 1000"), rules);
+    bundle.config["linux"]["seccomp"]["flags"] = json!(["SECCOMP_FILTER_FLAG_TSYNC"]);
+    bundle.create();
+    let tasks = || std::fs::read_dir(format!("/proc/{}/task", bundle.pid())).unwrap().count();
+    assert_eq!(tasks(), 1, "waiting");
+    bundle.start();
+    crate::bundle::wait_until(|| bundle.log() == "1\n");
+    let later = bundle.exec(&format!("{script}; grep Seccomp: /proc/self/status"));
+    assert_eq!(later.stdout, "1\nSeccomp:\t2\n", "{}", later.stderr);
+}
+
+/// Some kernels on some processors make whoever is filtered pay for it.
+#[test]
+fn speculation_is_left_alone_where_it_is_allowed() {
+    let script = "grep -i specul /proc/self/status";
+    let free = Bundle::shell(script).run().stdout;
+    let with = |flags: Value| {
+        let mut bundle = filtered(script, json!([{ "names": MKDIR, "action": "SCMP_ACT_ERRNO" }]));
+        if !flags.is_null() {
+            bundle.config["linux"]["seccomp"]["flags"] = flags;
+        }
+        bundle.run().stdout
+    };
+    assert_eq!(with(json!(["SECCOMP_FILTER_FLAG_SPEC_ALLOW"])), free);
+    assert_eq!(with(json!(null)), free);
+    if with(json!([])) == free {
+        scratch::skip("the kernel does not slow down who is filtered");
     }
 }
 
