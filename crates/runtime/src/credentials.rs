@@ -5,7 +5,7 @@
 
 use linux::credentials::{self, Set};
 use linux::procfs::Procfs;
-use oci::runtime::{IoPriorityClass, Process, SchedulerFlag, SchedulerPolicy};
+use oci::runtime::{IoPriorityClass, Process, SchedulerFlag, SchedulerPolicy, User};
 
 use crate::{Error, Result, error::Step};
 
@@ -31,6 +31,7 @@ impl Identity {
 
     pub(crate) fn new(process: &Process) -> Result<Identity> {
         check_labels(process)?;
+        check_ids(&process.user)?;
         let io_priority = process.io_priority.map(|priority| {
             let class = match priority.class {
                 IoPriorityClass::Realtime => 1,
@@ -155,6 +156,16 @@ fn check_labels(process: &Process) -> Result<()> {
         ));
     }
     Ok(())
+}
+
+/// One number is no id: the kernel takes it for "unchanged", which would be whoever we are.
+fn check_ids(user: &User) -> Result<()> {
+    let groups = user.additional_gids.iter().map(|group| ("additionalGids", *group));
+    let mut ids = [("uid", user.uid), ("gid", user.gid)].into_iter().chain(groups);
+    match ids.find(|(_, id)| *id == u32::MAX) {
+        Some((field, id)) => Err(Error::invalid(format_args!("process.user.{field}: {id} is no id"))),
+        None => Ok(()),
+    }
 }
 
 /// Looked for on the host.

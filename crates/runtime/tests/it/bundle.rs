@@ -211,9 +211,20 @@ impl Bundle {
 
     pub(crate) fn execute(&self, words: &[&str]) -> Outcome {
         match &self.library {
-            Some(library) => library.exec(self, words),
+            Some(_) => self.execute_with(&json!({ "args": words })),
             None => self.call(&[&["exec", &self.id], words].concat()),
         }
+    }
+
+    /// Executes what differs from the configured process in these fields.
+    pub(crate) fn execute_with(&self, fields: &Value) -> Outcome {
+        let mut process = self.config["process"].clone();
+        process.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        if let Some(library) = &self.library {
+            return library.exec(self, &process);
+        }
+        std::fs::write(self.directory.join("process"), process.to_string()).unwrap();
+        self.call(&["exec", "--process", "process", &self.id])
     }
 
     /// Where this container's cgroup is, in every tree.

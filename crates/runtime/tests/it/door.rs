@@ -71,20 +71,24 @@ impl Library {
 
     /// From its creation to its end.
     pub(crate) fn run(&self, bundle: &Bundle) -> Outcome {
-        let run = || {
+        let mut failures = Vec::new();
+        let mut run = || {
             let container = create(bundle, "stdout", "stderr")?.start()?;
             let exit = wait(container.pid()).map_err(Error::other)?;
-            container.delete()?;
+            failures = container.delete()?;
             Ok(exit.code())
         };
-        outcome(bundle, run(), 1)
+        let mut outcome = outcome(bundle, run(), 1);
+        for failed in failures {
+            let message = format!("unable to destroy container: {failed}");
+            outcome.stderr.push_str(&format!("level=warning msg={message:?}\n"));
+        }
+        outcome
     }
 
-    pub(crate) fn exec(&self, bundle: &Bundle, words: &[&str]) -> Outcome {
-        let mut process = bundle.config["process"].clone();
-        process["args"] = words.into();
-        let process = serde_json::from_value(process).unwrap();
+    pub(crate) fn exec(&self, bundle: &Bundle, process: &Value) -> Outcome {
         let exec = || {
+            let process = oci::runtime::parse(process.to_string().as_bytes()).map_err(Error::invalid)?;
             let exec = self.with(|container| container.exec(&process, stdio(bundle, "stdout", "stderr")))?;
             wait(exec.pid()).map(|exit| exit.code()).map_err(Error::other)
         };

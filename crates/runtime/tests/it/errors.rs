@@ -104,8 +104,8 @@ fn of_devices() {
 fn of_the_root() {
     let message = refused(|bundle| bundle.config["root"]["path"] = json!("nowhere"));
     assert_says(&message, &["rootfs", "nowhere", "o such file or directory"]);
-    let message = refused(|bundle| bundle.config["root"]["path"] = json!("config.json"));
-    assert_says(&message, &["config.json", "ot a directory"]);
+    let message = refused(|bundle| bundle.config["root"]["path"] = json!("rootfs/etc/passwd"));
+    assert_says(&message, &["rootfs/etc/passwd", "ot a directory"]);
     // A place is missing in a root that cannot be written.
     let message = refused(|bundle| {
         let root = bundle.rootfs();
@@ -156,19 +156,38 @@ fn of_later_processes() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
     bundle.create();
     bundle.start();
-    let exec = |words: &[&str]| {
-        let outcome = bundle.call(&[&["exec"], words].concat());
+    let exec = |fields: Value| {
+        let outcome = bundle.execute_with(&fields);
         assert_eq!(outcome.status, 255, "{}", outcome.stderr);
         outcome.stderr.replace("\\\"", "\"")
     };
+    let message = exec(json!({ "args": ["true"], "cwd": "/nowhere" }));
+    assert_says(&message, &["chdir to cwd", "/nowhere", "no such file or directory"]);
+    assert_says(&exec(json!({ "args": ["/etc"] })), &["exec: \"/etc\"", "is a directory"]);
+    let limits = json!([{ "type": "RLIMIT_NOFILE", "soft": 9, "hard": 8 }]);
+    let message = exec(json!({ "args": ["true"], "rlimits": limits }));
+    assert_says(&message, &["error setting rlimits", "RLIMIT_NOFILE", "EINVAL"]);
+    let message = exec(json!({ "args": ["true"], "user": { "uid": "x" } }));
+    assert_says(&message, &["user.uid: invalid type: string \"x\", expected u32"]);
+}
+
+/// The same where options say it.
+#[test]
+fn of_options_of_later_processes() {
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
     let id = bundle.id.as_str();
-    assert_says(
-        &exec(&["--cwd", "/nowhere", id, "true"]),
-        &["chdir to cwd", "/nowhere", "no such file or directory"],
-    );
-    assert_says(&exec(&[id, "/etc"]), &["exec: \"/etc\"", "is a directory"]);
-    assert_says(&exec(&["--cgroup", "no/such", id, "true"]), &["cgroup"]);
-    let process = json!({ "args": ["/bin/true"], "cwd": "/", "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 9, "hard": 8 }] });
-    std::fs::write(bundle.directory.join("process.json"), process.to_string()).unwrap();
-    assert_says(&exec(&["-p", "process.json", id]), &["error setting rlimits", "RLIMIT_NOFILE", "EINVAL"]);
+    for (words, named) in
+        [(["--cwd", "/nowhere", id, "true"], "/nowhere"), (["--cgroup", "no/such", id, "true"], "cgroup")]
+    {
+        let outcome = bundle.call(&[&["exec"], &words[..]].concat());
+        assert_eq!(outcome.status, 255, "{}", outcome.stderr);
+        assert_says(&outcome.stderr, &[named]);
+    }
+}
+
+crate::door::by_the_library! {
+    of_fields of_mounts of_sysctls of_limits of_devices of_the_root of_directories_and_users of_namespaces
+    of_later_processes
 }

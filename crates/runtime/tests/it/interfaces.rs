@@ -1,20 +1,35 @@
 //! Interfaces that move into a container. The runtime is called in a network namespace of the test's own: it is "the
 //! host", and all that is in it goes with it.
 
+use std::path::Path;
 use std::process::Command;
 
+use linux::{mount, namespace};
 use serde_json::json;
 
 use crate::bundle::{Bundle, Outcome};
 
 /// Runs the container where this script has run, and then what follows it.
 fn run_after(bundle: &Bundle, before: &str, after: &str) -> Outcome {
-    bundle.write_config();
-    let runtime = bundle.command(&["run", &bundle.id]);
-    let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "sh", "-ec", &format!("{before}\n\"$@\"\n{after}"), "sh"]);
-    command.arg(runtime.get_program()).args(runtime.get_args()).current_dir(&bundle.directory);
-    Outcome::of(command.output().unwrap())
+    let shell = |script: &str| {
+        let output =
+            Command::new("sh").args(["-ec", script]).current_dir(&bundle.directory).output().unwrap();
+        let outcome = Outcome::of(output);
+        assert_eq!(outcome.status, 0, "{}", outcome.stderr);
+        outcome.stdout
+    };
+    // Namespaces are a thread's, and those of what it starts.
+    std::thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            namespace::unshare(namespace::NETWORK | namespace::MOUNT).unwrap();
+            mount::set_propagation(Path::new("/"), mount::Propagation::Private, true).unwrap();
+            shell(before);
+            let outcome = bundle.run();
+            let stdout = outcome.stdout + &shell(after);
+            Outcome { stdout, ..outcome }
+        });
+        there.join().unwrap()
+    })
 }
 
 /// Two interfaces that have been in use: one has addresses of every kind.
@@ -119,4 +134,9 @@ fn what_cannot_be_moved_is_named_and_stays() {
         "{}",
         outcome.stderr
     );
+}
+
+crate::door::by_the_library! {
+    keep_their_addresses_and_come_up a_pattern_is_completed_by_the_kernel are_there_before_anything_looks
+    into_a_namespace_of_others what_cannot_be_moved_is_named_and_stays
 }

@@ -107,7 +107,7 @@ fn in_the_hosts_mount_namespace() {
     assert!(bundle.rootfs().join("proc/1").exists(), "its mounts are the host's");
     let seen = bundle.exec(&format!("readlink /proc/self/ns/mnt; ls -d {} /bin/busybox", marker.display()));
     assert_eq!(seen.stdout, format!("{}\n/bin/busybox\n", link("self", "mnt")), "{}", seen.stderr);
-    assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
+    bundle.delete();
 }
 
 #[test]
@@ -182,4 +182,11 @@ fn hooks_beside_a_joined_pid_namespace_are_in_the_containers_cgroup() {
         assert_eq!(inside, second.cgroup().paths().len(), "{told}");
         assert!(lines.contains(&"0022"), "{told}");
     }
+}
+
+crate::door::by_the_library! {
+    a_mount_namespace_that_is_named_by_its_path id_mapped_binds_in_a_mount_namespace_that_is_joined
+    in_the_hosts_mount_namespace nothing_of_the_hosts_is_covered_for_everybody
+    what_is_the_hosts_beside_a_user_namespace a_later_process_of_a_joined_pid_namespace
+    hooks_beside_a_joined_pid_namespace_are_in_the_containers_cgroup
 }

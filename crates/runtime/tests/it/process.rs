@@ -72,6 +72,31 @@ fn executed_beside_the_first() {
     assert_eq!(killed.status, 137);
 }
 
+/// Whatever the first one is.
+#[test]
+fn a_later_process_is_what_its_own_words_say() {
+    let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.config["process"]["oomScoreAdj"] = json!(100);
+    bundle.create();
+    bundle.start();
+    let script = "echo $A; pwd; id; umask; ulimit -n; cat /proc/self/oom_score_adj; hostname; \
+                  grep -E 'CapEff|NoNewPrivs' /proc/self/status; echo err >&2; exit 5";
+    let outcome = bundle.execute_with(&json!({
+        "args": ["sh", "-c", script], "env": ["PATH=/bin", "A=b c"], "cwd": "/tmp", "oomScoreAdj": 200,
+        "user": { "uid": 1000, "gid": 7, "additionalGids": [8], "umask": 0o027 }, "noNewPrivileges": true,
+        "rlimits": [{ "type": "RLIMIT_NOFILE", "soft": 33, "hard": 44 }],
+        "capabilities": { "bounding": ["CAP_KILL"], "permitted": ["CAP_KILL"], "effective": ["CAP_KILL"],
+            "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL"] },
+    }));
+    let expected = "b c\n/tmp\nuid=1000(user) gid=7 groups=8\n0027\n33\n200\ninside\n\
+                    CapEff:\t0000000000000020\nNoNewPrivs:\t1\n";
+    assert_eq!((outcome.stdout.as_str(), outcome.stderr.as_str(), outcome.status), (expected, "err\n", 5));
+    let missing = bundle.execute(&["nosuch"]);
+    assert_eq!(missing.status, 255);
+    assert!(missing.stderr.contains("executable file not found in $PATH"), "{}", missing.stderr);
+    assert_eq!(bundle.exec("kill -9 $$").status, 137);
+}
+
 #[test]
 fn a_process_from_a_file() {
     let bundle = Bundle::new(&["/bin/sleep", "1000"]);
@@ -363,20 +388,27 @@ fn cpus_of_later_processes() {
     bundle.create();
     bundle.start();
     crate::bundle::wait_until(|| bundle.log() == own);
-    let later = bundle.call(&["--debug", "exec", &bundle.id, "/bin/sh", "-c", script]);
+    let later = bundle.exec(script);
     assert_eq!(later.stdout, on(&last), "{}", later.stderr);
-    let mask = format!("affinity: {:#x}", 1u64 << list[0]);
-    assert!(later.stderr.contains(&mask), "{mask}: {}", later.stderr);
     let of_its_own = |affinity: serde_json::Value| {
-        let process = json!({ "args": ["/bin/sh", "-c", script], "cwd": "/", "execCPUAffinity": affinity });
-        std::fs::write(bundle.directory.join("process"), process.to_string()).unwrap();
-        bundle.call(&["exec", "--process", "process", &bundle.id])
+        bundle.execute_with(&json!({ "args": ["/bin/sh", "-c", script], "execCPUAffinity": affinity }))
     };
     assert_eq!(of_its_own(json!({ "final": first })).stdout, on(&first));
     assert_eq!(of_its_own(json!({ "initial": last })).stdout, on(&last), "there it stays");
     assert_eq!(of_its_own(json!({})).stdout, own);
     let refused = of_its_own(json!({ "initial": "first" }));
     assert!(refused.stderr.contains("execCPUAffinity"), "{}", refused.stderr);
+}
+
+/// Where it is born, nothing shows once it is there.
+#[test]
+fn the_cpus_that_a_later_process_is_born_on_are_told() {
+    let mut bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.config["process"]["execCPUAffinity"] = json!({ "initial": "0" });
+    bundle.create();
+    bundle.start();
+    let later = bundle.call(&["--debug", "exec", &bundle.id, "true"]);
+    assert!(later.stderr.contains("affinity: 0x1"), "{}", later.stderr);
 }
 
 #[test]
@@ -394,7 +426,7 @@ fn a_machine_of_another_width() {
         let told = bundle.exec(script);
         let expected = if machine == "x86_64\n" { expected } else { expected.replace("i686", "armv8l") };
         assert_eq!(told.stdout, expected, "{}", told.stderr);
-        assert_eq!(bundle.call(&["delete", "--force", &bundle.id]).status, 0);
+        bundle.delete();
     }
     bundle.config["linux"]["personality"] = json!({ "domain": "LINUX", "flags": ["ADDR_NO_RANDOMIZE"] });
     assert!(bundle.refused().contains("linux.personality.flags is not supported"));
@@ -437,14 +469,22 @@ fn the_callers_cpus_are_not_the_containers() {
     let script = "grep Cpus_allowed_list /proc/self/status";
     let free = Bundle::shell(script).output();
     let bundle = Bundle::shell(script);
-    bundle.write_config();
-    let bound = bundle.command(&["run", &bundle.id]);
-    let output = std::process::Command::new("taskset")
-        .args(["-c", "0"])
-        .arg(bound.get_program())
-        .args(bound.get_args())
-        .current_dir(&bundle.directory)
-        .output()
-        .unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stdout), free);
+    // Of the thread, and of what it starts.
+    let bound = std::thread::scope(|scope| {
+        let bound = scope.spawn(|| {
+            let mut first = rustix::thread::CpuSet::new();
+            first.set(0);
+            rustix::thread::sched_setaffinity(None, &first).unwrap();
+            bundle.output()
+        });
+        bound.join().unwrap()
+    });
+    assert_eq!(bound, free);
+}
+
+crate::door::by_the_library! {
+    user_groups_home_and_directory programs_that_cannot_be_executed a_directory_that_is_none
+    a_later_process_is_what_its_own_words_say descriptors_are_only_those_given
+    programs_that_are_where_the_process_happens_to_be memory_comes_from_where_the_policy_says
+    cpus_of_later_processes a_machine_of_another_width the_callers_cpus_are_not_the_containers
 }

@@ -391,3 +391,9 @@ fn calls_of_other_architectures() {
         }
     }
 }
+
+crate::door::by_the_library! {
+    every_action an_errno_of_its_own every_operator every_flag_and_foreign_architectures flags_reach_the_kernel
+    who_is_put_under_a_filter_is_alone speculation_is_left_alone_where_it_is_allowed what_makes_no_sense_is_named
+    how_one_waits_for_nobody_does_not_matter listeners_are_handed_over later_processes_are_under_it
+}

@@ -26,3 +26,7 @@ fn cve_2023_25809_the_hosts_cgroups_are_read_only_where_they_shall_be() {
         assert!(output.lines().count() > 0 && output.lines().all(|line| line == "seen"), "{output}");
     }
 }
+
+crate::door::by_the_library! {
+    cve_2023_25809_the_hosts_cgroups_are_read_only_where_they_shall_be
+}

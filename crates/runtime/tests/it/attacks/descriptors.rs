@@ -1,6 +1,7 @@
 //! Descriptors and directories of the host that a process still has while it is already in reach of the container.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -39,7 +40,7 @@ fn found_by(watcher: &Bundle) -> String {
 fn cve_2016_9962_a_process_on_its_way_in_shows_nothing_of_the_host() {
     let bundle = watcher();
     for _ in 0..ROUNDS * 2 {
-        assert_eq!(bundle.call(&["exec", &bundle.id, "true"]).status, 0);
+        assert_eq!(bundle.execute(&["true"]).status, 0);
     }
     assert_eq!(found_by(&bundle), "");
 }
@@ -173,6 +174,27 @@ fn cve_2024_21626_the_program_is_not_found_through_a_descriptor() {
     }
 }
 
+/// The same by what is open in the process that calls, which may be a program with threads.
+#[test]
+fn cve_2024_21626_what_the_caller_holds_leads_nowhere() {
+    let leak = fs::File::open("/").unwrap();
+    linux::fd::set_inheritable(&leak, true).unwrap();
+    let held = format!("/proc/self/fd/{}", leak.as_raw_fd());
+    let bundle = Bundle::new(&["/bin/sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    for (field, value) in [("cwd", json!(held)), ("args", json!([format!("{held}/bin/busybox"), "true"]))] {
+        let mut first = Bundle::new(&["true"]);
+        first.config["process"][field] = value.clone();
+        first.refused();
+        let mut fields = json!({ "args": ["true"] });
+        fields[field] = value;
+        let later = bundle.execute_with(&fields);
+        assert!(later.status == 255 && later.stdout.is_empty(), "{field}: {}", later.stderr);
+    }
+    assert_eq!(bundle.exec("ls /proc/self/fd | wc -l").stdout, "4\n");
+}
+
 /// Whatever the caller left open without saying so, the program has three descriptors and the one it lists them with.
 #[test]
 fn cve_2024_21626_nothing_leaks_into_the_program() {
@@ -184,4 +206,11 @@ fn cve_2024_21626_nothing_leaks_into_the_program() {
     assert_eq!(fs::read_to_string(&log).unwrap(), "4\n");
     let later = with_a_leak(&bundle, &format!("exec {} ls /proc/self/fd", bundle.id));
     assert_eq!(String::from_utf8_lossy(&later.stdout).lines().count(), 4, "{later:?}");
+}
+
+crate::door::by_the_library! {
+    cve_2016_9962_a_process_on_its_way_in_shows_nothing_of_the_host
+    cve_2016_9962_a_container_that_joins_others_is_built_out_of_their_sight
+    cve_2016_9962_a_container_with_ids_of_its_own_is_too cve_2016_9962_a_waiting_process_holds_no_directory
+    cve_2024_21626_what_the_caller_holds_leads_nowhere
 }

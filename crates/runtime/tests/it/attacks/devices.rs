@@ -27,3 +27,7 @@ fn ghsa_g54h_m393_cpwq_what_no_rule_allows_is_denied() {
     bundle.config["linux"].as_object_mut().unwrap().remove("resources");
     assert!(bundle.run().stderr.contains("Operation not permitted"));
 }
+
+crate::door::by_the_library! {
+    ghsa_g54h_m393_cpwq_what_no_rule_allows_is_denied
+}

@@ -34,7 +34,7 @@ fn cve_2025_31133_a_null_device_exchanged_for_a_link_meanwhile() {
     symlink("/proc/sys/kernel/core_pattern", bundle.rootfs().join("link")).unwrap();
     let swapper = Swapper::start(bundle.rootfs().join("dev/null"), bundle.rootfs().join("link"));
     for _ in 0..ROUNDS {
-        let outcome = bundle.tell("run");
+        let outcome = bundle.run();
         // Either the mask is what it should be, or the exchanged device is named and nothing runs.
         if outcome.stdout != "0\n" {
             assert!(outcome.stdout.is_empty(), "{}", outcome.stdout);
@@ -72,4 +72,9 @@ fn cve_2026_88265_streams_are_never_opened_from_the_image() {
     let metadata = fs::metadata(&victim).unwrap();
     assert_eq!((metadata.uid(), metadata.gid()), (0, 0));
     assert_eq!(fs::read_to_string(&victim).unwrap(), "the host's");
+}
+
+crate::door::by_the_library! {
+    cve_2025_31133_masks_do_not_come_from_the_image cve_2025_31133_a_null_device_exchanged_for_a_link_meanwhile
+    cve_2025_31133_covers_are_empty_and_stay_so cve_2026_88265_streams_are_never_opened_from_the_image
 }

@@ -44,11 +44,10 @@ fn race(destination: &str, kind: &str, source: &str) {
     symlink(&outside, shared.join("link")).unwrap();
     bundle.mount("/shared", "bind", shared.to_str().unwrap(), &["rbind"]);
     bundle.mount(destination, kind, source, if kind == "bind" { &["rbind", "ro"] } else { &[] });
-    bundle.write_config();
     let swapper = Swapper::start(shared.join("place"), shared.join("link"));
     for _ in 0..ROUNDS {
         // It may fail on what it finds, but then it says so.
-        let outcome = bundle.tell("run");
+        let outcome = bundle.run();
         assert!(outcome.status == 0 || outcome.stderr.contains("error mounting"), "{}", outcome.stderr);
         assert_eq!(names(&outside), [""; 0], "something was made on the host");
     }
@@ -93,12 +92,17 @@ fn cve_2026_41579_a_dev_exchanged_for_a_link_meanwhile() {
     fs::write(outside.join("ptmx"), "the host's").unwrap();
     drop_mounts(&mut bundle, "/dev");
     symlink(&outside, bundle.rootfs().join("link")).unwrap();
-    bundle.write_config();
     let swapper = Swapper::start(bundle.rootfs().join("dev"), bundle.rootfs().join("link"));
     for _ in 0..ROUNDS {
-        bundle.tell("run");
+        bundle.run();
         assert_eq!(names(&outside), ["ptmx"]);
     }
     drop(swapper);
     assert_eq!(fs::read_to_string(outside.join("ptmx")).unwrap(), "the host's");
+}
+
+crate::door::by_the_library! {
+    cve_2021_30465_a_mount_through_a_link_stays_inside cve_2021_30465_a_directory_exchanged_for_a_link_meanwhile
+    cve_2024_45310_nothing_is_created_on_the_host_meanwhile cve_2026_41579_a_dev_that_is_a_link_leads_nowhere
+    cve_2026_47766_a_dev_that_climbs_leads_nowhere cve_2026_41579_a_dev_exchanged_for_a_link_meanwhile
 }

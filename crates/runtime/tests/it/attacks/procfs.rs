@@ -99,10 +99,9 @@ fn cve_2023_27561_a_proc_exchanged_for_a_link_meanwhile() {
     );
     fs::create_dir_all(bundle.rootfs().join("fake/self")).unwrap();
     symlink("/fake", bundle.rootfs().join("link")).unwrap();
-    bundle.write_config();
     let swapper = Swapper::start(bundle.rootfs().join("proc"), bundle.rootfs().join("link"));
     for _ in 0..ROUNDS * 2 {
-        let outcome = bundle.tell("run");
+        let outcome = bundle.run();
         if outcome.status == 0 {
             assert_eq!(outcome.stdout, "ran\n", "procfs is where the link led");
         } else {
@@ -141,4 +140,11 @@ fn cve_2025_52881_names_of_sysctls_do_not_climb() {
         let message = bundle.refused();
         assert!(message.contains("sysctl"), "{name}: {message}");
     }
+}
+
+crate::door::by_the_library! {
+    cve_2019_16884_nothing_is_mounted_over_proc cve_2019_16884_nor_through_a_link_of_the_image
+    cve_2019_19921_proc_through_a_link_is_refused cve_2023_27561_nor_where_a_volume_is_bound_to
+    cve_2023_28642_nor_when_it_is_bound cve_2023_27561_a_proc_exchanged_for_a_link_meanwhile
+    cve_2025_52881_writes_go_to_a_procfs_of_our_own cve_2025_52881_names_of_sysctls_do_not_climb
 }
