@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::bundle::Bundle;
 
-fn has_apparmor() -> bool {
+pub(crate) fn has_apparmor() -> bool {
     std::fs::read_to_string("/sys/module/apparmor/parameters/enabled").is_ok_and(|text| text.starts_with('Y'))
 }
 

@@ -19,10 +19,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, wait_until};
 
 /// How often a race is run. Enough that the runtimes of their time lost it.
 const ROUNDS: usize = 25;
+
+/// Repeats a round that may fail on what it finds: often enough for whoever attacks, and until it has gone well once, since
+/// what always fails shows nothing.
+#[track_caller]
+fn rounds(mut goes_well: impl FnMut() -> bool) {
+    let (mut done, mut went_well) = (0, false);
+    wait_until(|| {
+        went_well |= goes_well();
+        done += 1;
+        done >= ROUNDS && went_well
+    });
+}
+
+/// And until it has failed once, where it cannot go well when it meets the attacker.
+#[track_caller]
+fn rounds_that_meet(mut goes_well: impl FnMut() -> bool) {
+    let mut met = false;
+    rounds(|| {
+        let went_well = goes_well();
+        met |= !went_well;
+        met && went_well
+    });
+}
 
 /// Exchanges two directory entries as fast as it can, until it is dropped.
 struct Swapper {
