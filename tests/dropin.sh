@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
 # wharf-runtime in runc's place: Docker, containerd and Podman each run, exec, pause, update and stop containers by it.
 #
-#   tests/dropin.sh [--runtime FILE] [PREFIX...]
+#   tests/dropin.sh [--runtime FILE] PREFIX...
 #
 # PREFIX is a command that runs another command where those engines are installed (a container, a chroot, `ssh host`;
-# `env` for this machine): its standard input must reach the command. Without one there is nobody to ask, and the script
-# says so and succeeds. Needed there: root, dockerd, containerd (running, at its usual socket), ctr, podman, busybox.
+# `env` for this machine): its standard input must reach the command. Needed there: root, dockerd, containerd (running,
+# at its usual socket), ctr, podman, busybox.
 #
 # Nobody else there is disturbed: a dockerd of its own without networks, a namespace of its own in containerd, storage
 # of its own for Podman; all of it in one directory that is removed at the end.
@@ -13,11 +13,12 @@ set -euo pipefail
 
 cd "$(dirname "$0")/.."
 runtime=target/debug/wharf-runtime
-[[ ${1:-} != --runtime ]] || { runtime=$2; shift 2; }
-if [[ $# == 0 ]]; then
-  echo "dropin: skipped: no command given that runs where Docker, containerd and Podman are"
-  exit 0
+usage() { echo "usage: tests/dropin.sh [--runtime FILE] PREFIX..." >&2; exit 2; }
+if [[ ${1:-} == --runtime ]]; then
+  [[ $# -ge 2 ]] || usage
+  runtime=$2; shift 2
 fi
+[[ $# -ge 1 ]] || usage
 [[ -x $runtime ]] || { echo "dropin: $runtime: build it first" >&2; exit 1; }
 
 work=/var/tmp/wharf-dropin-$$
@@ -66,7 +67,7 @@ tar -C root -cf image.tar .
 
 echo "# Podman"
 podman_ import -q image.tar "$name" >/dev/null 2>&1
-check "run in the foreground" "^hello 7$" sh -c "$(declare -f podman_); WORK=$WORK; podman_ run --rm --network none $name sh -c 'echo hello; exit 7' | tr '\n' ' '; echo \${PIPESTATUS:-7}"
+check "run in the foreground" "^hello 7$" sh -c "$(declare -f podman_); WORK=$WORK; out=\$(podman_ run --rm --network none $name sh -c 'echo hello; exit 7'); echo \$out \$?"
 check "run detached" "^[0-9a-f]\{64\}$" podman_ run -d --name one --network none --memory 64m "$name" sleep 1000
 check "the runtime is ours" "wharf-runtime" podman_ inspect one --format '{{.OCIRuntime}}'
 check "exec" "^uid=0" podman_ exec one id
