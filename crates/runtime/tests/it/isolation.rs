@@ -310,7 +310,8 @@ fn a_user_namespace_without_a_root() {
 crate::door::by_the_library! {
     its_own_namespaces namespaces_of_others_are_joined a_namespace_of_the_wrong_kind_is_refused
     a_user_namespace_with_mapped_ids later_processes_join_the_user_namespace
-    a_time_namespace_with_its_own_boot each_clock_of_a_time_namespace_has_its_own_offset masked_and_read_only_paths a_read_only_root devices_are_those_allowed
+    a_time_namespace_with_its_own_boot each_clock_of_a_time_namespace_has_its_own_offset
+    masked_and_read_only_paths a_read_only_root devices_are_those_allowed
     a_filter_refuses_as_it_says later_processes_are_filtered_too capabilities_are_exactly_those_named
     its_own_view_of_cgroups sysctls_of_its_namespaces no_new_privileges a_user_namespace_without_a_root
 }

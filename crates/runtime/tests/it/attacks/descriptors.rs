@@ -11,8 +11,8 @@ use super::{add_capability, drop_mounts, rounds};
 use crate::bundle::Bundle;
 
 /// A container that looks through `/proc/<pid>` of every process that it sees: for the host's root, its working directory,
-/// its descriptors, and what `..` leads to from there. It notes when there is anybody to look at. It has `CAP_SYS_PTRACE`, before which no protection of memory
-/// holds; so there must be nothing to see from the first instruction on.
+/// its descriptors, and what `..` leads to from there. It notes when there is anybody to look at. It has `CAP_SYS_PTRACE`,
+/// before which no protection of memory holds; so there must be nothing to see from the first instruction on.
 fn watcher() -> Bundle {
     let mut bundle = Bundle::new(&[]);
     let marker = bundle.directory.join("marker");
