@@ -252,7 +252,10 @@ impl Container {
     }
 
     fn update_now(&self, new: &Resources) -> Result<()> {
+        let new = &resources::completed(&self.cgroup, new);
         if let Some(unit) = &self.unit {
+            // What is refused here systemd must not have done.
+            resources::check(&self.cgroup, new)?;
             systemd::update(unit, self.cgroup.is_unified(), new)?;
         }
         resources::apply(&self.cgroup, new)?;

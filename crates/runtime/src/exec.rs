@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use linux::cgroup::{Cgroup, Doors};
+use linux::cgroup::{Cgroup, Doors, Layout};
 use linux::process::{self, Elsewhere, Pid};
 use linux::spans::mark;
 use linux::{namespace, signal};
@@ -108,6 +108,10 @@ impl Container {
         trace.step(format_args!("=> nsexec container setup"));
         let below;
         let doors = match execution.cgroups.as_slice() {
+            [] if self.hands_controllers_down() => {
+                below = self.doors_of_first()?;
+                &below
+            }
             [] => self.doors().step(|| "unable to join cgroup")?,
             cgroups => {
                 below = self.doors_below(cgroups)?;
@@ -167,6 +171,25 @@ impl Container {
             Some(doors) => Ok(doors),
             None => self.cgroup.doors().map(|doors| self.doors.get_or_init(|| doors)),
         }
+    }
+
+    /// Then v2 lets no process in: the container manages cgroups of its own below this one.
+    fn hands_controllers_down(&self) -> bool {
+        let enabled = || self.cgroup.get_unified("cgroup.subtree_control");
+        self.cgroup.is_unified() && enabled().is_ok_and(|names| !names.trim().is_empty())
+    }
+
+    /// Into the cgroup below the container's to which its first process has moved.
+    fn doors_of_first(&self) -> Result<Doors> {
+        const STEP: &str = "unable to join cgroup";
+        let layout = Layout::detect().step(|| STEP)?;
+        let place = linux::cgroup::path_of(self.pid, None).step(|| STEP)?;
+        let place = Cgroup::at(&layout, place.strip_prefix("/").unwrap_or(&place)).step(|| STEP)?;
+        match (place.unified(), self.cgroup.unified()) {
+            (Some(place), Some(own)) if place.starts_with(own) => {}
+            _ => return self.cgroup.doors().step(|| STEP),
+        }
+        place.doors().step(|| STEP)
     }
 
     fn doors_below(&self, cgroups: &[SubCgroup]) -> Result<Doors> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use linux::Errno;
 use linux::cgroup::{Cgroup, Layout};
 use linux::spans::mark;
-use oci::runtime::{Resources, Spec};
+use oci::runtime::{NamespaceKind, Resources, Spec};
 
 use crate::error::{Step, plain};
 use crate::rdt::{self, Class, Group};
@@ -105,7 +105,17 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
     let limits = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()).unwrap_or(&nothing);
     if driver == CgroupDriver::Systemd {
         let scope = Scope::parse(configured, id)?;
-        return create_scope(&layout, &scope, id, limits, &systemd::asked(&spec.annotations)?);
+        let placed = create_scope(&layout, &scope, id, limits, &systemd::asked(&spec.annotations)?)?;
+        return match delegated_to(spec).filter(|_| layout.is_unified()) {
+            Some(owner) => match placed.cgroup.delegate(owner) {
+                Ok(()) => Ok(placed),
+                Err(error) => {
+                    placed.undo();
+                    Err(error).step(|| STEP)
+                }
+            },
+            None => Ok(placed),
+        };
     }
     let mut cgroup = at(&layout, configured, id).map_err(|error| error.at(STEP))?;
     let made = cgroup.create();
@@ -139,6 +149,21 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
             Err(error)
         }
     }
+}
+
+/// Whose the cgroup is besides ours: that of the container's root, where it has users of its own and a view of its own
+/// cgroup that it may write to.
+fn delegated_to(spec: &Spec) -> Option<u32> {
+    let linux = spec.linux.as_ref()?;
+    let is_new = |kind| linux.namespaces.iter().any(|own| own.kind == kind && own.path.is_none());
+    let writable = |mount: &oci::runtime::Mount| {
+        mount.destination == Path::new("/sys/fs/cgroup")
+            && mount.kind.starts_with("cgroup")
+            && !mount.options.iter().any(|word| word == "ro" || word == "rro")
+    };
+    let own_view = is_new(NamespaceKind::Cgroup) && spec.mounts.iter().any(writable);
+    let root = linux.uid_mappings.iter().find(|range| range.container_id == 0)?;
+    (own_view && is_new(NamespaceKind::User)).then_some(root.host_id)
 }
 
 /// Where v2 is delegated to a user, his own cgroup has processes, so that nothing can be limited below it; a sibling of
@@ -193,6 +218,9 @@ fn create_scope(
     asked: &[Property],
 ) -> Result<Placed> {
     let cgroup = systemd::cgroup(layout, scope)?;
+    if cgroup.exists() {
+        check_unused(&cgroup)?;
+    }
     let start = || systemd::start(scope, id, layout, limits, asked);
     let anchor = match start() {
         // What is left of one whose keeper was killed. With a process in it, it is somebody's.
@@ -204,7 +232,7 @@ fn create_scope(
     }?;
     let unit = Some(scope.unit.clone());
     let placed = Placed { unit, anchor: Some(anchor), ..Placed::new(cgroup) };
-    match fill(&placed.cgroup, layout, scope).and_then(|()| limit(&placed.cgroup, limits)) {
+    match fill(&placed.cgroup, scope).and_then(|()| limit(&placed.cgroup, limits)) {
         Ok(()) => Ok(placed),
         Err(error) => {
             placed.undo();
@@ -213,8 +241,8 @@ fn create_scope(
     }
 }
 
-/// Makes the scope's directories in the v1 trees that systemd does not know.
-fn fill(cgroup: &Cgroup, layout: &Layout, scope: &Scope) -> Result<()> {
+/// Makes the scope's directories in the v1 trees that systemd does not know, and has all controllers of v2.
+fn fill(cgroup: &Cgroup, scope: &Scope) -> Result<()> {
     if !systemd::has_made(cgroup) {
         let places = cgroup.paths();
         return Err(Error::other(format_args!(
@@ -222,9 +250,7 @@ fn fill(cgroup: &Cgroup, layout: &Layout, scope: &Scope) -> Result<()> {
             scope.unit
         )));
     }
-    if layout.is_unified() {
-        return Ok(());
-    }
+    // On v2 it is there, but systemd hands down no more controllers than it knows.
     cgroup.create().map(drop).step(|| "unable to apply cgroup configuration")
 }
 

@@ -26,6 +26,30 @@ fn setting(controller: &'static str, file: impl Into<String>, value: impl ToStri
 /// told so by mmap(2), and otherwise killed by its first access.
 const RESERVED: &str = ".rsvd";
 
+/// Refuses what [`apply`] would refuse before it writes anything.
+pub(crate) fn check(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
+    if let Some(memory) = &resources.memory {
+        check_memory(cgroup, memory)?;
+    }
+    if cgroup.is_unified() { unified(resources) } else { legacy(resources) }.map(drop)
+}
+
+/// With the time of processors or its period as it is now, where a limit names only one of them: on v2 both are one file.
+pub(crate) fn completed(cgroup: &Cgroup, resources: &Resources) -> Resources {
+    let mut all = resources.clone();
+    let Some(cpu) = all.cpu.as_mut().filter(|_| cgroup.is_unified()) else { return all };
+    let (quota, period) = (cpu.quota.filter(|quota| *quota != 0), cpu.period.filter(|period| *period > 0));
+    if quota.is_some() == period.is_some() {
+        return all;
+    }
+    let now = cgroup.get_unified("cpu.max").unwrap_or_default();
+    let mut now = now.split_whitespace();
+    let (quota_now, period_now) = (now.next(), now.next());
+    cpu.quota = quota.or_else(|| quota_now?.parse().ok());
+    cpu.period = period.or_else(|| period_now?.parse().ok());
+    all
+}
+
 /// Applies everything but device rules.
 pub(crate) fn apply(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
     if let Some(memory) = &resources.memory {
@@ -87,7 +111,13 @@ fn set_legacy(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
 }
 
 fn set_unified(cgroup: &Cgroup, setting: &Setting) -> Result<()> {
-    match cgroup.set_unified(&setting.file, &setting.value) {
+    // The kernel takes one line at a time: one device, one size of pages.
+    let lines: Vec<&str> = setting.value.lines().collect();
+    let written = match lines[..] {
+        [_, _, ..] => lines.iter().try_for_each(|line| cgroup.set_unified(&setting.file, line)),
+        _ => cgroup.set_unified(&setting.file, &setting.value),
+    };
+    match written {
         Err(error) if error.is(Errno::NOENT) && is_dispensable(cgroup, &setting.file) => Ok(()),
         other => other.step(|| format!("failed to set {}", setting.file)),
     }
@@ -101,14 +131,22 @@ fn is_dispensable(cgroup: &Cgroup, file: &str) -> bool {
     file.contains(RESERVED) || (WEIGHTS.contains(&file) && WEIGHTS.into_iter().any(there))
 }
 
-/// What is asked for and no kernel does any more.
-pub fn obsolete(resources: &Resources) -> Vec<&'static str> {
+/// What is asked for and has no effect, each with the reason: no kernel does it any more, or something else that is asked
+/// for excludes it.
+pub fn obsolete(resources: &Resources) -> Vec<(&'static str, &'static str)> {
+    const GONE: &str = "the kernel no longer has it";
     let memory = resources.memory.clone().unwrap_or_default();
+    let cpu = resources.cpu.clone().unwrap_or_default();
     let fields = [
-        ("memory.kernel", memory.kernel.is_some_and(|limit| limit > 0)),
-        ("memory.useHierarchy", memory.use_hierarchy == Some(false)),
+        ("memory.kernel", GONE, memory.kernel.is_some_and(|limit| limit > 0)),
+        ("memory.useHierarchy", GONE, memory.use_hierarchy == Some(false)),
+        (
+            "cpu.shares",
+            "who is idle has no weight",
+            cpu.idle == Some(1) && cpu.shares.is_some_and(|shares| shares > 0),
+        ),
     ];
-    fields.into_iter().filter(|(_, asked)| *asked).map(|(name, _)| name).collect()
+    fields.into_iter().filter(|(.., asked)| *asked).map(|(name, why, _)| (name, why)).collect()
 }
 
 /// With `checkBeforeUpdate` a limit below what is used now is refused instead of killing.
@@ -330,7 +368,8 @@ fn unified_cpu(cpu: &Cpu, out: &mut Vec<Setting>) -> Result<()> {
     if let Some(idle) = cpu.idle {
         out.push(setting("cpu", "cpu.idle", idle));
     }
-    if let Some(shares) = cpu.shares.filter(|shares| *shares > 0) {
+    // Who is idle has no weight, and the kernel takes none.
+    if let Some(shares) = cpu.shares.filter(|shares| *shares > 0 && cpu.idle != Some(1)) {
         out.push(setting("cpu", "cpu.weight", weight_of(shares)));
     }
     if cpu.quota.is_some_and(|quota| quota != 0) || cpu.period.is_some_and(|period| period != 0) {
@@ -579,8 +618,50 @@ mod tests {
             assert!(legacy(&parse(json)).is_ok_and(|settings| settings.len() == 1), "{json}");
         }
         let gone = obsolete(&parse(r#"{"memory":{"kernel":5,"useHierarchy":false}}"#));
-        assert_eq!(gone, ["memory.kernel", "memory.useHierarchy"]);
+        let names: Vec<_> = gone.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["memory.kernel", "memory.useHierarchy"]);
         assert!(obsolete(&parse(r#"{"memory":{"kernel":-1,"useHierarchy":true}}"#)).is_empty());
+    }
+
+    #[test]
+    fn who_is_idle_has_no_weight() {
+        let both = parse(r#"{"cpu":{"idle":1,"shares":512}}"#);
+        let files: Vec<String> = unified(&both).unwrap().into_iter().map(|setting| setting.file).collect();
+        assert_eq!(files, ["cpu.idle"]);
+        assert_eq!(obsolete(&both)[0].0, "cpu.shares");
+        assert!(obsolete(&parse(r#"{"cpu":{"idle":0,"shares":512}}"#)).is_empty());
+    }
+
+    /// A directory that looks like a cgroup of v2.
+    fn pretended(file: &str, text: &str) -> (scratch::Directory, Cgroup) {
+        let directory = scratch::Directory::new("pretended");
+        std::fs::write(directory.join(file), text).unwrap();
+        let cgroup = Cgroup::from_paths([("", &*directory)]);
+        (directory, cgroup)
+    }
+
+    #[test]
+    fn half_of_a_quota_keeps_the_other_half() {
+        let (_directory, cgroup) = pretended("cpu.max", "500000 1000000\n");
+        let written = |json: &str| {
+            let all = completed(&cgroup, &parse(json));
+            unified(&all).unwrap().into_iter().map(|setting| setting.value).collect::<Vec<_>>()
+        };
+        assert_eq!(written(r#"{"cpu":{"period":900000}}"#), ["500000 900000"]);
+        assert_eq!(written(r#"{"cpu":{"quota":600000}}"#), ["600000 1000000"]);
+        assert_eq!(written(r#"{"cpu":{"quota":-1}}"#), ["max 1000000"]);
+        assert_eq!(written(r#"{"cpu":{"quota":1000,"period":2000}}"#), ["1000 2000"]);
+        assert!(written(r#"{"cpu":{"cpus":""}}"#).is_empty());
+        let (_directory, cgroup) = pretended("cpu.max", "max 100000\n");
+        assert_eq!(completed(&cgroup, &parse(r#"{"cpu":{"period":5000}}"#)).cpu.unwrap().quota, None);
+    }
+
+    #[test]
+    fn several_lines_are_written_one_by_one() {
+        let (directory, cgroup) = pretended("io.max", "");
+        set_unified(&cgroup, &setting("unified", "io.max", "8:0 rbps=1\n8:16 wbps=2\n")).unwrap();
+        // A file of the kernel takes each; of this one, what was written last is at its beginning.
+        assert_eq!(std::fs::read_to_string(directory.join("io.max")).unwrap(), "8:16 wbps=2");
     }
 
     #[test]

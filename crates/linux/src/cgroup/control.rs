@@ -133,7 +133,11 @@ impl Cgroup {
 
     /// Sends a signal to every process once.
     pub fn signal_all(&self, signal: i32) -> Result<()> {
-        for pid in self.pids()? {
+        let pids = match self.pids() {
+            Err(error) if gone(&error) => return Ok(()),
+            other => other?,
+        };
+        for pid in pids {
             match crate::process::kill(pid, signal) {
                 Err(error) if !error.is(Errno::SRCH) => return Err(error),
                 _ => {}

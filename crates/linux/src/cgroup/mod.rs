@@ -237,6 +237,19 @@ impl Cgroup {
         }
     }
 
+    /// Gives the v2 cgroup to a user, with the files that the kernel says are to be given away: who has them makes cgroups
+    /// below, and changes none of the limits of this one. See cgroups(7), "Delegation".
+    pub fn delegate(&self, user: u32) -> Result<()> {
+        const FILES: &str = "/sys/kernel/cgroup/delegate";
+        let Some(directory) = &self.unified else { return Ok(()) };
+        let give = |path: &Path| match std::os::unix::fs::chown(path, Some(user), None) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+            other => other.context("chown", || format!("{path:?}, {user}")),
+        };
+        give(directory)?;
+        read(Path::new(FILES))?.lines().try_for_each(|file| give(&directory.join(file)))
+    }
+
     /// Reads a file of a v1 controller.
     pub fn get_legacy(&self, controller: &str, file: &str) -> Result<String> {
         match self.legacy(controller) {

@@ -181,8 +181,8 @@ pub(super) fn warn_of_capabilities(context: &Context, process: Option<&oci::runt
 
 /// Limits that nothing keeps are told of.
 pub(super) fn warn_of_limits(context: &Context, resources: &oci::runtime::Resources) {
-    for name in runtime::obsolete(resources) {
-        context.log.warn(format_args!("ignoring linux.resources.{name}: the kernel no longer has it"));
+    for (name, why) in runtime::obsolete(resources) {
+        context.log.warn(format_args!("ignoring linux.resources.{name}: {why}"));
     }
 }
 

@@ -36,6 +36,8 @@ fn of_fields(resources: &Resources) -> Vec<Property> {
     let cpu = resources.cpu.as_ref();
     let swap = memory.and_then(|memory| unified_swap(memory).ok().flatten());
     let weight = cpu.and_then(|cpu| cpu.shares).filter(|shares| *shares > 0).map(weight_of);
+    // Who is idle no more and has no weight yet has the usual one.
+    let weight = weight.or_else(|| (cpu?.idle == Some(0)).then_some(u64::MAX));
     let io_weight = resources.block_io.as_ref().and_then(|block| block.weight).filter(|weight| *weight > 0);
     let set = |list: Option<&String>| list.and_then(|list| bits(list)).map(Value::Bytes);
     let (period, quota) = bandwidth(cpu);
