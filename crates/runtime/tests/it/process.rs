@@ -482,6 +482,30 @@ fn the_callers_cpus_are_not_the_containers() {
     assert_eq!(bound, free);
 }
 
+/// What runs systemd or another manager of cgroups moves itself out of the way first, and lets nobody in there any more.
+#[test]
+fn a_later_process_goes_where_the_first_has_gone() {
+    if !linux::cgroup::Layout::detect().unwrap().is_unified() {
+        scratch::skip("cgroup v2 alone");
+        return;
+    }
+    let bundle = Bundle::new(&["sleep", "1000"]);
+    bundle.create();
+    bundle.start();
+    let own = bundle.cgroup().unified().unwrap().to_owned();
+    let below = own.join("below");
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(below.join("cgroup.procs"), bundle.pid().to_string()).unwrap();
+    let controllers = std::fs::read_to_string(own.join("cgroup.controllers")).unwrap();
+    let controller = controllers.split_whitespace().next().expect("some controller");
+    std::fs::write(own.join("cgroup.subtree_control"), format!("+{controller}")).unwrap();
+    let outcome = bundle.exec("cat /proc/self/cgroup");
+    assert!(outcome.stdout.trim_end().ends_with("/below"), "{}{}", outcome.stdout, outcome.stderr);
+    // Who names a place gets that one or none.
+    let refused = bundle.call(&["exec", "--cgroup", "/", &bundle.id, "true"]);
+    assert!(refused.stderr.contains("resource busy"), "{} {}", refused.status, refused.stderr);
+}
+
 crate::door::by_the_library! {
     user_groups_home_and_directory programs_that_cannot_be_executed a_directory_that_is_none
     a_later_process_is_what_its_own_words_say descriptors_are_only_those_given

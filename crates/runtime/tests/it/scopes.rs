@@ -145,3 +145,38 @@ fn what_is_asked_of_systemd_must_make_sense() {
     assert!(scoped.bundle.log().contains("cpuset.cpus"), "{}", scoped.bundle.log());
     assert!(!scoped.cgroup.exists(), "nothing is left of it, in any tree");
 }
+
+/// Told first, systemd would have killed the container by the time that the limit is refused.
+#[test]
+fn what_is_refused_systemd_does_not_hear_of() {
+    let Some(mut scoped) = Scoped::new() else { return };
+    scoped.bundle.config["linux"]["resources"] = json!({ "memory": { "limit": 67_108_864 } });
+    scoped.bundle.write_config();
+    let id = scoped.bundle.id.clone();
+    scoped.succeeds(&["run", "-d", &id]);
+    let resources = scoped.bundle.directory.join("resources.json");
+    std::fs::write(&resources, r#"{ "memory": { "limit": 1024, "checkBeforeUpdate": true } }"#).unwrap();
+    assert!(!scoped.run(&["update", "-r", resources.to_str().unwrap(), &id]));
+    assert!(scoped.bundle.log().contains("rejecting memory limit"), "{}", scoped.bundle.log());
+    assert_eq!(scoped.bundle.state()["status"], "running");
+    assert_eq!(scoped.limit("memory", "memory.limit_in_bytes", "memory.max"), "67108864");
+    if let Some(fake) = &scoped.fake {
+        assert_eq!(fake.properties()["MemoryLimit"], json!(67_108_864));
+    }
+    scoped.succeeds(&["delete", "--force", &id]);
+}
+
+/// Nothing that is born in there would ever run, nor be ended by whoever waits for it.
+#[test]
+fn a_frozen_place_is_refused() {
+    let Some(scoped) = Scoped::new() else { return };
+    scoped.bundle.write_config();
+    let id = scoped.bundle.id.clone();
+    scoped.cgroup.create().unwrap();
+    scoped.cgroup.freeze().unwrap();
+    assert!(!scoped.run(&["run", "-d", &id]));
+    let told = scoped.bundle.log();
+    scoped.cgroup.thaw().unwrap();
+    scoped.cgroup.remove().unwrap();
+    assert!(told.contains("container's cgroup unexpectedly frozen"), "{told}");
+}
