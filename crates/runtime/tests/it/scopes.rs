@@ -103,6 +103,13 @@ fn a_scope_is_asked_for_and_filled() {
         );
     }
     assert_eq!(scoped.bundle.exec("cat /dev/null").status, 0);
+    scoped.bundle.kill("KILL");
+    scoped.bundle.wait_for_status("stopped");
+    // Whether systemd has taken the scope away by now or not.
+    for words in [&["ps", &*id][..], &["kill", "-a", &id, "0"]] {
+        let outcome = scoped.bundle.call(words);
+        assert_eq!(outcome.status, 0, "{words:?}: {}", outcome.stderr);
+    }
     // `run` above has seen the fake; what follows has to as well.
     scoped.succeeds(&["delete", "--force", &id]);
     assert!(!scoped.cgroup.exists());
