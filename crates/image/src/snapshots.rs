@@ -139,7 +139,9 @@ impl Snapshots {
         let stored = self.stored(id)?;
         let directory = self.inner.paths.snapshot(id);
         if !directory.join("work").is_dir() || !directory.join("fs").is_dir() {
-            self.make_directories(id, &stored)?;
+            // Half of it would be taken for the whole the next time.
+            let half = |_: &Error| drop(std::fs::remove_dir(directory.join("work")));
+            self.make_directories(id, &stored).inspect_err(half)?;
         }
         Ok(Snapshot {
             id: id.to_owned(),
@@ -184,18 +186,23 @@ impl Snapshots {
         make_private_directory(&directory)?;
         for name in ["fs", "work"] {
             if !directory.join(name).is_dir() {
+                fault::point("make a directory of a snapshot")?;
                 make_directory(&directory.join(name))?;
             }
         }
         if let Some(limit) = stored.limit {
+            fault::point("limit a snapshot")?;
             quotas::limit(&[&directory.join("fs"), &directory.join("work")], limit)?;
         }
         // The upper directory is `/` of the container.
         if let Some(root) = self.inner.layers.root_attributes(&stored.diff_ids) {
             let upper = Root::open(&directory.join("fs"))?;
+            fault::point("set the owner of a snapshot")?;
             entry::set_owner(&upper, root.uid, root.gid)?;
+            fault::point("set the mode of a snapshot")?;
             entry::set_mode(&upper, root.mode)?;
         }
+        fault::point("mark a snapshot")?;
         Ok(scaffold::mark(&directory.join("fs"))?)
     }
 

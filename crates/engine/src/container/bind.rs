@@ -157,7 +157,8 @@ fn bound_mount(
 
 /// A directory of the host that a container asked for and nobody made. It is the container's root's.
 fn make_source(path: &Path, users: Option<&Users>) -> Result<()> {
-    let make = || DirBuilder::new().mode(0o755).recursive(true).create(path);
+    let create = || DirBuilder::new().mode(0o755).recursive(true).create(path);
+    let make = || linux::fault::io("make a bind's source").and_then(|()| create());
     let made = match users.map(|users| users.maps.root()) {
         None => make(),
         Some((user, group)) => linux::credentials::as_owner(user, group, make)
@@ -186,6 +187,7 @@ fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
 /// A tmpfs on the host: what several containers share must be visible outside all of them.
 fn make_shm(engine: &Engine, record: &Record, users: Option<&Users>) -> Result<PathBuf> {
     let path = engine.paths().shm(record.id.as_str());
+    store::fault::point("make a directory for shared memory")?;
     DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -1,8 +1,9 @@
 //! The three files that every container has of the engine: who it is, whom it knows, whom it asks.
 
 use std::fs;
-use std::io;
+use std::io::{self, Read};
 use std::net::IpAddr;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::record::Record;
@@ -39,18 +40,33 @@ pub(crate) fn write(engine: &Engine, record: &Record, joined: &Joined) -> Result
 /// The directory of a container's durable files.
 pub(super) fn make_directory(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .mode(0o710)
-        .recursive(true)
-        .create(path)
+    linux::fault::io("make a container's directory")
+        .and_then(|()| fs::DirBuilder::new().mode(0o710).recursive(true).create(path))
         .map_err(|error| Error::failed(format!("cannot make {}", path.display()), error))
 }
 
-/// In place, not by renaming: a running container has the file itself mounted.
+/// In place, not by renaming: a running container has the file itself mounted. It never finds it empty meanwhile, and
+/// finds it as it was when the disk does not take what is new. A power cut ends every run, and the next begins here.
 fn put(path: &Path, text: &str) -> Result<()> {
-    linux::fault::io("write a container's file")
-        .and_then(|()| fs::write(path, text))
-        .map_err(|error| Error::failed(format!("cannot write {}", path.display()), error))
+    let failed = |error| Error::failed(format!("cannot write {}", path.display()), error);
+    let options = fs::File::options().read(true).write(true).create(true).truncate(false).clone();
+    let file = options.open(path).map_err(failed)?;
+    // Its container may have written to it, without a bound.
+    let mut before = Vec::new();
+    (&file).take(MAX_HOST_FILE).read_to_end(&mut before).map_err(failed)?;
+    overwrite(&file, text.as_bytes()).map_err(|error| {
+        if let Err(error) = overwrite(&file, &before) {
+            tracing::warn!(path = %path.display(), %error, "a container's file is not as it was");
+        }
+        failed(error)
+    })
+}
+
+fn overwrite(file: &fs::File, bytes: &[u8]) -> io::Result<()> {
+    linux::fault::io("write a container's file")?;
+    file.write_all_at(bytes, 0)?;
+    linux::fault::io("cut a container's file to its length")?;
+    file.set_len(bytes.len() as u64)
 }
 
 fn host_file(path: &Path) -> Result<String> {

@@ -154,7 +154,8 @@ pub(super) fn make_working_directory(engine: &Engine, record: &Record) -> Result
     }
     let root = Root::from_directory(mounted(engine, record.id.as_str())?);
     let shown = path.display();
-    match root.make_dirs(path, 0o755) {
+    let made = linux::fault::point("make a container's working directory");
+    match made.and_then(|()| root.make_dirs(path, 0o755)) {
         Ok(made) => match linux::entry::metadata_of(&made) {
             Ok(metadata) if metadata.is_directory() => Ok(()),
             _ => Err(Error::system(format!("Cannot mkdir: {shown} is not a directory"))),

@@ -176,6 +176,7 @@ impl Holdings {
     fn tell_mounts(&self, mounted: OwnedFd) -> linux::Result<OwnedFd> {
         let root = Root::from_directory(mounted);
         let add = || {
+            linux::fault::point("root: add /etc/mtab")?;
             let directory = root.make_dirs(Path::new("etc"), 0o755)?;
             entry::make_symlink(directory, OsStr::new("mtab"), OsStr::new("/proc/mounts"))
         };

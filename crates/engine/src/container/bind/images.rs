@@ -27,14 +27,13 @@ pub(super) fn attach(
     let image = known.ok_or_else(|| Error::not_found(format!("No such image: {id}")))?;
     let lowers = engine.images().layers().lowers(image.diff_ids())?;
     let path = engine.paths().image_mounts(record.id.as_str()).join(index.to_string());
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&path)
+    linux::fault::io("make a directory for an image's files")
+        .and_then(|()| DirBuilder::new().recursive(true).mode(0o700).create(&path))
         .map_err(|error| Error::failed(format!("cannot make {}", path.display()), error))?;
     // One that a run left whose end nobody saw.
     drop(mount::unmount(&path, true));
-    stacked(&lowers, users)
+    linux::fault::point("mount an image's files")
+        .and_then(|()| stacked(&lowers, users))
         .and_then(|files| mount::attach_at(files, &path))
         .map_err(|error| Error::failed("cannot mount the files of an image", error))?;
     Ok(path)

@@ -40,7 +40,10 @@ impl Bundle {
     pub(super) fn create(runtime_dir: &Path) -> Result<Bundle, Failure> {
         let bundle = Bundle { path: paths::bundle(runtime_dir), state: paths::foreign_state(runtime_dir) };
         bundle.remove();
-        let make = |path: &Path| std::fs::DirBuilder::new().mode(0o700).recursive(true).create(path);
+        let make = |path: &Path| {
+            linux::fault::io("bundle: make a directory")?;
+            std::fs::DirBuilder::new().mode(0o700).recursive(true).create(path)
+        };
         make(&bundle.rootfs()).and_then(|()| make(&bundle.state)).map_err(|error| other(&error))?;
         Ok(bundle)
     }
@@ -92,9 +95,10 @@ impl Bundle {
 
     fn write(&self, name: &str, document: &impl Serialize) -> Result<PathBuf, Failure> {
         let path = self.path.join(name);
-        let written = serde_json::to_vec(document)
-            .map_err(io::Error::from)
-            .and_then(|document| std::fs::write(&path, document));
+        let written = serde_json::to_vec(document).map_err(io::Error::from).and_then(|document| {
+            linux::fault::io("bundle: write a document")?;
+            std::fs::write(&path, document)
+        });
         written.map(|()| path).map_err(|error| other(&error))
     }
 

@@ -171,6 +171,7 @@ impl Tool {
     /// `/dev/null`, and the file for what it complains about.
     fn own_streams(&self) -> std::io::Result<(OwnedFd, OwnedFd)> {
         let null = File::options().read(true).write(true).open("/dev/null")?;
+        linux::fault::io("bundle: open the file of complaints")?;
         let errors = File::options().create(true).append(true).open(self.bundle.errors())?;
         Ok((null.into(), errors.into()))
     }
