@@ -136,7 +136,8 @@ fn started(record: &mut Record, mut run: Run, restart_count: u32) -> Vec<Consequ
 fn exited(record: &mut Record, run: Run, exit: &Exit, restarts: Option<u32>) -> Vec<Consequence> {
     let ended = run.ended(exit);
     // Whoever stops a container that waits for its next start brings no other end.
-    let is_known = matches!(&record.state, State::Restarting { ended, .. } if ended.is(exit));
+    let waited = matches!(&record.state, State::Restarting { ended, .. } if ended.is(exit));
+    let is_known = waited && restarts.is_none();
     let tell = |consequence| (!is_known).then_some(consequence);
     let (left, die) = (tell(Consequence::Left), tell(announce("die", super::told::die_attributes(&ended))));
     let (leave, settle) = match restarts {
@@ -294,6 +295,9 @@ mod tests {
         snapshot.phase = Phase::Restarting { exit: exit(3) };
         found(&mut record, &snapshot);
         assert!(record.state.is_restarting());
+        // The end that it waits after is news all the same.
+        let waits = Happening::Exited { exit: exit(3), restarts: true, delay_ms: 0, restart_count: Some(5) };
+        assert_eq!(actions(&happened(&mut record, &event(5000, waits))), ["(left)", "die"]);
     }
 
     #[test]
