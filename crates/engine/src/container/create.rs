@@ -138,6 +138,7 @@ fn describe(
         restart_count: 0,
         started_before: false,
         manually_stopped: false,
+        update_unconfirmed: false,
         runtime_root: engine.shared().runtime_root.clone(),
     };
     Ok((record, image.diff_ids().to_vec(), warnings))

@@ -175,6 +175,7 @@ impl Engine {
             .edit(move |record, _| {
                 let mut changed = record.clone();
                 let plan = update(&mut changed, request, &engine.shared().host)?;
+                changed.update_unconfirmed = true;
                 *record = changed;
                 Ok(plan)
             })
@@ -187,6 +188,7 @@ impl Engine {
                 .edit(move |record, _| {
                     record.host.resources = before.resources;
                     record.host.restart_policy = before.restart_policy;
+                    record.update_unconfirmed = false;
                     Ok(())
                 })
                 .await?;

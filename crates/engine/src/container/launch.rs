@@ -141,6 +141,7 @@ fn attempt(
     record.state = State::Running(Run::starting(incarnation.clone(), health.is_some(), &record.state));
     record.started_before = true;
     record.manually_stopped = false;
+    record.update_unconfirmed = false;
 
     let mut launch = describe(engine, record, incarnation, spec, root, health, &joined, held)?;
     launch.user_namespace = users.is_some();

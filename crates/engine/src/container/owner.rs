@@ -416,7 +416,12 @@ impl Owner {
             self.happened(event).await;
         }
         match connected {
-            Some(connected) if self.record.state.is_running() => self.connected = Some(connected),
+            Some(connected) if self.record.state.is_running() => {
+                self.connected = Some(connected);
+                if self.record.update_unconfirmed {
+                    self.update_again().await;
+                }
+            }
             _ => {
                 if let Some(run) = self.record.state.run().cloned() {
                     let ended = run.lost(137, crate::clock::now());
@@ -551,7 +556,23 @@ impl Owner {
         if self.connected.is_some() {
             self.request(Request::Update { resources, restart }, Vec::new()).await?;
         }
+        // Nobody waits for this on the disk: to be told twice does no harm.
+        self.record_mut().update_unconfirmed = false;
         Ok(())
+    }
+
+    /// Tells the shim once more what an earlier engine had written down, and did not live to see done.
+    async fn update_again(&mut self) {
+        let host = &self.record.host;
+        let resources = crate::spec::resources(&host.resources, &self.engine.shared().host);
+        let restart = Some(life::restart_policy(&host.restart_policy));
+        let told = match resources {
+            Ok(resources) => self.update(Some(Box::new(resources)), restart).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = told {
+            tracing::warn!(container = %self.record.id, %error, "cannot update a container");
+        }
     }
 
     async fn remove(&mut self, wanted: &str, force: bool, volumes: bool) -> Result<()> {

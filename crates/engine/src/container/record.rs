@@ -45,6 +45,9 @@ pub(crate) struct Record {
     /// …and `unless-stopped` not on what was stopped by hand.
     #[serde(default)]
     pub manually_stopped: bool,
+    /// Limits or a policy were changed, and its shim may not know them yet.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub update_unconfirmed: bool,
     /// The runtime root at the time of the creation. Starting a `--rm` container commits nothing; with this, an engine
     /// that finds no trace of a run knows whether there can have been one.
     #[serde(default)]
@@ -158,6 +161,7 @@ pub(crate) mod tests {
             restart_count: 0,
             started_before: false,
             manually_stopped: false,
+            update_unconfirmed: false,
             linked: BTreeMap::new(),
             runtime_root: "here".into(),
         }
