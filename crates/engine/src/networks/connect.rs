@@ -41,6 +41,12 @@ impl Networks {
             _ => check_wish(network, &wish)?,
         }
         if live.is_some() && self.is_member(record, network) {
+            if !record.network.endpoints.contains_key(&network.name) {
+                // Somebody asked before, and all was done but the record of it.
+                record.network.endpoints.insert(network.name.clone(), wish);
+                self.run(record)?.show(record);
+                return Ok(true);
+            }
             return Err(Error::forbidden(format!(
                 "endpoint with name {} already exists in network {}",
                 record.name, network.name
@@ -70,16 +76,20 @@ impl Networks {
         let done = self
             .attach(namespace.as_ref(), &mut run, index)
             .and_then(|()| self.announce(record, &run))
-            .and_then(|()| self.reroute(namespace.as_ref(), &before, &mut run));
+            .and_then(|()| self.reroute(namespace.as_ref(), &before, &mut run))
+            .and_then(|()| self.settle(engine, record, live, run.clone()));
         if let Err(error) = done {
             // The first error is the one to tell; what cannot be undone goes with the container.
+            let mut before = before;
+            let _ = self.reroute(namespace.as_ref(), &run, &mut before);
             let _ = self.leave_network(record.id.as_str(), &run.endpoints[index], true);
             if let Some(entry) = self.state().table.networks.get_mut(&network.id) {
                 entry.leave(record.id.as_str());
             }
+            let _ = self.settle(engine, record, live, before);
             return Err(error);
         }
-        self.settle(engine, record, live, run)
+        Ok(())
     }
 
     /// Takes a container off a network. True if it was on it just now.
@@ -105,6 +115,11 @@ impl Networks {
             return Ok(false);
         };
         if !self.is_member(record, network) {
+            if record.network.endpoints.remove(&network.name).is_some() {
+                // The same here.
+                self.run(record)?.show(record);
+                return Ok(true);
+            }
             return Err(Error::system(format!(
                 "container {} is not connected to network {}",
                 record.id, network.name
@@ -119,14 +134,22 @@ impl Networks {
             )));
         };
         let endpoint = run.endpoints.remove(index);
-        self.leave_network(record.id.as_str(), &endpoint, true)?;
+        let namespace = self.host.namespace_of(live.pid)?;
+        self.reroute(namespace.as_ref(), &before, &mut run)?;
+        // Written down before it is done: should we be killed, the next engine removes the interface as nobody's.
+        let path = self.paths.network_run(record.id.as_str());
+        run.save(&path)?;
+        let left = self.leave_network(record.id.as_str(), &endpoint, true);
+        left.inspect_err(|_| drop(before.save(&path)))?;
         if let Some(entry) = self.state().table.networks.get_mut(&network.id) {
             entry.leave(record.id.as_str());
         }
         record.network.endpoints.remove(&network.name);
-        let namespace = self.host.namespace_of(live.pid)?;
-        self.reroute(namespace.as_ref(), &before, &mut run)?;
-        self.settle(engine, record, live, run)?;
+        self.state().runs.insert(record.id.to_string(), run.clone());
+        if let Err(error) = self.settle(engine, record, live, run) {
+            // It is off the network, and that is the answer: its files say so at its next change or start.
+            tracing::warn!(container = %record.id, %error, "cannot tell a container that it left a network");
+        }
         Ok(true)
     }
 

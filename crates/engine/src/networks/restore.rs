@@ -19,6 +19,8 @@ impl Networks {
     /// What a running container's record should say of its network, when an earlier engine has started it.
     pub(crate) fn recall(&self, record: &mut Record) {
         if let Some(run) = Run::load(&self.paths.network_run(record.id.as_str())) {
+            // That engine may have been killed while it took the container off a network.
+            record.network.endpoints.retain(|name, _| run.is_on(name));
             run.show(record);
         }
     }

@@ -155,10 +155,16 @@ impl Run {
         self.endpoints.iter().filter_map(|endpoint| endpoint.interface.as_ref()?.attached.as_ref())
     }
 
+    pub(super) fn is_on(&self, network: &str) -> bool {
+        self.endpoints.iter().any(|endpoint| endpoint.network_name == network)
+    }
+
     /// Writes what was assigned into the record, as inspect shows it.
     pub(super) fn show(&self, record: &mut Record) {
         record.network.sandbox.clone_from(&self.sandbox);
-        record.network.ports = self.port_map(record);
+        // Who has been taken off all networks publishes nothing, and Docker shows no exposed ports then, either.
+        let has_none = self.endpoints.is_empty();
+        record.network.ports = if has_none { PortMap::new() } else { self.port_map(record) };
         for endpoint in &self.endpoints {
             let settings = record.network.endpoints.entry(endpoint.network_name.clone()).or_default();
             endpoint.show(settings);
