@@ -9,7 +9,7 @@ use api::event::Message;
 use engine::{Engine, EventQuery, ListOptions};
 use shim::life::Stage;
 
-use crate::clients::{Exists, Promises};
+use crate::clients::{COMMITTED, Exists, Known, Promises};
 use crate::shim::SimulatedShim;
 use crate::steps::NAMES;
 use crate::world::World;
@@ -34,6 +34,7 @@ pub(crate) async fn all(world: &World, engine: &Engine, promises: &mut Promises,
     network(world, &shown, exactly)?;
     networks(engine, promises).await?;
     volumes(engine, &shown, promises, exactly).await?;
+    images(engine, promises).await?;
     if failed {
         promises.untold.extend(shown.iter().map(|one| one.id.clone()));
     }
@@ -70,7 +71,7 @@ fn promised(shown: &[Inspect], promises: &mut Promises) -> Checked {
                 return Err(format!("{name} was removed, and is there: {:?}", one.state));
             }
             (Exists::Unknown, Some(one)) if !one.host_config.auto_remove => {
-                let known = crate::clients::Known { exists: Exists::Yes, ..known.clone() };
+                let known = Known { exists: Exists::Yes, ..known.clone() };
                 promises.containers.insert(name, known);
             }
             (Exists::Unknown, None) => {
@@ -87,8 +88,27 @@ fn promised(shown: &[Inspect], promises: &mut Promises) -> Checked {
                 one.host_config.restart_policy
             ));
         }
+        if let Some(one) = by_name.get(name) {
+            as_changed(name, one, &known)?;
+        }
     }
     Ok(())
+}
+
+/// Its limit and its networks are as they were last asked for.
+fn as_changed(name: &str, one: &Inspect, known: &Known) -> Checked {
+    let limit = one.host_config.resources.pids_limit;
+    if known.limit.is_some() && known.limit != limit {
+        return Err(format!("{name} was given the limit {:?}: {limit:?}", known.limit));
+    }
+    let networks = &one.network_settings.networks;
+    match known.networks.iter().find(|(network, on)| networks.contains_key(**network) != **on) {
+        None => Ok(()),
+        Some((network, on)) => {
+            let networks: Vec<_> = networks.keys().collect();
+            Err(format!("{name} is on {network}: {on}; but its networks are {networks:?}"))
+        }
+    }
 }
 
 /// Who was asked to run, and has a policy for it, does.
@@ -134,6 +154,12 @@ fn as_its_shim_says(world: &World, one: &Inspect) -> Checked {
         (_, None) => return said("there is no shim".into()),
         (_, Some(Stage::Running(process))) => return said(format!("its process {} runs", process.pid)),
         (_, Some(stage)) => return said(format!("its shim says {stage:?}", stage = name_of(stage))),
+    }
+    let limit = one.host_config.resources.pids_limit;
+    if let Some(shim) = shim.filter(|_| one.state.status == Status::Running)
+        && shim.limit != limit
+    {
+        return said(format!("{limit:?} is its limit, and its shim was told {:?}", shim.limit));
     }
     if let Some(shim) = shim
         && i64::from(shim.life.restarts.count) != one.restart_count
@@ -244,7 +270,10 @@ fn network(world: &World, shown: &[Inspect], exactly: bool) -> Checked {
     if attached != addresses && (exactly || !attached.is_superset(&addresses)) {
         return Err(format!("interfaces have {attached:?}, containers {addresses:?}"));
     }
-    let bound = host.wires.bound();
+    // A shim keeps its sockets when its container is taken off the last network.
+    let off = shown.iter().filter(|one| one.state.running && one.network_settings.networks.is_empty());
+    let held: BTreeSet<SocketAddr> = off.flat_map(|one| kept(world, &one.id).1).collect();
+    let bound: BTreeSet<SocketAddr> = host.wires.bound().difference(&held).copied().collect();
     if bound != ports && (exactly || !bound.is_superset(&ports)) {
         return Err(format!("sockets hold {bound:?}, containers publish {ports:?}"));
     }
@@ -286,6 +315,16 @@ async fn networks(engine: &Engine, promises: &mut Promises) -> Checked {
         }
     }
     Ok(())
+}
+
+async fn images(engine: &Engine, promises: &Promises) -> Checked {
+    let filters = api::filters::Filters::default();
+    let listed = engine.image_list(false, false, filters).await.map_err(|error| error.to_string())?;
+    let mut tags = listed.iter().flat_map(|image| image.repo_tags.iter().flatten());
+    match !promises.committed || tags.any(|tag| tag.starts_with(COMMITTED)) {
+        true => Ok(()),
+        false => Err(format!("an image was committed, and there are {listed:?}")),
+    }
 }
 
 /// Anonymous volumes go with their containers, unless those were pruned.

@@ -6,13 +6,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use api::container::{CreateRequest, PortBinding, UpdateRequest};
-use engine::{CreateOptions, Engine, Error, ErrorKind, RemoveOptions};
+use api::container::{CreateRequest, PortBinding, Resources, UpdateRequest};
+use api::network::{ConnectRequest, DisconnectRequest};
+use engine::{CommitOptions, CreateOptions, Engine, Error, ErrorKind, RemoveOptions};
 
 use crate::steps::{What, Wish};
 use crate::world::World;
 
 pub(crate) const IMAGE: &str = "localhost/nothing:latest";
+pub(crate) const COMMITTED: &str = "localhost/committed";
 
 /// What became of a request.
 #[derive(Debug)]
@@ -38,12 +40,17 @@ pub(crate) struct Known {
     pub(crate) policy: Option<&'static str>,
     /// Asked to run by an answer of yes, and by nobody to end since.
     pub(crate) should_run: bool,
+    pub(crate) limit: Option<i64>,
+    /// Networks that it was put on, or taken off, since it was made.
+    pub(crate) networks: BTreeMap<&'static str, bool>,
 }
 
 #[derive(Debug, Default)]
 pub(crate) struct Promises {
     pub(crate) containers: BTreeMap<&'static str, Known>,
     pub(crate) networks: BTreeMap<&'static str, Exists>,
+    /// A commit was acknowledged, all of which have one name.
+    pub(crate) committed: bool,
     /// A prune has taken containers away, and not their volumes.
     pub(crate) pruned: bool,
     pub(crate) kept_volumes: BTreeSet<String>,
@@ -51,7 +58,8 @@ pub(crate) struct Promises {
     pub(crate) untold: BTreeSet<String>,
 }
 
-const NOTHING: Known = Known { exists: Exists::No, policy: None, should_run: false };
+const NOTHING: Known =
+    Known { exists: Exists::No, policy: None, should_run: false, limit: None, networks: BTreeMap::new() };
 
 impl Promises {
     pub(crate) fn of(&self, name: &str) -> Known {
@@ -81,10 +89,19 @@ impl Promises {
                 let known = self.of(name);
                 self.containers.insert(name, Known { policy: None, should_run: false, ..known });
             }
+            What::Limit(name, _) => {
+                let known = self.of(name);
+                self.containers.insert(name, Known { limit: None, ..known });
+            }
+            What::Connect(network, name) | What::Disconnect(network, name) => {
+                let mut known = self.of(name);
+                known.networks.remove(network);
+                self.containers.insert(name, known);
+            }
             _ => {}
         }
         for name in doubted {
-            self.containers.insert(name, Known { exists: Exists::Unknown, policy: None, should_run: false });
+            self.containers.insert(name, Known { exists: Exists::Unknown, ..NOTHING });
         }
     }
 
@@ -108,7 +125,7 @@ impl Promises {
     fn keep(&mut self, what: &What) {
         match what {
             What::Create(name, wish) => {
-                let known = Known { exists: Exists::Yes, policy: Some(wish.policy.0), should_run: false };
+                let known = Known { exists: Exists::Yes, policy: Some(wish.policy.0), ..NOTHING };
                 // One that goes with its run is promised to nobody.
                 let known = if wish.auto_remove { Known { exists: Exists::Unknown, ..known } } else { known };
                 self.containers.insert(name, known);
@@ -129,6 +146,16 @@ impl Promises {
                 let known = self.of(name);
                 self.containers.insert(name, Known { policy: Some(policy), should_run: false, ..known });
             }
+            What::Limit(name, limit) => {
+                let known = self.of(name);
+                self.containers.insert(name, Known { limit: Some(*limit), ..known });
+            }
+            What::Connect(network, name) | What::Disconnect(network, name) => {
+                let mut known = self.of(name);
+                known.networks.insert(network, matches!(what, What::Connect(..)));
+                self.containers.insert(name, known);
+            }
+            What::Commit(_) => self.committed = true,
             What::Remove(name, _) => {
                 self.containers.insert(name, NOTHING);
             }
@@ -147,9 +174,15 @@ impl Promises {
 /// What may be said of a request though nothing is broken: a command that does not exist, a network that is not there.
 fn is_expected(error: &Error) -> bool {
     let text = error.to_string();
-    ["executable file not found", "not found", "port is already allocated", "not paused"]
-        .iter()
-        .any(|words| text.contains(words))
+    [
+        "executable file not found",
+        "not found",
+        "port is already allocated",
+        "not paused",
+        "is not connected to",
+    ]
+    .iter()
+    .any(|words| text.contains(words))
 }
 
 pub(crate) async fn ask(engine: Engine, world: World, what: What) -> Result<(), Error> {
@@ -169,6 +202,23 @@ pub(crate) async fn ask(engine: Engine, world: World, what: What) -> Result<(), 
         What::Update(name, policy) => {
             let request = UpdateRequest { restart_policy: policy_of(policy), ..UpdateRequest::default() };
             engine.container_update(name, request).await.map(drop)
+        }
+        What::Limit(name, limit) => {
+            let resources = Resources { pids_limit: Some(limit), ..Resources::default() };
+            let request = UpdateRequest { resources, ..UpdateRequest::default() };
+            engine.container_update(name, request).await.map(drop)
+        }
+        What::Commit(name) => {
+            let options = CommitOptions { repository: COMMITTED.into(), pause: true, ..Default::default() };
+            engine.container_commit(name, options).await.map(drop)
+        }
+        What::Connect(network, container) => {
+            let request = ConnectRequest { container: container.into(), endpoint_config: None };
+            engine.network_connect(network, request).await
+        }
+        What::Disconnect(network, container) => {
+            let request = DisconnectRequest { container: container.into(), force: false };
+            engine.network_disconnect(network, request).await
         }
         What::Exec(name) => {
             let command = Some(vec!["beside".to_owned()]);

@@ -4,7 +4,7 @@
 //! nothing any more, as if it had been killed there. What its tasks still try fails and changes nothing; then the whole
 //! of it is dropped.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -36,6 +36,8 @@ pub(crate) struct Fate {
     pub(crate) jumped: i64,
     pub(crate) engine_lives: bool,
     pub(crate) trouble: Option<Trouble>,
+    /// It is cut off at this point, counted from the beginning, and nowhere else.
+    pub(crate) cut_off_at: Option<u64>,
     /// Something has failed since this was last looked at.
     pub(crate) failed: bool,
     /// Something has failed since the engine was opened: what it could not remove waits for the next one.
@@ -46,6 +48,8 @@ pub(crate) struct Fate {
     /// A shim acts: what it reaches is no point of the engine's.
     shims_turn: u32,
     pub(crate) points: u64,
+    /// The names of those.
+    pub(crate) passed: BTreeSet<String>,
     trace: VecDeque<String>,
 }
 
@@ -57,12 +61,14 @@ impl Fate {
             jumped: 0,
             engine_lives: false,
             trouble: None,
+            cut_off_at: None,
             failed: false,
             failed_since_open: false,
             on_disk: None,
             data,
             shims_turn: 0,
             points: 0,
+            passed: BTreeSet::new(),
             trace: VecDeque::new(),
         }
     }
@@ -80,10 +86,17 @@ impl Fate {
             return Some(Errno::IO);
         }
         self.points += 1;
+        if !self.passed.contains(point) {
+            self.passed.insert(point.to_owned());
+        }
         if point == "behind a durable commit" && self.on_disk.is_some() {
             self.power_holds();
         }
         self.note(format!("  · {point}"));
+        if self.cut_off_at == Some(self.points) {
+            self.cut_off_at = None;
+            return Some(self.cut_off());
+        }
         match &mut self.trouble {
             Some(Trouble::Crash(left) | Trouble::Fail(_, left)) if *left > 0 => {
                 *left -= 1;
@@ -91,9 +104,7 @@ impl Fate {
             }
             Some(Trouble::Crash(_)) => {
                 self.trouble = None;
-                self.engine_lives = false;
-                self.note("  × the engine is cut off".into());
-                Some(Errno::IO)
+                Some(self.cut_off())
             }
             Some(Trouble::Fail(errno, _)) => {
                 let errno = *errno;
@@ -105,6 +116,12 @@ impl Fate {
             }
             None => None,
         }
+    }
+
+    fn cut_off(&mut self) -> Errno {
+        self.engine_lives = false;
+        self.note("  × the engine is cut off".into());
+        Errno::IO
     }
 
     /// Everything that was written so far has reached the disk.

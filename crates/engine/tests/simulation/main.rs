@@ -23,8 +23,9 @@ mod world;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use run::{Failure, Report, run, steps};
-use steps::Step;
+use api::container::WaitCondition;
+use run::{Failure, Report, run, run_cut_off, steps};
+use steps::{Step, What, Wish};
 use world::Mistake;
 
 /// Steps of one run. Long enough for several engines, short enough to be understood when it fails.
@@ -107,6 +108,93 @@ fn a_seed_comes_to_the_same_each_time() {
     assert!(one.points > 300 && one.engines > 3, "{one:?}");
 }
 
+/// A life in which everything happens that steps can ask for.
+fn scenario() -> Vec<Step> {
+    use What::*;
+    let wish = |network, shared_memory| Wish {
+        policy: ("always", 0),
+        auto_remove: false,
+        network,
+        port: Some(8080),
+        volume: true,
+        shared_memory,
+        checked: false,
+    };
+    let thrown_away = Wish { policy: ("no", 0), auto_remove: true, port: None, ..wish("bridge", false) };
+    let all = [
+        CreateNetwork("front"),
+        CreateNetwork("rear"),
+        Create("anna", wish("front", true)),
+        Wait("anna", WaitCondition::NextExit),
+        Start("anna"),
+        Connect("rear", "anna"),
+        Exec("anna"),
+        Pause("anna"),
+        Unpause("anna"),
+        Limit("anna", 20),
+        Update("anna", ("on-failure", 5)),
+        Commit("anna"),
+        Disconnect("rear", "anna"),
+        Rename("anna", "bert"),
+        Ends("bert", 1),
+        Pass(Duration::from_secs(2)),
+        Restart("bert", 0),
+        ShimDies("bert"),
+        Pass(Duration::from_secs(2)),
+        Stop("bert", 0),
+        Start("bert"),
+        Create("cora", thrown_away),
+        Start("cora"),
+        Reopen,
+        Ends("cora", 0),
+        Kill("bert", "KILL"),
+        Start("bert"),
+        Create("dirk", wish("bridge", false)),
+        Prune,
+        Remove("bert", true),
+        RemoveNetwork("rear"),
+    ];
+    all.into_iter().zip(1..).map(|(what, seed)| Step { seed, what, trouble: None }).collect()
+}
+
+#[test]
+fn the_scenario_comes_to_every_point_that_chance_comes_to() {
+    let whole = run(1, &scenario(), None).unwrap();
+    assert_eq!(whole.refused, 0, "the scenario does what it says:\n{}", whole.trace);
+    for seed in 1..=20 {
+        let undisturbed = steps(seed, STEPS).into_iter().map(|step| Step { trouble: None, ..step });
+        let passed = run(seed, &undisturbed.collect::<Vec<_>>(), None).unwrap().passed;
+        let new: Vec<_> = passed.difference(&whole.passed).collect();
+        assert!(new.is_empty(), "the scenario does not come to {new:?}");
+    }
+}
+
+/// Cuts the scenario's engine off at each of these points in turn, until there are no more.
+fn cut_off_at_each(points: impl Iterator<Item = u64>) {
+    let scenario = scenario();
+    for point in points {
+        let came_so_far =
+            run_cut_off(1, &scenario, point).unwrap_or_else(|Failure { message, trace, .. }| {
+                panic!("cut off at point {point}: {message}\n\nthe end of the trace:\n{trace}")
+            });
+        if !came_so_far {
+            assert!(point > 300, "the scenario has {point} points");
+            return;
+        }
+    }
+}
+
+/// Each place at which an engine can be cut off is tried, not only those that chance comes to.
+#[test]
+fn an_engine_may_be_cut_off_at_every_odd_point() {
+    cut_off_at_each((1..).step_by(2));
+}
+
+#[test]
+fn an_engine_may_be_cut_off_at_every_even_point() {
+    cut_off_at_each((2..).step_by(2));
+}
+
 /// A rule that is broken on purpose is found, or else the search is worth nothing.
 #[test]
 fn mistakes_are_found() {
@@ -119,6 +207,9 @@ fn mistakes_are_found() {
     found(Mistake::PortsStayPublished, "the firewall");
     found(Mistake::CgroupsStay, "cgroup");
     found(Mistake::ShimsAreLost, "");
+    found(Mistake::StartsAreToldTwice, "events tell of");
+    found(Mistake::StartsAreForgotten, "events tell of");
+    found(Mistake::ExecCodesAreWrong, "execs of");
 }
 
 /// What `cargo xtask simulate` runs.

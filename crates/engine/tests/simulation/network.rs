@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::sync::Mutex;
 
 use engine::{HostNetwork, Inside};
@@ -122,8 +123,14 @@ impl HostNetwork for SimulatedNetwork {
         Ok(Box::new(Room { number, fd }))
     }
 
-    fn namespace_of(&self, _: i32) -> Result<Box<dyn Inside>> {
-        Err(refused("connect to a container that runs", Errno::OPNOTSUPP))
+    fn namespace_of(&self, pid: i32) -> Result<Box<dyn Inside>> {
+        self.effect("look for a network namespace")?;
+        let host = self.world.host();
+        let held = host.shims.values().find_map(|shim| shim.namespace_of(pid));
+        let fd = held.ok_or_else(|| refused("look for a network namespace", Errno::SRCH))?;
+        let number = host.wires.namespaces.iter().find(|(_, watched)| pipe_of(watched) == pipe_of(fd));
+        let number = *number.expect("a namespace that is held is there").0;
+        Ok(Box::new(Room { number, fd: fd.try_clone().unwrap() }))
     }
 
     fn rebuild(&self, bridges: &[Bridge], published: &[Published]) -> Result<Vec<String>> {
@@ -267,6 +274,11 @@ impl HostNetwork for SimulatedNetwork {
         self.world.host().wires.interfaces.retain(|name, _| keeps(name));
         Ok(())
     }
+}
+
+/// Both ends of a pipe are the same file.
+fn pipe_of(end: &OwnedFd) -> u64 {
+    std::fs::File::from(end.try_clone().unwrap()).metadata().unwrap().ino()
 }
 
 /// The end that is watched, and the one whose closing is noticed.

@@ -6,6 +6,7 @@
 //!
 //! All of it happens in one thread and in simulated time: the same steps come to the same, to the last point.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -52,6 +53,10 @@ pub(crate) struct Failure {
 pub(crate) struct Report {
     pub(crate) points: u64,
     pub(crate) engines: u32,
+    /// The names of all points that were passed.
+    pub(crate) passed: BTreeSet<String>,
+    /// Requests that were refused.
+    pub(crate) refused: u32,
     pub(crate) trace: String,
 }
 
@@ -71,6 +76,7 @@ struct Run<'a> {
     steps: &'a [Step],
     next: usize,
     cut_off_at_open: u32,
+    refused: u32,
 }
 
 pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
@@ -79,11 +85,24 @@ pub(crate) fn steps(seed: u64, count: usize) -> Vec<Step> {
 }
 
 pub(crate) fn run(seed: u64, steps: &[Step], mistake: Option<Mistake>) -> Result<Report, Failure> {
-    let world = World::new(directory(), seed, mistake);
+    run_in(World::new(directory(), seed, mistake), steps)
+}
+
+/// The same, cut off at this point and at no other; whether it came so far.
+pub(crate) fn run_cut_off(seed: u64, steps: &[Step], point: u64) -> Result<bool, Failure> {
+    let world = World::new(directory(), seed, None);
+    world.fate().cut_off_at = Some(point);
+    run_in(world.clone(), steps)?;
+    let came_so_far = world.fate().cut_off_at.is_none();
+    Ok(came_so_far)
+}
+
+fn run_in(world: World, steps: &[Step]) -> Result<Report, Failure> {
     install_image(&world.directory().join("data"));
     let _surroundings = linux::ambient::simulate(Rc::new(world.clone()));
-    let mut run =
-        Run { world: world.clone(), promises: Promises::default(), steps, next: 0, cut_off_at_open: 0 };
+    let promises = Promises::default();
+    let mut run = Run { world: world.clone(), promises, steps, next: 0, cut_off_at_open: 0, refused: 0 };
+    let once = world.fate().cut_off_at.is_some();
     let mut engines = 0;
     loop {
         let runtime =
@@ -97,10 +116,18 @@ pub(crate) fn run(seed: u64, steps: &[Step], mistake: Option<Mistake>) -> Result
         // An engine that was cut off does nothing any more while it is taken apart.
         world.fate().engine_lives = false;
         world.engine_is_gone();
+        world.history_is_falsified();
         drop(runtime);
-        let fate = world.fate();
+        let mut fate = world.fate();
+        if once {
+            fate.trouble = None;
+        }
         match end {
-            Ok(End::Over) => return Ok(Report { points: fate.points, engines, trace: fate.trace() }),
+            Ok(End::Over) => {
+                let passed = std::mem::take(&mut fate.passed);
+                let Run { refused, .. } = run;
+                return Ok(Report { points: fate.points, engines, passed, refused, trace: fate.trace() });
+            }
             Err(message) => {
                 return Err(Failure { step: run.next.saturating_sub(1), message, trace: fate.trace() });
             }
@@ -189,7 +216,10 @@ impl Run<'_> {
                 let answer = match self.wait(asked).await? {
                     None => Answer::Lost,
                     Some(Ok(())) => Answer::Yes,
-                    Some(Err(error)) => Answer::Refused(error),
+                    Some(Err(error)) => {
+                        self.refused += 1;
+                        Answer::Refused(error)
+                    }
                 };
                 let excused = self.world.fate().failed;
                 self.world.fate().note(format!("  = {answer:?}"));

@@ -8,6 +8,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use oci::runtime::Resources;
 use shim::health::Monitor;
 use shim::journal::Journal;
 use shim::life::{Life, Stage};
@@ -19,6 +20,7 @@ use shim::stop::{Hands, not_running};
 
 use crate::random::Random;
 use crate::rules::Rules;
+use crate::world::Mistake;
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
@@ -52,6 +54,8 @@ pub(crate) struct SimulatedShim {
     pub(crate) exits: Vec<i32>,
     /// Processes beside the container's own: their ids, process ids and when they end with which code.
     pub(crate) execs: BTreeMap<String, Beside>,
+    /// Processes that it may have.
+    pub(crate) limit: Option<i64>,
     ended_execs: Vec<(String, i32)>,
     waiters: Vec<(WaitUntil, UnixStream)>,
     rules: Rules,
@@ -95,8 +99,8 @@ pub(crate) struct Turn<'a> {
     pub(crate) next_pid: &'a mut i32,
     /// Rules that were found broken.
     pub(crate) broken: &'a mut Vec<String>,
-    /// The shim restarts once more than it may: a mistake that must be found.
-    pub(crate) restarts_too_often: bool,
+    /// One that must be found.
+    pub(crate) mistake: Option<Mistake>,
 }
 
 impl SimulatedShim {
@@ -110,7 +114,9 @@ impl SimulatedShim {
         let held = usize::from(network.namespace) + network.held_sockets + network.relays.len();
         let clients = holdings.split_off(held.min(holdings.len()));
         let policy = match launch.restart {
-            RestartPolicy::OnFailure { max_retries } if turn.restarts_too_often && max_retries > 0 => {
+            RestartPolicy::OnFailure { max_retries }
+                if turn.mistake == Some(Mistake::OneRestartTooMany) && max_retries > 0 =>
+            {
                 RestartPolicy::OnFailure { max_retries: max_retries + 1 }
             }
             policy => policy,
@@ -127,6 +133,7 @@ impl SimulatedShim {
             starts: 0,
             exits: Vec::new(),
             execs: BTreeMap::new(),
+            limit: launch.spec.linux.as_ref().and_then(|linux| limit_of(linux.resources.as_ref()?)),
             ended_execs: Vec::new(),
             waiters: Vec::new(),
             rules: Rules {
@@ -228,7 +235,7 @@ impl SimulatedShim {
             let over = |exec: &Beside| exec.ends.is_some_and(|at| at <= now).then_some(exec.code);
             let ended = self.execs.iter().filter_map(|(id, exec)| Some((id.clone(), over(exec)?)));
             for (id, code) in ended.collect::<Vec<_>>() {
-                self.exec_ended(id, code);
+                self.exec_ended(id, code, turn);
             }
         }
         if let Stage::Running(Process { ends: Some((at, code)), paused: false, .. }) = self.life.stage
@@ -273,10 +280,18 @@ impl SimulatedShim {
         Ok(*turn.next_pid)
     }
 
-    fn exec_ended(&mut self, id: String, code: i32) {
+    fn exec_ended(&mut self, id: String, code: i32, turn: &Turn<'_>) {
         self.execs.remove(&id);
         self.ended_execs.push((id.clone(), code));
-        self.tell(Happening::ExecExited { exec: id, code });
+        let wrong = turn.mistake == Some(Mistake::ExecCodesAreWrong);
+        self.tell(Happening::ExecExited { exec: id, code: if wrong { code + 1 } else { code } });
+    }
+
+    /// Its network namespace, if it has one of its own, while this process runs.
+    pub(crate) fn namespace_of(&self, pid: i32) -> Option<&OwnedFd> {
+        let has_one = self.launch.network.as_ref().is_some_and(|network| network.namespace);
+        let runs = matches!(&self.life.stage, Stage::Running(process) if process.pid == pid);
+        self.holdings.first().filter(|_| has_one && runs)
     }
 
     /// How its execs ended, and that they were this container's.
@@ -287,7 +302,7 @@ impl SimulatedShim {
     fn process_ended(&mut self, code: i32, turn: &mut Turn<'_>) {
         // The kernel ends what else is in its PID namespace.
         for id in self.execs.keys().cloned().collect::<Vec<_>>() {
-            self.exec_ended(id, 137);
+            self.exec_ended(id, 137, turn);
         }
         let Stage::Running(process) = &self.life.stage else { return };
         let ran = turn.now - process.started;
@@ -469,7 +484,8 @@ impl SimulatedShim {
             }
             Request::Pause => done(self.pause(true, turn)),
             Request::Resume => done(self.pause(false, turn)),
-            Request::Update { restart, .. } => {
+            Request::Update { resources, restart } => {
+                self.limit = resources.as_deref().and_then(limit_of).or(self.limit);
                 if let Some(policy) = restart {
                     (self.life.restarts.policy, self.rules.policy) = (*policy, *policy);
                 }
@@ -524,6 +540,10 @@ impl SimulatedShim {
             log_lost: 0,
         }
     }
+}
+
+fn limit_of(resources: &Resources) -> Option<i64> {
+    resources.pids.as_ref()?.limit
 }
 
 fn never() -> Exit {

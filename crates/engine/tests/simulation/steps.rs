@@ -40,6 +40,11 @@ pub(crate) enum What {
     Unpause(&'static str),
     Rename(&'static str, &'static str),
     Update(&'static str, (&'static str, i64)),
+    /// So many processes at most.
+    Limit(&'static str, i64),
+    Commit(&'static str),
+    Connect(&'static str, &'static str),
+    Disconnect(&'static str, &'static str),
     /// A command beside its own, that nobody is attached to.
     Exec(&'static str),
     /// A client wants to be told of its end.
@@ -99,8 +104,12 @@ impl What {
             51..54 => What::Pause(name),
             54..57 => What::Unpause(name),
             57..58 => What::Rename(name, random.pick(&NAMES)),
-            58..60 => What::Update(name, random.pick(&POLICIES)),
-            60..64 => What::Exec(name),
+            58..59 => What::Update(name, random.pick(&POLICIES)),
+            59..60 => What::Limit(name, random.pick(&[10, 20, 30])),
+            60..61 => What::Commit(name),
+            61..62 => What::Connect(random.pick(&NETWORKS), name),
+            62..63 => What::Disconnect(random.pick(&NETWORKS), name),
+            63..64 => What::Exec(name),
             64..67 => {
                 use WaitCondition::{NextExit, NotRunning, Removed};
                 What::Wait(name, random.pick(&[NotRunning, NextExit, Removed]))

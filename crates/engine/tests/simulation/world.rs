@@ -34,6 +34,12 @@ pub(crate) enum Mistake {
     CgroupsStay,
     /// A shim that lives is not found by the next engine.
     ShimsAreLost,
+    /// A start is told once more by the next engine …
+    StartsAreToldTwice,
+    /// … or no more.
+    StartsAreForgotten,
+    /// An exec is said to have ended with another code.
+    ExecCodesAreWrong,
 }
 
 #[derive(Clone)]
@@ -132,11 +138,11 @@ impl World {
 
     /// Lets the shims do what has come due.
     pub(crate) fn tick(&self) {
-        let too_often = self.makes(Mistake::OneRestartTooMany);
+        let mistake = self.0.mistake;
         self.elsewhere(|host, now, wall| {
             let names: Vec<String> = host.shims.keys().cloned().collect();
             for name in names {
-                host.turn(&name, now, wall, too_often, |shim, turn| shim.act(turn));
+                host.turn(&name, now, wall, mistake, |shim, turn| shim.act(turn));
             }
             host.bury();
         });
@@ -161,10 +167,10 @@ impl World {
 
     /// The container's process ends by itself.
     pub(crate) fn process_ends(&self, container: &str, code: i32) {
-        let too_often = self.makes(Mistake::OneRestartTooMany);
+        let mistake = self.0.mistake;
         self.elsewhere(|host, now, wall| {
             if let Some(name) = host.shim_of(container) {
-                host.turn(&name, now, wall, too_often, |shim, turn| shim.process_ends(code, turn));
+                host.turn(&name, now, wall, mistake, |shim, turn| shim.process_ends(code, turn));
             }
             host.bury();
         });
@@ -195,6 +201,20 @@ impl World {
         });
     }
 
+    /// What the history of events says to the next engine is not what the last one wrote.
+    pub(crate) fn history_is_falsified(&self) {
+        let times = match self.0.mistake {
+            Some(Mistake::StartsAreToldTwice) => 2,
+            Some(Mistake::StartsAreForgotten) => 0,
+            _ => return,
+        };
+        let path = self.directory().join("data/events.jsonl");
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        let told = |line: &str| if line.contains("\"Action\":\"start\"") { times } else { 1 };
+        let falsified: String = text.lines().map(|line| format!("{line}\n").repeat(told(line))).collect();
+        std::fs::write(path, falsified).unwrap();
+    }
+
     fn effect(&self, name: &str) -> io::Result<()> {
         match self.fate().reach(name) {
             Some(errno) => Err(io::Error::from_raw_os_error(errno.raw_os_error())),
@@ -218,7 +238,7 @@ impl Host {
         name: &str,
         now: Duration,
         wall: i64,
-        restarts_too_often: bool,
+        mistake: Option<Mistake>,
         act: impl FnOnce(&mut SimulatedShim, &mut Turn<'_>) -> T,
     ) -> Option<T> {
         let shim = self.shims.get_mut(name)?;
@@ -228,7 +248,7 @@ impl Host {
             random: &mut self.random,
             next_pid: &mut self.next_pid,
             broken: &mut self.broken,
-            restarts_too_often,
+            mistake,
         };
         Some(act(shim, &mut turn))
     }
@@ -456,7 +476,7 @@ impl Unborn for SimulatedUnborn {
                 random: &mut host.random,
                 next_pid: &mut host.next_pid,
                 broken: &mut host.broken,
-                restarts_too_often: world.makes(Mistake::OneRestartTooMany),
+                mistake: world.0.mistake,
             };
             let shim = SimulatedShim::launch(launch, descriptors, cgroup.clone(), &mut turn)?;
             let (name, pid) = (shim.incarnation.clone(), shim.pid);
@@ -497,8 +517,9 @@ impl Shim for Connection {
         descriptors: &[BorrowedFd<'_>],
     ) -> io::Result<(Reply, Vec<OwnedFd>)> {
         self.world.act("ask a shim")?;
+        let mistake = self.world.0.mistake;
         let reply: io::Result<(Reply, Vec<OwnedFd>)> = self.world.elsewhere(|host, now, wall| {
-            let answered = host.turn(&self.shim, now, wall, false, |shim, turn| match request {
+            let answered = host.turn(&self.shim, now, wall, mistake, |shim, turn| match request {
                 Request::Wait(waiter) => (Some(shim.wait(waiter, descriptors)), Vec::new()),
                 Request::Release { removed } if shim.life.final_code().is_some() => {
                     (None, shim.waiters_at_release(*removed))
@@ -523,8 +544,9 @@ impl Shim for Connection {
 
     fn subscribe(&self, after: u64) -> io::Result<UnixStream> {
         self.world.act("listen to a shim")?;
+        let mistake = self.world.0.mistake;
         self.world.elsewhere(|host, now, wall| {
-            let subscribed = host.turn(&self.shim, now, wall, false, |shim, _| shim.subscribe(after));
+            let subscribed = host.turn(&self.shim, now, wall, mistake, |shim, _| shim.subscribe(after));
             subscribed.unwrap_or(Err(io::ErrorKind::ConnectionRefused.into()))
         })
     }
