@@ -230,6 +230,23 @@ fn the_tree_of_images_is_drawn_alike() {
 }
 
 #[test]
+fn a_container_stands_still_while_it_is_committed_unless_it_is_not_to() {
+    let world = World::start();
+    world.wharf(&["run", "-d", "--name", "it", IMAGE, "sleep", "1000"]).ok();
+    let pauses = |words: &[&str]| {
+        world.wharf(&[words, &["it", "made"]].concat()).ok();
+        let told =
+            ["events", "--since", "0", "--until", "0s", "--filter", "event=pause", "--format", "{{.Action}}"];
+        world.wharf(&told).ok().lines().count()
+    };
+    assert_eq!(pauses(&["commit", "--no-pause"]), 0);
+    assert_eq!(pauses(&["commit", "--pause=false"]), 0);
+    assert_eq!(pauses(&["commit", "--no-pause=false"]), 1);
+    assert_eq!(pauses(&["commit"]), 2);
+    assert_eq!(world.inspect("it")["State"]["Status"], "running");
+}
+
+#[test]
 fn layers_in_an_archive_may_be_packed_by_anything() {
     let world = World::start();
     let _registry = Registry::start(&world);

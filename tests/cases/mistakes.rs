@@ -25,6 +25,15 @@ fn commands_that_cannot_run() {
 }
 
 #[test]
+fn the_socket_of_the_engine_is_given_to_nobody() {
+    let world = World::start();
+    for words in [["run", "--use-api-socket", IMAGE], ["create", "--use-api-socket", IMAGE]] {
+        world.wharf(&words).code(125).says("unsupported flag --use-api-socket");
+    }
+    assert_eq!(world.wharf(&["ps", "-aq"]).ok(), "");
+}
+
+#[test]
 fn names_limits_and_mounts_that_make_no_sense() {
     let world = World::start();
     refused(

@@ -320,6 +320,14 @@ fn registries_are_searched() {
             search(words).code(1).says(text);
         }
         search(&["--limit", "7", "localhost:5001/team/some thing"]).ok();
+        let whole = search(&["--no-trunc", "localhost:5001/x"]).ok();
+        assert!(
+            whole.lines().nth(1).is_some_and(|line| !line.contains('…') && line.contains("has room for")),
+            "{whole}"
+        );
+        let by_both = search(&["--filter", "stars=3", "--filter", "is-official=false", "localhost:5001/x"]);
+        assert_eq!(by_both.ok().lines().count(), 1, "nothing but the heading");
+        assert_eq!(search(&["--format", "{{.Name}}", "localhost:5001/x"]).ok(), "team/one\ntwo");
     }
     let asked = registry.asked();
     assert!(asked.contains("GET /v1/search?q=x&n=25 -"), "{asked}");

@@ -91,6 +91,7 @@ pages! {
     commands,
     commits,
     containers,
+    contexts,
     copies,
     create,
     events,

@@ -3,7 +3,8 @@
 //! What counts as shown: a route by a request that it answers well, asked in the newest version and in the oldest that
 //! has it; a parameter by any request with it; a flag by a line that ends well, unless a pipe reads the command's errors:
 //! such a line ends as the pipe does, and what it shows is a refusal. In the lists `!` stands before what can
-//! only be shown by its refusal, with the reason in the list.
+//! only be shown by its refusal, with the reason in the list, and `+` before what a page has no means for, a terminal, a
+//! registry or an authority of its own: a test beside the pages has it in its words.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,15 @@ use super::uses::{behind, commands, requests};
 
 const ROUTES: &str = include_str!("routes.list");
 const FLAGS: &str = include_str!("flags.list");
+
+/// The tests beside the pages.
+const TESTS: [&str; 5] = [
+    include_str!("../contexts.rs"),
+    include_str!("../images.rs"),
+    include_str!("../mistakes.rs"),
+    include_str!("../registries.rs"),
+    include_str!("../secure_clients.rs"),
+];
 
 /// The versions that the engine speaks. What came later is due when the newest moves.
 const OLDEST: (u32, u32) = (1, 24);
@@ -122,6 +132,8 @@ struct Command {
 
 struct Flag {
     refused: bool,
+    /// A test beside the pages has it.
+    elsewhere: bool,
     /// `--all`, and `-a` if there is a short form.
     names: Vec<&'static str>,
     takes_value: bool,
@@ -184,13 +196,44 @@ impl Command {
 impl Flag {
     fn parse(word: &'static str) -> Flag {
         let (refused, word) = word.strip_prefix('!').map_or((false, word), |word| (true, word));
+        let (elsewhere, word) = word.strip_prefix('+').map_or((false, word), |word| (true, word));
         let (names, takes_value) = word.strip_suffix('=').map_or((word, false), |names| (names, true));
-        Flag { refused, names: names.split(',').collect(), takes_value }
+        Flag { refused, elsewhere, names: names.split(',').collect(), takes_value }
+    }
+
+    /// Whether a line of the tests has it and its command.
+    fn is_tested(&self, command: &Command) -> bool {
+        let has_flag = |line: &str| self.names.iter().any(|name| has_word(line, name));
+        // Any command may stand behind the flags of none.
+        let words = command.names.iter().filter_map(|name| name.rsplit(' ').next());
+        let has_command = |line: &str| words.clone().any(|word| word == ROOT || has_word(line, word));
+        TESTS.iter().flat_map(|test| test.lines()).any(|line| has_flag(line) && has_command(line))
     }
 
     fn name(&self) -> &'static str {
         self.names.last().copied().unwrap_or_default()
     }
+}
+
+fn has_word(line: &str, word: &str) -> bool {
+    line.split(|letter: char| !letter.is_alphanumeric() && letter != '-').any(|one| one == word)
+}
+
+/// What the flags before any command belong to.
+const ROOT: &str = "docker";
+
+/// The flags before the command, and what follows them.
+fn before<'a, 'w>(all: &'a [Command], words: &'w [String]) -> (Vec<&'a Flag>, &'w [String]) {
+    let Some(root) = all.iter().find(|command| command.names.contains(&ROOT)) else {
+        return (Vec::new(), words);
+    };
+    let mut count = 0;
+    while let Some(word) = words.get(count).filter(|word| word.starts_with('-')) {
+        let takes = |flag: &Flag| flag.takes_value && flag.names.contains(&word.as_str());
+        count += if root.flags.iter().any(takes) { 2 } else { 1 };
+    }
+    let (flags, rest) = words.split_at(count.min(words.len()));
+    (root.flags_in(flags), rest)
 }
 
 #[test]
@@ -207,7 +250,9 @@ fn every_flag_is_shown() {
             lines.push([&["create".to_owned()], words.get(1..).unwrap_or_default()].concat());
         }
         for words in lines {
-            let Some((command, rest)) = named(&all, &words) else { continue };
+            let (flags, words) = before(&all, &words);
+            shown.extend(flags.into_iter().map(|flag| (ROOT, flag.name(), well)));
+            let Some((command, rest)) = named(&all, words) else { continue };
             if well {
                 shown.insert((command.names[0], "", well));
             }
@@ -219,13 +264,15 @@ fn every_flag_is_shown() {
     for command in &all {
         let name = command.names[0];
         // Where every flag is refused, so is the command.
-        let refused = !command.flags.is_empty() && command.flags.iter().all(|flag| flag.refused);
-        if !refused && !shown.contains(&(name, "", true)) {
+        let all_are = |what: fn(&Flag) -> bool| !command.flags.is_empty() && command.flags.iter().all(what);
+        let elsewhere = name == ROOT || all_are(|flag| flag.elsewhere);
+        if !all_are(|flag| flag.refused) && !elsewhere && !shown.contains(&(name, "", true)) {
             missing.push(name.to_owned());
         }
         for flag in &command.flags {
             let [well, refused] = [true, false].map(|well| shown.contains(&(name, flag.name(), well)));
             match (flag.refused, well, refused) {
+                _ if flag.elsewhere && flag.is_tested(command) => {}
                 (false, true, _) | (true, false, true) => {}
                 (true, true, _) => missing.push(format!("{name} {}: it is not refused", flag.name())),
                 _ => missing.push(format!("{name} {}", flag.name())),
@@ -254,4 +301,8 @@ fn flags_are_told_from_what_belongs_to_the_container() {
     };
     assert_eq!(used("run -itv a:b --name=x --rm busybox ls -l"), "--interactive --tty --volume --name --rm");
     assert_eq!(used("container ls x --all -n 2"), "--all --last");
+    let line: Vec<String> = "-H x --debug ps -a".split(' ').map(str::to_owned).collect();
+    let (flags, rest) = before(&all, &line);
+    assert_eq!(flags.iter().map(|flag| flag.name()).collect::<Vec<_>>(), ["--host", "--debug"]);
+    assert_eq!(rest, ["ps", "-a"]);
 }
