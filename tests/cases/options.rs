@@ -3,6 +3,7 @@
 mod devices;
 mod mounts;
 mod sources;
+mod typed;
 mod update;
 mod walls;
 
