@@ -7,7 +7,7 @@ use oci::reference::Reference;
 
 use super::owner::Command;
 use super::record::Record;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::{Engine, instructions};
 
 /// What a commit is told.
@@ -43,12 +43,16 @@ impl Engine {
     pub async fn container_commit(&self, wanted: &str, options: CommitOptions) -> Result<CommitResponse> {
         let container = self.container(wanted)?;
         let record = container.record();
-        let pause = options.pause
+        let mut pause = options.pause
             && record.state.is_running()
             && !record.state.is_paused()
             && !record.state.is_restarting();
         if pause {
-            container.ask(|reply| Command::Pause { reply }).await?;
+            match container.ask(|reply| Command::Pause { reply }).await {
+                // It has ended, or was paused, just now: then it stands still.
+                Err(error) if error.kind() == ErrorKind::Conflict => pause = false,
+                paused => paused?,
+            }
         }
         let comment = options.comment.clone();
         let (source, kept) = (record.clone(), options);
