@@ -252,7 +252,11 @@ impl Container {
     }
 
     fn update_now(&self, new: &Resources) -> Result<()> {
-        let new = &resources::completed(&self.cgroup, new);
+        let mut new = resources::completed(&self.cgroup, new);
+        if self.unit.is_some() {
+            new = resources::rounded(&new);
+        }
+        let new = &new;
         if let Some(unit) = &self.unit {
             // What is refused here systemd must not have done.
             resources::check(&self.cgroup, new)?;

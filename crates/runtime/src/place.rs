@@ -105,6 +105,7 @@ pub(crate) fn create(spec: &Spec, id: &str, driver: CgroupDriver, rootless: Opti
     let limits = spec.linux.as_ref().and_then(|linux| linux.resources.as_ref()).unwrap_or(&nothing);
     if driver == CgroupDriver::Systemd {
         let scope = Scope::parse(configured, id)?;
+        let limits = &resources::rounded(limits);
         let placed = create_scope(&layout, &scope, id, limits, &systemd::asked(&spec.annotations)?)?;
         return match delegated_to(spec).filter(|_| layout.is_unified()) {
             Some(owner) => match placed.cgroup.delegate(owner) {

@@ -50,6 +50,20 @@ pub(crate) fn completed(cgroup: &Cgroup, resources: &Resources) -> Resources {
     all
 }
 
+/// Systemd keeps processor time in steps of 10 ms per second, and writes what it keeps: the files say the same as it does.
+pub(crate) fn rounded(resources: &Resources) -> Resources {
+    const STEP: u64 = 10_000;
+    let mut all = resources.clone();
+    if let Some(cpu) = &mut all.cpu
+        && let Some(quota) = cpu.quota.and_then(|quota| u64::try_from(quota).ok()).filter(|quota| *quota > 0)
+    {
+        let period = cpu.period.filter(|period| *period > 0).unwrap_or(100_000);
+        let per_second = (quota.saturating_mul(1_000_000) / period).div_ceil(STEP).saturating_mul(STEP);
+        cpu.quota = i64::try_from(per_second.saturating_mul(period) / 1_000_000).ok();
+    }
+    all
+}
+
 /// Applies everything but device rules.
 pub(crate) fn apply(cgroup: &Cgroup, resources: &Resources) -> Result<()> {
     if let Some(memory) = &resources.memory {
@@ -135,29 +149,29 @@ fn is_dispensable(cgroup: &Cgroup, file: &str) -> bool {
 /// for excludes it.
 pub fn obsolete(resources: &Resources) -> Vec<(&'static str, &'static str)> {
     const GONE: &str = "the kernel no longer has it";
+    const BOTH: &str = "unable to apply both, who is idle has no weight";
     let memory = resources.memory.clone().unwrap_or_default();
     let cpu = resources.cpu.clone().unwrap_or_default();
     let fields = [
         ("memory.kernel", GONE, memory.kernel.is_some_and(|limit| limit > 0)),
         ("memory.useHierarchy", GONE, memory.use_hierarchy == Some(false)),
-        (
-            "cpu.shares",
-            "who is idle has no weight",
-            cpu.idle == Some(1) && cpu.shares.is_some_and(|shares| shares > 0),
-        ),
+        ("cpu.shares", BOTH, cpu.idle == Some(1) && cpu.shares.is_some_and(|shares| shares > 0)),
+        ("unified.cpu.weight", BOTH, idle_file(resources) && resources.unified.contains_key("cpu.weight")),
     ];
     fields.into_iter().filter(|(.., asked)| *asked).map(|(name, why, _)| (name, why)).collect()
 }
 
 /// With `checkBeforeUpdate` a limit below what is used now is refused instead of killing.
 fn check_memory(cgroup: &Cgroup, memory: &Memory) -> Result<()> {
-    let Some(limit) = memory.limit.filter(|_| memory.check_before_update == Some(true)) else {
+    if memory.check_before_update != Some(true) {
         return Ok(());
-    };
+    }
     let usage = cgroup.stats().memory.usage;
-    if limit > 0 && (limit as u64) < usage {
-        let message = format_args!("rejecting memory limit {limit} <= usage {usage}");
-        return Err(Error::invalid(message));
+    for (what, limit) in [("memory+swap", memory.swap), ("memory", memory.limit)] {
+        if let Some(limit) = limit.filter(|limit| *limit > 0 && *limit as u64 <= usage) {
+            let message = format_args!("rejecting {what} limit {limit} <= usage {usage}");
+            return Err(Error::invalid(message));
+        }
     }
     Ok(())
 }
@@ -324,8 +338,13 @@ fn unified(resources: &Resources) -> Result<Vec<Setting>> {
         return Err(Error::invalid("linux.resources.network is not supported on cgroup v2"));
     }
     out.extend(rdma(resources));
-    out.extend(resources.unified.iter().map(|(file, value)| setting("unified", file, value)));
+    let files = resources.unified.iter().filter(|(file, _)| *file != "cpu.weight" || !idle_file(resources));
+    out.extend(files.map(|(file, value)| setting("unified", file, value)));
     Ok(out)
+}
+
+fn idle_file(resources: &Resources) -> bool {
+    resources.unified.get("cpu.idle").is_some_and(|text| text.trim() == "1")
 }
 
 fn unified_memory(memory: &Memory, out: &mut Vec<Setting>) -> Result<()> {
@@ -630,6 +649,8 @@ mod tests {
         assert_eq!(files, ["cpu.idle"]);
         assert_eq!(obsolete(&both)[0].0, "cpu.shares");
         assert!(obsolete(&parse(r#"{"cpu":{"idle":0,"shares":512}}"#)).is_empty());
+        let both = parse(r#"{"unified":{"cpu.idle":"1","cpu.weight":"8"}}"#);
+        assert_eq!((unified(&both).unwrap().len(), obsolete(&both).len()), (1, 1));
     }
 
     /// A directory that looks like a cgroup of v2.
@@ -654,6 +675,10 @@ mod tests {
         assert!(written(r#"{"cpu":{"cpus":""}}"#).is_empty());
         let (_directory, cgroup) = pretended("cpu.max", "max 100000\n");
         assert_eq!(completed(&cgroup, &parse(r#"{"cpu":{"period":5000}}"#)).cpu.unwrap().quota, None);
+        let rounded = |json: &str| rounded(&parse(json)).cpu.unwrap().quota;
+        assert_eq!(rounded(r#"{"cpu":{"quota":500000,"period":900000}}"#), Some(504_000));
+        assert_eq!(rounded(r#"{"cpu":{"quota":50000}}"#), Some(50_000));
+        assert_eq!(rounded(r#"{"cpu":{"quota":-1,"period":900000}}"#), Some(-1));
     }
 
     #[test]
