@@ -42,6 +42,8 @@ clean() {
     ctr -n "$space" content ls -q 2>/dev/null | xargs -r ctr -n "$space" content rm >/dev/null 2>&1
     ctr namespaces rm "$space" >/dev/null 2>&1
   done
+  # What containerd and dockerd call a container's place after, empty by now.
+  find /sys/fs/cgroup -mindepth 1 -depth -type d -path "*/$name*" -exec rmdir {} + 2>/dev/null
   cd / && grep -o " $WORK[^ ]*" /proc/self/mounts | sort -r | xargs -r umount -l 2>/dev/null
   rm -rf --one-file-system "$WORK"
 }

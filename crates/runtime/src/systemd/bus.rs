@@ -120,7 +120,7 @@ impl Bus {
     }
 
     /// Returns when systemd has forgotten the unit, so that its name can be used again: the end of the job alone
-    /// does not say that.
+    /// does not say that, and one that systemd has ended as failed (`RuntimeMaxSec`) is kept for whoever asks why.
     pub(super) fn stop(&mut self, unit: &str) -> Result<()> {
         let mut body = Writer::default();
         body.text(unit);
@@ -132,6 +132,10 @@ impl Bus {
                 other => other?,
             }
             std::thread::sleep(STOP_PAUSE);
+            let mut body = Writer::default();
+            body.text(unit);
+            // Refused where it has not failed, or is gone: the question that follows tells.
+            let _kept_no_more = self.ask("ResetFailedUnit", "s", body);
             let mut body = Writer::default();
             body.text(unit);
             answer = self.ask("GetUnit", "s", body).map(drop);

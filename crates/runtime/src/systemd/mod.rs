@@ -161,8 +161,6 @@ pub(crate) fn start(
         ("Slice", Value::Text(scope.slice.clone())),
         ("Delegate", Value::Flag(true)),
         ("DefaultDependencies", Value::Flag(false)),
-        // Forgotten at its end, however it ended: the name may be needed again at once.
-        ("CollectMode", Value::Text("inactive-or-failed".to_owned())),
         ("PIDs", Value::Numbers(vec![anchor.pid as u32])),
     ]
     .map(|(name, value)| (name.to_owned(), value))
