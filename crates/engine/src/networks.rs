@@ -17,6 +17,7 @@ mod create;
 mod join;
 mod naming;
 mod ports;
+mod publish;
 mod query;
 mod record;
 mod restore;
@@ -30,12 +31,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use network::address::Pool;
 use network::{HostNames, Options};
-use shim::protocol::{Names, Relay};
+use shim::protocol::Names;
 
 use crate::effects::{Effects, HostNetwork};
 use crate::error::{Error, Result};
 use crate::{Config, Paths, Records};
 pub(crate) use naming::parse_link;
+use publish::Bound;
 use record::Network;
 use run::Run;
 pub(crate) use run::{hide, wished_mac};
@@ -64,10 +66,8 @@ struct State {
 pub(crate) struct Joined {
     /// The namespace to run in; none for `host` and `container:` modes, which the specification names by path.
     pub(crate) namespace: Option<OwnedFd>,
-    /// Bound sockets that keep others off the published ports.
-    pub(crate) held: Vec<OwnedFd>,
-    /// Listening sockets whose connections the shim relays.
-    pub(crate) relays: Vec<(Relay, OwnedFd)>,
+    /// Bound sockets that keep others off the published ports, some of them to be relayed.
+    pub(crate) ports: Vec<Bound>,
     /// The resolver at 127.0.0.11, on user-defined networks.
     pub(crate) names: Option<Names>,
     /// Lines of `/etc/hosts` beside localhost's: this container's own addresses, links, extra hosts.

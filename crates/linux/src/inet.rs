@@ -21,6 +21,12 @@ pub enum Transport {
 }
 
 impl Transport {
+    pub const ALL: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::Sctp];
+
+    pub fn named(name: &str) -> Option<Transport> {
+        Transport::ALL.into_iter().find(|transport| transport.name() == name)
+    }
+
     /// The number in IP headers.
     pub fn number(self) -> u8 {
         match self {
@@ -63,6 +69,18 @@ fn bind_once(transport: Transport, address: SocketAddr, reuse: bool) -> Result<O
     }
     rustix::net::bind(&socket, &address).context("bind", || format!("{}, {address}", transport.name()))?;
     Ok(socket)
+}
+
+/// What a socket of [`bind`] holds.
+pub fn bound_to(socket: impl AsFd) -> Result<(Transport, SocketAddr)> {
+    let protocol = sockopt::socket_protocol(&socket).context("getsockopt", || "SO_PROTOCOL")?;
+    let number = protocol.map(|protocol| protocol.as_raw().get());
+    let transport = Transport::ALL.into_iter().find(|one| number == Some(one.number().into()));
+    let transport =
+        transport.ok_or_else(|| Error::new("getsockopt", "SO_PROTOCOL", Errno::PROTONOSUPPORT))?;
+    let name = rustix::net::getsockname(&socket).context("getsockname", || transport.name())?;
+    let address = SocketAddr::try_from(name).context("getsockname", || transport.name())?;
+    Ok((transport, address))
 }
 
 /// Begin to accept connections on a bound TCP socket. What is left of them when they are closed will not keep the next

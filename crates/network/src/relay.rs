@@ -96,6 +96,50 @@ impl Relays {
         Ok(())
     }
 
+    /// Where what arrives at this address of the host goes on to, if it is relayed.
+    pub fn target(&self, transport: Transport, host: SocketAddr) -> Option<SocketAddr> {
+        let token = self.find(transport, host)?;
+        let listener = self.listeners.get(&token).map(|(_, target)| target);
+        listener.or_else(|| self.ports.get(&token).map(|(_, target)| target)).copied()
+    }
+
+    /// Takes a socket back. Connections through it go on, datagrams do not.
+    pub fn take(&mut self, transport: Transport, host: SocketAddr) -> linux::Result<Option<OwnedFd>> {
+        let Some(token) = self.find(transport, host) else { return Ok(None) };
+        let listener = self.listeners.remove(&token).map(|(socket, _)| OwnedFd::from(socket));
+        let socket = listener.or_else(|| self.ports.remove(&token).map(|(socket, _)| OwnedFd::from(socket)));
+        self.flows.retain(|_, flow| flow.port != token);
+        if let Some(socket) = &socket {
+            self.poll.remove(socket)?;
+        }
+        Ok(socket)
+    }
+
+    /// Lets go of those that are not `wanted`.
+    pub fn retain(&mut self, wanted: impl Fn(Transport, SocketAddr) -> bool) {
+        let keeps =
+            |transport, host: std::io::Result<SocketAddr>| host.is_ok_and(|host| wanted(transport, host));
+        self.listeners.retain(|_, (socket, _)| keeps(Transport::Tcp, socket.local_addr()));
+        self.ports.retain(|_, (socket, _)| keeps(Transport::Udp, socket.local_addr()));
+        let ports = &self.ports;
+        self.flows.retain(|_, flow| ports.contains_key(&flow.port));
+    }
+
+    fn find(&self, transport: Transport, host: SocketAddr) -> Option<Token> {
+        let is_there = |address: std::io::Result<SocketAddr>| address.is_ok_and(|address| address == host);
+        match transport {
+            Transport::Tcp => {
+                let mut all = self.listeners.iter();
+                all.find(|(_, (socket, _))| is_there(socket.local_addr())).map(|(token, _)| *token)
+            }
+            Transport::Udp => {
+                let mut all = self.ports.iter();
+                all.find(|(_, (socket, _))| is_there(socket.local_addr())).map(|(token, _)| *token)
+            }
+            Transport::Sctp => None,
+        }
+    }
+
     /// Do what can be done now.
     pub fn ready(&mut self) {
         let mut events = Vec::new();

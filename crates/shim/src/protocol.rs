@@ -174,6 +174,18 @@ pub struct Relay {
     pub target: std::net::SocketAddr,
 }
 
+/// A port of the host, held by a bound socket.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HostPort {
+    /// `tcp`, `udp` or `sctp`.
+    pub protocol: String,
+    pub host: std::net::SocketAddr,
+    /// Where the shim passes on to what comes to the socket. None where the kernel leads all of it.
+    pub relay: Option<std::net::SocketAddr>,
+    /// Its socket comes with the request.
+    pub new: bool,
+}
+
 /// What the embedded resolver answers from; see `network::names`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Names {
@@ -334,6 +346,9 @@ pub enum Request {
     Root,
     /// The container has changed networks: a new set of directories and own files.
     Names(Names),
+    /// All ports of the host that the container has from now on: what is held of others is let go. One descriptor for
+    /// each that is `new`. What is neither new nor held here is told by [`Reply::Ports`].
+    Ports(Vec<HostPort>),
     /// The engine has recorded the final exit; the shim may go. `removed` tells those who wait for that. When
     /// it is false, their sockets come back with [`Reply::Done`], preface sent, for the engine to answer. Not
     /// before the final exit: until then it is refused.
@@ -358,6 +373,10 @@ pub enum Reply {
     },
     /// The descriptor rides along.
     Root,
+    /// The indices of those that the shim does not hold; nothing has become of these.
+    Ports {
+        missing: Vec<usize>,
+    },
     Failed(Failure),
 }
 

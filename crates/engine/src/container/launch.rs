@@ -223,8 +223,8 @@ fn describe(
         stop_timeout: record.config.stop_timeout.unwrap_or(engine.config().container.stop_timeout),
         network: Some(protocol::Network {
             namespace: joined.namespace.is_some(),
-            held_sockets: joined.held.len(),
-            relays: joined.relays.iter().map(|(relay, _)| relay.clone()).collect(),
+            held_sockets: joined.ports.iter().filter(|(port, _)| port.relay.is_none()).count(),
+            relays: joined.ports.iter().filter_map(|(port, _)| relay(port)).collect(),
             names: joined.names.clone(),
         }),
         attachments: held.attachments.iter().map(|(attachment, _)| attachment.clone()).collect(),
@@ -232,12 +232,17 @@ fn describe(
     })
 }
 
+fn relay(port: &protocol::HostPort) -> Option<protocol::Relay> {
+    Some(protocol::Relay { protocol: port.protocol.clone(), target: port.relay? })
+}
+
 /// The descriptors of a launch, in the order that the protocol gives.
 fn descriptors(users: Option<Users>, joined: Joined, held: Held) -> Vec<OwnedFd> {
     let mut all: Vec<OwnedFd> = users.map(Users::into_namespace).into_iter().collect();
     all.extend(joined.namespace);
-    all.extend(joined.held);
-    all.extend(joined.relays.into_iter().map(|(_, socket)| socket));
+    let (relayed, led): (Vec<_>, Vec<_>) =
+        joined.ports.into_iter().partition(|(port, _)| port.relay.is_some());
+    all.extend(led.into_iter().chain(relayed).map(|(_, socket)| socket));
     all.extend(held.attachments.into_iter().map(|(_, socket)| socket));
     all.extend(held.waiters.into_iter().map(|(_, socket)| socket));
     all

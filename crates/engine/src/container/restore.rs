@@ -313,11 +313,27 @@ impl Engine {
         Ok(Owner::spawn(self, record, None))
     }
 
+    /// A change of networks in which an earlier engine was killed.
+    async fn settle_network(&self, handle: &Handle) {
+        let engine = self.clone();
+        let settled = handle.edit(move |record, live| match live {
+            Some(live) => engine.shared().networks.settle_again(record, live),
+            None => Ok(()),
+        });
+        if let Err(error) = settled.await {
+            tracing::warn!(container = %handle.id, %error, "cannot finish a change of networks");
+        }
+    }
+
     /// Restart policies after a restart of the engine, and `--rm` for what ended while it was away.
     async fn start_by_policy(&self, handles: Vec<Handle>) {
+        let unsettled = self.shared().networks.unsettled();
         for handle in handles {
             // What was found of its shim has been taken in.
             handle.settled().await;
+            if unsettled.iter().any(|id| id == handle.id.as_str()) {
+                self.settle_network(&handle).await;
+            }
             let record = handle.record();
             let done = match &record.state {
                 State::Exited(_) if record.host.auto_remove => {

@@ -6,8 +6,9 @@ use api::network::EndpointSettings;
 use ipnet::IpNet;
 use shim::protocol::Request;
 
+use super::publish::Bound;
 use super::record::Network;
-use super::run::{Run, clear, parse_mac};
+use super::run::{Endpoint, Run, clear, parse_mac};
 use super::{Joined, Networks, table};
 use crate::Engine;
 use crate::container::{Live, Record};
@@ -76,20 +77,23 @@ impl Networks {
         let done = self
             .attach(namespace.as_ref(), &mut run, index)
             .and_then(|()| self.announce(record, &run))
-            .and_then(|()| self.reroute(namespace.as_ref(), &before, &mut run))
-            .and_then(|()| self.settle(engine, record, live, run.clone()));
+            .and_then(|()| self.reroute(record, live, &before, &mut run))
+            .and_then(|ports| self.settle(engine, record, live, run.clone(), ports));
         if let Err(error) = done {
-            // The first error is the one to tell; what cannot be undone goes with the container.
-            let mut before = before;
-            let _ = self.reroute(namespace.as_ref(), &run, &mut before);
+            self.put_back(engine, record, live, before, &run);
             let _ = self.leave_network(record.id.as_str(), &run.endpoints[index], true);
             if let Some(entry) = self.state().table.networks.get_mut(&network.id) {
                 entry.leave(record.id.as_str());
             }
-            let _ = self.settle(engine, record, live, before);
             return Err(error);
         }
         Ok(())
+    }
+
+    /// After an error, which is the one to tell: what cannot be undone goes with the container.
+    fn put_back(&self, engine: &Engine, record: &mut Record, live: &Live, mut before: Run, run: &Run) {
+        let ports = self.reroute(record, live, run, &mut before);
+        let _ = self.settle(engine, record, live, before, ports.unwrap_or_else(|_| Some(Vec::new())));
     }
 
     /// Takes a container off a network. True if it was on it just now.
@@ -134,23 +138,44 @@ impl Networks {
             )));
         };
         let endpoint = run.endpoints.remove(index);
-        let namespace = self.host.namespace_of(live.pid)?;
-        self.reroute(namespace.as_ref(), &before, &mut run)?;
+        let ports = match self.reroute(record, live, &before, &mut run) {
+            Ok(ports) => ports,
+            Err(error) => {
+                self.put_back(engine, record, live, before, &run);
+                return Err(error);
+            }
+        };
         // Written down before it is done: should we be killed, the next engine removes the interface as nobody's.
         let path = self.paths.network_run(record.id.as_str());
-        run.save(&path)?;
-        let left = self.leave_network(record.id.as_str(), &endpoint, true);
-        left.inspect_err(|_| drop(before.save(&path)))?;
+        let left = Run { unsettled: ports.is_some(), ..run.clone() }
+            .save(&path)
+            .and_then(|()| self.leave_network(record.id.as_str(), &endpoint, true));
+        if let Err(error) = left {
+            self.put_back(engine, record, live, before, &run);
+            return Err(error);
+        }
         if let Some(entry) = self.state().table.networks.get_mut(&network.id) {
             entry.leave(record.id.as_str());
         }
         record.network.endpoints.remove(&network.name);
         self.state().runs.insert(record.id.to_string(), run.clone());
-        if let Err(error) = self.settle(engine, record, live, run) {
+        if !before.ports.is_empty() {
+            self.forget_connections_of(&endpoint);
+        }
+        if let Err(error) = self.settle(engine, record, live, run, ports) {
             // It is off the network, and that is the answer: its files say so at its next change or start.
             tracing::warn!(container = %record.id, %error, "cannot tell a container that it left a network");
         }
         Ok(true)
+    }
+
+    /// What still comes for an endpoint that is gone must not reach the next who has its address.
+    fn forget_connections_of(&self, endpoint: &Endpoint) {
+        let addresses = endpoint.interface.iter().flat_map(|interface| &interface.addresses);
+        let addresses: Vec<IpAddr> = addresses.map(|net| net.addr()).collect();
+        if let Err(error) = self.host.forget_connections(&addresses) {
+            tracing::warn!(network = endpoint.network_name, %error, "connections go on to an address that is given back");
+        }
     }
 
     fn is_member(&self, record: &Record, network: &Network) -> bool {
@@ -170,48 +195,84 @@ impl Networks {
         })
     }
 
-    /// The way out may be another one now; published ports lead to where it begins.
-    fn reroute(&self, namespace: &dyn Inside, before: &Run, run: &mut Run) -> Result<()> {
-        for v6 in [false, true] {
-            let way_out = |run: &Run| run.gateway(v6).map(|endpoint| endpoint.id.clone());
-            let (old, new) = (way_out(before), way_out(run));
-            if old == new {
-                continue;
-            }
-            let interface = run.gateway(v6).and_then(|endpoint| endpoint.interface.as_ref());
-            let name = interface.map_or("", |interface| interface.name.as_str());
-            let gateway = interface.and_then(|interface| interface.gateway(v6));
-            self.host.set_default_route(namespace, v6, gateway.map(|gateway| (gateway, name)))?;
-            let of_family = |run: &Run| {
-                run.published().into_iter().filter(|one| one.target.is_ipv6() == v6).collect::<Vec<_>>()
-            };
-            self.host.unpublish(&of_family(before))?;
-            let target = run.target(v6);
-            for port in run.ports.iter_mut().filter(|port| port.host.is_ipv6() == v6 && port.target.is_some())
-            {
-                port.target = target.map(|address| (address, port.container_port).into());
-            }
-            self.host.publish(&of_family(run))?;
+    /// The way out may be another one now: the default routes lead there, and published ports with them. None if nothing has
+    /// changed, otherwise the sockets that the shim has to get.
+    fn reroute(
+        &self,
+        record: &Record,
+        live: &Live,
+        before: &Run,
+        run: &mut Run,
+    ) -> Result<Option<Vec<Bound>>> {
+        let way_out = |run: &Run, v6| run.gateway(v6).map(|endpoint| endpoint.id.clone());
+        let changed: Vec<bool> =
+            [false, true].into_iter().filter(|v6| way_out(before, *v6) != way_out(run, *v6)).collect();
+        if changed.is_empty() {
+            return Ok(None);
         }
+        // Should we be killed, the next engine makes it true.
+        let known = Run { unsettled: true, ..before.clone() };
+        known.save(&self.paths.network_run(record.id.as_str()))?;
+        let namespace = self.host.namespace_of(live.pid)?;
+        for v6 in changed {
+            self.lead_out(namespace.as_ref(), run, v6)?;
+        }
+        self.move_ports(record, live, before, run).map(Some)
+    }
+
+    /// The default route of one family.
+    fn lead_out(&self, namespace: &dyn Inside, run: &Run, v6: bool) -> Result<()> {
+        let interface = run.gateway(v6).and_then(|endpoint| endpoint.interface.as_ref());
+        let name = interface.map_or("", |interface| interface.name.as_str());
+        let gateway = interface.and_then(|interface| interface.gateway(v6));
+        self.host.set_default_route(namespace, v6, gateway.map(|gateway| (gateway, name)))?;
         Ok(())
+    }
+
+    /// Tells a container and its shim what an earlier engine had written down of their way out, and may not have done.
+    pub(crate) fn settle_again(&self, record: &Record, live: &Live) -> Result<()> {
+        let mut run = self.run(record)?;
+        self.tell_ports(live, &run, Vec::new())?;
+        let namespace = self.host.namespace_of(live.pid)?;
+        for v6 in [false, true] {
+            self.lead_out(namespace.as_ref(), &run, v6)?;
+        }
+        run.unsettled = false;
+        self.keep(record, run)
     }
 
     /// A running container has lost a link: its files say so.
     pub(crate) fn unlinked(&self, engine: &Engine, record: &mut Record, live: &Live) -> Result<()> {
         let run = self.run(record)?;
-        if run.endpoints.is_empty() { Ok(()) } else { self.settle(engine, record, live, run) }
+        if run.endpoints.is_empty() { Ok(()) } else { self.settle(engine, record, live, run, None) }
     }
 
     /// The container learns of the change: names, files, what inspect shows, and what a later engine will read.
-    fn settle(&self, engine: &Engine, record: &mut Record, live: &Live, run: Run) -> Result<()> {
+    fn settle(
+        &self,
+        engine: &Engine,
+        record: &mut Record,
+        live: &Live,
+        mut run: Run,
+        ports: Option<Vec<Bound>>,
+    ) -> Result<()> {
         record.network.endpoints.values_mut().for_each(clear);
         run.show(record);
         let mut joined = Joined::default();
         self.tell(record, &run, &mut joined)?;
-        run.save(&self.paths.network_run(record.id.as_str()))?;
-        self.state().runs.insert(record.id.to_string(), run);
+        run.unsettled = ports.is_some();
+        self.keep(record, run.clone())?;
         crate::container::write_files(engine, record, &joined)?;
         live.request(&Request::Names(joined.names.unwrap_or_default()), &[])?;
+        let Some(new) = ports else { return Ok(()) };
+        self.tell_ports(live, &run, new)?;
+        run.unsettled = false;
+        self.keep(record, run)
+    }
+
+    fn keep(&self, record: &Record, run: Run) -> Result<()> {
+        run.save(&self.paths.network_run(record.id.as_str()))?;
+        self.state().runs.insert(record.id.to_string(), run);
         Ok(())
     }
 }

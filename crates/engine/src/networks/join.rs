@@ -6,16 +6,14 @@
 //!
 //! Whatever fails on the way, what was taken before is given back by the same code that ends a run.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use network::ports::{HostPorts, Reserved};
 use network::{Endpoint as HostEndpoint, names};
-use shim::protocol::Relay;
 
 use super::naming::{Surroundings, host_resolution};
-use super::record::{Driver, GatewayMode, Network};
-use super::run::{Endpoint, Port, Run, parse_mac};
+use super::record::{Driver, Network};
+use super::run::{Endpoint, Run, parse_mac};
 use super::{Joined, Networks, naming, ports};
 use crate::container::{Record, Users};
 use crate::effects::Inside;
@@ -61,7 +59,7 @@ impl Networks {
         }
         if record.host.network_mode != "host" {
             let namespace = self.host.namespace(users.map(AsFd::as_fd))?;
-            self.take_ports(record, run, &mut joined)?;
+            joined.ports = self.take_ports(record, run)?;
             for index in 0..run.endpoints.len() {
                 self.attach(namespace.as_ref(), run, index)?;
             }
@@ -112,62 +110,6 @@ impl Networks {
         entry
             .map(|entry| entry.network.clone())
             .ok_or_else(|| Error::not_found(format!("network {id} not found")))
-    }
-
-    /// Holds the ports that the container publishes. They belong to the endpoint that leads out: without one, none is
-    /// published.
-    fn take_ports(&self, record: &Record, run: &mut Run, joined: &mut Joined) -> Result<()> {
-        let Some(gateway) = run.gateway(false).or(run.gateway(true)).cloned() else { return Ok(()) };
-        let ipv6 = run.target(true).is_some() || self.network.relay;
-        let network = self.network(&gateway.network)?;
-        let binding = network.host_binding().or(self.network.publish_address);
-        let defaults = ports::Defaults {
-            address: binding.filter(|address| !address.is_unspecified()),
-            everywhere: network::ports::everywhere(ipv6),
-        };
-        let mut requests = ports::requests(&record.host, record.config.exposed_ports.keys(), &defaults)?;
-        let routed = |address: &IpAddr| network.gateway_mode(address.is_ipv6()) == GatewayMode::Routed;
-        for request in &mut requests {
-            let (direct, hosts): (Vec<_>, Vec<_>) = request.hosts.drain(..).partition(routed);
-            let direct: Vec<Port> =
-                direct.iter().map(|address| directly(run, request, address.is_ipv6())).collect();
-            run.ports.extend(direct);
-            request.hosts = hosts;
-        }
-        requests.retain(|request| !request.hosts.is_empty());
-        let reserved = self.host.reserve(&requests).map_err(|error| {
-            refused(error, &requests, run.target(false).or(run.target(true))).within(format!(
-                "driver failed programming external connectivity on endpoint {} ({})",
-                record.name, gateway.id
-            ))
-        })?;
-        for one in reserved {
-            self.hold(one, run, joined);
-        }
-        Ok(())
-    }
-
-    /// A port goes to the kernel's translation where it can, and to the relay where it cannot: `::1`, IPv6 clients of a
-    /// container without IPv6, and everything when there is no firewall.
-    fn hold(&self, reserved: Reserved, run: &mut Run, joined: &mut Joined) {
-        let Reserved { transport, host, container_port, socket } = reserved;
-        let same_family = run.target(host.is_ipv6()).map(|address| (address, container_port).into());
-        let allowed = self.network.firewall && (host.is_ipv4() || self.network.firewall_v6);
-        let target = same_family.filter(|_| allowed);
-        let name = transport.name().to_owned();
-        let direct = self.network.allow_direct_routing;
-        run.ports.push(Port { transport: name.clone(), host, container_port, target, direct });
-        let Some(socket) = socket else { return };
-        let relayed = transport != network::Transport::Sctp
-            && (host.is_ipv6() && self.network.relay || target.is_none());
-        let any_target =
-            run.target(false).or(run.target(true)).map(|address| (address, container_port).into());
-        match any_target.filter(|_| relayed) {
-            Some(target) => {
-                joined.relays.push((Relay { protocol: name, target: same_family.unwrap_or(target) }, socket))
-            }
-            None => joined.held.push(socket),
-        }
     }
 
     /// Lets the neighbours find the container by name.
@@ -251,9 +193,7 @@ impl Networks {
                 [run.target(false), run.target(true)].into_iter().flatten().collect();
             note(self.host.forget_connections(&addresses).map_err(Error::from));
         }
-        for port in run.ports.iter().filter(|port| port.is_held()) {
-            self.host.release(port.transport(), port.host);
-        }
+        self.release_ports(run);
         let mut state = self.state();
         for endpoint in &run.endpoints {
             if let Some(entry) = state.table.networks.get_mut(&endpoint.network) {
@@ -278,36 +218,6 @@ impl Networks {
         }
         Ok(())
     }
-}
-
-/// A port of a routed network: the container's own, at its own address.
-fn directly(run: &Run, request: &network::ports::Request, v6: bool) -> Port {
-    let nowhere = if v6 { IpAddr::from(Ipv6Addr::UNSPECIFIED) } else { Ipv4Addr::UNSPECIFIED.into() };
-    Port {
-        transport: request.transport.name().to_owned(),
-        host: SocketAddr::new(nowhere, 0),
-        container_port: request.container_port,
-        target: run.target(v6).map(|address| (address, request.container_port).into()),
-        direct: true,
-    }
-}
-
-/// A port that cannot be had, with the place in the container that it was for.
-fn refused(error: network::Error, requests: &[network::ports::Request], inside: Option<IpAddr>) -> Error {
-    let network::Error::PortRefused { transport, host, .. } = error else { return Error::from(error) };
-    let meant = requests.iter().find(|one| {
-        one.transport == transport
-            && one.hosts.contains(&host.ip())
-            && !matches!(&one.ports, HostPorts::Within(range) if !range.contains(&host.port()))
-    });
-    let (Some(request), Some(inside)) = (meant, inside) else { return Error::from(error) };
-    let container = SocketAddr::new(inside, request.container_port);
-    let text = error.to_string().replacen(
-        &format!("host port {host}/"),
-        &format!("host port for {host}:{container}/"),
-        1,
-    );
-    Error::system(text)
 }
 
 /// The networks of a container: that of its network mode first, the others by name.

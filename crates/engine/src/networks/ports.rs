@@ -11,6 +11,7 @@ use super::run::transport;
 use crate::error::{Error, Result};
 
 /// How addresses are chosen when a binding names none.
+#[derive(Debug, PartialEq)]
 pub(super) struct Defaults {
     /// The engine's or the network's; none means everywhere.
     pub(super) address: Option<IpAddr>,

@@ -60,6 +60,12 @@ impl Networks {
         Ok(())
     }
 
+    /// Containers whose way out was being changed; see [`Networks::settle_again`].
+    pub(crate) fn unsettled(&self) -> Vec<String> {
+        let state = self.state();
+        state.runs.iter().filter(|(_, run)| run.unsettled).map(|(id, _)| id.clone()).collect()
+    }
+
     fn adopt(&self, state: &mut State, record: &Record, run: Run) {
         for endpoint in &run.endpoints {
             if let Some(entry) = state.table.networks.get_mut(&endpoint.network) {

@@ -22,6 +22,9 @@ pub(super) struct Run {
     pub(super) sandbox: String,
     pub(super) endpoints: Vec<Endpoint>,
     pub(super) ports: Vec<Port>,
+    /// The way out was being changed: the container and its shim may not know it as it stands here.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) unsettled: bool,
 }
 
 /// A container's place on one network.
@@ -104,8 +107,7 @@ impl Port {
 }
 
 pub(super) fn transport(name: &str) -> Option<Transport> {
-    let name = name.to_ascii_lowercase();
-    [Transport::Tcp, Transport::Udp, Transport::Sctp].into_iter().find(|transport| transport.name() == name)
+    Transport::named(&name.to_ascii_lowercase())
 }
 
 impl Run {
@@ -162,8 +164,8 @@ impl Run {
     /// Writes what was assigned into the record, as inspect shows it.
     pub(super) fn show(&self, record: &mut Record) {
         record.network.sandbox.clone_from(&self.sandbox);
-        // Who has been taken off all networks publishes nothing, and Docker shows no exposed ports then, either.
-        let has_none = self.endpoints.is_empty();
+        // Who has no way out publishes nothing, and Docker shows no exposed ports then, either.
+        let has_none = self.gateway(false).or(self.gateway(true)).is_none();
         record.network.ports = if has_none { PortMap::new() } else { self.port_map(record) };
         for endpoint in &self.endpoints {
             let settings = record.network.endpoints.entry(endpoint.network_name.clone()).or_default();
@@ -315,6 +317,7 @@ pub(super) mod tests {
             sandbox: "abc".into(),
             endpoints: vec![endpoint("backend", &["10.1.0.2/24"], &["10.1.0.1"])],
             ports: vec![port("0.0.0.0:8080"), port("[::]:8080")],
+            ..Run::default()
         };
         run.show(&mut record);
         assert_eq!(record.network.ports["9000/udp"], None);

@@ -270,10 +270,7 @@ fn network(world: &World, shown: &[Inspect], exactly: bool) -> Checked {
     if attached != addresses && (exactly || !attached.is_superset(&addresses)) {
         return Err(format!("interfaces have {attached:?}, containers {addresses:?}"));
     }
-    // A shim keeps its sockets when its container is taken off the last network.
-    let off = shown.iter().filter(|one| one.state.running && one.network_settings.networks.is_empty());
-    let held: BTreeSet<SocketAddr> = off.flat_map(|one| kept(world, &one.id).1).collect();
-    let bound: BTreeSet<SocketAddr> = host.wires.bound().difference(&held).copied().collect();
+    let bound = host.wires.bound();
     if bound != ports && (exactly || !bound.is_superset(&ports)) {
         return Err(format!("sockets hold {bound:?}, containers publish {ports:?}"));
     }
@@ -281,6 +278,15 @@ fn network(world: &World, shown: &[Inspect], exactly: bool) -> Checked {
     let published: BTreeSet<SocketAddr> = published.collect();
     // IPv6 goes to the relay, where the container has none.
     let translated: BTreeSet<SocketAddr> = ports.into_iter().filter(SocketAddr::is_ipv4).collect();
+    for one in shown.iter().filter(|one| exactly && one.state.running) {
+        let own = kept(world, &one.id).0;
+        let shim = host.shims.values().find(|shim| shim.container == one.id);
+        if let Some(address) =
+            shim.into_iter().flat_map(|shim| shim.relayed_to()).find(|one| !own.contains(one))
+        {
+            return Err(format!("relays of {} lead to {address}, and it has {own:?}", one.name));
+        }
+    }
     match published == translated || !exactly && published.is_superset(&translated) {
         true => Ok(()),
         false => Err(format!("the firewall leads {published:?}, containers publish {translated:?}")),

@@ -38,6 +38,13 @@ impl Wires {
         self.bound.retain(|(_, _, watched)| !is_closed(watched));
     }
 
+    /// What a socket holds, if it is one.
+    pub(crate) fn bound_to(&self, socket: &OwnedFd) -> Option<(Transport, SocketAddr)> {
+        let pipe = pipe_of(socket);
+        let bound = self.bound.iter().find(|(_, _, watched)| pipe_of(watched) == pipe);
+        bound.map(|(transport, host, _)| (*transport, *host))
+    }
+
     pub(crate) fn bound(&self) -> BTreeSet<SocketAddr> {
         self.bound.iter().map(|(_, host, _)| *host).collect()
     }

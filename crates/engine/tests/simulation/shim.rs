@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -13,11 +14,12 @@ use shim::health::Monitor;
 use shim::journal::Journal;
 use shim::life::{Life, Stage};
 use shim::protocol::{
-    Exit, Failure, FailureKind, Happening, Launch, OnUnhealthy, Phase, Probe, Reply, Request, RestartPolicy,
-    Snapshot, VERSION, WaitUntil, Waiter,
+    Exit, Failure, FailureKind, Happening, HostPort, Launch, OnUnhealthy, Phase, Probe, Reply, Request,
+    RestartPolicy, Snapshot, VERSION, WaitUntil, Waiter,
 };
 use shim::stop::{Hands, not_running};
 
+use crate::network::Wires;
 use crate::random::Random;
 use crate::rules::Rules;
 use crate::world::Mistake;
@@ -66,6 +68,8 @@ pub(crate) struct SimulatedShim {
     subscribers: Vec<Subscriber>,
     /// The network namespace and the sockets of published ports: gone when they are closed.
     holdings: Vec<OwnedFd>,
+    /// Where its relays lead.
+    relays: Vec<SocketAddr>,
     restart_at: Option<Duration>,
     kill_at: Option<Duration>,
     launch: Launch,
@@ -99,6 +103,7 @@ pub(crate) struct Turn<'a> {
     pub(crate) next_pid: &'a mut i32,
     /// Rules that were found broken.
     pub(crate) broken: &'a mut Vec<String>,
+    pub(crate) wires: &'a mut Wires,
     /// One that must be found.
     pub(crate) mistake: Option<Mistake>,
 }
@@ -149,6 +154,7 @@ impl SimulatedShim {
             probes: 0,
             subscribers: Vec::new(),
             holdings,
+            relays: network.relays.iter().map(|relay| relay.target).collect(),
             restart_at: None,
             kill_at: None,
             launch: launch.clone(),
@@ -292,6 +298,11 @@ impl SimulatedShim {
         let has_one = self.launch.network.as_ref().is_some_and(|network| network.namespace);
         let runs = matches!(&self.life.stage, Stage::Running(process) if process.pid == pid);
         self.holdings.first().filter(|_| has_one && runs)
+    }
+
+    /// The addresses that its relays lead to.
+    pub(crate) fn relayed_to(&self) -> impl Iterator<Item = IpAddr> {
+        self.relays.iter().map(SocketAddr::ip)
     }
 
     /// How its execs ended, and that they were this container's.
@@ -501,6 +512,23 @@ impl SimulatedShim {
             }
             _ => done(Err(failure(FailureKind::Invalid, "no client is simulated"))),
         }
+    }
+
+    /// Keeps the sockets of these ports and takes new ones; those of others are closed.
+    pub(crate) fn hold(&mut self, ports: &[HostPort], new: &[BorrowedFd<'_>], turn: &mut Turn<'_>) -> Reply {
+        turn.wires.sweep();
+        let wires = &*turn.wires;
+        let holds = |socket: &OwnedFd, port: &HostPort| {
+            let bound = wires.bound_to(socket);
+            bound.is_some_and(|(transport, host)| (transport.name(), host) == (&port.protocol, port.host))
+        };
+        self.holdings
+            .retain(|held| wires.bound_to(held).is_none() || ports.iter().any(|port| holds(held, port)));
+        self.relays = ports.iter().filter_map(|port| port.relay).collect();
+        self.holdings.extend(new.iter().map(|socket| socket.try_clone_to_owned().unwrap()));
+        let is_missing = |port: &HostPort| !self.holdings.iter().any(|held| holds(held, port));
+        let missing = ports.iter().enumerate().filter(|(_, port)| is_missing(port)).map(|(index, _)| index);
+        Reply::Ports { missing: missing.collect() }
     }
 
     pub(crate) fn subscribe(&mut self, after: u64) -> io::Result<UnixStream> {

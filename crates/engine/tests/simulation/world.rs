@@ -248,6 +248,7 @@ impl Host {
             random: &mut self.random,
             next_pid: &mut self.next_pid,
             broken: &mut self.broken,
+            wires: &mut self.wires,
             mistake,
         };
         Some(act(shim, &mut turn))
@@ -476,6 +477,7 @@ impl Unborn for SimulatedUnborn {
                 random: &mut host.random,
                 next_pid: &mut host.next_pid,
                 broken: &mut host.broken,
+                wires: &mut host.wires,
                 mistake: world.0.mistake,
             };
             let shim = SimulatedShim::launch(launch, descriptors, cgroup.clone(), &mut turn)?;
@@ -521,6 +523,7 @@ impl Shim for Connection {
         let reply: io::Result<(Reply, Vec<OwnedFd>)> = self.world.elsewhere(|host, now, wall| {
             let answered = host.turn(&self.shim, now, wall, mistake, |shim, turn| match request {
                 Request::Wait(waiter) => (Some(shim.wait(waiter, descriptors)), Vec::new()),
+                Request::Ports(ports) => (Some(shim.hold(ports, descriptors, turn)), Vec::new()),
                 Request::Release { removed } if shim.life.final_code().is_some() => {
                     (None, shim.waiters_at_release(*removed))
                 }

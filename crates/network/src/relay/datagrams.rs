@@ -16,7 +16,7 @@ pub(super) struct Flow {
     /// Connected to the container.
     socket: UdpSocket,
     /// The relay that the client spoke to.
-    port: Token,
+    pub(super) port: Token,
     client: SocketAddr,
     used: Instant,
 }

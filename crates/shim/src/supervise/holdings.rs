@@ -8,11 +8,12 @@
 //! be relayed (`::1`) and the names at 127.0.0.11 are served by `network`, each behind one descriptor of our loop.
 
 use std::ffi::OsStr;
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::entry;
-use linux::inet::Transport;
+use linux::inet::{self, Transport};
 use linux::mount;
 use linux::path::Root;
 use linux::poll::{Interest, Poll};
@@ -21,7 +22,7 @@ use network::names::{Config, Resolver};
 use network::relay::Relays;
 
 use super::reactor::{self, Source};
-use crate::protocol::{Launch, Names, Network, Rootfs};
+use crate::protocol::{HostPort, Launch, Names, Rootfs};
 
 #[derive(Default)]
 pub(super) struct Holdings {
@@ -60,29 +61,79 @@ impl Holdings {
             holdings.namespace = take(descriptors, 1)?.pop();
         }
         holdings.sockets = take(descriptors, network.held_sockets)?;
-        holdings.listen(poll, network, take(descriptors, network.relays.len())?)?;
+        let relayed = take(descriptors, network.relays.len())?;
+        for (socket, relay) in relayed.into_iter().zip(&network.relays) {
+            holdings.relay_to(poll, socket, transport(&relay.protocol)?, relay.target)?;
+        }
         if let Some(names) = &network.names {
             holdings.rename(poll, names.clone())?;
         }
         Ok(holdings)
     }
 
-    fn listen(&mut self, poll: &Poll, network: &Network, sockets: Vec<OwnedFd>) -> linux::Result<()> {
-        if sockets.is_empty() {
-            return Ok(());
+    /// Holds these ports of the host and no others: answers which of them it does not have.
+    pub(super) fn publish(
+        &mut self,
+        poll: &Poll,
+        ports: &[HostPort],
+        new: Vec<OwnedFd>,
+    ) -> linux::Result<Vec<usize>> {
+        let is_wanted = |transport: Transport, host: SocketAddr| {
+            ports.iter().any(|port| port.host == host && port.protocol == transport.name())
+        };
+        self.sockets.retain(|socket| {
+            inet::bound_to(socket).is_ok_and(|(transport, host)| is_wanted(transport, host))
+        });
+        if let Some(relays) = &mut self.relays {
+            relays.retain(is_wanted);
         }
-        let mut relays = Relays::new()?;
-        for (socket, relay) in sockets.into_iter().zip(&network.relays) {
-            let transport = match relay.protocol.as_str() {
-                "tcp" => Transport::Tcp,
-                "udp" => Transport::Udp,
-                other => return Err(Error::new("relay", other, Errno::PROTONOSUPPORT)),
+        let mut new = new.into_iter();
+        let mut missing = Vec::new();
+        for (index, port) in ports.iter().enumerate() {
+            let transport = transport(&port.protocol)?;
+            let socket = match port.new {
+                true => Some(new.next().ok_or_else(|| promised(ports.len()))?),
+                // As it is, with what goes on there.
+                false if port.relay.is_some() && self.relayed(transport, port.host) == port.relay => continue,
+                false => self.take_back(transport, port.host)?,
             };
-            relays.add(socket, transport, relay.target)?;
+            match (socket, port.relay) {
+                (Some(socket), Some(target)) => self.relay_to(poll, socket, transport, target)?,
+                (Some(socket), None) => self.sockets.push(socket),
+                (None, _) => missing.push(index),
+            }
         }
-        reactor::watch(poll, &relays, Source::Relays, Interest::READ)?;
-        self.relays = Some(relays);
-        Ok(())
+        Ok(missing)
+    }
+
+    fn relayed(&self, transport: Transport, host: SocketAddr) -> Option<SocketAddr> {
+        self.relays.as_ref()?.target(transport, host)
+    }
+
+    /// The socket that holds a port, to be used otherwise.
+    fn take_back(&mut self, transport: Transport, host: SocketAddr) -> linux::Result<Option<OwnedFd>> {
+        let is_meant =
+            |socket: &OwnedFd| inet::bound_to(socket).is_ok_and(|bound| bound == (transport, host));
+        match (self.sockets.iter().position(is_meant), &mut self.relays) {
+            (Some(index), _) => Ok(Some(self.sockets.swap_remove(index))),
+            (None, Some(relays)) => relays.take(transport, host),
+            (None, None) => Ok(None),
+        }
+    }
+
+    fn relay_to(
+        &mut self,
+        poll: &Poll,
+        socket: OwnedFd,
+        transport: Transport,
+        target: SocketAddr,
+    ) -> linux::Result<()> {
+        if self.relays.is_none() {
+            let relays = Relays::new()?;
+            reactor::watch(poll, &relays, Source::Relays, Interest::READ)?;
+            self.relays = Some(relays);
+        }
+        self.relays.as_mut().map_or(Ok(()), |relays| relays.add(socket, transport, target))
     }
 
     /// New networks or a first answer: the resolver begins or goes on with these.
@@ -217,10 +268,18 @@ impl Holdings {
 
 fn take(descriptors: &mut Vec<OwnedFd>, count: usize) -> linux::Result<Vec<OwnedFd>> {
     if descriptors.len() < count {
-        return Err(Error::new("recvmsg", format_args!("{count} descriptors promised"), Errno::PROTO));
+        return Err(promised(count));
     }
     let rest = descriptors.split_off(count);
     Ok(std::mem::replace(descriptors, rest))
+}
+
+fn promised(count: usize) -> Error {
+    Error::new("recvmsg", format_args!("{count} descriptors promised"), Errno::PROTO)
+}
+
+fn transport(name: &str) -> linux::Result<Transport> {
+    Transport::named(name).ok_or_else(|| Error::new("socket", name, Errno::PROTONOSUPPORT))
 }
 
 #[cfg(test)]
@@ -247,6 +306,50 @@ mod tests {
         let before = std::fs::read_to_string(&path).unwrap();
         std::fs::write(path, write).unwrap();
         before
+    }
+
+    #[test]
+    fn ports_come_move_and_go() {
+        let poll = Poll::new().unwrap();
+        let mut holdings = Holdings::default();
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let target = server.local_addr().unwrap();
+        let bind = |transport| {
+            let socket = inet::bind(transport, "127.0.0.1:0".parse().unwrap()).unwrap();
+            let (_, host) = inet::bound_to(&socket).unwrap();
+            let port = HostPort { protocol: transport.name().into(), host, relay: None, new: true };
+            (port, socket)
+        };
+        let is_free = |port: &HostPort| inet::bind(transport(&port.protocol).unwrap(), port.host).is_ok();
+        let (mut held, one) = bind(Transport::Tcp);
+        let (mut datagrams, other) = bind(Transport::Udp);
+        datagrams.relay = Some(target);
+        let both = [held.clone(), datagrams.clone()];
+        assert_eq!(holdings.publish(&poll, &both, vec![one, other]).unwrap(), [0_usize; 0]);
+        (held.new, datagrams.new) = (false, false);
+        assert!(!is_free(&held) && !is_free(&datagrams));
+
+        // The kernel leads to it no more; the other is led elsewhere.
+        held.relay = Some(target);
+        datagrams.relay = Some("127.0.0.1:9".parse().unwrap());
+        let never = HostPort { host: "127.0.0.1:1".parse().unwrap(), ..held.clone() };
+        let ports = [held.clone(), never, datagrams.clone()];
+        assert_eq!(holdings.publish(&poll, &ports, Vec::new()).unwrap(), [1]);
+        assert_eq!(holdings.relayed(Transport::Udp, datagrams.host), datagrams.relay);
+        let _client = std::net::TcpStream::connect(held.host).unwrap();
+        server.set_nonblocking(true).unwrap();
+        while server.accept().is_err() {
+            linux::poll::wait_readable(holdings.relays.as_ref().unwrap(), None).unwrap();
+            holdings.relay();
+        }
+
+        held.relay = None;
+        assert_eq!(holdings.publish(&poll, &[held.clone()], Vec::new()).unwrap(), [0_usize; 0]);
+        assert_eq!(holdings.sockets.len(), 1);
+        assert!(is_free(&datagrams) && !is_free(&held));
+        assert_eq!(holdings.publish(&poll, &[], Vec::new()).unwrap(), [0_usize; 0]);
+        assert!(holdings.sockets.is_empty());
+        assert!(holdings.publish(&poll, &[HostPort { new: true, ..held }], Vec::new()).is_err());
     }
 
     #[test]

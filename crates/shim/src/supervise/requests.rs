@@ -58,6 +58,11 @@ impl Supervisor {
             Request::Names(names) => {
                 self.holdings.rename(&self.poll, names).map(done).map_err(|error| super::other(&error))
             }
+            Request::Ports(ports) => {
+                let held = self.holdings.publish(&self.poll, &ports, descriptors);
+                let missing = held.map_err(|error| super::other(&error))?;
+                Ok((Reply::Ports { missing }, Vec::new()))
+            }
             Request::Release { removed } => self.release(removed),
         }
     }
