@@ -96,6 +96,73 @@ fn udp_ranges_and_random_ports() {
 }
 
 #[test]
+fn published_ports_go_with_the_way_out() {
+    let mut world = World::start();
+    for name in ["wharf", "docker"] {
+        let client = world.clients().into_iter().find(|client| client.name == name).unwrap();
+        let do_ = |words: &[&str]| client.run(words).ok();
+        do_(&["network", "create", "second"]);
+        do_(&["network", "create", "--ipv6", "--subnet", "fd77::/64", "sixth"]);
+        do_(&["network", "create", "--internal", "inside"]);
+        serve(&client, &["--name", "web", "-p", "8080:80"]);
+        let ports = || do_(&["inspect", "-f", "{{json .NetworkSettings.Ports}}", "web"]);
+        let both = r#"{"80/tcp":[{"HostIp":"0.0.0.0","HostPort":"8080"},{"HostIp":"::","HostPort":"8080"}]}"#;
+        let answers = |after: &str| {
+            for url in ["http://127.0.0.1:8080/", "http://[::1]:8080/"] {
+                assert_eq!(fetch(world.host(), url), "hello from inside\n", "{url}, {after}");
+            }
+            assert_eq!(ports(), both, "{after}");
+        };
+        let is_silent = || {
+            for url in ["http://127.0.0.1:8080/", "http://[::1]:8080/"] {
+                let asked = world.host().try_run(&["curl", "-gsS", "-m", "2", url]);
+                assert_eq!(asked.status.code(), Some(7), "nobody listens at {url}");
+            }
+            assert_eq!(ports(), "{}");
+        };
+        let moves = |to: &str, from: &str| {
+            do_(&["network", "connect", to, "web"]);
+            do_(&["network", "disconnect", from, "web"]);
+        };
+        answers("at first");
+        moves("second", "bridge");
+        answers("on another network");
+        moves("sixth", "second");
+        answers("on one with IPv6");
+        moves("second", "sixth");
+        answers("without IPv6 again");
+        moves("inside", "second");
+        is_silent();
+        do_(&["network", "disconnect", "inside", "web"]);
+        is_silent();
+
+        // Nobody has the port now.
+        serve(&client, &["--name", "other", "-p", "8080:80"]);
+        let refused = client.run(&["network", "connect", "second", "web"]);
+        assert!(
+            refused.stderr.contains("Bind for 0.0.0.0:8080 failed: port is already allocated"),
+            "{refused:?}"
+        );
+        assert_eq!(do_(&["inspect", "-f", "{{len .NetworkSettings.Networks}}", "web"]), "0");
+        do_(&["rm", "-f", "other"]);
+        do_(&["network", "connect", "second", "web"]);
+        answers("with the port taken again");
+        let taken =
+            world.host().try_run(&["python3", "-c", "import socket; socket.socket().bind(('', 8080))"]);
+        assert!(!taken.status.success(), "the port is held");
+        world.kill_engine();
+        world.start_engine();
+        let client = world.clients().into_iter().find(|client| client.name == name).unwrap();
+        client.run(&["network", "disconnect", "second", "web"]).ok();
+        client.run(&["network", "connect", "bridge", "web"]).ok();
+        for url in ["http://127.0.0.1:8080/", "http://[::1]:8080/"] {
+            assert_eq!(fetch(world.host(), url), "hello from inside\n", "{url}, after another engine");
+        }
+        world.tidy();
+    }
+}
+
+#[test]
 fn a_taken_port_is_refused() {
     let world = World::start();
     serve(&world.clients()[0], &["--name", "first", "-p", "8082:80"]);

@@ -110,3 +110,25 @@ docker run --rm --network g1 --ip 10.93.1.255 busybox true
 docker run --rm --network g1 --ip 10.93.1.0 busybox true
 docker run --rm --network g1 --link-local-ip 1.2.3.4 busybox true
 docker network rm g1 g2 g3
+docker network create w1
+docker network create --internal w2
+docker run -d --name w -p 18080:80 --expose 90 busybox sleep 1000
+docker network connect w1 w
+docker network disconnect bridge w
+docker inspect -f '{{json .NetworkSettings.Ports}}' w
+docker network disconnect w1 w
+docker inspect -f '{{json .NetworkSettings.Ports}}' w; docker port w; docker ps --format '{{.Names}} {{.Ports}}'
+docker run -d --name w3 -p 18080:80 busybox sleep 1000
+docker network connect w1 w
+docker rm -f w3; docker network disconnect -f w1 w
+docker network connect w1 w
+docker port w
+docker rm -f w
+docker run -d --name w --network w2 -p 18080:80 --expose 90 busybox sleep 1000
+docker inspect -f '{{json .NetworkSettings.Ports}}' w
+docker network connect w1 w
+docker inspect -f '{{json .NetworkSettings.Ports}}' w
+docker rm -f w
+docker run -d --name w --network none --expose 90 busybox sleep 1000
+docker inspect -f '{{json .NetworkSettings.Ports}}' w; docker rm -f w
+docker network rm w1 w2

@@ -19,7 +19,7 @@ use super::record::GatewayMode;
 use super::run::{Port, Run};
 use super::{Networks, ports};
 use crate::container::{Live, Record};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// A port with its socket, for the shim.
 pub(crate) type Bound = (HostPort, OwnedFd);
@@ -134,7 +134,7 @@ impl Networks {
         self.host.unpublish(&before.published())?;
         if before.ports.iter().any(Port::is_held) {
             // Before they are taken again.
-            live.request(&Request::Ports(Vec::new()), &[])?;
+            ask(live, Vec::new(), &[])?;
         }
         self.release_ports(before);
         run.ports.clear();
@@ -177,10 +177,7 @@ impl Networks {
             ports.push(self.host_port(run, port, socket.is_some()));
             sockets.extend(socket);
         }
-        match live.request(&Request::Ports(ports), &sockets)? {
-            (Reply::Ports { missing }, _) => Ok(missing),
-            _ => Err(Error::system("the shim did not say which ports it holds")),
-        }
+        ask(live, ports, &sockets)
     }
 
     fn bind_again(&self, port: &Port) -> Result<Option<OwnedFd>> {
@@ -195,6 +192,19 @@ impl Networks {
         // It is the container's, whoever else has bound there.
         self.host.adopt(port.transport(), port.host);
         Ok(reserved?.pop().and_then(|one| one.socket))
+    }
+}
+
+/// Which of these ports the shim does not hold.
+fn ask(live: &Live, ports: Vec<HostPort>, sockets: &[OwnedFd]) -> Result<Vec<usize>> {
+    match live.request(&Request::Ports(ports), sockets) {
+        Ok((Reply::Ports { missing }, _)) => Ok(missing),
+        Ok(_) => Err(Error::system("the shim did not say which ports it holds")),
+        Err(error) if error.kind() == ErrorKind::InvalidParameter => {
+            tracing::warn!(%error, "a shim of an early build keeps its ports and relays as they are");
+            Ok(Vec::new())
+        }
+        Err(error) => Err(error),
     }
 }
 
