@@ -157,15 +157,26 @@ impl Volumes {
         self.make_directory(name)?;
         let path = self.paths.volume_data(name);
         let mut users = self.users();
-        let all = users.entry(name.to_owned()).or_default();
-        if all.is_empty() && local::is_mount(&stored.options) && !local::is_mounted(&path)? {
-            let mounted = local::mount(&stored.options, &path);
-            mounted
-                .map_err(|error| error.within(format!("error while mounting volume '{}'", path.display())))?;
+        if users.get(name).is_none_or(HashSet::is_empty) {
+            let ready = self.mount(&stored, &path).and_then(|()| self.settle(name, &path));
+            if ready.is_err() && local::is_mount(&stored.options) {
+                // Nobody has it. The error is the one to tell.
+                let _ = local::unmount(&path);
+            }
+            ready?;
+        } else {
+            self.settle(name, &path)?;
         }
-        self.settle(name, &path)?;
-        all.insert(container.clone());
+        users.entry(name.to_owned()).or_default().insert(container.clone());
         Ok(path)
+    }
+
+    fn mount(&self, stored: &Stored, path: &Path) -> Result<()> {
+        if !local::is_mount(&stored.options) || local::is_mounted(path)? {
+            return Ok(());
+        }
+        local::mount(&stored.options, path)
+            .map_err(|error| error.within(format!("error while mounting volume '{}'", path.display())))
     }
 
     /// Whether a volume is another name for a directory of the host: its files have the host's owners.

@@ -6,6 +6,8 @@
 //!
 //! A mark without anybody who copies is what a crash has left: half of a directory, and nobody has run with it, for whoever
 //! comes takes the mark away ([`Volumes::settle`]). It is emptied before it is used, and filled anew.
+//!
+//! What is mounted from elsewhere (`o=bind`, NFS) has other users than ours: it is filled, and never emptied.
 
 use std::fs::File;
 use std::path::Path;
@@ -23,8 +25,7 @@ const MARK: &str = "filling";
 impl Volumes {
     /// Whether there may be anything to fill: what has files has got them from somebody.
     pub(crate) fn may_be_empty(&self, name: &str) -> bool {
-        let is_mount = self.get(name).is_some_and(|stored| local::is_mount(&stored.options));
-        is_mount || self.mark(name).exists() || is_empty(&self.paths.volume_data(name))
+        self.is_mounted(name) || self.mark(name).exists() || is_empty(&self.paths.volume_data(name))
     }
 
     /// Has an empty volume filled. `alone`: no container has it yet, so that it may be emptied again.
@@ -37,7 +38,7 @@ impl Volumes {
     ) -> Result<()> {
         let target = self.acquire(name, container)?;
         let filled = match is_empty(&target) {
-            true if alone => self.fill_marked(name, &target, copy),
+            true if alone && !self.is_mounted(name) => self.fill_marked(name, &target, copy),
             true => copy(&target),
             false => Ok(()),
         };
@@ -68,10 +69,15 @@ impl Volumes {
             return Ok(());
         }
         let filling = self.filling();
-        if !filling.contains(name) {
+        if !filling.contains(name) && !self.is_mounted(name) {
             empty(target)?;
         }
         self.unmark(name)
+    }
+
+    /// Whether its files are somebody else's.
+    fn is_mounted(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|stored| local::is_mount(&stored.options))
     }
 
     fn unmark(&self, name: &str) -> Result<()> {

@@ -184,3 +184,31 @@ fn what_is_mounted_is_looked_at_when_it_is_mounted() {
     volumes.ensure(&bind, None).unwrap();
     volumes.fill("mounted", &ContainerId::random(), true, |_| panic!("it is not empty")).unwrap();
 }
+
+#[test]
+fn what_is_mounted_is_never_emptied() {
+    let scratch = Scratch::new("theirs");
+    let source = scratch.0.join("source");
+    std::fs::create_dir(&source).unwrap();
+    let volumes = scratch.open();
+    let bind = with(&[("type", "none"), ("o", "bind"), ("device", source.to_str().unwrap())]);
+    volumes.ensure(&bind, None).unwrap();
+    let one = ContainerId::random();
+    let half = |_: &Path| {
+        // Of the host's, meanwhile.
+        std::fs::write(source.join("theirs"), "").unwrap();
+        Err(Error::system("no space"))
+    };
+    volumes.fill("mounted", &one, true, half).unwrap_err();
+    assert!(source.join("theirs").exists());
+    std::fs::write(scratch.0.join("data/volumes/mounted/filling"), "").unwrap();
+    let path = volumes.acquire("mounted", &one).unwrap();
+    assert!(path.join("theirs").exists());
+    volumes.release("mounted", &one).unwrap();
+
+    // What cannot be used is not kept mounted.
+    std::fs::create_dir(scratch.0.join("data/volumes/mounted/filling")).unwrap();
+    volumes.acquire("mounted", &one).unwrap_err();
+    assert!(linux::mount::list().unwrap().iter().all(|mount| mount.target != path));
+    assert!(volumes.users().is_empty());
+}

@@ -3,7 +3,8 @@
 //! Systemd has no word for most of them. Those are written to the files alone, and it leaves them there.
 
 use super::bus::Value;
-use super::properties::{PERIOD, WEIGHT, bits, per_second};
+use super::properties::{WEIGHT, bits, quota_per_second};
+use crate::resources::PERIOD;
 
 /// What systemd calls it; nothing where it has no word, or the text makes no sense: the file refuses that, and says more.
 pub(super) fn properties(file: &str, text: &str) -> Vec<(&'static str, Value)> {
@@ -42,7 +43,7 @@ fn bandwidth(text: &str) -> Vec<(&'static str, Value)> {
     match (quota, period) {
         (Some(quota), Some(period)) => vec![
             ("CPUQuotaPeriodUSec", Value::Number(period)),
-            ("CPUQuotaPerSecUSec", per_second(quota, period)),
+            ("CPUQuotaPerSecUSec", quota_per_second(quota, period)),
         ],
         _ => Vec::new(),
     }

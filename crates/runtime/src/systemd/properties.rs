@@ -9,7 +9,7 @@ use oci::runtime::{Cpu, Resources};
 
 use super::bus::{Property, Value};
 use super::files;
-use crate::resources::{io_weight_of, unified_swap, weight_of};
+use crate::resources::{PERIOD, io_weight_of, per_second, unified_swap, weight_of};
 
 pub(super) const WEIGHT: &str = "CPUWeight";
 
@@ -92,19 +92,15 @@ pub(super) fn or_infinity(value: i64) -> Value {
     Value::Number(if value > 0 { value as u64 } else { u64::MAX })
 }
 
-/// The period, and microseconds of CPU per second in steps of 10 ms, as systemd keeps them.
+/// The period, and microseconds of CPU per second.
 fn bandwidth(cpu: Option<&Cpu>) -> (Option<Value>, Option<Value>) {
     let period = cpu.and_then(|cpu| cpu.period).filter(|period| *period > 0);
     let quota = cpu.and_then(|cpu| cpu.quota).filter(|quota| *quota != 0);
-    (period.map(Value::Number), quota.map(|quota| per_second(quota, period.unwrap_or(PERIOD))))
+    (period.map(Value::Number), quota.map(|quota| quota_per_second(quota, period.unwrap_or(PERIOD))))
 }
 
-/// The kernel's own, in microseconds.
-pub(super) const PERIOD: u64 = 100_000;
-
-pub(super) fn per_second(quota: i64, period: u64) -> Value {
-    let per_second = (quota.max(0) as u64).saturating_mul(1_000_000) / period.max(1);
-    Value::Number(if quota > 0 { per_second.div_ceil(10_000) * 10_000 } else { u64::MAX })
+pub(super) fn quota_per_second(quota: i64, period: u64) -> Value {
+    Value::Number(per_second(quota, period).unwrap_or(u64::MAX))
 }
 
 /// Rules that override each other as a policy and a list of what is allowed, which is all that systemd knows. What is
