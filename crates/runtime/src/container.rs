@@ -270,6 +270,11 @@ impl Container {
         self.cgroup.set_devices(&rules).step(|| "unable to apply device rules")
     }
 
+    /// Its shares of the last cache and of memory bandwidth, and what it has used of them. None without a class.
+    pub fn shares(&self) -> Option<rdt::Stats> {
+        self.group.as_ref().map(Group::stats)
+    }
+
     /// New amounts of the last cache and of memory bandwidth, as lines of `schemata`. A container without a class gets
     /// one: then what was recorded of it has to be recorded again.
     pub fn update_class(&mut self, cache: Option<&str>, bandwidth: Option<&str>) -> Result<()> {

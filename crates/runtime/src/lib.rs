@@ -46,6 +46,7 @@ pub use exec::{Exec, Execution, SubCgroup};
 pub use launch::{Created, Launch, Rootfs, Start, Stdio, create};
 pub use linux::pty::Size;
 pub use place::CgroupDriver;
+pub use rdt::Stats as RdtStats;
 pub use record::Record;
 pub use resources::obsolete;
 pub use restore::{Restore, Restored, restore};

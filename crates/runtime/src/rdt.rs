@@ -15,6 +15,8 @@
 //! See <https://github.com/opencontainers/runtime-spec/blob/main/config-linux.md#intelrdt> and the kernel's
 //! `Documentation/filesystems/resctrl.rst`.
 
+mod stats;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
@@ -23,6 +25,7 @@ use std::path::{Path, PathBuf};
 use linux::process::Pid;
 use oci::runtime::IntelRdt;
 use serde::{Deserialize, Serialize};
+pub use stats::Stats;
 
 use crate::{Error, Result, error::Step};
 
@@ -264,10 +267,10 @@ mod tests {
     use super::*;
 
     /// A directory that looks like the file system, but for what the kernel does by itself.
-    struct Fake(scratch::Directory);
+    pub(super) struct Fake(pub(super) scratch::Directory);
 
     impl Fake {
-        fn new(name: &str) -> Fake {
+        pub(super) fn new(name: &str) -> Fake {
             let root = scratch::Directory::new(name);
             fs::create_dir(root.join("info")).unwrap();
             let fake = Fake(root);
@@ -275,7 +278,7 @@ mod tests {
             fake
         }
 
-        fn class(&self, name: &str) -> PathBuf {
+        pub(super) fn class(&self, name: &str) -> PathBuf {
             let directory = self.0.join(name);
             fs::create_dir_all(directory.join("mon_groups")).unwrap();
             fs::write(directory.join("tasks"), "").unwrap();
@@ -284,7 +287,7 @@ mod tests {
         }
     }
 
-    fn class(json: &str) -> Class {
+    pub(super) fn class(json: &str) -> Class {
         plan(&serde_json::from_str(json).unwrap()).unwrap()
     }
 

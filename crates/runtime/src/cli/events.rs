@@ -96,7 +96,10 @@ fn print(container: &Container, kind: &str, data: Option<Value>) -> Result<()> {
 
 fn print_stats(container: &Container) -> Result<()> {
     let cgroup = container.cgroup();
-    print(container, "stats", Some(document(&cgroup.stats(), &cgroup.details())))
+    let mut counted = document(&cgroup.stats(), &cgroup.details());
+    counted["intel_rdt"] =
+        serde_json::to_value(container.shares().unwrap_or_default()).map_err(Error::other)?;
+    print(container, "stats", Some(counted))
 }
 
 /// In the shape that readers of runc's events know: most of what is zero or not counted is left out.

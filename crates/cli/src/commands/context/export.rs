@@ -62,12 +62,11 @@ fn pack(session: &Session, name: &str) -> Result<Vec<u8>, Failure> {
     let meta = serde_json::to_vec(&context).map_err(|error| Failure::new(error.to_string()))?;
     let mut builder = tar::Builder::new(Vec::new());
     append(&mut builder, "meta.json", 0o644, &meta)?;
-    if !certificates.is_empty() {
-        for directory in ["tls/", "tls/docker/"] {
-            let mut header = header(0o700, 0);
-            header.set_entry_type(tar::EntryType::Directory);
-            builder.append_data(&mut header, directory, io::empty())?;
-        }
+    // The first is there without certificates, too.
+    for directory in if certificates.is_empty() { &["tls"][..] } else { &["tls", "tls/docker"] } {
+        let mut header = header(0o700, 0);
+        header.set_entry_type(tar::EntryType::Directory);
+        builder.append_data(&mut header, directory, io::empty())?;
     }
     for (file, bytes) in &certificates {
         append(&mut builder, &format!("tls/docker/{file}"), 0o600, bytes)?;
