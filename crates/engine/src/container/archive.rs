@@ -17,9 +17,10 @@ use linux::entry;
 use linux::namespace::IdMaps;
 use linux::path::Root;
 
+use super::commands::Command;
 use super::record::{MountKind, Record};
 use super::state::State;
-use super::{Handle, life, mounts, owner, rootfs, told, users};
+use super::{Handle, life, mounts, rootfs, told, users};
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, spec};
@@ -109,7 +110,7 @@ impl Engine {
     async fn view(&self, container: &Handle) -> Result<View> {
         // One that ends meanwhile is looked at as stopped.
         if life::admit_process(&container.record()).is_ok()
-            && let Ok(root) = container.ask(|reply| owner::Command::Root { reply }).await
+            && let Ok(root) = container.ask(|reply| Command::Root { reply }).await
         {
             let ids = match &container.record().state {
                 State::Running(run) => users::of_process(run.pid)?,

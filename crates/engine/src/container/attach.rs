@@ -2,8 +2,8 @@
 
 use shim::protocol::Attachment;
 
+use super::commands::Command;
 use super::life;
-use super::owner::Command;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::ticket::{Ticket, What};

@@ -8,7 +8,8 @@ use std::os::fd::OwnedFd;
 use api::container::WaitCondition;
 use shim::protocol::{Attachment, LogQuery, Reply as Answer, Request, Waiter};
 
-use super::owner::{ExecStarted, Owner};
+use super::commands::ExecStarted;
+use super::owner::Owner;
 use super::{life, refusals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Prepared;

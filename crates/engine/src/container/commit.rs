@@ -5,7 +5,7 @@ use api::container::{Change, CommitResponse, Config};
 use oci::image::{Empty, Healthcheck};
 use oci::reference::Reference;
 
-use super::owner::Command;
+use super::commands::Command;
 use super::record::Record;
 use crate::error::{Error, ErrorKind, Result};
 use crate::{Engine, instructions};

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use api::container::{Resources, UpdateRequest, UpdateResponse};
 
+use super::commands::Command;
 use super::create::name_taken;
-use super::owner::{Command, Owner};
+use super::owner::Owner;
 use super::record::{NAMES, Record};
 use super::state::State;
 use super::{Handle, life, validate};

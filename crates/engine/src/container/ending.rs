@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::owner::{Live, Owner, store};
+use super::live::Live;
+use super::owner::{Owner, store};
 use super::record::Record;
 use super::{launch, remove};
 use crate::error::Result;

@@ -16,7 +16,8 @@ use std::os::unix::fs::DirBuilderExt;
 use shim::protocol::{self, Launch, Stdin};
 
 use super::held::Held;
-use super::owner::{Connected, Live, store};
+use super::live::{Connected, Live};
+use super::owner::store;
 use super::record::Record;
 use super::state::{Ended, Failure, Run, State};
 use super::stream::EventStream;

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use api::container::PruneReport;
 use api::filters::Filters;
 
-use super::owner::Command;
+use super::commands::Command;
 use super::state::State;
 use super::{leftovers, list, rootfs};
 use crate::Engine;

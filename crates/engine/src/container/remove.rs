@@ -7,7 +7,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use super::owner::{Command, Live, Owner};
+use super::commands::Command;
+use super::live::Live;
+use super::owner::Owner;
 use super::record::{MountKind, NAMES, Record};
 use super::state::State;
 use super::{launch, leftovers};

@@ -26,7 +26,9 @@ use std::time::Duration;
 use shim::protocol::{Event, Exit, Happening, Phase, Reply as Answer, Request, Snapshot};
 use tokio::task::JoinSet;
 
-use super::owner::{Command, Connected, Live, Owner};
+use super::commands::Command;
+use super::live::{Connected, Live};
+use super::owner::Owner;
 use super::record::Record;
 use super::state::{Failure, Run, State};
 use super::{Handle, cgroups, happened, launch, leftovers, life, remove};
