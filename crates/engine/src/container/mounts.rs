@@ -161,7 +161,7 @@ impl Mode {
                     parsed.read_only = true;
                     "access"
                 }
-                // Labels of SELinux: there are none to change where it is off, and where it is on these are refused.
+                // Labels of SELinux, for containers that have labels: ours come to their files without.
                 "z" | "Z" => "label",
                 "nocopy" => {
                     parsed.no_copy = true;

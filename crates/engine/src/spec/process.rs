@@ -74,35 +74,19 @@ pub(super) fn check(record: &Record, host: &Host) -> Result<()> {
 }
 
 /// Wishes for labels of SELinux mean nothing where it is off, as in Docker. Where it is on, who says them counts on being
-/// kept apart by them.
+/// kept apart by them. The modes `z` and `Z` of mounts ask for access, which containers without a label have.
 fn labels(wanted: &HostConfig) -> Result<()> {
     let label = |option: &&String| {
         let words = option.strip_prefix("label").and_then(|rest| rest.strip_prefix(['=', ':']));
         // That there is none is what happens.
         words.is_some_and(|words| words != "disable")
     };
-    let refused = |what: String| {
-        Err(Error::invalid(format!(
-            "{what} asks for a label of SELinux, which is enabled on this host: this engine sets none"
-        )))
-    };
-    if let Some(option) = wanted.security_opt.iter().flatten().find(label) {
-        return refused(format!("--security-opt {option}"));
-    }
-    let binds = wanted.binds.iter().flatten();
-    let relabelled = binds.clone().find(|bind| bind.splitn(3, ':').nth(2).is_some_and(relabels));
-    let from = wanted.volumes_from.iter().flatten();
-    let relabelled =
-        relabelled.or_else(|| from.clone().find(|from| from.split(':').nth(1).is_some_and(relabels)));
-    match relabelled {
-        Some(text) => refused(format!("the mode of {text}")),
+    match wanted.security_opt.iter().flatten().find(label) {
         None => Ok(()),
+        Some(option) => Err(Error::invalid(format!(
+            "--security-opt {option} asks for a label of SELinux, which is enabled on this host: this engine sets none"
+        ))),
     }
-}
-
-/// Whether a mount's mode wants what is mounted to get another label.
-fn relabels(mode: &str) -> bool {
-    mode.split(',').any(|word| matches!(word, "z" | "Z"))
 }
 
 fn check_security(option: &str) -> Result<()> {
@@ -299,20 +283,17 @@ mod tests {
         assert!(check_security("apparmor=unconfined").is_ok());
         assert!(check_security("apparmor=mine").is_ok());
         assert!(check_security("dance").is_err());
-        let labelled = |option: &str, bind: &str, from: &str| {
-            let list = |text: &str| Some(vec![text.to_owned()]);
+        let refused = |option: &str, bind: &str| {
             let wanted = HostConfig {
-                security_opt: list(option),
-                binds: list(bind),
-                volumes_from: list(from),
+                security_opt: Some(vec![option.into()]),
+                binds: Some(vec![bind.into()]),
                 ..HostConfig::default()
             };
             labels(&wanted).is_err()
         };
-        assert!(!labelled("label=disable", "/z:/Z:ro", "other:ro"));
-        assert!(labelled("label=type:web_t", "/a:/b", "other"));
-        assert!(labelled("label:level:s0", "/a:/b", "other"));
-        assert!(labelled("apparmor=mine", "/a:/b:ro,Z", "other"));
-        assert!(labelled("apparmor=mine", "/a:/b", "other:z"));
+        assert!(!refused("label=disable", "/z:/Z:ro"));
+        assert!(refused("label=type:web_t", "/a:/b"));
+        assert!(refused("label:level:s0", "/a:/b"));
+        assert!(!refused("apparmor=mine", "/a:/b:ro,Z"));
     }
 }
