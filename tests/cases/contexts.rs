@@ -76,7 +76,8 @@ fn a_context_goes_from_one_configuration_to_another() {
     run(&["context", "import", "copy", "near.tar"]).ok();
     let zip = "import tarfile, zipfile\nwith zipfile.ZipFile('near.zip', 'w', zipfile.ZIP_DEFLATED) as out:\n  \
                for one in tarfile.open('near.tar'):\n    \
-                 out.writestr(one.name, b'' if one.isdir() else tarfile.open('near.tar').extractfile(one).read())\n";
+                 if one.isdir(): out.writestr(one.name + '/', b'')\n    \
+                 else: out.writestr(one.name, tarfile.open('near.tar').extractfile(one).read())\n";
     let mut python = Command::new("python3");
     python.args(["-c", zip]).current_dir(world.directory());
     assert!(python.status().expect("python3 runs").success());

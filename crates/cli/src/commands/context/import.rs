@@ -78,11 +78,17 @@ fn unpack(archive: &[u8]) -> Result<Unpacked, Failure> {
     Ok((context.ok_or_else(|| wrong("no metadata found".to_owned()))?, certificates))
 }
 
+/// Docker's client ends an archive with the last byte of the last file: what fills its block is added.
 fn members_of_tar(archive: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> {
+    const BLOCK: usize = 512;
+    let missing = archive.len().next_multiple_of(BLOCK) - archive.len();
     let read = || -> io::Result<Vec<(String, Vec<u8>)>> {
         let mut members = Vec::new();
-        for entry in tar::Archive::new(archive).entries()? {
+        for entry in tar::Archive::new(archive.chain(&[0; BLOCK][..missing])).entries()? {
             let mut entry = entry?;
+            if entry.raw_file_position().saturating_add(entry.size()) > archive.len() as u64 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             if entry.header().entry_type() != tar::EntryType::Directory {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes)?;
@@ -116,6 +122,16 @@ mod tests {
             unpack(&archive(&[("meta.json", meta), ("tls/docker/ca.pem", "c")])).unwrap();
         assert_eq!(context.docker_host(), "tcp://x:1");
         assert_eq!(certificates, [("ca.pem", b"c".to_vec())]);
+    }
+
+    #[test]
+    fn an_archive_may_end_with_its_last_file() {
+        let whole = archive(&[("meta.json", "{}"), ("tls/docker/key.pem", "secret")]);
+        let end = 3 * 512 + "secret".len();
+        assert_eq!(unpack(&whole[..end]).unwrap().1, [("key.pem", b"secret".to_vec())]);
+        for cut in [end - 1, 3 * 512, 512 + 1] {
+            assert!(unpack(&whole[..cut]).is_err(), "{cut}");
+        }
     }
 
     #[test]
