@@ -58,3 +58,50 @@ fn links_in_the_container_cannot_lead_outside() {
     assert_eq!(world.wharf(&["exec", "tricky", "cat", "/planted"]).ok(), "outside");
     assert!(!std::path::Path::new("/planted").exists());
 }
+
+#[test]
+fn what_is_mounted_is_not_replaced() {
+    let world = World::start();
+    let here = world.directory().join("here");
+    fs::create_dir_all(here.join("bound")).unwrap();
+    fs::write(here.join("old"), "old\n").unwrap();
+    fs::write(here.join("new"), "new\n").unwrap();
+    fs::write(here.join("bound/kept"), "").unwrap();
+    let at = |name: &str| here.join(name).to_string_lossy().into_owned();
+    fs::create_dir(here.join("over")).unwrap();
+    fs::write(here.join("over/bound"), "a file over a directory").unwrap();
+    for client in world.clients() {
+        let (file, directory) = (at("old") + ":/file:ro", at("bound") + ":/bound");
+        let binds =
+            ["-v", &file, "-v", &directory, "-v", "data:/data", "-v", &(at("old") + ":/data/deep/file")];
+        client.run(&[&["run", "-d", "--name", "box"], &binds[..], &[IMAGE, "sleep", "1000"]].concat()).ok();
+        for running in [true, false] {
+            if !running {
+                client.run(&["stop", "-t", "0", "box"]).code(0);
+            }
+            for place in ["/file", "/etc/hosts", "/data/deep/file"] {
+                let refused = client.run(&["cp", &at("new"), &format!("box:{place}")]);
+                let name = place.rsplit('/').next().unwrap();
+                let told = format!("RemoveAll {name}: device or resource busy");
+                assert!(refused.code == 1 && refused.stderr.contains(&told), "{place}: {refused:?}");
+            }
+            let over = world.host().try_run(&[
+                "sh",
+                "-c",
+                &format!(
+                    "tar -C {} -c bound | curl -s --unix-socket {} -X PUT --data-binary @- \
+                     'http://x/containers/box/archive?path=/'",
+                    at("over"),
+                    world.socket().display()
+                ),
+            ]);
+            assert!(String::from_utf8_lossy(&over.stdout).contains("device or resource busy"), "{over:?}");
+            client.run(&["cp", &at("new"), "box:/data/new"]).code(0);
+        }
+        client.run(&["start", "box"]).code(0);
+        let seen = client.run(&["exec", "box", "cat", "/file", "/data/deep/file", "/data/new"]).ok();
+        assert_eq!(seen, "old\nold\nnew");
+        assert!(here.join("bound/kept").exists());
+        world.tidy();
+    }
+}

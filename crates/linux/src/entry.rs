@@ -178,6 +178,34 @@ pub fn remove_directory(parent: impl AsFd, name: &OsStr) -> Result<()> {
     fs::unlinkat(parent, name, AtFlags::REMOVEDIR).context("unlinkat", || format!("{name:?}, AT_REMOVEDIR"))
 }
 
+/// Whether something is mounted on an entry, or below it, as the handle's mounts have it. Where they are another mount
+/// namespace's, the kernel lets us remove the entry, and takes the mount away with it.
+pub fn holds_mount(directory: impl AsFd, name: &OsStr) -> Result<bool> {
+    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+    let found = fs::statx(&directory, name, flags, fs::StatxFlags::TYPE)
+        .context("statx", || format!("{name:?}, AT_SYMLINK_NOFOLLOW"))?;
+    if found.stx_attributes.contains(fs::StatxAttributes::MOUNT_ROOT) {
+        return Ok(true);
+    }
+    if FileType::from_raw_mode(found.stx_mode.into()) != FileType::Directory {
+        return Ok(false);
+    }
+    let mut ahead = vec![self::directory(&directory, name)?];
+    while let Some(directory) = ahead.pop() {
+        for (name, kind) in list(&directory)? {
+            let found = fs::statx(&directory, &*name, flags, fs::StatxFlags::empty())
+                .context("statx", || format!("{name:?}, AT_SYMLINK_NOFOLLOW"))?;
+            if found.stx_attributes.contains(fs::StatxAttributes::MOUNT_ROOT) {
+                return Ok(true);
+            }
+            if kind == Kind::Directory {
+                ahead.push(self::directory(&directory, &name)?);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// Removes an entry with all that is below it. Trees of any depth are fine, and a missing entry too.
 pub fn remove_tree(parent: impl AsFd, name: &OsStr) -> Result<()> {
     match remove_file(&parent, name) {

@@ -82,7 +82,7 @@ impl Engine {
             let replace =
                 if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
             let mut reader = Reader::new(image::Decoder::new(archive)?, Limits::default());
-            let how = Extract { base: &target, layer: false, ownership, replace };
+            let how = Extract { base: &target, layer: false, ownership, replace, mounts: &files.mounts };
             files.as_root(|| extract_into(&mut reader, &files.root, how))?.map_err(unreadable)?;
             engine.container_event(&record, "extract-to-dir", &[]);
             Ok(())
@@ -116,7 +116,7 @@ impl Engine {
                 State::Running(run) => users::of_process(run.pid)?,
                 _ => None,
             };
-            let files = Files { root: Root::from_directory(root), ids };
+            let files = Files { root: Root::from_directory(root), ids, mounts: Vec::new() };
             let closed = of_kernel(&files.root, &container.record());
             let mounted = Mounts::told(self, container.record());
             return Ok(View { files, attached: Vec::new(), closed, _mounts: mounted });
@@ -206,6 +206,8 @@ struct Mounted {
 struct Files {
     root: Root,
     ids: Option<IdMaps>,
+    /// Where in it something is mounted while the container runs.
+    mounts: Vec<PathBuf>,
 }
 
 impl Files {
@@ -253,12 +255,15 @@ impl View {
             };
             // A file that is bound, or a source that is gone, is seen as the image has it.
             let Ok(root) = Root::open(source) else { continue };
-            attached.push(Mounted { place: PathBuf::from(&point.destination), files: Files { root, ids } });
+            let place = PathBuf::from(&point.destination);
+            let mounts = mounted_below(&record, &place);
+            attached.push(Mounted { place, files: Files { root, ids, mounts } });
         }
         // The innermost first.
         attached.sort_by_key(|mounted| std::cmp::Reverse(mounted.place.components().count()));
         let closed = HashSet::new();
-        Ok(View { files: Files { root, ids: None }, attached, closed, _mounts: mounts })
+        let files = Files { root, ids: None, mounts: mounted_below(&record, Path::new("/")) };
+        Ok(View { files, attached, closed, _mounts: mounts })
     }
 
     /// The tree that a place is in, and the path within it.
@@ -401,6 +406,14 @@ impl View {
         let (passwd, group) = rootfs::read_database(&self.files.root)?;
         spec::owner_of(record, &passwd, &group).map(Some)
     }
+}
+
+/// The places below one, as seen from there, that a container which does not run mounts something on when it does.
+fn mounted_below(record: &Record, base: &Path) -> Vec<PathBuf> {
+    let own = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].into_iter();
+    let places = record.mounts.iter().map(|point| point.destination.as_str()).chain(own);
+    let below = places.filter_map(|place| Path::new(place).strip_prefix(base).ok());
+    below.filter(|rest| !rest.as_os_str().is_empty()).map(|rest| Path::new("/").join(rest)).collect()
 }
 
 /// Where a running container sees the kernel and not files: what is there changes while it is read, has no size, or is a

@@ -74,6 +74,7 @@ fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()>
             layer: false,
             ownership: Ownership::Archive,
             replace: Replace::Anything,
+            mounts: &[],
         };
         let mut archive = Reader::new(reader, Limits::default());
         let read = extract_into(&mut archive, &inside, how);

@@ -41,21 +41,22 @@ pub(super) struct Failed {
     pub(super) error: Error,
 }
 
-/// A failure with the exit code that stands for it.
+/// A failure with the exit code that stands for it. None if it came before the container was anybody's to run: then the code of
+/// an earlier run stays, as with Docker, unless that is zero.
 struct Stopped {
-    code: i32,
+    code: Option<i32>,
     error: Error,
 }
 
 impl From<Error> for Stopped {
     fn from(error: Error) -> Stopped {
-        Stopped { code: 128, error }
+        Stopped { code: None, error }
     }
 }
 
 impl From<(i32, Error)> for Stopped {
     fn from((code, error): (i32, Error)) -> Stopped {
-        Stopped { code, error }
+        Stopped { code: Some(code), error }
     }
 }
 
@@ -259,10 +260,14 @@ pub(super) fn stop_signal_configured(record: &Record) -> Result<Option<i32>> {
 }
 
 /// What a container that never ran, or ran before, is after a start that failed.
-fn failed(before: &State, code: i32, message: String) -> State {
+fn failed(before: &State, code: Option<i32>, message: String) -> State {
+    const UNKNOWN: i32 = 128;
     match before.ended() {
-        Some(ended) => State::Exited(Ended { code, error: message, ..ended.clone() }),
-        None => State::Created { failure: Some(Failure { code, message }) },
+        Some(ended) => {
+            let code = code.or(Some(ended.code).filter(|code| *code != 0)).unwrap_or(UNKNOWN);
+            State::Exited(Ended { code, error: message, ..ended.clone() })
+        }
+        None => State::Created { failure: Some(Failure { code: code.unwrap_or(UNKNOWN), message }) },
     }
 }
 
@@ -307,15 +312,18 @@ mod tests {
 
     #[test]
     fn a_failed_start_keeps_what_an_earlier_run_left() {
-        let ran = Run::starting("i".into(), false, &State::Created { failure: None })
-            .lost(0, "2026-01-01T00:00:00Z".into());
-        let State::Exited(ended) = failed(&State::Exited(ran), 127, "no".into()) else {
-            panic!("it ran before")
-        };
-        assert_eq!((ended.code, ended.finished_at.as_str()), (127, "2026-01-01T00:00:00Z"));
-        assert!(matches!(
-            failed(&State::Created { failure: None }, 126, "no".into()),
-            State::Created { failure: Some(_) }
-        ));
+        let never = State::Created { failure: None };
+        for (before, code, after) in [(0, Some(127), 127), (7, Some(127), 127), (7, None, 7), (0, None, 128)]
+        {
+            let ran = Run::starting("i".into(), false, &never).lost(before, "2026-01-01T00:00:00Z".into());
+            let State::Exited(ended) = failed(&State::Exited(ran), code, "no".into()) else {
+                panic!("it ran before")
+            };
+            assert_eq!((ended.code, ended.finished_at.as_str()), (after, "2026-01-01T00:00:00Z"));
+        }
+        for (code, after) in [(Some(126), 126), (None, 128)] {
+            let state = failed(&never, code, "no".into());
+            assert!(matches!(state, State::Created { failure: Some(failure) } if failure.code == after));
+        }
     }
 }

@@ -122,21 +122,24 @@ fn volumes_from(text: &str, source: impl Fn(&str) -> Result<Arc<Record>>) -> Res
     let from = source(name)?;
     let taken = from.mounts.iter().filter_map(|point| {
         let kind = match &point.kind {
-            // It belongs to the container that made it.
-            MountKind::Volume { name, driver, source, subpath, propagation, .. } => MountKind::Volume {
-                name: name.clone(),
-                driver: driver.clone(),
-                source: source.clone(),
-                anonymous: false,
-                subpath: subpath.clone(),
-                no_copy: true,
-                propagation: propagation.clone(),
-            },
+            // One that nobody named goes with the last container that is removed with its volumes.
+            MountKind::Volume { name, driver, source, anonymous, subpath, propagation, .. } => {
+                MountKind::Volume {
+                    name: name.clone(),
+                    driver: driver.clone(),
+                    source: source.clone(),
+                    anonymous: *anonymous,
+                    subpath: subpath.clone(),
+                    no_copy: true,
+                    propagation: propagation.clone(),
+                }
+            }
             kind @ MountKind::Bind { .. } => kind.clone(),
             MountKind::Tmpfs { .. } | MountKind::Image { .. } => return None,
         };
         let read_only = point.read_only || mode.read_only;
-        Some(Planned { point: MountPoint { kind, read_only, ..point.clone() }, wanted: None })
+        let (destination, mode) = (point.destination.clone(), String::new());
+        Some(Planned { point: MountPoint { destination, read_only, mode, kind }, wanted: None })
     });
     Ok(taken.collect())
 }
@@ -381,6 +384,20 @@ mod tests {
         assert!(all[0].point.read_only && all[0].point.destination == "/data");
         let host = HostConfig { volumes_from: Some(vec!["data:".into()]), ..HostConfig::default() };
         assert!(!plan(&Config::default(), &host, &known).unwrap()[0].point.read_only);
+    }
+
+    #[test]
+    fn who_takes_a_volume_that_nobody_named_may_be_its_last() {
+        let mut from = record("data");
+        from.mounts =
+            planned(&["/anon", "named:/b"]).unwrap().into_iter().map(|planned| planned.point).collect();
+        let from = Arc::new(from);
+        let host = HostConfig { volumes_from: Some(vec!["data".into()]), ..HostConfig::default() };
+        let all = plan(&Config::default(), &host, &Known { container: &|_| Ok(from.clone()), ..nobody() });
+        let taken: Vec<_> = all.unwrap().into_iter().map(|planned| planned.point).collect();
+        let goes = |point: &MountPoint| matches!(point.kind, MountKind::Volume { anonymous: true, .. });
+        assert_eq!(taken.iter().map(goes).collect::<Vec<_>>(), [true, false]);
+        assert!(taken.iter().all(|point| point.mode.is_empty()), "{taken:?}");
     }
 
     #[test]

@@ -78,6 +78,8 @@ pub struct Extract<'a> {
     pub layer: bool,
     pub ownership: Ownership<'a>,
     pub replace: Replace,
+    /// Places, from the root, that something is mounted on at other times: like mounts, they are not replaced.
+    pub mounts: &'a [PathBuf],
 }
 
 /// What an extraction found out.
@@ -374,11 +376,28 @@ impl Extractor<'_> {
                 format!("cannot overwrite {old} {path:?} with {new} {path:?}"),
             ));
         }
+        if !self.how.layer && self.is_busy(parent, name)? {
+            let path = parent.path.join(name);
+            let message = format!("RemoveAll {}: device or resource busy", path.display());
+            return Err(Error::new(Kind::Other, message));
+        }
         if there == Node::Directory {
             // Remembered parents may lie below.
             self.parent = None;
         }
         Ok(entry::remove_tree(&parent.handle, name)?)
+    }
+
+    /// Whether something is mounted there.
+    fn is_busy(&self, parent: &Parent, name: &OsStr) -> Result<bool, Error> {
+        let is_kept = match self.how.mounts {
+            [] => false,
+            mounts => {
+                let place = Path::new("/").join(self.real_path(&parent.handle)?).join(name);
+                mounts.iter().any(|mount| mount.starts_with(&place))
+            }
+        };
+        Ok(is_kept || entry::holds_mount(&parent.handle, name)?)
     }
 
     fn fill<R: Read>(

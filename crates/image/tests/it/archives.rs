@@ -42,6 +42,7 @@ fn a_tree_survives_the_journey() {
         layer: false,
         ownership: Ownership::Archive,
         replace: Replace::Anything,
+        mounts: &[],
     };
     extract_into(&mut Reader::new(&archive[..], Limits::default()), &Root::open(&to).unwrap(), how).unwrap();
     let file = std::fs::metadata(to.join("dir/file")).unwrap();
@@ -114,6 +115,7 @@ fn gnu_tar_reads_what_we_write_and_we_read_what_it_writes() {
             layer: false,
             ownership: Ownership::Archive,
             replace: Replace::Anything,
+            mounts: &[],
         };
         extract_into(&mut Reader::new(&archive[..], Limits::default()), &Root::open(&to).unwrap(), how)
             .unwrap();
