@@ -210,6 +210,55 @@ fn none_host_and_shared_namespaces() {
 }
 
 #[test]
+fn who_shares_a_network_shares_its_files_and_name() {
+    let world = World::start();
+    for client in world.clients() {
+        let run = |words: &[&str]| client.run(words).ok();
+        run(&["network", "create", "near"]);
+        run(&["run", "-d", "--name", "db", "--network", "near", IMAGE, "sleep", "1000"]);
+        run(&["run", "-d", "--name", "one", "--hostname", "harbour", IMAGE, "sleep", "1000"]);
+        run(&["run", "-d", "--name", "two", "--network", "container:one", IMAGE, "sleep", "1000"]);
+        assert_eq!(run(&["exec", "two", "hostname"]), "harbour");
+        assert_eq!(run(&["inspect", "-f", "{{.Config.Hostname}}", "two"]), "harbour");
+        run(&["exec", "one", "sh", "-c", "echo 9.9.9.9 mine >> /etc/hosts"]);
+        assert!(run(&["exec", "two", "cat", "/etc/hosts"]).contains("9.9.9.9 mine"));
+        run(&["network", "connect", "near", "one"]);
+        let lookup = client.run(&["exec", "two", "nslookup", "db"]);
+        assert_eq!(lookup.code, 0, "{lookup:?}");
+        world.tidy();
+    }
+}
+
+#[test]
+fn what_was_written_inside_outlives_a_change_of_networks() {
+    let world = World::start();
+    for client in world.clients() {
+        let run = |words: &[&str]| client.run(words).ok();
+        run(&["network", "create", "near"]);
+        run(&["network", "create", "far"]);
+        run(&["run", "-d", "--name", "box", "--network", "near", IMAGE, "sleep", "1000"]);
+        let edit = "echo 9.9.9.9 mine >> /etc/hosts; echo nameserver 8.8.4.4 > /etc/resolv.conf; echo me > /etc/hostname";
+        run(&["exec", "box", "sh", "-c", edit]);
+        let address = |network: &str| {
+            run(&["inspect", "-f", &format!("{{{{.NetworkSettings.Networks.{network}.IPAddress}}}}"), "box"])
+        };
+        let near = address("near");
+        run(&["network", "connect", "far", "box"]);
+        let far = address("far");
+        run(&["network", "disconnect", "near", "box"]);
+        let hosts = run(&["exec", "box", "cat", "/etc/hosts"]);
+        assert!(hosts.contains("9.9.9.9 mine") && hosts.contains(&far) && !hosts.contains(&near), "{hosts}");
+        assert_eq!(
+            run(&["exec", "box", "cat", "/etc/resolv.conf", "/etc/hostname"]),
+            "nameserver 8.8.4.4\nme"
+        );
+        run(&["restart", "-t", "0", "box"]);
+        assert!(!run(&["exec", "box", "cat", "/etc/hosts"]).contains("mine"), "a new run begins anew");
+        world.tidy();
+    }
+}
+
+#[test]
 fn user_networks_have_names_and_are_apart() {
     let world = World::start();
     for client in world.clients() {

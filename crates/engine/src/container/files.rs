@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::net::IpAddr;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::record::Record;
 use crate::Engine;
@@ -15,26 +16,61 @@ use crate::spec::other;
 /// A larger file of the host is not copied into a container.
 const MAX_HOST_FILE: u64 = 1 << 20;
 
-/// Writes all three for a run. A container that shares another's network shares its files too.
+/// Writes all three for a run. A container that shares another's network has that one's.
 pub(crate) fn write(engine: &Engine, record: &Record, joined: &Joined) -> Result<()> {
     let paths = engine.paths();
     let id = record.id.as_str();
     make_directory(&paths.container(id))?;
-    if let Some(name) = other(&record.host.network_mode) {
-        let owner = engine.container(name)?.record();
-        let from = owner.id.as_str();
-        for (source, target) in [
-            (paths.hosts(from), paths.hosts(id)),
-            (paths.resolv_conf(from), paths.resolv_conf(id)),
-            (paths.hostname(from), paths.hostname(id)),
-        ] {
-            put(&target, &host_file(&source)?)?;
-        }
+    if other(&record.host.network_mode).is_some() {
         return Ok(());
     }
     put(&paths.hostname(id), &format!("{}\n", record.config.hostname))?;
     put(&paths.hosts(id), &hosts_text(record, joined)?)?;
     put(&paths.resolv_conf(id), &resolver_text(record, joined)?)
+}
+
+/// Whose files a container has: its own, or those of the container whose network it shares.
+pub(crate) fn owner(engine: &Engine, record: &Record) -> Result<Arc<Record>> {
+    /// Who joins whom, one after the other. More than these go round in a circle.
+    const MOST: usize = 64;
+    let mut owner = Arc::new(record.clone());
+    for _ in 0..MOST {
+        let Some(name) = other(&owner.host.network_mode) else { return Ok(owner) };
+        owner = engine.container(name)?.record();
+    }
+    Err(Error::invalid("cannot join own network namespace"))
+}
+
+/// The networks of a running container have changed. What was written to its files by others than us stays: of the lines of
+/// `/etc/hosts` ours alone change, and servers that were chosen inside are left alone, as by Docker.
+pub(crate) fn rewrite(engine: &Engine, record: &Record, before: &Joined, joined: &Joined) -> Result<()> {
+    let (hosts, resolv_conf) =
+        (engine.paths().hosts(record.id.as_str()), engine.paths().resolv_conf(record.id.as_str()));
+    if let Some(now) = text_of(&hosts) {
+        put(&hosts, &merged(&now, &hosts_text(record, before)?, &hosts_text(record, joined)?))?;
+    }
+    match text_of(&resolv_conf) {
+        Some(now) if now == resolver_text(record, before)? => {
+            put(&resolv_conf, &resolver_text(record, joined)?)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What stands in a container's file, if it is a text that can be changed.
+fn text_of(path: &Path) -> Option<String> {
+    host_file(path).ok()
+}
+
+/// A text of now, in which the lines of before have become those of after.
+fn merged(now: &str, before: &str, after: &str) -> String {
+    if now == before {
+        return after.to_owned();
+    }
+    let has = |text: &str, line: &str| text.lines().any(|one| one == line);
+    let kept = now.lines().filter(|line| !has(before, line) || has(after, line));
+    let new = after.lines().filter(|line| !has(before, line) && !has(now, line));
+    kept.chain(new).map(|line| format!("{line}\n")).collect()
 }
 
 /// The directory of a container's durable files.
@@ -138,6 +174,16 @@ mod tests {
         let text = hosts(&[("172.17.0.2".parse().unwrap(), vec!["web".into(), "0123".into()])]);
         assert!(text.starts_with("127.0.0.1\tlocalhost\n"));
         assert!(text.ends_with("172.17.0.2\tweb 0123\n"));
+    }
+
+    #[test]
+    fn lines_of_others_stay() {
+        let (before, after) = ("::1\tlocalhost\n10.0.0.2\tbox\n", "::1\tlocalhost\n10.0.1.2\tbox\n");
+        assert_eq!(merged(before, before, after), after);
+        let edited = format!("{before}2.2.2.2 mine");
+        assert_eq!(merged(&edited, before, after), "::1\tlocalhost\n2.2.2.2 mine\n10.0.1.2\tbox\n");
+        assert_eq!(merged("2.2.2.2 mine\n", before, after), "2.2.2.2 mine\n10.0.1.2\tbox\n");
+        assert_eq!(merged(after, before, after), after);
     }
 
     #[test]

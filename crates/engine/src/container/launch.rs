@@ -135,6 +135,13 @@ fn attempt(
         .join(record, users.as_ref())
         .map_err(|error| error.within("failed to set up container networking"))?;
     fault("start: the network is joined")?;
+    // Who is not there is told of by the specification.
+    if let Ok(owner) = files::owner(engine, record)
+        && owner.id != record.id
+    {
+        record.config.hostname.clone_from(&owner.config.hostname);
+        record.config.domainname.clone_from(&owner.config.domainname);
+    }
     files::write(engine, record, &joined)?;
     fault("start: the files are written")?;
     let spec = spec::for_container(engine, record, &root, &bound, users.as_ref())?;

@@ -61,7 +61,7 @@ pub(crate) use cgroups::remove_parent as remove_cgroup_parent;
 pub(crate) use commands::{Command, ExecStarted};
 pub use commit::CommitOptions;
 pub use create::CreateOptions;
-pub(crate) use files::write as write_files;
+pub(crate) use files::{owner as owner_of_files, rewrite as rewrite_files};
 pub(crate) use life::admit_exec;
 pub use list::ListOptions;
 pub(crate) use live::Live;

@@ -52,6 +52,7 @@ impl Engine {
         let (alias, engine) = (alias.to_owned(), self.clone());
         container
             .edit(move |record, live| {
+                let before = record.clone();
                 let links = record.host.links.as_mut();
                 let found = links.and_then(|links| {
                     let at = links.iter().position(|link| networks::parse_link(link).1 == alias)?;
@@ -62,7 +63,7 @@ impl Engine {
                     record.host.links = None;
                 }
                 match live {
-                    Some(live) => engine.shared().networks.unlinked(&engine, record, live),
+                    Some(live) => engine.shared().networks.unlinked(&engine, &before, record, live),
                     None => Ok(()),
                 }
             })

@@ -71,6 +71,7 @@ impl Networks {
     ) -> Result<()> {
         let namespace = self.host.namespace_of(live.pid)?;
         let before = self.run(record)?;
+        let written = self.told(record, &before);
         let mut run = before.clone();
         run.endpoints.push(self.place(record, &network.name, free_number(&run, network))?);
         let index = run.endpoints.len() - 1;
@@ -78,7 +79,7 @@ impl Networks {
             .attach(namespace.as_ref(), &mut run, index)
             .and_then(|()| self.announce(record, &run))
             .and_then(|()| self.reroute(record, live, &before, &mut run))
-            .and_then(|ports| self.settle(engine, record, live, run.clone(), ports));
+            .and_then(|ports| self.settle(engine, record, live, &written, run.clone(), ports));
         if let Err(error) = done {
             self.put_back(engine, record, live, before, &run);
             let _ = self.leave_network(record.id.as_str(), &run.endpoints[index], true);
@@ -92,8 +93,9 @@ impl Networks {
 
     /// After an error, which is the one to tell: what cannot be undone goes with the container.
     fn put_back(&self, engine: &Engine, record: &mut Record, live: &Live, mut before: Run, run: &Run) {
-        let ports = self.reroute(record, live, run, &mut before);
-        let _ = self.settle(engine, record, live, before, ports.unwrap_or_else(|_| Some(Vec::new())));
+        let ports = self.reroute(record, live, run, &mut before).unwrap_or_else(|_| Some(Vec::new()));
+        let written = self.told(record, run);
+        let _ = self.settle(engine, record, live, &written, before, ports);
     }
 
     /// Takes a container off a network. True if it was on it just now.
@@ -130,6 +132,7 @@ impl Networks {
             )));
         }
         let before = self.run(record)?;
+        let written = self.told(record, &before);
         let mut run = before.clone();
         let Some(index) = run.endpoints.iter().position(|endpoint| endpoint.network == network.id) else {
             return Err(Error::system(format!(
@@ -162,7 +165,7 @@ impl Networks {
         if !before.ports.is_empty() {
             self.forget_connections_of(&endpoint);
         }
-        if let Err(error) = self.settle(engine, record, live, run, ports) {
+        if let Err(error) = self.settle(engine, record, live, &written, run, ports) {
             // It is off the network, and that is the answer: its files say so at its next change or start.
             tracing::warn!(container = %record.id, %error, "cannot tell a container that it left a network");
         }
@@ -241,10 +244,29 @@ impl Networks {
         self.keep(record, run)
     }
 
-    /// A running container has lost a link: its files say so.
-    pub(crate) fn unlinked(&self, engine: &Engine, record: &mut Record, live: &Live) -> Result<()> {
+    /// A running container has lost a link that it had `before`: its files say so.
+    pub(crate) fn unlinked(
+        &self,
+        engine: &Engine,
+        before: &Record,
+        record: &mut Record,
+        live: &Live,
+    ) -> Result<()> {
         let run = self.run(record)?;
-        if run.endpoints.is_empty() { Ok(()) } else { self.settle(engine, record, live, run, None) }
+        if run.endpoints.is_empty() {
+            return Ok(());
+        }
+        let written = self.told(before, &run);
+        self.settle(engine, record, live, &written, run, None)
+    }
+
+    /// What the files of a container were made from. Nothing if that cannot be said any more: then its own lines stay.
+    fn told(&self, record: &Record, run: &Run) -> Joined {
+        let mut joined = Joined::default();
+        if let Err(error) = self.tell(record, run, &mut joined) {
+            tracing::debug!(container = %record.id, %error, "what a container was told cannot be told again");
+        }
+        joined
     }
 
     /// The container learns of the change: names, files, what inspect shows, and what a later engine will read.
@@ -253,6 +275,7 @@ impl Networks {
         engine: &Engine,
         record: &mut Record,
         live: &Live,
+        written: &Joined,
         mut run: Run,
         ports: Option<Vec<Bound>>,
     ) -> Result<()> {
@@ -262,7 +285,7 @@ impl Networks {
         self.tell(record, &run, &mut joined)?;
         run.unsettled = ports.is_some();
         self.keep(record, run.clone())?;
-        crate::container::write_files(engine, record, &joined)?;
+        crate::container::rewrite_files(engine, record, written, &joined)?;
         live.request(&Request::Names(joined.names.unwrap_or_default()), &[])?;
         let Some(new) = ports else { return Ok(()) };
         self.tell_ports(live, &run, new)?;

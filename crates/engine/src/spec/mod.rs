@@ -32,7 +32,7 @@ pub(crate) use resources::resources;
 
 use crate::Engine;
 use crate::config::Config;
-use crate::container::{Bound, Live, Record, Users, clean, database, opened_database};
+use crate::container::{Bound, Live, Record, Users, clean, database, opened_database, owner_of_files};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use user::Identity;
@@ -70,8 +70,11 @@ pub(crate) fn for_container(
     users: Option<&Users>,
 ) -> Result<Spec> {
     let config = engine.config();
-    let id = record.id.as_str();
     let (passwd, group) = database(engine, record, root)?;
+    // What it joins first: who is not there has no files, either.
+    let shared = namespaces::look_up(engine, record)?;
+    let owner = owner_of_files(engine, record)?;
+    let files = owner.id.as_str();
     let extra = record.host.group_add.clone().unwrap_or_default();
     let input = Input {
         record,
@@ -79,12 +82,12 @@ pub(crate) fn for_container(
         host: &engine.shared().host,
         identity: user::resolve(&record.config.user, &extra, &passwd, &group)?,
         bound,
-        shared: namespaces::look_up(engine, record)?,
+        shared,
         users: users.map(|users| &users.maps),
         files: [
-            ("/etc/resolv.conf", engine.paths().resolv_conf(id)),
-            ("/etc/hostname", engine.paths().hostname(id)),
-            ("/etc/hosts", engine.paths().hosts(id)),
+            ("/etc/resolv.conf", engine.paths().resolv_conf(files)),
+            ("/etc/hostname", engine.paths().hostname(files)),
+            ("/etc/hosts", engine.paths().hosts(files)),
         ],
         cgroup: cgroup_path(&config, record),
         init: config.init.clone().unwrap_or_else(|| engine.paths().init()),
