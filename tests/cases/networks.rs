@@ -230,6 +230,48 @@ fn who_shares_a_network_shares_its_files_and_name() {
 }
 
 #[test]
+fn the_networks_that_are_named_are_all() {
+    let world = World::start();
+    world.docker(&["network", "create", "--internal", "inside"]).ok();
+    let ask = |path: &str, body: &str| {
+        let url = format!("http://localhost{path}");
+        let socket = world.socket();
+        let words =
+            ["curl", "-s", "--unix-socket", socket.to_str().unwrap(), "-H", "Content-Type: application/json"];
+        let output = world.host().try_run(&[&words[..], &["-d", body, &url]].concat());
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for mode in ["", "default", "bridge", "none"] {
+        let body = format!(
+            r#"{{"Image":"{IMAGE}","Cmd":["sleep","1000"],"HostConfig":{{"NetworkMode":"{mode}"}},
+                "NetworkingConfig":{{"EndpointsConfig":{{"inside":{{}}}}}}}}"#
+        );
+        let made = ask("/containers/create?name=apart", &body);
+        assert!(made.contains("\"Id\""), "{mode:?}: {made}");
+        world.docker(&["start", "apart"]).ok();
+        let on = "{{range $name, $_ := .NetworkSettings.Networks}}{{$name}} {{end}}";
+        assert_eq!(world.docker(&["inspect", "-f", on, "apart"]).ok().trim(), "inside", "{mode:?}");
+        let routes = world.docker(&["exec", "apart", "ip", "route"]).ok();
+        assert!(!routes.contains("default"), "{mode:?}: {routes}");
+        world.docker(&["rm", "-f", "apart"]).ok();
+    }
+    world.tidy();
+}
+
+#[test]
+fn whose_network_is_shared_may_come_later() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["create", "--name", "two", "--network", "container:one", IMAGE, "sleep", "1000"]).ok();
+        let refused = client.run(&["start", "two"]);
+        assert!(refused.stderr.contains("No such container: one"), "{refused:?}");
+        client.run(&["run", "-d", "--name", "one", IMAGE, "sleep", "1000"]).ok();
+        client.run(&["start", "two"]).ok();
+        world.tidy();
+    }
+}
+
+#[test]
 fn what_was_written_inside_outlives_a_change_of_networks() {
     let world = World::start();
     for client in world.clients() {

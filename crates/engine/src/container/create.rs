@@ -146,6 +146,12 @@ fn describe(
 
 /// A container whose namespace is joined may be renamed later: it is kept by id.
 fn name_by_id(engine: &Engine, host: &mut api::container::HostConfig) -> Result<()> {
+    // One that is not there yet may be when this one starts.
+    if let Some(name) = spec::other(&host.network_mode)
+        && let Ok(other) = engine.container(name)
+    {
+        host.network_mode = format!("container:{}", other.record().id);
+    }
     let find = |mode: &mut String| -> Result<()> {
         if let Some(name) = spec::other(mode) {
             // Not found is what clients take for a missing image.
@@ -154,7 +160,6 @@ fn name_by_id(engine: &Engine, host: &mut api::container::HostConfig) -> Result<
         }
         Ok(())
     };
-    find(&mut host.network_mode).map_err(|error| error.within("joining network namespace of container"))?;
     find(&mut host.pid_mode)?;
     find(&mut host.ipc_mode)
 }

@@ -37,14 +37,13 @@ pub(super) fn merge(config: &mut Config, image: &oci::image::Config) -> Result<(
     if !image.volumes.is_empty() {
         let volumes = config.volumes.get_or_insert_default();
         for path in image.volumes.keys() {
-            volumes.entry(path.clone()).or_default();
+            // Nobody who runs the image can mend it.
+            let path = if path.starts_with('/') { path.clone() } else { format!("/{path}") };
+            volumes.entry(path).or_default();
         }
     }
     if config.stop_signal.is_empty() {
         config.stop_signal.clone_from(&image.stop_signal);
-    }
-    if config.stop_timeout.is_none() {
-        config.stop_timeout = image.stop_timeout;
     }
     if config.shell.as_ref().is_none_or(Vec::is_empty) {
         config.shell.clone_from(&image.shell);
@@ -246,7 +245,8 @@ pub(super) fn hostname(config: &mut Config, host: &HostConfig, short_id: &str, o
     }
 }
 
-/// The networks asked for, by name; the one of the network mode is among them, with the container's MAC address.
+/// The networks asked for, by name: exactly these, or else that of the network mode. The container's MAC address goes to the
+/// latter.
 pub(super) fn endpoints(
     config: &Config,
     host: &HostConfig,
@@ -260,16 +260,25 @@ pub(super) fn endpoints(
         let name = if name == "default" { host.network_mode.clone() } else { name };
         endpoints.insert(name, settings);
     }
-    if spec::other(&host.network_mode).is_none() {
-        let main = endpoints.entry(host.network_mode.clone()).or_default();
-        if !config.mac_address.is_empty() {
-            if !["", config.mac_address.as_str()].contains(&main.mac_address.as_str()) {
-                return Err(Error::invalid(
-                    "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
-                ));
-            }
-            main.mac_address.clone_from(&config.mac_address);
+    if spec::other(&host.network_mode).is_some() {
+        return Ok(endpoints);
+    }
+    if endpoints.is_empty() || host.network_mode == "host" {
+        endpoints.entry(host.network_mode.clone()).or_default();
+    }
+    if !config.mac_address.is_empty() {
+        let Some(main) = endpoints.get_mut(&host.network_mode) else {
+            return Err(Error::invalid(
+                "unable to migrate container-wide MAC address to a specific network: HostConfig.NetworkMode must match the \
+                 identity of a network in NetworkSettings.Networks",
+            ));
+        };
+        if !["", config.mac_address.as_str()].contains(&main.mac_address.as_str()) {
+            return Err(Error::invalid(
+                "the container-wide MAC address must match the endpoint-specific MAC address for the main network, or be left empty",
+            ));
         }
+        main.mac_address.clone_from(&config.mac_address);
     }
     Ok(endpoints)
 }
@@ -439,5 +448,11 @@ mod tests {
         assert_eq!(refused.message(), "invalid config for network bridge: EndpointsConfig is nil");
         let with_mac = super::endpoints(&config, &bridge, None).unwrap();
         assert_eq!(with_mac["bridge"].mac_address, config.mac_address);
+        let apart = || api::container::NetworkingConfig {
+            endpoints_config: [("inside".to_owned(), Some(Default::default()))].into(),
+        };
+        let alone = super::endpoints(&Config::default(), &bridge, Some(apart())).unwrap();
+        assert_eq!(alone.keys().collect::<Vec<_>>(), ["inside"], "no way out that nobody asked for");
+        assert!(super::endpoints(&config, &bridge, Some(apart())).is_err());
     }
 }

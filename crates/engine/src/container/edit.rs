@@ -117,7 +117,11 @@ impl Engine {
                 _ => {}
             }
         }
-        container.ask(|reply| Command::Start { reply }).await.map_err(refused)?;
+        match container.ask(|reply| Command::Start { reply }).await {
+            // Somebody else has started it meanwhile.
+            Err(error) if error.kind() == api::error::ErrorKind::NotModified => {}
+            started => started.map_err(refused)?,
+        }
         self.container_event(&container.record(), "restart", &[]);
         Ok(())
     }

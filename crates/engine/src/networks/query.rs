@@ -37,7 +37,7 @@ impl Engine {
             let unused = entry.members.is_empty() && !network.predefined;
             filters.exact("driver", network.driver.name())
                 && filters.any("id", |wanted| network.id.contains(wanted))
-                && filters.any("name", |wanted| network.name.contains(wanted))
+                && filters.pattern("name", &network.name)
                 && filters.exact("scope", "local")
                 && filters.exact("type", kind)
                 && labels(&filters, network)

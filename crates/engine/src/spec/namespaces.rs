@@ -44,7 +44,9 @@ pub(super) fn look_up(engine: &Engine, record: &Record) -> Result<Shared> {
         shared.pid = Some(namespace_of(&engine.container(name)?.record(), "PID", "pid")?);
     }
     if let Some(name) = other(&record.host.network_mode) {
-        shared.network = Some(namespace_of(&engine.container(name)?.record(), "network", "net")?);
+        let owner = engine.container(name);
+        let owner = owner.map_err(|error| error.within("joining network namespace of container"))?;
+        shared.network = Some(namespace_of(&owner.record(), "network", "net")?);
     }
     Ok(shared)
 }
