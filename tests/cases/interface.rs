@@ -1,6 +1,6 @@
 //! The interface as programs without a client see it: HTTP by hand, streams, limits.
 
-use blackbox::{IMAGE, Response, Wire, World};
+use blackbox::{IMAGE, Response, Wire, World, eventually};
 use serde_json::Value;
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: tcp\r\n\r\n";
@@ -97,6 +97,49 @@ fn attach_ends_input_alone_and_output_goes_on() {
     let mut told = frames(&attached.rest());
     told.sort();
     assert_eq!(told, [(1, "early late\ndone\n".to_owned()), (2, "wrong\n".to_owned())]);
+}
+
+#[test]
+fn a_client_that_reads_only_in_the_end_gets_what_came_before() {
+    let world = World::start();
+    for terminal in [false, true] {
+        let body = format!(r#"{{"Image":"{IMAGE}","Cmd":["cat"],"OpenStdin":true,"Tty":{terminal}}}"#);
+        let id = create(&world, &body);
+        start(&world, &id);
+        let path = format!("/containers/{id}/attach?stream=1&stdin=1&stdout=1");
+        let mut attached = wire(&world);
+        attached.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{UPGRADE}"));
+        for line in ["one\n", "two\n"] {
+            attached.send(line);
+            // It has answered, which the log knows, and nobody has read that.
+            eventually(line, || world.docker(&["logs", &id]).ok().contains(line.trim()).then_some(()));
+        }
+        attached.half_close();
+        attached.head();
+        let rest = String::from_utf8_lossy(&attached.rest()).into_owned();
+        assert!(rest.contains("one") && rest.contains("two"), "terminal {terminal}: {rest:?}");
+        world.docker(&["rm", "-f", &id]).ok();
+    }
+}
+
+#[test]
+fn bodies_that_say_nothing_are_passed_over() {
+    let world = World::start();
+    let id = create(&world, &format!(r#"{{"Image":"{IMAGE}","Cmd":["echo","hello"]}}"#));
+    start(&world, &id);
+    world.docker(&["wait", &id]).ok();
+    for request in ["GET /containers/{id}/logs?stdout=1", "POST /containers/{id}/attach?logs=1&stdout=1"] {
+        for _ in 0..5 {
+            let mut wire = wire(&world);
+            let request = request.replace("{id}", &id);
+            wire.send(format!("{request} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n"));
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            wire.send("{}");
+            let head = wire.head();
+            assert!(head.starts_with("HTTP/1.1 200 OK"), "{request}: {head}");
+            assert_eq!(frames(&wire.rest()), [(1, "hello\n".to_owned())], "{request}");
+        }
+    }
 }
 
 #[test]

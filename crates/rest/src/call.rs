@@ -113,6 +113,11 @@ impl Call {
         }
     }
 
+    /// Reads a body that says nothing here: what the client sends behind it is its stream.
+    pub(crate) async fn pass_over_body(&mut self) -> Result<(), Failure> {
+        if self.has_body() { self.bytes().await.map(drop) } else { Ok(()) }
+    }
+
     /// The body as a reader for code that blocks.
     pub(crate) fn into_upload(self) -> Upload {
         Upload::new(self.body)

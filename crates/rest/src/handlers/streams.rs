@@ -17,7 +17,8 @@ use crate::{transform, websocket};
 /// Docker samples once a second.
 const SAMPLE: Duration = Duration::from_secs(1);
 
-pub(crate) async fn attach(call: Call) -> Answer {
+pub(crate) async fn attach(mut call: Call) -> Answer {
+    call.pass_over_body().await?;
     let options = attach_options(&call);
     // Clients read this answer by hand: failures are plain text behind a bare head.
     let ticket = match call.engine.container_attach(&call.name, options).await {
@@ -67,7 +68,8 @@ pub(crate) async fn attach_websocket(call: Call) -> Answer {
     }
 }
 
-pub(crate) async fn logs(call: Call) -> Answer {
+pub(crate) async fn logs(mut call: Call) -> Answer {
+    call.pass_over_body().await?;
     let (stdout, stderr) = (call.query.flag("stdout"), call.query.flag("stderr"));
     if !stdout && !stderr {
         return Err(Failure::invalid("Bad parameters: you must choose at least one stream"));
@@ -103,7 +105,8 @@ pub(crate) async fn logs(call: Call) -> Answer {
     handover::deliver(&call, ticket, Head::until_close(content_type)).await
 }
 
-pub(crate) async fn wait(call: Call) -> Answer {
+pub(crate) async fn wait(mut call: Call) -> Answer {
+    call.pass_over_body().await?;
     let condition = match call.before(30) {
         true => WaitCondition::NotRunning,
         false => call.query.text("condition").parse().map_err(|text: String| Failure::invalid(text))?,

@@ -28,6 +28,8 @@ use crate::log::query::Progress;
 use crate::log::{Format, Output, Stream};
 use crate::protocol::{Attachment, Failure, Happening, LogQuery};
 
+/// What is kept for a client that has not heard its greeting yet.
+const BEFORE_GREETING: usize = 256 << 10;
 /// Bytes taken from a client at once.
 const TYPED: usize = 16 << 10;
 /// The frame that tells an exit code: behind Docker's, which are of 0 to 3.
@@ -68,9 +70,11 @@ impl Client {
         }
     }
 
-    /// Whether it holds up the output of its process.
+    /// Whether it holds up the output of its process. Before a client has heard its greeting it does so only with much:
+    /// should it close its side meanwhile, it still gets what came before.
     pub(super) fn blocks(&self) -> bool {
-        !self.outbox.is_empty() && self.replay.is_none() && !self.closing
+        let most = if self.greeting.is_some() { BEFORE_GREETING } else { 0 };
+        self.outbox.len() > most && self.replay.is_none() && !self.closing
     }
 
     fn push(&mut self, stream: Stream, bytes: &[u8]) {
