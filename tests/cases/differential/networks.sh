@@ -132,3 +132,15 @@ docker rm -f w
 docker run -d --name w --network none --expose 90 busybox sleep 1000
 docker inspect -f '{{json .NetworkSettings.Ports}}' w; docker rm -f w
 docker network rm w1 w2
+docker network create --subnet 10.94.1.0/24 --ip-range 10.94.1.64/26 r1
+docker run --rm --network r1 busybox sh -c "ip -4 -o a show eth0 | awk '{print \$4}'; ip route"
+docker network create --ipv6 --subnet 10.94.2.0/24 --subnet fd94:2::/64 --ip-range fd94:2::100/120 r2
+docker run --rm --network r2 busybox ip -6 route show default
+docker network create --subnet 10.94.3.0/24 --ip-range 10.94.3.255/32 r3
+docker network create --subnet 10.94.3.0/24 --gateway 10.94.3.255 r3
+docker network create --subnet 10.94.3.0/24 --gateway 10.94.3.0 r3
+docker network create --ipv6 --subnet fd94:3::/64 --gateway fd94:3:: r3
+docker network create --subnet 10.94.3.0/24 --aux-address router=10.94.3.1 r3
+docker network create --subnet 10.94.3.0/24 --gateway 10.94.3.7 --aux-address x=10.94.3.7 r3
+docker network create --ipv6 --subnet fd94:3::/64 --aux-address x=fd94:3::1 r3
+docker network rm r1 r2
