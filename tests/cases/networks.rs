@@ -348,6 +348,106 @@ fn user_networks_have_names_and_are_apart() {
 }
 
 #[test]
+fn addresses_of_a_network_have_one_owner() {
+    let world = World::start();
+    for client in world.clients() {
+        let ranges = ["--subnet", "10.88.0.0/24", "--ip-range", "10.88.0.64/26"];
+        client.run(&[&["network", "create"], &ranges[..], &["sea"]].concat()).ok();
+        let script = "ip -o -4 address show eth0 | awk '{print $4}'; ip route | awk '/default/ {print $3}'";
+        let output = client.run(&["run", "--rm", "--network", "sea", IMAGE, "sh", "-c", script]);
+        assert_eq!(output.ok(), "10.88.0.65/24\n10.88.0.64");
+        for (flags, text) in [
+            (&["--gateway", "10.89.0.255"][..], "failed to allocate gateway (10.89.0.255)"),
+            (&["--aux-address", "a=10.89.0.1"], "failed to allocate secondary ip address (a:10.89.0.1)"),
+        ] {
+            let create = ["network", "create", "--subnet", "10.89.0.0/24"];
+            let output = client.run(&[&create, flags, &["land"]].concat());
+            output.code(1).says(&format!("{text}: Address already in use"));
+        }
+        world.tidy();
+    }
+}
+
+#[test]
+fn a_container_leaves_a_network_that_is_gone() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["network", "create", "sea"]).ok();
+        client.run(&["network", "create", "land"]).ok();
+        client.run(&["create", "--name", "ferry", "--network", "land", IMAGE, "sleep", "1000"]).ok();
+        client.run(&["network", "connect", "sea", "ferry"]).ok();
+        client.run(&["network", "rm", "sea"]).ok();
+        client.run(&["start", "ferry"]).code(1).says("network sea not found");
+        client.run(&["network", "disconnect", "sea", "ferry"]).ok();
+        client
+            .run(&["network", "disconnect", "sea", "ferry"])
+            .code(1)
+            .says("is not connected to the network");
+        client.run(&["start", "ferry"]).ok();
+        client.run(&["network", "disconnect", "sea", "ferry"]).code(1).says("network sea not found");
+        world.tidy();
+    }
+}
+
+#[test]
+fn a_container_comes_back_to_none() {
+    let world = World::start();
+    for client in world.clients() {
+        client.run(&["network", "create", "sea"]).ok();
+        let change = |change: &str, network: &str| client.run(&["network", change, network, "hermit"]);
+        for start in [&["run", "-d"][..], &["create"]] {
+            let flags = ["--name", "hermit", "--network", "none", IMAGE, "sleep", "1000"];
+            client.run(&[start, &flags].concat()).ok();
+            change("connect", "sea").code(1).says("private (none) mode");
+            change("disconnect", "none").ok();
+            change("connect", "none").ok();
+            change("disconnect", "none").ok();
+            change("connect", "sea").ok();
+            change("connect", "none").code(1).says("private (none) mode");
+            change("disconnect", "sea").ok();
+            change("connect", "none").ok();
+            client.run(&["start", "hermit"]).ok();
+            assert_eq!(client.run(&["exec", "hermit", "ls", "/sys/class/net"]).ok(), "lo");
+            client.run(&["rm", "-f", "hermit"]).ok();
+        }
+        world.tidy();
+    }
+}
+
+#[test]
+fn one_network_answers_a_name() {
+    let world = World::start();
+    for client in world.clients() {
+        for (network, subnet) in [("lake", "10.87.0.0/24"), ("sea", "10.88.0.0/24")] {
+            client.run(&["network", "create", "--subnet", subnet, network]).ok();
+        }
+        let place = |name: &str, last: &str| {
+            let at = |subnet: &str| format!("{subnet}.{last}");
+            let flags = ["run", "-d", "--name", name, "--network", "lake", "--ip"];
+            client.run(&[&flags[..], &[&at("10.87.0"), IMAGE, "sleep", "1000"]].concat()).ok();
+            client.run(&["network", "connect", "--alias", "boat", "--ip", &at("10.88.0"), "sea", name]).ok();
+        };
+        place("ferry", "77");
+        place("barge", "78");
+        client.run(&["run", "-d", "--name", "asker", "--network", "lake", IMAGE, "sleep", "1000"]).ok();
+        let found = |name: &str| {
+            let output = client.run(&["exec", "asker", "nslookup", name]).stdout;
+            ["10.87.0.77", "10.87.0.78", "10.88.0.77", "10.88.0.78"].map(|address| output.contains(address))
+        };
+        client.run(&["network", "connect", "--link", "barge:linked", "sea", "asker"]).ok();
+        assert_eq!(found("ferry"), [true, false, false, false]);
+        assert_eq!(found("ferry.sea"), [false, false, true, false]);
+        assert_eq!(found("boat"), [false, false, true, true], "all of one network");
+        assert_eq!(found("linked"), [false, false, false, true], "a link of that network");
+        // The way out leads over the other network now, which is asked first.
+        client.run(&["network", "disconnect", "sea", "asker"]).ok();
+        client.run(&["network", "connect", "--gw-priority", "1", "sea", "asker"]).ok();
+        assert_eq!(found("ferry"), [false, false, true, false]);
+        world.tidy();
+    }
+}
+
+#[test]
 fn outgoing_traffic_has_the_hosts_address() {
     let world = World::start();
     let outside = Host::new();

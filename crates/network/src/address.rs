@@ -153,9 +153,10 @@ impl Leases {
     }
 }
 
-/// The first address of a subnet: its gateway, unless another is asked for.
-pub fn first(subnet: IpNet) -> IpAddr {
-    Leases::new(subnet, None).take_lowest().unwrap_or(subnet.addr())
+/// The first address of a subnet, or of the part of it that addresses are chosen from: its gateway, unless another is
+/// asked for.
+pub fn first(subnet: IpNet, range: Option<IpNet>) -> IpAddr {
+    Leases::new(subnet, range).take_lowest().unwrap_or(subnet.addr())
 }
 
 fn number(address: IpAddr) -> u128 {
@@ -257,8 +258,10 @@ mod tests {
 
     #[test]
     fn small_and_large_subnets() {
-        assert_eq!(first(net("10.0.0.0/31")), ip("10.0.0.0"));
-        assert_eq!(first(net("fd00::/64")), ip("fd00::1"));
+        assert_eq!(first(net("10.0.0.0/31"), None), ip("10.0.0.0"));
+        assert_eq!(first(net("fd00::/64"), None), ip("fd00::1"));
+        assert_eq!(first(net("10.0.0.0/24"), Some(net("10.0.0.64/26"))), ip("10.0.0.64"));
+        assert_eq!(first(net("10.0.0.0/24"), Some(net("10.0.0.0/26"))), ip("10.0.0.1"));
         let mut leases = Leases::new(net("fd00::/64"), None);
         leases.take(ip("fd00::ffff"));
         assert_eq!(leases.take_lowest(), Some(ip("fd00::1")));

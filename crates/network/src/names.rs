@@ -76,11 +76,14 @@ pub fn withdraw(path: &Path) -> linux::Result<()> {
 /// What one container's resolver answers from.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
-    /// One directory per network that the container is on.
+    /// One directory per network that the container is on; the first that knows a name answers it.
     pub directories: Vec<PathBuf>,
     /// Names that only this container knows (`--link`, by alias), and which name each stands for.
     #[serde(default)]
     pub links: BTreeMap<String, String>,
+    /// The same, by directory: a link holds on its network only. Where there are none, `links` holds on all.
+    #[serde(default)]
+    pub links_on: Vec<BTreeMap<String, String>>,
     /// Servers asked from the container's namespace (`--dns`); when there are some, the others are not asked.
     #[serde(default)]
     pub inside: Vec<SocketAddr>,

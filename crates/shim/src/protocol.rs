@@ -189,7 +189,7 @@ pub struct HostPort {
 /// What the embedded resolver answers from; see `network::names`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Names {
-    /// One directory per network that this container is on.
+    /// One directory per network that this container is on; the first that knows a name answers it.
     pub directories: Vec<PathBuf>,
     /// Files of this endpoint, removed when the container ends for good.
     pub own: Vec<PathBuf>,
@@ -201,6 +201,9 @@ pub struct Names {
     /// Names that only this container knows (`--link`), and what each stands for.
     #[serde(default)]
     pub links: BTreeMap<String, String>,
+    /// The same by directory. An engine that knows of no such difference sends none.
+    #[serde(default)]
+    pub links_on: Vec<BTreeMap<String, String>>,
     /// Unknown names without a dot are answered empty: the user has set `ndots`.
     #[serde(default)]
     pub keep_single_labels: bool,

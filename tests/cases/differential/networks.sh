@@ -132,3 +132,62 @@ docker rm -f w
 docker run -d --name w --network none --expose 90 busybox sleep 1000
 docker inspect -f '{{json .NetworkSettings.Ports}}' w; docker rm -f w
 docker network rm w1 w2
+docker network create --subnet 10.94.1.0/24 --ip-range 10.94.1.64/26 r1
+docker run --rm --network r1 busybox sh -c "ip -4 -o a show eth0 | awk '{print \$4}'; ip route"
+docker network create --ipv6 --subnet 10.94.2.0/24 --subnet fd94:2::/64 --ip-range fd94:2::100/120 r2
+docker run --rm --network r2 busybox ip -6 route show default
+docker network create --subnet 10.94.3.0/24 --ip-range 10.94.3.255/32 r3
+docker network create --subnet 10.94.3.0/24 --gateway 10.94.3.255 r3
+docker network create --subnet 10.94.3.0/24 --gateway 10.94.3.0 r3
+docker network create --ipv6 --subnet fd94:3::/64 --gateway fd94:3:: r3
+docker network create --subnet 10.94.3.0/24 --aux-address router=10.94.3.1 r3
+docker network create --subnet 10.94.3.0/24 --gateway 10.94.3.7 --aux-address x=10.94.3.7 r3
+docker network create --ipv6 --subnet fd94:3::/64 --aux-address x=fd94:3::1 r3
+docker network rm r1 r2
+docker network create s1; docker network create s2
+docker create --name s --network s1 busybox sleep 1000
+docker network connect s2 s
+docker inspect s | jq -c '.[0].NetworkSettings.Networks.s2.DNSNames'
+docker network rm s2
+docker network disconnect s2 s
+docker network disconnect s2 s
+docker network disconnect -f s2 s
+docker network disconnect s2 nobody
+docker network disconnect -f s2 nobody
+docker network disconnect -f s1 nobody
+docker start s
+docker network disconnect s2 s
+docker rm -f s
+docker run -d --name s --network none busybox sleep 1000
+docker network connect s1 s
+docker network disconnect none s
+docker network connect --alias x none s
+docker network connect none s
+docker network connect none s
+docker network disconnect none s
+docker network connect s1 s
+docker network connect none s
+docker network disconnect s1 s
+docker network connect none s
+docker rm -f s
+docker create --name s --network none busybox sleep 1000
+docker network disconnect none s
+docker network connect s1 s
+docker network connect none s
+docker network disconnect s1 s
+docker network connect none s
+docker start s
+docker network connect --alias x --ip 1.2.3.4 bridge s
+docker network disconnect none s
+docker network connect --alias x --ip 1.2.3.4 bridge s
+docker network connect --ip6 fd00::9 s1 s
+docker rm -f s
+docker network rm s1
+docker network create l1; docker network create l2
+docker run -d --name la --network l1 busybox sleep 1000; docker network connect --alias sh l2 la
+docker run -d --name lb --network l1 busybox sleep 1000; docker network connect --alias sh l2 lb
+docker run -d --name lc --network l1 busybox sleep 1000; docker network connect --link lb:lnk l2 lc
+docker exec lc nslookup la 127.0.0.11 2>&1 | grep -A1 Name: | sort
+docker exec lc nslookup sh 127.0.0.11 2>&1 | grep -A1 Name: | sort
+docker exec lc nslookup lnk 127.0.0.11 2>&1 | grep -A1 Name: | sort
+docker rm -f la lb lc; docker network rm l1 l2

@@ -235,7 +235,7 @@ impl Networks {
             (None, None, Some(range)) => Subnet {
                 subnet: range.trunc(),
                 range: None,
-                gateway: network::address::first(range.trunc()),
+                gateway: network::address::first(range.trunc(), None),
                 router: None,
                 reserved: Vec::new(),
                 chosen: false,

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use shim::protocol::Request;
 
 use super::publish::Bound;
-use super::record::Network;
+use super::record::{Network, Subnet};
 use super::run::{Endpoint, Run, clear, parse_mac};
 use super::{Joined, Networks, table};
 use crate::Engine;
@@ -37,8 +37,7 @@ impl Networks {
                     "cannot connect container to host network - container must be created in host network mode",
                 ));
             }
-            "none" => return Err(only_none()),
-            _ if record.network.endpoints.contains_key("none") => return Err(only_none()),
+            name if alone(record, name) => return Err(only_none()),
             _ => check_wish(network, &wish)?,
         }
         if live.is_some() && self.is_member(record, network) {
@@ -54,7 +53,10 @@ impl Networks {
             )));
         }
         let before = record.network.endpoints.insert(network.name.clone(), wish);
-        let Some(live) = live else { return Ok(false) };
+        let Some(live) = live else {
+            show_names(record, network);
+            return Ok(false);
+        };
         self.connect_running(engine, record, live, network).inspect_err(|_| match before {
             Some(before) => drop(record.network.endpoints.insert(network.name.clone(), before)),
             None => drop(record.network.endpoints.remove(&network.name)),
@@ -111,15 +113,7 @@ impl Networks {
                 "cannot disconnect container from host network - container was created in host network mode",
             ));
         }
-        let Some(live) = live else {
-            if record.network.endpoints.remove(&network.name).is_none() {
-                return Err(Error::system(format!(
-                    "container {} is not connected to the network {}",
-                    record.id, network.name
-                )));
-            }
-            return Ok(false);
-        };
+        let Some(live) = live else { return forget(record, &network.name).map(|()| false) };
         if !self.is_member(record, network) {
             if record.network.endpoints.remove(&network.name).is_some() {
                 // The same here.
@@ -300,6 +294,32 @@ impl Networks {
     }
 }
 
+/// Takes a container that does not run off a network that may be gone: all that is left of it here is its name.
+pub(super) fn forget(record: &mut Record, network: &str) -> Result<()> {
+    match record.network.endpoints.remove(network) {
+        Some(_) => Ok(()),
+        None => {
+            Err(Error::system(format!("container {} is not connected to the network {network}", record.id)))
+        }
+    }
+}
+
+/// What a container that does not run will be called on a network shows already, as with Docker.
+fn show_names(record: &mut Record, network: &Network) {
+    let wish = record.network.endpoints.get(&network.name).filter(|_| network.is_user_defined());
+    let Some(aliases) = wish.map(|wish| wish.aliases.clone().unwrap_or_default()) else { return };
+    let names = table::names(record, &aliases);
+    if let Some(settings) = record.network.endpoints.get_mut(&network.name) {
+        settings.dns_names = Some(names);
+    }
+}
+
+/// Whether a container cannot come to `network` because it is on `none` and another one then.
+fn alone(record: &Record, network: &str) -> bool {
+    let mut others = record.network.endpoints.keys().filter(|name| *name != network);
+    others.any(|other| network == "none" || other == "none")
+}
+
 fn only_none() -> Error {
     Error::invalid(
         "container cannot be connected to multiple networks with one of the networks in private (none) mode",
@@ -356,27 +376,43 @@ pub(super) fn sysctls(text: &str, interface: &str) -> Result<Vec<(String, String
 /// Options of endpoints that drivers know begin so.
 const OF_DRIVERS: &str = "com.docker.network.";
 
+/// Why a network cannot give out an address that is asked for, if it cannot: only subnets of that family count that
+/// somebody has configured, be it for one network or, in the engine's configuration, for the default bridge.
+fn outside(network: &Network, v6: bool, text: &str) -> Option<String> {
+    let configured = |one: &&Subnet| (one.chosen || network.predefined) && one.subnet.addr().is_ipv6() == v6;
+    let mut subnets = network.subnets.iter().filter(configured).peekable();
+    if subnets.peek().is_none() {
+        return Some(
+            "user specified IP address is supported only when connecting to networks with user configured subnets"
+                .into(),
+        );
+    }
+    let inside = text.parse().is_ok_and(|address: IpAddr| subnets.any(|one| one.subnet.contains(&address)));
+    (!inside).then(|| format!("no configured subnet or ip-range contain the IP address {text}"))
+}
+
 /// What a container may wish of a network.
 pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<()> {
-    let mut problems = Vec::new();
+    let mut problems: Vec<String> = Vec::new();
     let ipam = wish.ipam_config.clone().unwrap_or_default();
-    for (family, text) in [("IPv4", &ipam.ipv4_address), ("IPv6", &ipam.ipv6_address)] {
-        if text.is_empty() {
-            continue;
-        }
-        let address =
-            text.parse::<std::net::IpAddr>().ok().filter(|address| address.is_ipv4() == (family == "IPv4"));
-        if address.is_none() {
-            problems.push(format!("invalid {family} address: {text}"));
-        }
-        if !network.is_user_defined() {
+    let families = [(false, &ipam.ipv4_address), (true, &ipam.ipv6_address)];
+    let wished: Vec<(bool, &str)> =
+        families.iter().map(|(v6, text)| (*v6, text.as_str())).filter(|(_, text)| !text.is_empty()).collect();
+    // In Docker's order: what a predefined network refuses, what cannot be read, what the network does not have.
+    if !network.is_user_defined() {
+        if !wished.is_empty() {
             problems.push("user specified IP address is supported on user defined networks only".into());
         }
-        let mut chosen = network.subnets.iter().filter(|one| one.chosen).peekable();
-        if chosen.peek().is_none() {
-            problems.push("user specified IP address is supported only when connecting to networks with user configured subnets".into());
-        } else if !address.is_some_and(|address| chosen.any(|one| one.subnet.contains(&address))) {
-            problems.push(format!("no configured subnet or ip-range contain the IP address {text}"));
+        if wish.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
+            problems.push(
+                "network-scoped alias is supported only for containers in user defined networks".into(),
+            );
+        }
+    }
+    for (v6, text) in &wished {
+        if !text.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6() == *v6) {
+            let family = if *v6 { "IPv6" } else { "IPv4" };
+            problems.push(format!("invalid {family} address: {text}"));
         }
     }
     for text in &ipam.link_local_ips {
@@ -384,9 +420,7 @@ pub(super) fn check_wish(network: &Network, wish: &EndpointSettings) -> Result<(
             problems.push(format!("invalid link-local IP address: {text}"));
         }
     }
-    if !network.is_user_defined() && wish.aliases.as_ref().is_some_and(|aliases| !aliases.is_empty()) {
-        problems.push("network-scoped aliases are only supported for user-defined networks".into());
-    }
+    problems.extend(wished.iter().filter_map(|(v6, text)| outside(network, *v6, text)));
     if !wish.mac_address.is_empty() && parse_mac(&wish.mac_address).is_err() {
         return Err(Error::invalid(format!("invalid MAC address {}", wish.mac_address)));
     }
@@ -412,6 +446,7 @@ mod tests {
 
     use super::super::table::tests::network;
     use super::*;
+    use crate::container::test_record as record;
 
     #[test]
     fn wishes_that_cannot_be_fulfilled() {
@@ -432,14 +467,49 @@ mod tests {
             let both = format!("* invalid IPv4 address: {wrong}\n* {}", outside(wrong));
             assert_eq!(told(&net, wish(wrong, &[])), Err(both));
         }
+        let six = EndpointIpam { ipv6_address: "fd00::9".into(), ..Default::default() };
+        let six = EndpointSettings { ipam_config: Some(six), ..Default::default() };
+        assert!(told(&net, six).unwrap_err().ends_with("networks with user configured subnets"));
         assert_eq!(told(&net, wish("10.9.0.1", &[])), Err(outside("10.9.0.1")));
         net.subnets[0].chosen = false;
         assert!(told(&net, wish("10.0.0.9", &[])).unwrap_err().contains("user configured subnets"));
         net.predefined = true;
-        let both = told(&net, wish("10.0.0.9", &["db"])).unwrap_err();
-        assert_eq!(both.lines().count(), 3, "{both}");
+        let several = [
+            "* user specified IP address is supported on user defined networks only",
+            "* network-scoped alias is supported only for containers in user defined networks",
+            "* no configured subnet or ip-range contain the IP address 10.9.0.1",
+        ];
+        assert_eq!(told(&net, wish("10.9.0.1", &["db"])), Err(several.join("\n")));
+        assert_eq!(told(&net, wish("10.0.0.9", &[])), Err(several[0].replace("* ", "")));
         let mac = EndpointSettings { mac_address: "zz".into(), ..Default::default() };
         assert_eq!(told(&net, mac), Err("invalid MAC address zz".into()));
+    }
+
+    #[test]
+    fn who_is_on_none_is_nowhere_else() {
+        let mut record = record("web");
+        assert!(!alone(&record, "none") && !alone(&record, "backend"));
+        record.network.endpoints.insert("none".into(), Default::default());
+        assert!(alone(&record, "backend") && !alone(&record, "none"));
+        forget(&mut record, "none").unwrap();
+        record.network.endpoints.insert("backend".into(), Default::default());
+        assert!(alone(&record, "none") && !alone(&record, "frontend"));
+        assert!(forget(&mut record, "none").unwrap_err().message().ends_with("to the network none"));
+    }
+
+    #[test]
+    fn names_show_before_the_first_start() {
+        let mut record = record("web");
+        let mut net = network("backend", &[("10.0.0.0/24", "10.0.0.1")]);
+        let wish = EndpointSettings { aliases: Some(vec!["www".into()]), ..Default::default() };
+        record.network.endpoints.insert("backend".into(), wish);
+        let shown = |record: &Record| record.network.endpoints["backend"].dns_names.clone();
+        net.predefined = true;
+        show_names(&mut record, &net);
+        assert_eq!(shown(&record), None);
+        net.predefined = false;
+        show_names(&mut record, &net);
+        assert_eq!(shown(&record).unwrap()[..2], ["web", "www"]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use api::network::{CreateRequest, Ipam, IpamPool};
 use ipnet::IpNet;
-use network::address::{Pool, first, free_subnet, overlap};
+use network::address::{Leases, Pool, first, free_subnet, overlap};
 
 use super::record::{Driver, GatewayMode, Network, Subnet, option, parse_flag};
 use crate::error::{Error, Result};
@@ -106,6 +106,11 @@ pub(super) fn network(request: CreateRequest, pools: &[Pool], taken: &Taken) -> 
         return Err(Error::forbidden(
             "invalid pool request: Pool overlaps with other one on this address space",
         ));
+    }
+    for (pool, one) in ipam.config.iter().flatten().zip(&subnets) {
+        let mode = if one.subnet.addr().is_ipv6() { option::GATEWAY_MODE_V6 } else { option::GATEWAY_MODE };
+        let mode = options.get(mode).and_then(|mode| GatewayMode::parse(mode));
+        check_addresses(pool, one, mode != Some(GatewayMode::Isolated))?;
     }
     for (v6, enabled) in [(false, enable_ipv4), (true, enable_ipv6)] {
         if enabled && !subnets.iter().any(|one| one.subnet.addr().is_ipv6() == v6) {
@@ -303,7 +308,7 @@ fn subnet(pool: &IpamPool) -> Result<Option<Subnet>, Vec<String>> {
         Ok(address) => Some(address),
     };
     let gateway = match pool.gateway.as_str() {
-        "" => Some(first(subnet)),
+        "" => Some(first(subnet, range)),
         text => address("gateway", text),
     };
     let reserved: Vec<IpAddr> =
@@ -313,6 +318,29 @@ fn subnet(pool: &IpamPool) -> Result<Option<Subnet>, Vec<String>> {
             Ok(Some(Subnet { subnet, range, gateway, router: None, reserved, chosen: true }))
         }
         _ => Err(problems),
+    }
+}
+
+/// The gateway's address and those that are kept free are each somebody's, and nobody else's. `gateway`: there is one.
+fn check_addresses(pool: &IpamPool, subnet: &Subnet, gateway: bool) -> Result<()> {
+    const IN_USE: &str = "Address already in use";
+    let mut leases = Leases::new(subnet.subnet, subnet.range);
+    let named = &pool.gateway;
+    let problem = match named.as_str() {
+        _ if !gateway => None,
+        "" => leases.take_lowest().is_none().then_some("no available addresses on this pool"),
+        _ => (!leases.take(subnet.gateway)).then_some(IN_USE),
+    };
+    if let Some(problem) = problem {
+        return Err(Error::system(format!("failed to allocate gateway ({named}): {problem}")));
+    }
+    let twice = (pool.auxiliary_addresses.iter())
+        .find(|(_, text)| !text.parse().is_ok_and(|address| leases.take(address)));
+    match twice {
+        Some((name, text)) => {
+            Err(Error::system(format!("failed to allocate secondary ip address ({name}:{text}): {IN_USE}")))
+        }
+        None => Ok(()),
     }
 }
 
@@ -343,7 +371,7 @@ pub(super) fn choose(v6: bool, pools: &[Pool], taken: &Taken) -> Result<Subnet> 
     Ok(Subnet {
         subnet,
         range: None,
-        gateway: first(subnet),
+        gateway: first(subnet, None),
         router: None,
         reserved: Vec::new(),
         chosen: false,
@@ -435,6 +463,58 @@ mod tests {
         );
         // A route of the host does not refuse what is asked for by name.
         make(request("n", &[("172.18.0.0/24", "", "")])).unwrap();
+    }
+
+    #[test]
+    fn the_gateway_is_the_first_of_the_range() {
+        let gateway = |subnet: &str, range: &str| {
+            let request = CreateRequest { enable_ipv6: Some(true), ..request("n", &[(subnet, range, "")]) };
+            make(request).unwrap().subnets[0].gateway.to_string()
+        };
+        assert_eq!(gateway("10.0.0.0/24", "10.0.0.64/26"), "10.0.0.64");
+        assert_eq!(gateway("10.0.0.0/24", "10.0.0.0/26"), "10.0.0.1");
+        assert_eq!(gateway("fd00::/64", "fd00::100/120"), "fd00::100");
+        assert_eq!(
+            refused(request("n", &[("10.0.0.0/24", "10.0.0.255/32", "")])),
+            "failed to allocate gateway (): no available addresses on this pool"
+        );
+    }
+
+    #[test]
+    fn an_address_has_one_owner() {
+        let with = |subnet: &str, gateway: &str, auxiliary: &[(&str, &str)]| {
+            let mut request = request("n", &[(subnet, "", gateway)]);
+            request.enable_ipv6 = Some(true);
+            let pool = &mut request.ipam.as_mut().unwrap().config.as_mut().unwrap()[0];
+            pool.auxiliary_addresses =
+                auxiliary.iter().map(|(name, text)| ((*name).into(), (*text).into())).collect();
+            request
+        };
+        for (subnet, gateway) in
+            [("10.0.0.0/24", "10.0.0.255"), ("10.0.0.0/24", "10.0.0.0"), ("fd00::/64", "fd00::")]
+        {
+            let told = format!("failed to allocate gateway ({gateway}): Address already in use");
+            assert_eq!(refused(with(subnet, gateway, &[])), told);
+        }
+        for (subnet, gateway, taken) in [
+            ("10.0.0.0/24", "", "10.0.0.1"),
+            ("10.0.0.0/24", "10.0.0.7", "10.0.0.7"),
+            ("10.0.0.0/24", "", "10.0.0.255"),
+            ("fd00::/64", "", "fd00::1"),
+            ("fd00::/64", "fd00::7", "fd00::7"),
+        ] {
+            let told = format!("failed to allocate secondary ip address (x:{taken}): Address already in use");
+            assert_eq!(refused(with(subnet, gateway, &[("x", taken)])), told);
+        }
+        let twice = with("10.0.0.0/24", "", &[("x", "10.0.0.9"), ("y", "10.0.0.9")]);
+        assert!(refused(twice).contains("(y:10.0.0.9)"));
+        make(with("fd00::/64", "fd00::ffff:ffff:ffff:ffff", &[])).unwrap();
+        make(with("10.0.0.0/31", "10.0.0.0", &[("x", "10.0.0.1")])).unwrap();
+        // An isolated bridge has no address that could be in the way.
+        let mut isolated = with("10.0.0.0/24", "", &[("x", "10.0.0.1")]);
+        isolated.internal = true;
+        isolated.options = Some([(option::GATEWAY_MODE.to_owned(), "isolated".to_owned())].into());
+        make(isolated).unwrap();
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use network::resolution::Resolution;
 use shim::protocol::Names;
@@ -114,7 +114,9 @@ pub(super) fn names(record: &Record, run: &Run, around: &Surroundings<'_>) -> Re
     let asked = asked(record, around.settings)?;
     let at =
         |servers: &[IpAddr]| servers.iter().map(|server| SocketAddr::new(*server, DNS)).collect::<Vec<_>>();
-    let entries: Vec<_> = run.endpoints.iter().filter_map(|endpoint| endpoint.entry.clone()).collect();
+    // The first network that knows a name answers it.
+    let (endpoints, entries): (Vec<&Endpoint>, Vec<PathBuf>) =
+        run.in_order().into_iter().filter_map(|endpoint| Some((endpoint, endpoint.entry.clone()?))).unzip();
     // Containers that only internal networks have must not reach out through the host's resolver.
     let leads_out = run.gateway(false).or(run.gateway(true)).is_some();
     Ok(Some(Names {
@@ -122,15 +124,18 @@ pub(super) fn names(record: &Record, run: &Run, around: &Surroundings<'_>) -> Re
         own: entries,
         upstreams: if leads_out { at(&around.host.servers) } else { Vec::new() },
         inside: at(&asked.servers),
-        links: links(record),
+        links: links(record, |_| true),
+        links_on: endpoints.iter().map(|one| links(record, |name| *name == one.network_name)).collect(),
         keep_single_labels: asked.options.iter().any(|option| option.starts_with("ndots:")),
     }))
 }
 
-/// `container:alias`, or just the container: what each alias stands for, in lower case as questions are.
-fn links(record: &Record) -> BTreeMap<String, String> {
-    let settings = record.network.endpoints.values().flat_map(|settings| settings.links.iter().flatten());
+/// `container:alias`, or just the container: what each alias stands for, in lower case as questions are, on some of the
+/// networks.
+fn links(record: &Record, networks: impl Fn(&String) -> bool) -> BTreeMap<String, String> {
+    let settings = record.network.endpoints.iter().filter(|(name, _)| networks(name));
     settings
+        .flat_map(|(_, settings)| settings.links.iter().flatten())
         .chain(record.host.links.iter().flatten())
         .map(|link| parse_link(link))
         .map(|(name, alias)| (alias.to_ascii_lowercase(), name.to_owned()))
@@ -237,6 +242,29 @@ mod tests {
         assert_eq!(names.links, [("storage".to_owned(), "db".to_owned())].into());
         assert_eq!(naming_of(&record, &run(true)).options, ["ndots:2"]);
         assert_eq!(naming_of(&record, &run(false)).nameservers, [ip("198.51.100.1")]);
+    }
+
+    #[test]
+    fn networks_are_asked_in_the_order_of_the_ways_out() {
+        let (settings, host) = (config::Container::default(), Resolution::default());
+        let on = |network: &str, gateways: &[&str]| {
+            let mut endpoint = endpoint(network, &["10.1.0.2/24"], gateways);
+            endpoint.entry = Some(format!("/run/names/{network}/x").into());
+            endpoint
+        };
+        let endpoints = vec![on("inside", &[]), on("sea", &["10.1.0.1"]), on("lake", &["10.1.0.1"])];
+        let run = Run { endpoints, ..Run::default() };
+        let mut record = record("web");
+        let linked = |links: &[&str]| api::network::EndpointSettings {
+            links: Some(links.iter().map(|link| (*link).to_owned()).collect()),
+            ..Default::default()
+        };
+        record.network.endpoints.insert("sea".into(), linked(&["db:Storage"]));
+        record.network.endpoints.insert("lake".into(), linked(&[]));
+        let names = names(&record, &run, &around(&settings, &host)).unwrap().unwrap();
+        assert_eq!(names.directories, ["lake", "sea", "inside"].map(|one| Path::new("/run/names").join(one)));
+        let storage: BTreeMap<_, _> = [("storage".to_owned(), "db".to_owned())].into();
+        assert_eq!(names.links_on, [BTreeMap::new(), storage, BTreeMap::new()]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::Networks;
 use super::record::Network;
 use super::table::{Entry, Member};
 use crate::Engine;
-use crate::container::until;
+use crate::container::{Live, Record, until};
 use crate::error::{Error, Result};
 
 const LIST_FILTERS: [&str; 8] = ["dangling", "driver", "id", "label", "label!", "name", "scope", "type"];
@@ -121,12 +121,25 @@ impl Engine {
 
     /// By force a container that is gone could still be taken off; none that is gone is ever on a network here.
     pub async fn network_disconnect(&self, wanted: &str, request: DisconnectRequest) -> Result<()> {
-        let network = self.shared().networks.lookup(wanted)?;
+        let found = self.shared().networks.lookup(wanted);
         let container = match self.container(&request.container) {
             Err(_) if request.force => {
+                found?;
                 return Err(Error::not_found(format!("endpoint {} not found", request.container)));
             }
-            found => found?,
+            container => container?,
+        };
+        let network = match found {
+            Ok(network) => network,
+            Err(error) => {
+                let (name, force) = (wanted.to_owned(), request.force);
+                // Nobody who runs is on a network that is gone.
+                let take_off = move |record: &mut Record, live: Option<&Live>| match live {
+                    Some(_) if !force => Err(error),
+                    _ => super::connect::forget(record, &name),
+                };
+                return container.edit(take_off).await;
+            }
         };
         let engine = self.clone();
         let asked = network.clone();

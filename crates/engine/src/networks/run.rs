@@ -129,13 +129,17 @@ impl Run {
     /// The endpoint that leads everywhere else, in one family: one that does so in both before others, then the highest
     /// priority, then the first by name. Docker's order, in which a priority does not part the families.
     pub(super) fn gateway(&self, v6: bool) -> Option<&Endpoint> {
-        let leads = |endpoint: &Endpoint, v6| {
-            endpoint.interface.as_ref().is_some_and(|interface| interface.gateway(v6).is_some())
-        };
-        self.endpoints
-            .iter()
-            .filter(|endpoint| leads(endpoint, v6))
-            .min_by_key(|endpoint| (!leads(endpoint, !v6), -endpoint.priority, endpoint.network_name.clone()))
+        self.in_order().into_iter().find(|endpoint| endpoint.leads_out(v6))
+    }
+
+    /// The endpoints, best first: those that lead out before others.
+    pub(super) fn in_order(&self) -> Vec<&Endpoint> {
+        let mut endpoints: Vec<&Endpoint> = self.endpoints.iter().collect();
+        endpoints.sort_by_key(|endpoint| {
+            let ways = [false, true].into_iter().filter(|v6| endpoint.leads_out(*v6)).count();
+            (ways == 0, ways == 1, -endpoint.priority, &endpoint.network_name)
+        });
+        endpoints
     }
 
     /// The gateways that go with one endpoint.
@@ -194,6 +198,10 @@ fn with_protocol(port: &str) -> String {
 }
 
 impl Endpoint {
+    fn leads_out(&self, v6: bool) -> bool {
+        self.interface.as_ref().is_some_and(|interface| interface.gateway(v6).is_some())
+    }
+
     fn show(&self, settings: &mut EndpointSettings) {
         settings.network_id.clone_from(&self.network);
         settings.endpoint_id.clone_from(&self.id);
@@ -289,6 +297,8 @@ pub(super) mod tests {
         };
         let name = |run: &Run, v6| run.gateway(v6).map(|endpoint| endpoint.network_name.clone());
         assert_eq!((name(&run, false), name(&run, true)), (Some("apple".into()), Some("six".into())));
+        let all: Vec<&str> = run.in_order().iter().map(|endpoint| endpoint.network_name.as_str()).collect();
+        assert_eq!(all, ["apple", "six", "zebra", "inside"]);
         assert_eq!(run.gateways_of("six-endpoint"), ["fd00::1".parse::<IpAddr>().unwrap()]);
         assert_eq!(run.target(false), Some("10.2.0.2".parse().unwrap()));
         run.endpoints[1].priority = 1;

@@ -101,7 +101,7 @@ impl Resolver {
             namespace: linux::fd::duplicate(namespace)?,
             udp,
             tcp,
-            zone: Zone::new(&config.directories),
+            zone: Zone::new(&config),
             config,
             queries: HashMap::new(),
             clients: HashMap::new(),
@@ -111,7 +111,7 @@ impl Resolver {
 
     /// The container has joined or left a network.
     pub fn configure(&mut self, config: Config) {
-        self.zone = Zone::new(&config.directories);
+        self.zone = Zone::new(&config);
         self.config = config;
     }
 
@@ -339,8 +339,7 @@ fn decide(
 
 /// The records of a name that is known here: none if it has no address of that kind.
 fn addresses(question: &Question, zone: &mut Zone, config: &Config) -> Option<Vec<Record>> {
-    let name = config.links.get(&question.name).map_or(question.name.as_str(), String::as_str);
-    let Some(mut addresses) = zone.addresses(&name.to_ascii_lowercase()) else {
+    let Some(mut addresses) = zone.addresses(&question.name) else {
         let stays = config.keep_single_labels && question.kind != message::MX && !question.name.contains('.');
         return stays.then(Vec::new);
     };
@@ -431,7 +430,12 @@ mod tests {
             addresses: vec!["10.0.0.2".parse().unwrap()],
         };
         entry.write(&directory.join("web")).unwrap();
-        (Zone::new(&[directory.to_owned()]), directory)
+        let config = Config {
+            directories: vec![directory.to_owned()],
+            links: [("db".into(), "web".into())].into(),
+            ..Config::default()
+        };
+        (Zone::new(&config), directory)
     }
 
     fn answers(decision: &Decision) -> Option<(u8, u16)> {
@@ -446,7 +450,7 @@ mod tests {
     #[test]
     fn what_is_known_is_answered_and_the_rest_passed_on() {
         let (mut zone, _directory) = zone();
-        let mut config = Config { links: [("db".into(), "web".into())].into(), ..Config::default() };
+        let mut config = Config::default();
         let mut decide = |name: &str, kind: u16, config: &Config| {
             answers(&super::decide(&ask(name, kind, None), &mut zone, config, |question| question.udp_limit))
         };

@@ -141,6 +141,7 @@ impl Holdings {
         let config = Config {
             directories: names.directories,
             links: names.links,
+            links_on: names.links_on,
             inside: names.inside,
             upstreams: names.upstreams,
             keep_single_labels: names.keep_single_labels,
