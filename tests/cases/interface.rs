@@ -123,6 +123,28 @@ fn a_client_that_reads_only_in_the_end_gets_what_came_before() {
 }
 
 #[test]
+fn who_attaches_right_behind_the_end_gets_the_log() {
+    let world = World::start();
+    for _ in 0..10 {
+        let id = create(&world, &format!(r#"{{"Image":"{IMAGE}","Cmd":["echo","hello"]}}"#));
+        let mut first = wire(&world);
+        first
+            .send(format!("POST /containers/{id}/attach?stream=1&stdout=1 HTTP/1.1\r\nHost: x\r\n{UPGRADE}"));
+        first.head();
+        start(&world, &id);
+        assert_eq!(frames(&first.rest()), [(1, "hello\n".to_owned())]);
+        let mut second = wire(&world);
+        let path = format!("/containers/{id}/attach?logs=1&stream=1&stdout=1");
+        second.send(format!("POST {path} HTTP/1.1\r\nHost: x\r\n{UPGRADE}"));
+        second.head();
+        // From then on it waits for the next start, or for the end of the container.
+        let removed = world.docker(&["rm", "-f", &id]);
+        assert_eq!(removed.code, 0, "{removed:?}");
+        assert_eq!(frames(&second.rest()), [(1, "hello\n".to_owned())]);
+    }
+}
+
+#[test]
 fn bodies_that_say_nothing_are_passed_over() {
     let world = World::start();
     let id = create(&world, &format!(r#"{{"Image":"{IMAGE}","Cmd":["echo","hello"]}}"#));

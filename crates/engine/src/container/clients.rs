@@ -28,10 +28,10 @@ impl Owner {
             }
             return self.held.attach(*attachment, socket).map(|()| None);
         }
-        let head = attachment.preface.clone();
-        match self.hand_over(Request::Attach(*attachment), socket).await? {
+        match self.hand_over(Request::Attach(Attachment::clone(&attachment)), socket).await? {
             None => Ok(None),
-            Some(socket) => crate::ticket::answer(socket, &[&head]).map(|()| None),
+            Some(socket) if attachment.replay && self.has_log() => Ok(Some((attachment, socket))),
+            Some(socket) => crate::ticket::answer(socket, &[&attachment.preface]).map(|()| None),
         }
     }
 
