@@ -115,7 +115,22 @@ fn anonymous_volumes_go_with_their_container() {
         assert_eq!(names(world, &[]).await, [volume.as_str()]);
         engine.container_start(&second).await.unwrap();
         assert_eq!(world.wait(&second).await, 0);
-        engine.container_remove(&second, with_volumes).await.unwrap();
+        // The last who has it takes it along, as with Docker; who is removed without volumes leaves it to a prune.
+        let third = world
+            .create("three", "true", |request| request.host_config.volumes_from = Some(vec!["two".into()]))
+            .await;
+        engine.container_remove(&second, RemoveOptions::default()).await.unwrap();
+        assert_eq!(names(world, &[]).await, [volume.as_str()]);
+        engine.container_remove(&third, with_volumes).await.unwrap();
+        assert!(names(world, &[]).await.is_empty());
+
+        let id = world.run("four", "touch /data/file", |request| {
+            request.config.volumes = Some([("/data".to_owned(), Default::default())].into());
+        });
+        let id = id.await;
+        assert_eq!(world.wait(&id).await, 0);
+        let volume = names(world, &[]).await.pop().unwrap();
+        engine.container_remove(&id, RemoveOptions::default()).await.unwrap();
         let report = engine.volume_prune(filters(&[])).await.unwrap();
         assert_eq!(report.volumes_deleted, Some(vec![volume]));
         assert!(report.space_reclaimed > 0, "it held a copy of the image's files");
