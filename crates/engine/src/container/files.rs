@@ -29,14 +29,15 @@ pub(crate) fn write(engine: &Engine, record: &Record, joined: &Joined) -> Result
     put(&paths.resolv_conf(id), &resolver_text(record, joined)?)
 }
 
-/// Whose files a container has: its own, or those of the container whose network it shares.
-pub(crate) fn owner(engine: &Engine, record: &Record) -> Result<Arc<Record>> {
+/// Whose files a container has, if not its own: those of the container whose network it shares.
+pub(crate) fn owner(engine: &Engine, record: &Record) -> Result<Option<Arc<Record>>> {
     /// Who joins whom, one after the other. More than these go round in a circle.
     const MOST: usize = 64;
-    let mut owner = Arc::new(record.clone());
+    let mut owner: Option<Arc<Record>> = None;
     for _ in 0..MOST {
-        let Some(name) = other(&owner.host.network_mode) else { return Ok(owner) };
-        owner = engine.container(name)?.record();
+        let mode = &owner.as_deref().unwrap_or(record).host.network_mode;
+        let Some(name) = other(mode) else { return Ok(owner) };
+        owner = Some(engine.container(name)?.record());
     }
     Err(Error::invalid("cannot join own network namespace"))
 }

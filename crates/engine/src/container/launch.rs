@@ -136,9 +136,7 @@ fn attempt(
         .map_err(|error| error.within("failed to set up container networking"))?;
     fault("start: the network is joined")?;
     // Who is not there is told of by the specification.
-    if let Ok(owner) = files::owner(engine, record)
-        && owner.id != record.id
-    {
+    if let Ok(Some(owner)) = files::owner(engine, record) {
         record.config.hostname.clone_from(&owner.config.hostname);
         record.config.domainname.clone_from(&owner.config.domainname);
     }

@@ -74,7 +74,7 @@ pub(crate) fn for_container(
     // What it joins first: who is not there has no files, either.
     let shared = namespaces::look_up(engine, record)?;
     let owner = owner_of_files(engine, record)?;
-    let files = owner.id.as_str();
+    let files = owner.as_deref().unwrap_or(record).id.as_str();
     let extra = record.host.group_add.clone().unwrap_or_default();
     let input = Input {
         record,
