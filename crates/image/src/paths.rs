@@ -7,6 +7,7 @@
 //!     <algorithm>/<diff id>/fs            an unpacked layer, immutable, used as an overlay lower directory
 //!     <algorithm>/<diff id>/fixups.json   what it implies about layers below it (only when there is such a thing)
 //!     chains/<chain id>/fs                what a layer implies, resolved for one stack of layers (rare)
+//!     scaffolds/<chain id>/fs             what lies between an image and its containers (see `scaffold`)
 //!     empty/                              the layers of an image that has none: overlayfs wants one
 //!     work/<random>/                      being unpacked; deleted at start
 //!     gone/<random>/                      being deleted; deleted at start
@@ -50,6 +51,11 @@ impl Paths {
 
     pub fn chains(&self) -> PathBuf {
         self.layers().join("chains")
+    }
+
+    /// What lies between images and their containers.
+    pub fn scaffolds(&self) -> PathBuf {
+        self.layers().join("scaffolds")
     }
 
     pub fn empty_layer(&self) -> PathBuf {

@@ -1,49 +1,179 @@
-//! What a container has in its own layer without having written it: the places that the engine's files and the kernel's
-//! file systems are mounted on, `/etc/mtab`, which shows mounts to old programs, and `/.dockerenv`, by which programs
-//! tell that they run in a container. Docker keeps these in a layer between the image and the container; here they lie in the container's, and are passed over where
-//! its changes are told (`diff`) or become a layer (`commit`).
+//! The layer between an image and its containers: the places that the engine's files and the kernel's file systems are
+//! mounted on, `/etc/mtab`, which shows mounts to old programs (Java finds file systems by it), and `/.dockerenv`, by
+//! which programs tell that they run in a container. Docker has the same under the name of an init layer.
 //!
-//! Nothing that a container writes is lost by this: what is passed over is empty, and covered by a mount while it runs.
+//! It is a lower directory like the image's own: what a container has of it is no change of the container's (`diff`), and
+//! no part of an image that is made of it (`commit`). What the image has at these places is covered, links above all: a
+//! file of the engine's that were mounted on `/etc/resolv.conf` would else be found wherever that link leads.
+//!
+//! All containers of an image share one, which the first of them makes. It has no record: a directory that no snapshot
+//! stands on is deleted when the engine starts, and one that a power cut swallowed is made again.
 
-use std::fs::OpenOptions;
-use std::io;
-use std::os::fd::BorrowedFd;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use linux::entry::{self, Kind, Metadata};
+use linux::entry;
+use linux::path::Root;
+use oci::digest::Digest;
+use oci::image::chain_ids;
+use store::fault;
 
-use crate::Error;
+use crate::archive::copy_attributes;
+use crate::layers::fixups::{look, view};
+use crate::layers::{RootAttributes, Scratch, children, delete_tree, make_directory, make_private_directory};
+use crate::{Error, Layers, Paths};
 
-const MARK: &str = ".dockerenv";
-const MTAB: &str = "etc/mtab";
-const MOUNTS: &str = "/proc/mounts";
-const FILES: [&[u8]; 4] = [b".dockerenv", b"etc/hostname", b"etc/hosts", b"etc/resolv.conf"];
-const DIRECTORIES: [&[u8]; 3] = [b"dev", b"proc", b"sys"];
-
-/// Puts the mark into a new layer.
-pub(crate) fn mark(upper: &Path) -> io::Result<()> {
-    let options = OpenOptions::new().write(true).create(true).truncate(false).mode(0o755).clone();
-    options.open(upper.join(MARK)).map(drop)
+/// What is put at a place.
+enum Thing {
+    File,
+    Directory,
+    Link(&'static str),
 }
 
-/// Whether what is at `path`, relative to the root, is scaffold.
-pub(crate) fn is_scaffold(path: &[u8], node: BorrowedFd<'_>, metadata: &Metadata) -> Result<bool, Error> {
-    Ok(match metadata.kind {
-        Kind::File => metadata.size == 0 && FILES.contains(&path),
-        Kind::Directory => DIRECTORIES.contains(&path) && entry::list(node)?.is_empty(),
-        Kind::Symlink => path == MTAB.as_bytes() && entry::read_link_of(node)? == MOUNTS,
-        _ => false,
-    })
+use Thing::{Directory, File, Link};
+
+/// Directories of the root (empty: `/` itself), and what is in each.
+const PLACES: [(&str, &[(&str, Thing)]); 3] = [
+    ("", &[(".dockerenv", File), ("proc", Directory), ("sys", Directory)]),
+    ("dev", &[("console", File), ("pts", Directory), ("shm", Directory)]),
+    ("etc", &[("hostname", File), ("hosts", File), ("mtab", Link("/proc/mounts")), ("resolv.conf", File)]),
+];
+
+/// The scaffolds of all images that containers stand on.
+pub(crate) struct Scaffolds {
+    paths: Paths,
+    /// By the layers below.
+    made: Mutex<HashMap<Vec<Digest>, PathBuf>>,
 }
 
-/// Bytes of a layer that are scaffold, which no size counts.
-pub fn scaffold_bytes(upper: &Path) -> u64 {
-    let link = std::fs::read_link(upper.join(MTAB));
-    if link.is_ok_and(|target| target == Path::new(MOUNTS)) { MOUNTS.len() as u64 } else { 0 }
+impl Scaffolds {
+    /// Keeps what belongs to one of `stacks`, and deletes all else.
+    pub(crate) fn open<'a>(
+        paths: &Paths,
+        stacks: impl Iterator<Item = &'a Vec<Digest>>,
+    ) -> Result<Self, Error> {
+        make_private_directory(&paths.scaffolds())?;
+        let mut made = HashMap::new();
+        for stack in stacks {
+            let directory = directory(paths, stack);
+            if directory.is_dir() {
+                made.insert(stack.clone(), directory);
+            }
+        }
+        for name in children(&paths.scaffolds())? {
+            let path = paths.scaffolds().join(name);
+            if !made.values().any(|kept| *kept == path) {
+                delete_tree(&path)?;
+            }
+        }
+        Ok(Self { paths: paths.clone(), made: Mutex::new(made) })
+    }
+
+    /// The directory to stack on an image's layers.
+    pub(crate) fn of(&self, layers: &Layers, stack: &[Digest]) -> Result<PathBuf, Error> {
+        let mut made = self.made();
+        if let Some(known) = made.get(stack) {
+            return Ok(known.join("fs"));
+        }
+        let directory = directory(&self.paths, stack);
+        let work = Scratch::create(&self.paths.layer_work())?;
+        let files = work.path().join("fs");
+        make_directory(&files)?;
+        let image = layers.lowers(stack)?;
+        build(view(&image)?.as_ref(), layers.root_attributes(stack), &Root::open(&files)?)?;
+        fault::point("place a scaffold")?;
+        // One that could not be moved out of sight is deleted where it is.
+        delete_tree(&directory)?;
+        std::fs::rename(work.path(), &directory)
+            .map_err(|e| Error::caused(crate::Kind::Other, format!("rename({directory:?})"), e))?;
+        made.insert(stack.to_vec(), directory.clone());
+        Ok(directory.join("fs"))
+    }
+
+    /// Takes away those that stand on layers which are gone. Dropping the result deletes them.
+    pub(crate) fn set_aside(&self, gone: &[Digest]) -> Result<Vec<Scratch>, Error> {
+        let mut made = self.made();
+        let on_them = |stack: &&Vec<Digest>| stack.iter().any(|layer| gone.contains(layer));
+        let stacks: Vec<Vec<Digest>> = made.keys().filter(on_them).cloned().collect();
+        let mut aside = Vec::new();
+        for stack in stacks {
+            if let Some(directory) = made.remove(&stack) {
+                aside.extend(Scratch::set_aside(&directory, &self.paths.layers_gone())?);
+            }
+        }
+        Ok(aside)
+    }
+
+    fn made(&self) -> MutexGuard<'_, HashMap<Vec<Digest>, PathBuf>> {
+        self.made.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Whether a directory's time says nothing, since the engine has made scaffold in it.
-pub(crate) fn is_touched(path: &[u8]) -> bool {
-    path == b"etc"
+/// Where the scaffold on a stack of layers is. An image without layers has one as well.
+fn directory(paths: &Paths, stack: &[Digest]) -> PathBuf {
+    let chain = chain_ids(stack).pop();
+    paths.scaffolds().join(chain.as_ref().map_or("none", Digest::hex))
+}
+
+/// Fills `into` for an image.
+fn build(image: Option<&Root>, root: Option<RootAttributes>, into: &Root) -> Result<(), Error> {
+    if let Some(root) = root {
+        entry::set_owner(into, root.uid, root.gid)?;
+        entry::set_mode(into, root.mode)?;
+    }
+    for (parent, things) in &PLACES {
+        let model = match (image, *parent) {
+            (Some(image), "") => Some((image.resolve(Path::new("/"))?, entry::metadata_of(image)?)),
+            (Some(image), parent) => look(image, Path::new(parent))?,
+            (None, _) => None,
+        };
+        // Where a link leads is the image's affair: whoever mounts something there follows it.
+        if model.as_ref().is_some_and(|(_, metadata)| metadata.kind == entry::Kind::Symlink) {
+            continue;
+        }
+        let model = model.filter(|(_, metadata)| metadata.is_directory());
+        let directory = make_parent(into, parent, model.as_ref().map(|(node, _)| node))?;
+        for (name, thing) in *things {
+            let name = OsStr::new(name);
+            if !model.as_ref().is_some_and(|(node, _)| has_directory(node, name)) {
+                put(&directory, name, thing)?;
+            }
+        }
+        if let Some((_, metadata)) = model {
+            entry::set_modified(&directory, metadata.modified)?;
+        }
+    }
+    Ok(())
+}
+
+/// One of the root's directories, which looks as the image's.
+fn make_parent(into: &Root, name: &str, model: Option<&OwnedFd>) -> Result<OwnedFd, Error> {
+    if name.is_empty() {
+        return Ok(into.resolve(Path::new("/"))?);
+    }
+    put(into, OsStr::new(name), &Directory)?;
+    let made = entry::directory(into, OsStr::new(name))?;
+    if let Some(model) = model {
+        copy_attributes(model, &made)?;
+    }
+    Ok(made)
+}
+
+fn has_directory(parent: &OwnedFd, name: &OsStr) -> bool {
+    entry::metadata(parent, name).is_ok_and(|metadata| metadata.is_directory())
+}
+
+/// Everybody may read and execute it, as in Docker, whatever our umask.
+fn put(directory: impl AsFd, name: &OsStr, thing: &Thing) -> Result<(), Error> {
+    fault::point("make a part of a scaffold")?;
+    let directory = directory.as_fd();
+    match thing {
+        File => drop(entry::create_file(directory, name, 0o755)?),
+        Directory => entry::make_directory(directory, name, 0o755)?,
+        Link(target) => return Ok(entry::make_symlink(directory, name, OsStr::new(target))?),
+    }
+    Ok(entry::set_mode(entry::node(directory, name)?, 0o755)?)
 }

@@ -1,4 +1,4 @@
-//! Snapshots: the writable directory of a container on top of an image's layers.
+//! Snapshots: the writable directory of a container on top of an image's layers and their scaffold.
 //!
 //! ```text
 //!  create  mkdir <id>/fs, <id>/work                                 nothing is copied, nothing is mounted
@@ -22,7 +22,8 @@ use store::fault;
 use store::records::{Record, Records, Transaction};
 
 use crate::layers::{Scratch, children, delete_tree, make_directory, make_private_directory};
-use crate::{Error, Kind, Layers, Paths, quotas, scaffold};
+use crate::scaffold::Scaffolds;
+use crate::{Error, Kind, Layers, Paths, quotas};
 
 /// What to mount. Topmost lower first, as overlayfs wants them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +60,7 @@ pub struct Snapshots {
 struct Inner {
     paths: Paths,
     layers: Layers,
+    scaffolds: Scaffolds,
     /// Recorded or about to be: what a collector must keep.
     known: Mutex<HashMap<String, Stored>>,
 }
@@ -83,7 +85,9 @@ impl Snapshots {
                 delete(&paths.snapshots().join(name))?;
             }
         }
-        let inner = Inner { paths: paths.clone(), layers: layers.clone(), known: Mutex::new(known) };
+        let scaffolds = Scaffolds::open(paths, known.values().map(|stored| &stored.diff_ids))?;
+        let inner =
+            Inner { paths: paths.clone(), layers: layers.clone(), scaffolds, known: Mutex::new(known) };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -114,7 +118,7 @@ impl Snapshots {
             // From here on no collector takes the layers away.
             known.insert(id.to_owned(), stored.clone());
         }
-        let made = self.inner.layers.lowers(diff_ids).and_then(|_| self.make_directories(id, &stored));
+        let made = self.lowers(diff_ids).and_then(|_| self.make_directories(id, &stored));
         if let Err(error) = made {
             self.known().remove(id);
             delete(&self.inner.paths.snapshot(id))?;
@@ -145,13 +149,19 @@ impl Snapshots {
         }
         Ok(Snapshot {
             id: id.to_owned(),
-            lowers: self.inner.layers.lowers(&stored.diff_ids)?,
+            lowers: self.lowers(&stored.diff_ids)?,
             upper: directory.join("fs"),
             work: directory.join("work"),
         })
     }
 
-    /// The layers below a snapshot, bottom first.
+    fn lowers(&self, diff_ids: &[Digest]) -> Result<Vec<PathBuf>, Error> {
+        let mut lowers = self.inner.layers.lowers(diff_ids)?;
+        lowers.insert(0, self.inner.scaffolds.of(&self.inner.layers, diff_ids)?);
+        Ok(lowers)
+    }
+
+    /// The layers of an image below a snapshot, bottom first.
     pub fn layers_of(&self, id: &str) -> Result<Vec<Digest>, Error> {
         Ok(self.stored(id)?.diff_ids)
     }
@@ -180,6 +190,11 @@ impl Snapshots {
         self.known().values().flat_map(|stored| stored.diff_ids.iter().cloned()).collect()
     }
 
+    /// Scaffolds on layers that are gone go as well. Dropping the result deletes them.
+    pub(crate) fn set_scaffolds_aside(&self, gone: &[Digest]) -> Result<Vec<Scratch>, Error> {
+        self.inner.scaffolds.set_aside(gone)
+    }
+
     fn make_directories(&self, id: &str, stored: &Stored) -> Result<(), Error> {
         let directory = self.inner.paths.snapshot(id);
         fault::point("make a snapshot's directories")?;
@@ -202,8 +217,7 @@ impl Snapshots {
             fault::point("set the mode of a snapshot")?;
             entry::set_mode(&upper, root.mode)?;
         }
-        fault::point("mark a snapshot")?;
-        Ok(scaffold::mark(&directory.join("fs"))?)
+        Ok(())
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, Stored>> {

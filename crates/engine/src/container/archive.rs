@@ -20,13 +20,16 @@ use linux::path::Root;
 use super::commands::Command;
 use super::record::{MountKind, Record};
 use super::state::State;
-use super::{Handle, life, mounts, rootfs, told, users};
+use super::{Handle, files, life, mounts, rootfs, told, users};
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, spec};
 
 /// Links that are followed on one way, as many as Docker follows.
 const MAX_LINKS: usize = 255;
+
+/// Where every container has files of the engine's.
+const OWN_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 /// What is at a path.
 pub type ArchiveStat = PathStat;
@@ -196,10 +199,12 @@ impl Drop for Mounts {
     }
 }
 
-/// A volume in the view of a container that does not run: its place, and where its files are.
+/// What is mounted in the view of a container that does not run: its place, and where its files are.
 struct Mounted {
     place: PathBuf,
     files: Files,
+    /// What of them is mounted; of a file, its directory is open.
+    inside: PathBuf,
 }
 
 /// A tree of files whose owners may be others than the container takes them for.
@@ -234,6 +239,25 @@ impl Files {
     }
 }
 
+impl Mounted {
+    /// A file that is mounted, if it is there. Links are followed, as where it is bound.
+    fn file(place: PathBuf, source: &Path, ids: Option<IdMaps>) -> Option<Mounted> {
+        let source = source.canonicalize().ok()?;
+        let root = Root::open(source.parent()?).ok()?;
+        let inside = PathBuf::from(source.file_name()?);
+        Some(Mounted { place, files: Files { root, ids, mounts: Vec::new() }, inside })
+    }
+}
+
+/// Where the engine's files are seen in a container that has run, and where they are.
+fn own_files(engine: &Engine, record: &Record) -> Vec<(PathBuf, PathBuf)> {
+    let Ok(owner) = files::owner(engine, record) else { return Vec::new() };
+    let id = owner.as_deref().unwrap_or(record).id.as_str();
+    let paths = engine.paths();
+    let sources = [paths.hosts(id), paths.hostname(id), paths.resolv_conf(id)];
+    OWN_FILES.iter().map(PathBuf::from).zip(sources).collect()
+}
+
 impl View {
     fn of_stopped(engine: &Engine, record: Arc<Record>) -> Result<View> {
         // On disk, layers and volumes have the ids that the container speaks of.
@@ -253,11 +277,17 @@ impl View {
                 }
                 MountKind::Tmpfs { .. } | MountKind::Image { .. } => continue,
             };
-            // A file that is bound, or a source that is gone, is seen as the image has it.
-            let Ok(root) = Root::open(source) else { continue };
             let place = PathBuf::from(&point.destination);
             let mounts = mounted_below(&record, &place);
-            attached.push(Mounted { place, files: Files { root, ids, mounts } });
+            // A source that is gone is seen as the image has it.
+            if let Ok(root) = Root::open(source) {
+                attached.push(Mounted { place, files: Files { root, ids, mounts }, inside: ".".into() });
+            } else if matches!(point.kind, MountKind::Bind { .. }) {
+                attached.extend(Mounted::file(place, Path::new(source), ids));
+            }
+        }
+        for (place, source) in own_files(engine, &record) {
+            attached.extend(Mounted::file(place, &source, None));
         }
         // The innermost first.
         attached.sort_by_key(|mounted| std::cmp::Reverse(mounted.place.components().count()));
@@ -268,16 +298,17 @@ impl View {
 
     /// The tree that a place is in, and the path within it.
     fn within(&self, place: &Path) -> (&Files, PathBuf) {
-        let below = |base: &Path| {
+        let below = |base: &Path, inside: &Path| {
             let rest = place.strip_prefix(base).ok()?;
-            Some(if rest.as_os_str().is_empty() { PathBuf::from(".") } else { rest.to_owned() })
+            Some(if rest.as_os_str().is_empty() { inside.to_owned() } else { inside.join(rest) })
         };
-        for mounted in &self.attached {
-            if let Some(rest) = below(&mounted.place) {
-                return (&mounted.files, rest);
+        for Mounted { place, files, inside } in &self.attached {
+            if let Some(path) = below(place, inside) {
+                return (files, path);
             }
         }
-        (&self.files, below(Path::new("/")).unwrap_or_else(|| PathBuf::from(".")))
+        let top = Path::new(".");
+        (&self.files, below(Path::new("/"), top).unwrap_or_else(|| top.to_owned()))
     }
 
     /// Where a path leads when all its links are followed, also from one mount into another. What is not there is
@@ -410,8 +441,7 @@ impl View {
 
 /// The places below one, as seen from there, that a container which does not run mounts something on when it does.
 fn mounted_below(record: &Record, base: &Path) -> Vec<PathBuf> {
-    let own = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"].into_iter();
-    let places = record.mounts.iter().map(|point| point.destination.as_str()).chain(own);
+    let places = record.mounts.iter().map(|point| point.destination.as_str()).chain(OWN_FILES);
     let below = places.filter_map(|place| Path::new(place).strip_prefix(base).ok());
     below.filter(|rest| !rest.as_os_str().is_empty()).map(|rest| Path::new("/").join(rest)).collect()
 }

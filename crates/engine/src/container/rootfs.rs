@@ -185,7 +185,5 @@ pub(super) fn sweep(engine: &Engine, known: &HashSet<String>) -> Result<()> {
 pub(super) fn written(engine: &Engine, id: &str) -> Result<u64> {
     let snapshot = engine.images().snapshots().get(id)?;
     let size = engine.shared().sizes.of(&snapshot.upper);
-    let size = size.map_err(|error| Error::failed("cannot measure a container", error))?;
-    // What was measured a while ago may not have had the scaffold yet.
-    Ok(size.saturating_sub(image::scaffold_bytes(&snapshot.upper)))
+    size.map_err(|error| Error::failed("cannot measure a container", error))
 }

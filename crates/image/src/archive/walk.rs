@@ -19,7 +19,7 @@ use linux::xattr;
 use super::entry::{Content, Entry};
 use super::extract::OPAQUE_XATTR;
 use super::writer::Writer;
-use crate::{Error, Kind, scaffold};
+use crate::{Error, Kind};
 
 /// Depth of a tree; one descriptor is open per level.
 const DEPTH: usize = 900;
@@ -90,9 +90,6 @@ impl<'a, W: Write> Walk<'a, W> {
         let metadata = entry::metadata_of(node)?;
         if self.layer && metadata.is_whiteout() {
             return self.writer.add(&marker(whiteout_path(path), metadata.modified));
-        }
-        if self.layer && scaffold::is_scaffold(path, node, &metadata)? {
-            return Ok(());
         }
         if metadata.links > 1 && metadata.kind != Node::Directory {
             if let Some(first) = self.seen.get(&metadata.identity) {

@@ -32,7 +32,8 @@ impl Images {
             let free: Vec<Digest> = candidates.into_iter().filter(|d| !held.contains(d)).collect();
             let is_free_layer = |d: &&Digest| !needed.layers.contains(d) && self.layers().contains(d);
             let layers: Vec<Digest> = free.iter().filter(is_free_layer).cloned().collect();
-            let directories: Vec<Scratch> = self.layers().detach(&layers)?;
+            let mut directories: Vec<Scratch> = self.layers().detach(&layers)?;
+            directories.extend(self.snapshots().set_scaffolds_aside(&layers)?);
             let mut blobs: Vec<Detached> = Vec::new();
             for digest in free.iter().filter(|d| !needed.blobs.contains(d)) {
                 blobs.extend(self.blobs().detach(digest)?);

@@ -45,6 +45,11 @@ fn base(world: &World) -> oci::digest::Digest {
         .file("etc/deleted", "x")
         .directory("dir/")
         .file("dir/inside", "x")
+        .file("became", "x")
+        .directory("dissolved/")
+        .file("dissolved/inside", "x")
+        .directory("touched/")
+        .file("up/deep/file", "x")
         .directory("untouched/")
         .file("untouched/file", "x")
         .end();
@@ -78,6 +83,14 @@ fn change(root: &Path) {
     std::fs::remove_dir_all(root.join("dir")).unwrap();
     std::fs::create_dir(root.join("dir")).unwrap();
     std::fs::write(root.join("dir/fresh"), "fresh").unwrap();
+    std::fs::remove_file(root.join("became")).unwrap();
+    std::fs::create_dir(root.join("became")).unwrap();
+    std::fs::write(root.join("became/inside"), "x").unwrap();
+    std::fs::remove_dir_all(root.join("dissolved")).unwrap();
+    std::fs::write(root.join("dissolved"), "x").unwrap();
+    std::fs::write(root.join("touched/file"), "x").unwrap();
+    std::fs::remove_file(root.join("touched/file")).unwrap();
+    std::fs::write(root.join("up/deep/file"), "new").unwrap();
     symlink("etc", root.join("link")).unwrap();
     std::fs::write(root.join("tool"), "tool").unwrap();
     std::fs::set_permissions(root.join("tool"), std::fs::Permissions::from_mode(0o4755)).unwrap();
@@ -94,17 +107,76 @@ fn changes_are_told_in_dockers_way() {
     change(&mounted.0);
     let found = world.images.snapshots().changes("c1").unwrap();
     let expected = [
-        ("/dir", Change::Deleted),
+        ("/became", Change::Modified),
+        ("/became/inside", Change::Added),
+        ("/dir", Change::Modified),
         ("/dir/fresh", Change::Added),
+        ("/dir/inside", Change::Deleted),
+        ("/dissolved", Change::Modified),
         ("/etc", Change::Modified),
         ("/etc/added", Change::Added),
         ("/etc/changed", Change::Modified),
         ("/etc/deleted", Change::Deleted),
         ("/link", Change::Added),
         ("/tool", Change::Added),
+        ("/up", Change::Modified),
+        ("/up/deep", Change::Modified),
+        ("/up/deep/file", Change::Modified),
     ];
     let found: Vec<_> = found.iter().map(|(path, change)| (path.to_str().unwrap(), *change)).collect();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn the_places_of_mounts_are_there_and_no_change() {
+    let world = World::new("scaffold");
+    let layer = Tar::new()
+        .member(EntryType::Directory, "etc/", "", &[], |h| {
+            h.set_mode(0o751);
+            h.set_mtime(1_000_000_000);
+        })
+        .symlink("etc/resolv.conf", "../run/resolv.conf")
+        .file("etc/hosts", "of the image")
+        .directory("etc/hostname/")
+        .symlink("dev", "run")
+        .file("proc/version", "x")
+        .file("sys", "no directory")
+        .directory("run/")
+        .end();
+    let stack = vec![world.layer(&layer)];
+    let (one, other) = ("one", "other");
+    let snapshot = world.images.snapshots().create(one, &stack).unwrap();
+    let second = world.images.snapshots().create(other, &stack).unwrap();
+    assert_eq!(snapshot.lowers, second.lowers, "both stand on the same");
+    let mounted = Mounted::new(&world, &snapshot);
+    let root = &mounted.0;
+    for (path, size) in [("etc/resolv.conf", 0), ("etc/hosts", 0), (".dockerenv", 0), ("proc/version", 1)] {
+        let metadata = std::fs::symlink_metadata(root.join(path)).unwrap();
+        assert!(metadata.is_file() && metadata.len() == size, "{path}: {metadata:?}");
+    }
+    assert!(root.join("etc/hostname").is_dir() && root.join("sys").is_dir());
+    assert_eq!(std::fs::read_link(root.join("etc/mtab")).unwrap(), Path::new("/proc/mounts"));
+    assert_eq!(
+        std::fs::read_link(root.join("dev")).unwrap(),
+        Path::new("run"),
+        "left to whoever mounts there"
+    );
+    let etc = std::fs::metadata(root.join("etc")).unwrap();
+    assert_eq!((etc.mode() & 0o7777, etc.mtime()), (0o751, 1_000_000_000));
+    let changes = || world.images.snapshots().changes(one).unwrap();
+    assert_eq!(changes(), BTreeMap::new());
+    std::fs::remove_file(root.join("etc/mtab")).unwrap();
+    let found: Vec<_> = changes().into_iter().collect();
+    assert_eq!(found, [("/etc".into(), Change::Modified), ("/etc/mtab".into(), Change::Deleted)]);
+    drop(mounted);
+    let scaffold = snapshot.lowers[0].parent().unwrap().to_owned();
+    assert!(scaffold.is_dir());
+    // Kept for the next container, and gone with the layers.
+    for id in [one, other] {
+        assert!(scaffold.is_dir());
+        drop(world.images.remove_snapshot(id).unwrap());
+    }
+    assert!(!scaffold.exists());
 }
 
 #[test]

@@ -7,15 +7,12 @@
 //! The sockets on published ports are never read: they are there so that nobody else takes the port. What has to
 //! be relayed (`::1`) and the names at 127.0.0.11 are served by `network`, each behind one descriptor of our loop.
 
-use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use linux::entry;
 use linux::inet::{self, Transport};
 use linux::mount;
-use linux::path::Root;
 use linux::poll::{Interest, Poll};
 use linux::{Errno, Error};
 use network::names::{Config, Resolver};
@@ -203,15 +200,14 @@ impl Holdings {
             Some(kept) => kept,
             None => {
                 let layers = mount::Overlay { lowers, upper: Some((upper, work)), volatile, extra: &[] };
-                let mounted = match &self.user {
+                match &self.user {
                     None => mount::overlay(&layers)?,
                     Some(User { namespace, root: (user, group) }) => {
                         let mapping =
                             mount::Mapping { namespace: namespace.as_fd(), user: *user, group: *group };
                         mount::overlay_mapped(&layers, mapping)?
                     }
-                };
-                self.tell_mounts(mounted)?
+                }
             }
         };
         match copy(&kept) {
@@ -222,27 +218,6 @@ impl Holdings {
             Err(error) if error.is(Errno::INVAL) => Ok(runtime::Rootfs::Mount(kept)),
             Err(error) => Err(error),
         }
-    }
-
-    /// Adds `/etc/mtab`, which images leave out because Docker brings it: Java, for one, finds file systems by it.
-    fn tell_mounts(&self, mounted: OwnedFd) -> linux::Result<OwnedFd> {
-        let root = Root::from_directory(mounted);
-        let add = || {
-            linux::fault::point("root: add /etc/mtab")?;
-            let directory = root.make_dirs(Path::new("etc"), 0o755)?;
-            entry::make_symlink(directory, OsStr::new("mtab"), OsStr::new("/proc/mounts"))
-        };
-        let added = match &self.user {
-            Some(User { root: (user, group), .. }) => linux::credentials::as_owner(*user, *group, add)?,
-            None => add(),
-        };
-        match added {
-            // The image has its own, or no place for it.
-            Err(error) if [Errno::EXIST, Errno::NOTDIR, Errno::LOOP].iter().any(|known| error.is(*known)) => {
-            }
-            added => added?,
-        }
-        Ok(root.into_directory())
     }
 
     /// The end: ports are free, names are withdrawn, the namespace goes with its last process.
