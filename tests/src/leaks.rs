@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use crate::host::Host;
 
 /// What is in the data root of an engine that has nothing.
-const DATA: [&str; 21] = [
+const DATA: [&str; 22] = [
     "engine-id",
     "lock",
     "wharf.db",
@@ -35,6 +35,7 @@ const DATA: [&str; 21] = [
     "layers/sha256",
     "layers/sha512",
     "layers/chains",
+    "layers/scaffolds",
     "layers/empty",
     "layers/work",
     "layers/gone",

@@ -1,7 +1,7 @@
 //! Containers in namespaces of others, and in the host's.
 
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::json;
 
@@ -28,13 +28,14 @@ impl Holder {
         let directory = bundle.directory.join("held");
         std::fs::create_dir(&directory).unwrap();
         let script = format!(
-            "mount --make-rprivate / && mount -t tmpfs none {0} && echo held > {0}/file && touch {1} && exec sleep 1000",
+            "mount --make-rprivate / && mount -t tmpfs none {0} && echo held > {0}/file && touch {1} && read wait",
             directory.display(),
             bundle.directory.join("ready").display(),
         );
-        let child =
-            Command::new("/bin/busybox").args(["unshare", "-m", "/bin/sh", "-c", &script]).spawn().unwrap();
-        let holder = Holder(child);
+        let mut command = Command::new("/bin/busybox");
+        command.args(["unshare", "-m", "/bin/sh", "-c", &script]).stdin(Stdio::piped());
+        // Once it is ready it executes nothing: its root becomes the container's.
+        let holder = Holder(command.spawn().unwrap());
         wait_until(|| bundle.directory.join("ready").exists());
         holder
     }

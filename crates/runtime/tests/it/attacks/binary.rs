@@ -67,15 +67,13 @@ fn cve_2019_5736_the_runtimes_binary_cannot_be_overwritten() {
     runtime.assert_untouched();
 }
 
-/// And what keeps it from being written is nobody's to take away, however it is done: in `/run` there can be no overlay.
+/// And what keeps it from being written is nobody's to take away, however it is done: of `/` there can be no overlay.
 #[test]
 fn cve_2019_5736_the_seal_stays() {
-    let beside = PathBuf::from(format!("/run/wharf-it-seal-{}", std::process::id()));
-    std::fs::create_dir(&beside).unwrap();
+    let beside = Beside(PathBuf::from(format!("/wharf-it-seal-{}", std::process::id())));
     for overlaid in [true, false] {
         let bundle = Bundle::new(&["/bin/sleep", "1000"]);
-        let runtime =
-            if overlaid { Runtime::copy_into(&bundle) } else { Runtime::copy_to(beside.join("runtime")) };
+        let runtime = if overlaid { Runtime::copy_into(&bundle) } else { Runtime::copy_to(beside.0.clone()) };
         bundle.write_config();
         assert!(runtime.call(&bundle, &["create", &bundle.id]));
         let held = linux::path::Root::open(Path::new(&format!("/proc/{}", bundle.pid()))).unwrap();
@@ -87,7 +85,15 @@ fn cve_2019_5736_the_seal_stays() {
         assert!(runtime.call(&bundle, &["delete", "--force", &bundle.id]));
         runtime.assert_untouched();
     }
-    std::fs::remove_dir_all(&beside).unwrap();
+}
+
+/// A file beside all directories, gone after the test.
+struct Beside(PathBuf);
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
 }
 
 /// The attack as it was published: a program of the container is a script whose interpreter is `/proc/self/exe`, so that
