@@ -159,6 +159,7 @@ impl Owner {
         life::admit_start(&self.record)?;
         // The end of the run before is still with its shim.
         self.finish_ending().await?;
+        self.engine.shared().execs.forget(&self.record.id);
         let held = std::mem::take(&mut self.held);
         let record = Record::clone(&self.record);
         let launched =

@@ -49,7 +49,7 @@ impl Engine {
         let paths = self.paths();
         let id = record.id.as_str();
         let path = |path: std::path::PathBuf| path.to_string_lossy().into_owned();
-        let running = self.shared().execs.running(&record.id);
+        let execs = self.shared().execs.listed(&record.id);
         Inspect {
             id: id.to_owned(),
             created: record.created.clone(),
@@ -66,7 +66,7 @@ impl Engine {
             driver: "overlay2".into(),
             platform: "linux".into(),
             app_armor_profile: crate::spec::apparmor::shown(record, &self.shared().host).to_owned(),
-            exec_ids: Some(running).filter(|ids| !ids.is_empty()),
+            exec_ids: Some(execs).filter(|ids| !ids.is_empty()),
             host_config: self.host_config(record),
             graph_driver: self.layers(record),
             mounts: record.mounts.iter().map(mount_point).collect(),

@@ -89,6 +89,10 @@ impl Owner {
         fault::passed("remove: forgotten");
         self.removed = true;
         self.engine.shared().containers.remove(&self.record.id);
+        // One that goes by itself goes before those who ran something in it have asked how that ended.
+        if !self.record.host.auto_remove {
+            self.engine.shared().execs.forget(&self.record.id);
+        }
         if volumes {
             self.discard_anonymous().await;
         }
