@@ -68,6 +68,7 @@ impl Networks {
         }
         self.announce(record, run)?;
         self.tell(record, run, &mut joined)?;
+        joined.names = joined.names.filter(|_| naming::has_resolver(run));
         run.save(&self.paths.network_run(record.id.as_str()))?;
         Ok(joined)
     }
@@ -137,7 +138,7 @@ impl Networks {
             links: self.linked(record, run)?,
         };
         let naming = naming::naming(record, run, &around)?;
-        joined.names = naming::names(record, run, &around)?;
+        joined.names = Some(naming::names(record, run, &around)?);
         joined.hosts = naming.hosts;
         joined.nameservers = naming.nameservers;
         joined.search = naming.search;

@@ -106,11 +106,9 @@ pub(super) fn has_resolver(run: &Run) -> bool {
     run.endpoints.iter().any(|endpoint| endpoint.entry.is_some())
 }
 
-/// What the resolver is told; none if there is no resolver.
-pub(super) fn names(record: &Record, run: &Run, around: &Surroundings<'_>) -> Result<Option<Names>> {
-    if !has_resolver(run) {
-        return Ok(None);
-    }
+/// What the resolver is told. One that was needed once goes on without a network that has names: who asks it still gets
+/// the answers of others.
+pub(super) fn names(record: &Record, run: &Run, around: &Surroundings<'_>) -> Result<Names> {
     let asked = asked(record, around.settings)?;
     let at =
         |servers: &[IpAddr]| servers.iter().map(|server| SocketAddr::new(*server, DNS)).collect::<Vec<_>>();
@@ -119,7 +117,7 @@ pub(super) fn names(record: &Record, run: &Run, around: &Surroundings<'_>) -> Re
         run.in_order().into_iter().filter_map(|endpoint| Some((endpoint, endpoint.entry.clone()?))).unzip();
     // Containers that only internal networks have must not reach out through the host's resolver.
     let leads_out = run.gateway(false).or(run.gateway(true)).is_some();
-    Ok(Some(Names {
+    Ok(Names {
         directories: entries.iter().filter_map(|entry| entry.parent().map(Path::to_owned)).collect(),
         own: entries,
         upstreams: if leads_out { at(&around.host.servers) } else { Vec::new() },
@@ -127,7 +125,7 @@ pub(super) fn names(record: &Record, run: &Run, around: &Surroundings<'_>) -> Re
         links: links(record, |_| true),
         links_on: endpoints.iter().map(|one| links(record, |name| *name == one.network_name)).collect(),
         keep_single_labels: asked.options.iter().any(|option| option.starts_with("ndots:")),
-    }))
+    })
 }
 
 /// `container:alias`, or just the container: what each alias stands for, in lower case as questions are, on some of the
@@ -225,8 +223,9 @@ mod tests {
         assert_eq!((user.search.join(" "), user.options.join(" ")), ("lan".into(), "edns0 ndots:0".into()));
 
         let names_of = |record: &Record, run: &Run| names(record, run, &around(&settings, &host)).unwrap();
-        assert!(names_of(&record, &run(false)).is_none());
-        let names = names_of(&record, &run(true)).unwrap();
+        let without = names_of(&record, &run(false));
+        assert!(without.directories.is_empty() && without.upstreams.len() == 2);
+        let names = names_of(&record, &run(true));
         assert_eq!(names.directories, [Path::new("/run/names/backend-id")]);
         assert_eq!(
             names.upstreams.len(),
@@ -236,7 +235,7 @@ mod tests {
         record.host.dns = Some(vec!["198.51.100.1".into()]);
         record.host.dns_options = Some(vec!["ndots:2".into()]);
         record.host.links = Some(vec!["/db:/web/Storage".into()]);
-        let names = names_of(&record, &run(true)).unwrap();
+        let names = names_of(&record, &run(true));
         assert_eq!(names.inside, ["198.51.100.1:53".parse().unwrap()]);
         assert!(names.keep_single_labels);
         assert_eq!(names.links, [("storage".to_owned(), "db".to_owned())].into());
@@ -261,7 +260,7 @@ mod tests {
         };
         record.network.endpoints.insert("sea".into(), linked(&["db:Storage"]));
         record.network.endpoints.insert("lake".into(), linked(&[]));
-        let names = names(&record, &run, &around(&settings, &host)).unwrap().unwrap();
+        let names = names(&record, &run, &around(&settings, &host)).unwrap();
         assert_eq!(names.directories, ["lake", "sea", "inside"].map(|one| Path::new("/run/names").join(one)));
         let storage: BTreeMap<_, _> = [("storage".to_owned(), "db".to_owned())].into();
         assert_eq!(names.links_on, [BTreeMap::new(), storage, BTreeMap::new()]);
@@ -273,7 +272,7 @@ mod tests {
         let host = Resolution::parse("nameserver 192.0.2.1\n");
         let mut run = run(true);
         run.endpoints[0].interface.as_mut().unwrap().gateways.clear();
-        let names = names(&record("web"), &run, &around(&settings, &host)).unwrap().unwrap();
+        let names = names(&record("web"), &run, &around(&settings, &host)).unwrap();
         assert!(names.upstreams.is_empty());
     }
 
