@@ -1,26 +1,20 @@
-//! Copies into and out of a container, by handles on its root: the running one's own, with its volumes mounted, or a
-//! mount made for the purpose.
+//! What is seen of a container's files from outside: paths are followed here, from one mount into another.
 
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use api::container::PathStat;
-use image::archive::{
-    Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, archive_tree, extract_into,
-};
+use image::archive::Ownership;
 use linux::entry;
 use linux::namespace::IdMaps;
 use linux::path::Root;
 
-use super::commands::Command;
-use super::record::{MountKind, Record};
-use super::state::State;
-use super::{Handle, files, life, mounts, rootfs, told, users};
+use crate::container::commands::Command;
+use crate::container::record::{MountKind, Record};
+use crate::container::state::State;
+use crate::container::{Handle, files, life, mounts, rootfs, told, users};
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, spec};
@@ -31,86 +25,8 @@ const MAX_LINKS: usize = 255;
 /// Where every container has files of the engine's.
 const OWN_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
-/// What is at a path.
-pub type ArchiveStat = PathStat;
-
-/// How an archive is unpacked into a container.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct PutOptions {
-    /// A directory may not be replaced by something else, nor the other way round.
-    pub no_overwrite_dir_non_dir: bool,
-    /// Everything belongs to the container's user.
-    pub copy_uid_gid: bool,
-}
-
 impl Engine {
-    pub async fn archive_stat(&self, wanted: &str, path: &str) -> Result<ArchiveStat> {
-        let container = self.container(wanted)?;
-        let view = self.view(&container).await?;
-        let (path, wanted) = (path.to_owned(), wanted.to_owned());
-        self.blocking(move |_| view.stat(&path, &wanted)).await
-    }
-
-    /// What is at a path, and the archive of it.
-    pub async fn archive_get(&self, wanted: &str, path: &str) -> Result<(ArchiveStat, Archive)> {
-        let container = self.container(wanted)?;
-        let view = self.view(&container).await?;
-        let (path, wanted) = (path.to_owned(), wanted.to_owned());
-        let record = container.record();
-        self.blocking(move |engine| {
-            let stat = view.stat(&path, &wanted)?;
-            engine.container_event(&record, "archive-path", &[]);
-            Ok((stat, Archive { engine: engine.clone(), view, path }))
-        })
-        .await
-    }
-
-    /// Unpacks an archive, plain or compressed, into a directory of the container.
-    pub async fn archive_put(
-        &self,
-        wanted: &str,
-        path: &str,
-        options: PutOptions,
-        archive: impl Read + Send + 'static,
-    ) -> Result<()> {
-        let container = self.container(wanted)?;
-        let view = self.view(&container).await?;
-        let (path, wanted) = (path.to_owned(), wanted.to_owned());
-        let record = container.record();
-        self.blocking(move |engine| {
-            let (files, target, place) = view.directory(&path, &wanted)?;
-            view.check_writable(&record, &place)?;
-            let user = if options.copy_uid_gid { view.user(&record)? } else { None };
-            let ownership = files.ownership(user)?;
-            let replace =
-                if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
-            let mut reader = Reader::new(image::Decoder::new(archive)?, Limits::default());
-            let how = Extract { base: &target, layer: false, ownership, replace, mounts: &files.mounts };
-            files.as_root(|| extract_into(&mut reader, &files.root, how))?.map_err(unreadable)?;
-            engine.container_event(&record, "extract-to-dir", &[]);
-            Ok(())
-        })
-        .await
-    }
-
-    /// Writes the whole root file system as an archive.
-    pub async fn container_export(&self, wanted: &str, out: OwnedFd) -> Result<()> {
-        let container = self.container(wanted)?;
-        let record = container.record();
-        self.blocking(move |engine| {
-            // The layers alone: volumes are not part of an export.
-            let snapshot = engine.images().snapshots().get(record.id.as_str())?;
-            let root = rootfs::stack(Some(&snapshot.upper), &snapshot.lowers)?;
-            let mut writer = Writer::new(File::from(out));
-            archive_tree(root.as_fd(), &mut writer)?;
-            writer.finish()?;
-            engine.container_event(&record, "export", &[]);
-            Ok(())
-        })
-        .await
-    }
-
-    async fn view(&self, container: &Handle) -> Result<View> {
+    pub(super) async fn view(&self, container: &Handle) -> Result<View> {
         // One that ends meanwhile is looked at as stopped.
         if life::admit_process(&container.record()).is_ok()
             && let Ok(root) = container.ask(|reply| Command::Root { reply }).await
@@ -129,46 +45,13 @@ impl Engine {
     }
 }
 
-/// The archive of a path, to be written.
-pub struct Archive {
-    engine: Engine,
-    view: View,
-    path: String,
-}
-
-impl Archive {
-    pub async fn write(self, out: OwnedFd) -> Result<()> {
-        let Archive { engine, view, path } = self;
-        engine
-            .blocking(move |_| {
-                let place = view.place(&path)?;
-                let (files, inside) = view.within(&place);
-                let mut writer = Writer::new(File::from(out))
-                    .seen_from(files.ids.clone())
-                    .without_content_of(view.closed.clone());
-                archive_path(&files.root, &inside, &base(&path), &mut writer)?;
-                writer.finish()?;
-                Ok(())
-            })
-            .await
-    }
-}
-
-/// Docker takes what is no archive for a failure of its own.
-fn unreadable(error: image::Error) -> Error {
-    match error.kind() {
-        image::Kind::Hostile => Error::system(error.to_string()),
-        _ => error.into(),
-    }
-}
-
 /// A container's files, from its root down.
-struct View {
+pub(super) struct View {
     files: Files,
     /// Volumes that were attached for this view alone.
     attached: Vec<Mounted>,
     /// Directories that are copied without what is in them.
-    closed: HashSet<(u64, u64)>,
+    pub(super) closed: HashSet<(u64, u64)>,
     _mounts: Mounts,
 }
 
@@ -208,16 +91,16 @@ struct Mounted {
 }
 
 /// A tree of files whose owners may be others than the container takes them for.
-struct Files {
-    root: Root,
-    ids: Option<IdMaps>,
+pub(super) struct Files {
+    pub(super) root: Root,
+    pub(super) ids: Option<IdMaps>,
     /// Where in it something is mounted while the container runs.
-    mounts: Vec<PathBuf>,
+    pub(super) mounts: Vec<PathBuf>,
 }
 
 impl Files {
     /// Whose the files are that are put in: `user`'s, in ids of the container, or whoever the archive says.
-    fn ownership(&self, user: Option<(u32, u32)>) -> Result<Ownership<'_>> {
+    pub(super) fn ownership(&self, user: Option<(u32, u32)>) -> Result<Ownership<'_>> {
         let unknown = |id| Error::invalid(format!("container ID {id} cannot be mapped to a host ID"));
         Ok(match (user, &self.ids) {
             (None, None) => Ownership::Archive,
@@ -231,7 +114,7 @@ impl Files {
     }
 
     /// Works on the files as the container's root, whom mounts with other ids know; ours they do not.
-    fn as_root<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
+    pub(super) fn as_root<T>(&self, work: impl FnOnce() -> T) -> Result<T> {
         let Some(ids) = &self.ids else { return Ok(work()) };
         let (user, group) = ids.root();
         linux::credentials::as_owner(user, group, work)
@@ -297,7 +180,7 @@ impl View {
     }
 
     /// The tree that a place is in, and the path within it.
-    fn within(&self, place: &Path) -> (&Files, PathBuf) {
+    pub(super) fn within(&self, place: &Path) -> (&Files, PathBuf) {
         let below = |base: &Path, inside: &Path| {
             let rest = place.strip_prefix(base).ok()?;
             Some(if rest.as_os_str().is_empty() { inside.to_owned() } else { inside.join(rest) })
@@ -358,7 +241,7 @@ impl View {
     }
 
     /// Where a path leads; a link at its end is followed only where the path says that it is a directory.
-    fn place(&self, path: &str) -> Result<PathBuf> {
+    pub(super) fn place(&self, path: &str) -> Result<PathBuf> {
         let clean = PathBuf::from(mounts::clean(path));
         match (clean.parent(), clean.file_name()) {
             (Some(parent), Some(name)) if !wants_directory(path) => Ok(self.followed(parent)?.join(name)),
@@ -366,7 +249,7 @@ impl View {
         }
     }
 
-    fn stat(&self, path: &str, container: &str) -> Result<ArchiveStat> {
+    pub(super) fn stat(&self, path: &str, container: &str) -> Result<PathStat> {
         let place = self.place(path)?;
         let (Files { root, .. }, inside) = self.within(&place);
         let node = match inside.file_name() {
@@ -401,7 +284,7 @@ impl View {
     }
 
     /// The directory that a copy goes to, which may be a link to one.
-    fn directory(&self, path: &str, container: &str) -> Result<(&Files, PathBuf, PathBuf)> {
+    pub(super) fn directory(&self, path: &str, container: &str) -> Result<(&Files, PathBuf, PathBuf)> {
         let place = self.followed(Path::new(&mounts::clean(path)))?;
         let (files, inside) = self.within(&place);
         let node = files.root.resolve(&inside).map_err(|error| missing(path, container, &error))?;
@@ -413,7 +296,7 @@ impl View {
         Ok((files, inside, place))
     }
 
-    fn check_writable(&self, record: &Record, place: &Path) -> Result<()> {
+    pub(super) fn check_writable(&self, record: &Record, place: &Path) -> Result<()> {
         let volume = record
             .mounts
             .iter()
@@ -430,7 +313,7 @@ impl View {
     }
 
     /// The container's user, as the owner of everything that is copied in.
-    fn user(&self, record: &Record) -> Result<Option<(u32, u32)>> {
+    pub(super) fn user(&self, record: &Record) -> Result<Option<(u32, u32)>> {
         if record.config.user.is_empty() {
             return Ok(None);
         }
@@ -491,7 +374,7 @@ fn missing(path: &str, container: &str, error: &linux::Error) -> Error {
 }
 
 /// The name that entries of the archive begin with.
-fn base(path: &str) -> OsString {
+pub(super) fn base(path: &str) -> OsString {
     if path == "." || path.ends_with("/.") {
         return OsString::from(".");
     }
