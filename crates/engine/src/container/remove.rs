@@ -96,13 +96,14 @@ impl Owner {
         if volumes {
             self.discard_anonymous().await;
         }
+        // Who waits for the removal finds it told.
+        self.engine.container_event(&self.record, "destroy", &[]);
         self.release(live, true).await;
         self.held.dismiss(code);
         let id = self.record.id.clone();
         let engine = self.engine.clone();
         // Files can be many; nobody needs to wait for their end.
         self.engine.shared().effects.work(Box::new(move || leftovers::sweep(&engine, id.as_str())));
-        self.engine.container_event(&self.record, "destroy", &[]);
         Ok(())
     }
 
