@@ -13,88 +13,18 @@
 //! See nft(8) and the kernel's `include/uapi/linux/netfilter/nf_tables.h`. Limits: families inet, ip and ip6; sets of
 //! the types in [`Field`].
 
+mod element;
 pub mod expression;
 mod list;
-
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod numbers;
 
 use crate::Error;
 use crate::netlink::{Family, Message, Mode, Socket};
 use expression::Expression;
+use numbers::*;
 
+pub use element::{Data, Element, Field, Set, Value, Values, interface_name};
 pub use list::{Chain, Rule, chains, element_count, rules, sets};
-
-const SUBSYSTEM: u16 = 10;
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
-
-const NEWTABLE: u16 = 0;
-const GETTABLE: u16 = 1;
-const DELTABLE: u16 = 2;
-const NEWCHAIN: u16 = 3;
-const GETCHAIN: u16 = 4;
-const DELCHAIN: u16 = 5;
-const NEWRULE: u16 = 6;
-const GETRULE: u16 = 7;
-const DELRULE: u16 = 8;
-const NEWSET: u16 = 9;
-const GETSET: u16 = 10;
-const DELSET: u16 = 11;
-const NEWSETELEM: u16 = 12;
-const GETSETELEM: u16 = 13;
-const DELSETELEM: u16 = 14;
-
-const TABLE_NAME: u16 = 1;
-const CHAIN_TABLE: u16 = 1;
-const CHAIN_NAME: u16 = 3;
-const CHAIN_HOOK: u16 = 4;
-const CHAIN_POLICY: u16 = 5;
-const CHAIN_TYPE: u16 = 7;
-const HOOK_NUMBER: u16 = 1;
-const HOOK_PRIORITY: u16 = 2;
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
-const RULE_HANDLE: u16 = 3;
-const RULE_EXPRESSIONS: u16 = 4;
-const RULE_USERDATA: u16 = 7;
-const SET_TABLE: u16 = 1;
-const SET_NAME: u16 = 2;
-const SET_FLAGS: u16 = 3;
-const SET_KEY_TYPE: u16 = 4;
-const SET_KEY_LENGTH: u16 = 5;
-const SET_DATA_TYPE: u16 = 6;
-const SET_DATA_LENGTH: u16 = 7;
-const SET_DESCRIPTION: u16 = 9;
-const SET_ID: u16 = 10;
-const SET_USERDATA: u16 = 13;
-const DESCRIPTION_CONCAT: u16 = 2;
-const FIELD_LENGTH: u16 = 1;
-const ELEMENTS_TABLE: u16 = 1;
-const ELEMENTS_SET: u16 = 2;
-const ELEMENTS_LIST: u16 = 3;
-const ELEMENT_KEY: u16 = 1;
-const ELEMENT_DATA: u16 = 2;
-const ELEMENT_KEY_END: u16 = 10;
-const DATA_VALUE: u16 = 1;
-const DATA_VERDICT: u16 = 2;
-const VERDICT_CODE: u16 = 1;
-const VERDICT_CHAIN: u16 = 2;
-const LIST_ELEMENT: u16 = 1;
-
-const SET_INTERVAL: u32 = 4;
-const SET_MAP: u32 = 8;
-const SET_CONCAT: u32 = 0x80;
-/// The type number under which a map holds verdicts.
-const TYPE_VERDICT: u32 = 0xffff_ff00;
-/// Field types of a concatenation are packed in so many bits each.
-const TYPE_BITS: u32 = 6;
-/// libnftnl's `NFTNL_UDATA_SET_KEYBYTEORDER` (type, length, value) with `BYTEORDER_HOST_ENDIAN`.
-const HOST_ORDER: [u8; 6] = {
-    let [a, b, c, d] = 1u32.to_ne_bytes();
-    [0, 4, a, b, c, d]
-};
-/// A list of elements is one attribute of at most 65535 bytes; the next message takes over well before.
-const ELEMENTS_PER_MESSAGE: usize = 48 << 10;
 
 /// Which packets a table sees. A table is known by family and name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,178 +106,6 @@ impl Verdict {
             match self {
                 Verdict::Jump(chain) => verdict.text(VERDICT_CHAIN, chain),
                 _ => verdict,
-            }
-        })
-    }
-}
-
-/// The type of one field of a key or value. Numbers are nft's own, so that `nft list` shows what is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
-    Ipv4,
-    Ipv6,
-    /// Transport protocol.
-    Protocol,
-    /// Transport port.
-    Port,
-    /// Interface name.
-    Interface,
-}
-
-impl Field {
-    fn number(self) -> u32 {
-        match self {
-            Field::Ipv4 => 7,
-            Field::Ipv6 => 8,
-            Field::Protocol => 12,
-            Field::Port => 13,
-            Field::Interface => 41,
-        }
-    }
-
-    fn length(self) -> u32 {
-        match self {
-            Field::Ipv4 => 4,
-            Field::Ipv6 | Field::Interface => 16,
-            Field::Protocol => 1,
-            Field::Port => 2,
-        }
-    }
-
-    fn packed(fields: &[Field]) -> u32 {
-        fields.iter().fold(0, |packed, field| packed << TYPE_BITS | field.number())
-    }
-
-    /// A lone field has its own length; in a concatenation each is padded.
-    fn total_length(fields: &[Field]) -> u32 {
-        match fields {
-            [only] => only.length(),
-            _ => fields.iter().map(|field| field.length().next_multiple_of(4)).sum(),
-        }
-    }
-}
-
-/// What a set's elements carry.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Values {
-    /// Nothing: it is a set.
-    None,
-    /// It is a map to these fields.
-    Fields(&'static [Field]),
-    /// It is a map to verdicts.
-    Verdicts,
-}
-
-/// A set or map. Intervals are known for concatenations only (`KEY` to `KEY_END` per element).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Set {
-    pub name: &'static str,
-    pub key: &'static [Field],
-    pub values: Values,
-    pub interval: bool,
-}
-
-/// The bytes of a key or value, field by field.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Data(Vec<u8>);
-
-impl Data {
-    pub fn new() -> Data {
-        Data::default()
-    }
-
-    pub fn ipv4(self, address: Ipv4Addr) -> Data {
-        self.field(&address.octets())
-    }
-
-    pub fn ipv6(self, address: Ipv6Addr) -> Data {
-        self.field(&address.octets())
-    }
-
-    pub fn ip(self, address: IpAddr) -> Data {
-        match address {
-            IpAddr::V4(v4) => self.ipv4(v4),
-            IpAddr::V6(v6) => self.ipv6(v6),
-        }
-    }
-
-    /// Only as a field among others: alone it would be one byte.
-    pub fn protocol(self, number: u8) -> Data {
-        self.field(&[number])
-    }
-
-    /// Only as a field among others.
-    pub fn port(self, port: u16) -> Data {
-        self.field(&port.to_be_bytes())
-    }
-
-    pub fn interface(self, name: &str) -> Data {
-        self.field(&interface_name(name))
-    }
-
-    fn field(mut self, bytes: &[u8]) -> Data {
-        self.0.extend_from_slice(bytes);
-        self.0.resize(self.0.len().next_multiple_of(4), 0);
-        self
-    }
-}
-
-/// An interface's name as the kernel compares it: filled up with zeroes. Longer names cannot exist and are cut.
-pub fn interface_name(name: &str) -> [u8; 16] {
-    let mut bytes = [0; 16];
-    for (to, from) in bytes[..15].iter_mut().zip(name.bytes()) {
-        *to = from;
-    }
-    bytes
-}
-
-/// An element of a set, or of a map.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Element {
-    pub key: Data,
-    /// The last key of an interval, inclusive.
-    pub end: Option<Data>,
-    pub value: Value,
-}
-
-/// What a map gives for a key; nothing, in a set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    None,
-    Data(Data),
-    Verdict(Verdict),
-}
-
-impl Element {
-    pub fn key(key: Data) -> Element {
-        Element { key, end: None, value: Value::None }
-    }
-
-    pub fn interval(first: Data, last: Data) -> Element {
-        Element { key: first, end: Some(last), value: Value::None }
-    }
-
-    pub fn pair(key: Data, value: Data) -> Element {
-        Element { key, end: None, value: Value::Data(value) }
-    }
-
-    pub fn verdict(key: Data, verdict: Verdict) -> Element {
-        Element { key, end: None, value: Value::Verdict(verdict) }
-    }
-
-    fn write(&self, message: Message) -> Message {
-        let data = |message: Message, kind: u16, data: &Data| {
-            message.nest(kind, |nest| nest.attribute(DATA_VALUE, &data.0))
-        };
-        message.nest(LIST_ELEMENT, |element| {
-            let mut element = data(element, ELEMENT_KEY, &self.key);
-            if let Some(end) = &self.end {
-                element = data(element, ELEMENT_KEY_END, end);
-            }
-            match &self.value {
-                Value::None => element,
-                Value::Data(value) => data(element, ELEMENT_DATA, value),
-                Value::Verdict(verdict) => element.nest(ELEMENT_DATA, |nest| verdict.write(nest)),
             }
         })
     }
@@ -581,21 +339,6 @@ pub fn open() -> Result<Socket, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn concatenations_pad_each_field() {
-        let key = Data::new().protocol(6).port(80);
-        assert_eq!(key.0, [6, 0, 0, 0, 0, 80, 0, 0]);
-        assert_eq!(Field::total_length(&[Field::Protocol, Field::Port]), 8);
-        assert_eq!(Field::total_length(&[Field::Interface]), 16);
-        assert_eq!(Field::packed(&[Field::Ipv4, Field::Port]), 7 << 6 | 13);
-    }
-
-    #[test]
-    fn interface_names_are_cut_to_what_can_exist() {
-        assert_eq!(&interface_name("lo")[..3], b"lo\0");
-        assert_eq!(interface_name("0123456789abcdefgh")[15], 0);
-    }
 
     #[test]
     fn many_elements_are_spread_over_messages() {

@@ -17,20 +17,24 @@
 //! then the payload: one JSON document. Descriptors ride (`SCM_RIGHTS`) with the frame's first byte.
 //! Fields are only ever added, each with a default: a shim outlives several engines.
 
+mod client;
+mod event;
 mod health;
+mod logging;
+mod network;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-pub use health::{Ask, Health, HealthState, HealthStatus, HttpAsk, OnUnhealthy, Probe};
 use serde::{Deserialize, Serialize};
 
-mod logging;
-
+pub use client::{Attachment, WaitUntil, Waiter};
+pub use event::{Decoder, Event, Exit, Happening, Phase, Snapshot};
+pub use health::{Ask, Health, HealthState, HealthStatus, HttpAsk, OnUnhealthy, Probe};
 pub use logging::{
     Collector, Endpoint, Fluentd, Gelf, GelfCompression, Log, LogDriver, LogQuery, Records, Remote, Syslog,
     SyslogFormat, Tls,
 };
+pub use network::{HostPort, Names, Network, Relay};
 
 /// The newest protocol this build speaks. A peer announces its own in [`Launch`] and [`Snapshot`].
 pub const VERSION: u32 = 1;
@@ -147,135 +151,6 @@ pub enum RestartPolicy {
     },
     Always,
     UnlessStopped,
-}
-
-/// What of the network comes with a launch: descriptors, in this order, and who answers for names.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Network {
-    /// Whether the first descriptor is a network namespace to join. False: host, or a path in the spec.
-    pub namespace: bool,
-    /// How many bound sockets follow, held so that nobody else takes a published port.
-    #[serde(default)]
-    pub held_sockets: usize,
-    /// Listening sockets whose connections the shim relays by itself (`::1`).
-    #[serde(default)]
-    pub relays: Vec<Relay>,
-    /// The resolver at 127.0.0.11, if this container has one.
-    #[serde(default)]
-    pub names: Option<Names>,
-}
-
-/// Where what a bound socket takes goes on to.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Relay {
-    /// `tcp` or `udp`.
-    pub protocol: String,
-    /// Where the container listens.
-    pub target: std::net::SocketAddr,
-}
-
-/// A port of the host, held by a bound socket.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct HostPort {
-    /// `tcp`, `udp` or `sctp`.
-    pub protocol: String,
-    pub host: std::net::SocketAddr,
-    /// Where the shim passes on to what comes to the socket. None where the kernel leads all of it.
-    pub relay: Option<std::net::SocketAddr>,
-    /// Its socket comes with the request.
-    pub new: bool,
-}
-
-/// What the embedded resolver answers from; see `network::names`.
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-pub struct Names {
-    /// One directory per network that this container is on; the first that knows a name answers it.
-    pub directories: Vec<PathBuf>,
-    /// Files of this endpoint, removed when the container ends for good.
-    pub own: Vec<PathBuf>,
-    /// Servers asked for other names, from the host's network namespace.
-    pub upstreams: Vec<std::net::SocketAddr>,
-    /// Servers asked from the container's namespace instead (`--dns`).
-    #[serde(default)]
-    pub inside: Vec<std::net::SocketAddr>,
-    /// Names that only this container knows (`--link`), and what each stands for.
-    #[serde(default)]
-    pub links: BTreeMap<String, String>,
-    /// The same by directory. An engine that knows of no such difference sends none.
-    #[serde(default)]
-    pub links_on: Vec<BTreeMap<String, String>>,
-    /// Unknown names without a dot are answered empty: the user has set `ndots`.
-    #[serde(default)]
-    pub keep_single_labels: bool,
-}
-
-/// A client that wants the container's (or an exec's) streams. Its socket travels beside.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Attachment {
-    pub stdin: bool,
-    pub stdout: bool,
-    pub stderr: bool,
-    /// Frame the output (eight-byte headers); otherwise raw.
-    pub multiplexed: bool,
-    /// Behind the output of an exec a last frame with its exit code, where output is framed.
-    #[serde(default)]
-    pub tell_exit: bool,
-    /// Key codes that end the attachment; empty when it has none.
-    #[serde(default)]
-    pub detach_keys: Vec<u8>,
-    /// Bytes to write before anything else (the head of an HTTP response).
-    #[serde(default)]
-    pub preface: Vec<u8>,
-    /// What the client sent behind its request, already read by the engine.
-    #[serde(default)]
-    pub unread: Vec<u8>,
-    /// Replay the log before live output.
-    #[serde(default)]
-    pub replay: bool,
-    /// Go on with live output.
-    #[serde(default = "yes")]
-    pub live: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-impl Default for Attachment {
-    /// Live, and nothing else.
-    fn default() -> Attachment {
-        Attachment {
-            stdin: false,
-            stdout: false,
-            stderr: false,
-            multiplexed: false,
-            tell_exit: false,
-            detach_keys: Vec::new(),
-            preface: Vec::new(),
-            unread: Vec::new(),
-            replay: false,
-            live: true,
-        }
-    }
-}
-
-/// A client that waits for an exit. At that moment it is sent the body of `POST /containers/{id}/wait`
-/// (`{"StatusCode":N}`), and its socket is closed.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Waiter {
-    pub until: WaitUntil,
-    #[serde(default)]
-    pub preface: Vec<u8>,
-}
-
-/// What somebody waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum WaitUntil {
-    /// The process that runs now has ended.
-    Exit,
-    /// The engine has removed the container ([`Request::Release`] says so).
-    Removed,
 }
 
 /// What a shim is asked to do.
@@ -440,147 +315,6 @@ pub enum FailureKind {
     /// Anything else (128 at start).
     #[serde(other)]
     Other,
-}
-
-/// What a shim knows of its container.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Snapshot {
-    pub version: u32,
-    pub container: String,
-    pub incarnation: String,
-    /// The shim's own process id.
-    pub shim_pid: i32,
-    pub phase: Phase,
-    pub restart_count: u32,
-    /// Sequence number of the newest event.
-    pub sequence: u64,
-    #[serde(default)]
-    pub execs: Vec<String>,
-    /// Absent without a health check.
-    #[serde(default)]
-    pub health: Option<HealthState>,
-    /// Log records dropped because they could not be written.
-    #[serde(default)]
-    pub log_lost: u64,
-}
-
-/// How far the container is.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    Running {
-        pid: i32,
-        started_at: String,
-        paused: bool,
-    },
-    /// Ended, and the policy brings it back.
-    Restarting {
-        exit: Exit,
-    },
-    /// Ended for good; the shim stays until it is released.
-    Exited {
-        exit: Exit,
-    },
-}
-
-/// How a run has ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Exit {
-    /// As a shell would say it: 128 + N for signal N.
-    pub code: i32,
-    pub oom_killed: bool,
-    /// RFC 3339, UTC, nanoseconds.
-    pub started_at: String,
-    pub finished_at: String,
-    /// Set when a restart failed before the process ran.
-    #[serde(default)]
-    pub error: Option<Failure>,
-}
-
-/// Something that happened, as the journal and every subscriber see it. One JSON document per journal line.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Event {
-    pub incarnation: String,
-    /// From 1, without a gap.
-    pub sequence: u64,
-    /// Wall clock, RFC 3339, UTC, nanoseconds.
-    pub time: String,
-    pub what: Happening,
-}
-
-/// What can happen to a container.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Happening {
-    Started {
-        pid: i32,
-        restart_count: u32,
-    },
-    /// `restarts`: the policy brings it back, after `delay_ms`.
-    Exited {
-        exit: Exit,
-        restarts: bool,
-        delay_ms: u64,
-        /// How often its policy has restarted it, this time included; older shims do not say it before it runs again.
-        #[serde(default)]
-        restart_count: Option<u32>,
-    },
-    OutOfMemory,
-    Paused,
-    Resumed,
-    /// A signal that a client asked for was delivered.
-    Killed {
-        signal: i32,
-    },
-    Detached {
-        exec: Option<String>,
-    },
-    ExecStarted {
-        exec: String,
-        pid: i32,
-    },
-    ExecExited {
-        exec: String,
-        code: i32,
-    },
-    /// A probe begins; `result` counts them from 1.
-    HealthStarted {
-        result: u64,
-    },
-    HealthProbed {
-        status: HealthStatus,
-        failing_streak: u32,
-        probe: Probe,
-    },
-    /// The log could not be written (a full disk); the numbers count from the start of the container.
-    LogLost {
-        records: u64,
-        bytes: u64,
-        error: String,
-    },
-}
-
-/// Takes events out of the bytes of a subscription, however they were cut.
-#[derive(Debug, Default)]
-pub struct Decoder {
-    assembler: crate::frame::Assembler,
-}
-
-impl Decoder {
-    pub fn push(&mut self, bytes: &[u8]) {
-        self.assembler.push(bytes);
-    }
-
-    /// The next whole event. An event of a kind that this build does not know is skipped, not an error: a newer
-    /// shim may speak of more.
-    pub fn pop(&mut self) -> std::io::Result<Option<Event>> {
-        while let Some(frame) = self.assembler.take()? {
-            if let Ok(event) = serde_json::from_slice(&frame.payload) {
-                return Ok(Some(event));
-            }
-        }
-        Ok(None)
-    }
 }
 
 #[cfg(test)]

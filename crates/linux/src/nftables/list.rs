@@ -1,10 +1,7 @@
 //! What stands in the kernel: chains, sets and rules, as far as their owners need to find them again.
 
-use super::{
-    CHAIN_HOOK, CHAIN_NAME, CHAIN_POLICY, CHAIN_TABLE, ELEMENTS_LIST, ELEMENTS_SET, ELEMENTS_TABLE, GETCHAIN,
-    GETRULE, GETSET, GETSETELEM, HOOK_NUMBER, Policy, RULE_CHAIN, RULE_HANDLE, RULE_TABLE, RULE_USERDATA,
-    SET_FLAGS, SET_NAME, SET_TABLE, SUBSYSTEM, TableFamily, name,
-};
+use super::numbers::*;
+use super::{Policy, TableFamily, name};
 use crate::Error;
 use crate::netlink::{Attributes, Message, Mode, Socket};
 
