@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 
+use api::container::{Config, HealthConfig};
 use api::filters::Filters;
 use api::progress::Message;
 use engine::{CommitOptions, Engine, ErrorKind, ImportRequest};
@@ -225,6 +226,53 @@ fn an_import_may_be_fetched() {
         server.join().unwrap();
         let (result, _) = import("ftp://host/x", "2").await;
         assert!(result.unwrap_err().to_string().contains("unsupported protocol scheme \"ftp\""));
+    });
+}
+
+#[test]
+fn an_image_may_be_odd() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        let id = world.create("base", "", |_| {}).await;
+        let odd = Config {
+            stop_signal: "FOO".into(),
+            env: Some(vec![String::new(), "A=b".into()]),
+            healthcheck: Some(HealthConfig { test: vec!["DANCE".into()], ..HealthConfig::default() }),
+            exposed_ports: [("$PORT/tcp".to_owned(), Default::default())].into(),
+            ..Config::default()
+        };
+        let commit =
+            CommitOptions { repository: "odd".into(), config: Some(odd), ..CommitOptions::default() };
+        engine.container_commit(&id, commit).await.unwrap();
+        let id =
+            world.run("web", "echo $A; exec sleep 1000", |request| request.config.image = "odd".into()).await;
+        world.until_logged(&id, "b\n").await;
+        let shown = engine.container_inspect(&id, false).await.unwrap();
+        assert_eq!((shown.config.stop_signal.as_str(), shown.state.health), ("FOO", None));
+        assert!(shown.config.exposed_ports.contains_key("$PORT/tcp"));
+        engine.container_stop("web", None, Some(0)).await.unwrap();
+
+        // It is another matter what somebody asks for by himself.
+        let refused = engine.container_create(
+            Default::default(),
+            api::container::CreateRequest {
+                config: Config { image: "odd".into(), stop_signal: "BAR".into(), ..Config::default() },
+                ..Default::default()
+            },
+        );
+        assert_eq!(refused.await.unwrap_err().message(), "invalid signal: BAR");
+        let publishing = |request: &mut api::container::CreateRequest| {
+            request.config.exposed_ports.insert("80/foo".into(), Default::default());
+            request.host_config.publish_all_ports = true;
+            request.host_config.network_mode = "bridge".into();
+        };
+        let id = world.create("all", "", publishing).await;
+        let error = engine.container_start(&id).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("failed to set up container networking: driver failed programming"),
+            "{error}"
+        );
+        assert!(error.ends_with(": unknown protocol"), "{error}");
     });
 }
 

@@ -373,7 +373,7 @@ impl Extractor<'_> {
     ) -> Result<(), Error> {
         if self.how.replace == Replace::SameKind && (there == Node::Directory) != directory {
             let path = parent.path.join(name);
-            let into = Path::new("/").join(self.how.base);
+            let into: PathBuf = Path::new("/").join(self.how.base).components().collect();
             let (old, new) =
                 if directory { ("non-directory", "directory") } else { ("directory", "non-directory") };
             let message = format!("cannot overwrite {old} {path:?} with {new} {into:?}");

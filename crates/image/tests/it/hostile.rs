@@ -269,7 +269,7 @@ fn an_upload_may_insist_on_kinds() {
     let handle = Root::open(&scratch).unwrap();
     let put = |archive: Vec<u8>, replace| {
         let how = Extract {
-            base: Path::new(""),
+            base: Path::new("."),
             layer: false,
             ownership: Ownership::Archive,
             replace,
