@@ -169,6 +169,20 @@ fn rename_pause_and_top() {
         assert_eq!(world.inspect("new")["State"]["Status"], "running");
         let top = client.run(&["top", "new"]).ok();
         assert!(top.starts_with("UID") && top.contains("sleep 1234"), "{top}");
+        for (arguments, titles) in [
+            (&["auxww"][..], "USER PID %CPU %MEM VSZ RSS TTY STAT START TIME COMMAND"),
+            (&["-A", "-o", "pid,args", "--sort=-rss"], "PID COMMAND"),
+        ] {
+            let top = client.run(&[&["top", "new"], arguments].concat()).ok();
+            let [first, only] = top.lines().collect::<Vec<_>>()[..] else { panic!("{top}") };
+            assert_eq!(first.split_whitespace().collect::<Vec<_>>().join(" "), titles);
+            assert!(only.ends_with("sleep 1234"), "{top}");
+        }
+        client
+            .run(&["top", "new", "-o", "ppid=PID,pid"])
+            .code(1)
+            .says("specifying \"ppid=PID,pid\" is not allowed");
+        client.run(&["top", "new", "--nonsense"]).code(1).says("ps: error: unknown gnu long option");
         let stats = client.run(&["stats", "--no-stream", "--format", "{{.Name}} {{.PIDs}}", "new"]).ok();
         assert_eq!(stats, "new 1");
         client

@@ -126,6 +126,6 @@ fn a_part_of_a_volume_may_be_named_through_its_links() {
         mounted(escape).code(125).says("path concatenation escapes the base directory");
     }
     for missing in ["nowhere", "nope"] {
-        mounted(missing).says("cannot access path");
+        mounted(missing).code(127).says("cannot access path").says("no such file or directory");
     }
 }

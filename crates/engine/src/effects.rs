@@ -34,6 +34,9 @@ pub trait Effects: Send + Sync + 'static {
     /// Does both, at the same time if it can.
     fn together(&self, one: &mut (dyn FnMut() + Send), other: &mut dyn FnMut());
 
+    /// Runs a program of the host, which is looked for in `PATH`, for what it says.
+    fn program(&self, name: &str, arguments: &[&str]) -> io::Result<Said>;
+
     /// Starts a shim that waits to be told of its container. Its runtime directory exists.
     fn spawn_shim(&self, program: &Path, container: &str, runtime: &Path) -> io::Result<Box<dyn Unborn>>;
 
@@ -70,6 +73,13 @@ pub trait Effects: Send + Sync + 'static {
 
     /// The root directory as a process of a running container has it.
     fn root_of(&self, pid: i32) -> linux::Result<OwnedFd>;
+}
+
+/// What a program wrote to its standard output and error.
+#[derive(Debug, Default)]
+pub struct Said {
+    pub output: Vec<u8>,
+    pub errors: Vec<u8>,
 }
 
 /// A shim that has not been told of its container yet. Dropped, it is gone.

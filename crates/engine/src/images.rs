@@ -2,6 +2,7 @@
 //!
 //! The store itself never asks who uses an image; here containers are counted before one goes. Registries are in `pulls`.
 
+mod fetched;
 mod list;
 mod pattern;
 mod prune;

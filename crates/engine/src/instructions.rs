@@ -90,8 +90,11 @@ fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
         }
         "ENV" => {
             for (key, value) in pairs(word, rest, &config.env)? {
-                config.env.retain(|entry| entry.split('=').next() != Some(&key));
-                config.env.push(format!("{key}={value}"));
+                let said = format!("{key}={value}");
+                match config.env.iter_mut().find(|entry| entry.split('=').next() == Some(&key)) {
+                    Some(entry) => *entry = said,
+                    None => config.env.push(said),
+                }
             }
         }
         "LABEL" => config.labels.extend(pairs(word, rest, &config.env)?),
@@ -236,7 +239,10 @@ fn health(rest: &str) -> Result<Healthcheck> {
     let (word, line) = parted(rest);
     check.test = match word.as_str() {
         "" => return Err(Error::invalid("HEALTHCHECK requires at least one argument")),
-        "NONE" if line.is_empty() => vec!["NONE".into()],
+        // What flags say of a check that there is not counts for nothing.
+        "NONE" if line.is_empty() => {
+            return Ok(Healthcheck { test: vec!["NONE".into()], ..Healthcheck::default() });
+        }
         "NONE" => return Err(Error::invalid("HEALTHCHECK NONE takes no arguments")),
         "CMD" => probe(line)?,
         other => {
@@ -314,6 +320,10 @@ mod tests {
             applied(&["ENV B=$A C=${NONE:-x}\nENV D=\"$B\" \\\n E='$B'", "USER $A", "WORKDIR /$B"]).unwrap();
         assert_eq!(config.env, ["A=old", "B=old", "C=x", "D=old", "E=$B"]);
         assert_eq!((config.user.as_str(), config.working_dir.as_str()), ("old", "/old"));
+        let config = applied(&["ENV B=1", "ENV A=new C=2 B=3"]).unwrap();
+        assert_eq!(config.env, ["A=new", "B=3", "C=2"], "each stays where it is");
+        let check = applied(&["HEALTHCHECK --retries=3 NONE"]).unwrap().healthcheck.unwrap();
+        assert_eq!((check.test, check.retries), (vec!["NONE".to_owned()], 0));
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub use container::{
     Archive, ArchiveStat, AttachOptions, CommitOptions, CreateOptions, Exit, ListOptions, PutOptions,
     RemoveOptions, WaitOutcome,
 };
-pub use effects::{Effects, HostNetwork, Inside, Kernel, Launched, Shim, Unborn};
+pub use effects::{Effects, HostNetwork, Inside, Kernel, Launched, Said, Shim, Unborn};
 pub use error::{Error, ErrorKind, Result};
 pub use events::{EventQuery, EventStream, Events};
 pub use exec::StartOptions as ExecStartOptions;

@@ -40,6 +40,17 @@ const ANONYMOUS: &str = "com.docker.volume.anonymous";
 /// Directories on their way out. No volume's name begins with a dot.
 const GONE: &str = ".gone-";
 
+/// What a name of a file may have.
+const LONGEST: usize = 255;
+
+/// A name that has no room for more goes as its digest.
+fn gone(name: &str) -> String {
+    match GONE.len() + name.len() <= LONGEST {
+        true => format!("{GONE}{name}"),
+        false => format!("{GONE}{}", oci::digest::Digest::sha256_of(name.as_bytes()).hex()),
+    }
+}
+
 /// The engine's volumes.
 pub(crate) struct Volumes {
     paths: Paths,
@@ -264,7 +275,7 @@ impl Volumes {
         if local::is_mount(&stored.options) {
             local::unmount(&self.paths.volume_data(name))?;
         }
-        let gone = self.paths.volumes().join(format!("{GONE}{name}"));
+        let gone = self.paths.volumes().join(gone(name));
         delete_tree(&gone)?;
         store::fault::point("take a volume out of sight")?;
         match std::fs::rename(self.paths.volume(name), &gone) {
@@ -294,11 +305,12 @@ impl Volumes {
         for entry in entries {
             let entry = entry.map_err(failed)?;
             let file_name = entry.file_name();
-            let Some(name) = file_name.to_str().and_then(|name| name.strip_prefix(GONE)) else { continue };
-            if self.get(name).is_some() && !self.paths.volume(name).exists() {
-                std::fs::rename(entry.path(), self.paths.volume(name)).map_err(failed)?;
-            } else {
-                delete_volume(&entry.path())?;
+            let Some(file_name) = file_name.to_str().filter(|name| name.starts_with(GONE)) else { continue };
+            let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+            let owner = known.keys().find(|name| gone(name) == file_name);
+            match owner.map(|name| self.paths.volume(name)).filter(|directory| !directory.exists()) {
+                Some(directory) => std::fs::rename(entry.path(), directory).map_err(failed)?,
+                None => delete_volume(&entry.path())?,
             }
         }
         Ok(())

@@ -44,6 +44,7 @@ pub enum Step {
     Pushed,
     LayerAlreadyExists,
     Loading { current: u64, total: u64 },
+    Importing { current: u64, total: u64 },
 }
 
 impl Step {
@@ -65,6 +66,7 @@ impl Step {
             Self::Pushed => "Pushed".into(),
             Self::LayerAlreadyExists => "Layer already exists".into(),
             Self::Loading { .. } => "Loading layer".into(),
+            Self::Importing { .. } => "Importing".into(),
         }
     }
 
@@ -74,7 +76,8 @@ impl Step {
             Self::Downloading { current, total }
             | Self::Extracting { current, total }
             | Self::Pushing { current, total }
-            | Self::Loading { current, total } => Some((current, total)),
+            | Self::Loading { current, total }
+            | Self::Importing { current, total } => Some((current, total)),
             _ => None,
         }
     }

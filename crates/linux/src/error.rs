@@ -54,6 +54,13 @@ impl Error {
         self.errno == errno
     }
 
+    /// The kernel's sentence within another: `no such file or directory`.
+    pub fn words(&self) -> String {
+        let sentence = self.sentence();
+        let mut letters = sentence.chars();
+        letters.next().into_iter().flat_map(char::to_lowercase).chain(letters).collect()
+    }
+
     /// The kernel's sentence alone: `No such file or directory`.
     pub fn sentence(&self) -> String {
         sentence(self.errno)

@@ -5,6 +5,7 @@ mod images;
 mod propagation;
 
 use std::fs::DirBuilder;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
@@ -40,26 +41,34 @@ pub(super) fn fill(engine: &Engine, record: &Record) -> Result<()> {
     let root = super::rootfs::stack(Some(&snapshot.upper), &snapshot.lowers)?;
     for point in points {
         let MountKind::Volume { name, .. } = &point.kind else { continue };
+        let source = Path::new(&point.destination);
+        // Without anything to copy, a volume is not looked into: it need not even be there before the start.
+        let Some(found) = directory(&root, source)? else { continue };
         let alone = engine.volume_users(name).is_empty();
-        let copy = |target: &Path| copy_up(&root, Path::new(&point.destination), target);
+        let copy = |target: &Path| copy_up(&root, source, &found, target);
         volumes.fill(name, &record.id, alone, copy)?;
     }
     Ok(())
 }
 
+/// A directory of the image, if there is one of that name.
+fn directory(root: &linux::path::Root, path: &Path) -> Result<Option<OwnedFd>> {
+    match root.resolve(path) {
+        Err(error) if error.is(linux::Errno::NOENT) || error.is(linux::Errno::NOTDIR) => Ok(None),
+        Err(error) => Err(Error::failed("cannot look into the image", error)),
+        Ok(found) => {
+            let is_directory =
+                linux::entry::metadata_of(&found).is_ok_and(|metadata| metadata.is_directory());
+            Ok(is_directory.then_some(found))
+        }
+    }
+}
+
 /// Copies a directory of the image, its owner and mode included, through an archive: one way to copy a tree.
-fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()> {
+fn copy_up(root: &linux::path::Root, source: &Path, found: &OwnedFd, target: &Path) -> Result<()> {
     use image::archive::{
         Extract, Limits, Ownership, Reader, Replace, Writer, archive_path, copy_attributes, extract_into,
     };
-    let found = match root.resolve(source) {
-        Err(error) if error.is(linux::Errno::NOENT) || error.is(linux::Errno::NOTDIR) => return Ok(()),
-        Err(error) => return Err(Error::failed("cannot look into the image", error)),
-        Ok(found) => found,
-    };
-    if !linux::entry::metadata_of(&found).is_ok_and(|metadata| metadata.is_directory()) {
-        return Ok(());
-    }
     let (reader, writer) = std::io::pipe().map_err(|error| Error::failed("cannot make a pipe", error))?;
     let inside =
         linux::path::Root::open(target).map_err(|error| Error::failed("cannot open a volume", error))?;
@@ -84,7 +93,7 @@ fn copy_up(root: &linux::path::Root, source: &Path, target: &Path) -> Result<()>
     read?;
     written.map_err(|_| Error::system("the engine failed inside"))??;
     // The volume itself looks as the directory did: a database must own its data directory.
-    Ok(copy_attributes(&found, &inside)?)
+    Ok(copy_attributes(found, &inside)?)
 }
 
 /// Prepares a container's mounts for a run. Blocking.
@@ -173,7 +182,12 @@ fn make_source(path: &Path, users: Option<&Users>) -> Result<()> {
 /// A path within a volume or an image, whose links may not lead out of it.
 fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
     let wanted = root.join(subpath);
-    let failed = |error| Error::failed(format!("cannot access path {}", wanted.display()), error);
+    let failed = |error: linux::Error| {
+        // The first that is not there, as Docker finds it on its way down.
+        let missing = wanted.ancestors().take_while(|path| path.symlink_metadata().is_err()).last();
+        let place = missing.unwrap_or(&wanted).display();
+        Error::system(format!("cannot access path {}: lstat {place}: {}", wanted.display(), error.words()))
+    };
     let handle = linux::path::Root::open(root).map_err(failed)?;
     let found = handle.resolve_beneath(Path::new(subpath)).map_err(|error| match error.errno() {
         linux::Errno::XDEV => Error::invalid(format!(

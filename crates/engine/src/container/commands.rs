@@ -201,7 +201,7 @@ impl Owner {
 
     async fn kill(&mut self, signal: i32) -> Result<()> {
         life::admit_kill(&self.record)?;
-        let configured = launch::stop_signal_configured(&self.record)?;
+        let configured = launch::stop_signal_configured(&self.record);
         self.record_mut().manually_stopped = true;
         let final_stop = life::ends_policy(signal, configured);
         match self.request(Request::Signal { signal, final_stop }, Vec::new()).await {

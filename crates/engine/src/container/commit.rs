@@ -167,12 +167,34 @@ fn fill(config: &mut oci::image::Config, container: oci::image::Config) {
             config.entrypoint = container.entrypoint;
         }
     }
-    config.healthcheck = config.healthcheck.take().or(container.healthcheck);
+    fill_health(&mut config.healthcheck, container.healthcheck);
     config.stop_timeout = config.stop_timeout.or(container.stop_timeout);
     config.shell = config.shell.take().or(container.shell);
     config.args_escaped |= container.args_escaped;
     if config.on_build.is_empty() {
         config.on_build = container.on_build;
+    }
+}
+
+/// A health check of the new configuration goes on with what it does not say.
+fn fill_health(own: &mut Option<Healthcheck>, container: Option<Healthcheck>) {
+    let (Some(own), Some(container)) = (&mut *own, &container) else {
+        *own = own.take().or(container);
+        return;
+    };
+    if own.test.is_empty() {
+        own.test.clone_from(&container.test);
+    }
+    for (value, default) in [
+        (&mut own.interval, container.interval),
+        (&mut own.timeout, container.timeout),
+        (&mut own.start_period, container.start_period),
+        (&mut own.start_interval, container.start_interval),
+        (&mut own.retries, container.retries),
+    ] {
+        if *value == 0 {
+            *value = default;
+        }
     }
 }
 
@@ -200,6 +222,21 @@ mod tests {
         // A command is not taken along to another entrypoint.
         let config = merged(Config { entrypoint: words(&["sh"]), ..Config::default() });
         assert_eq!((config.entrypoint, config.cmd), (words(&["sh"]), None));
+    }
+
+    #[test]
+    fn another_health_check_keeps_what_it_does_not_say() {
+        let check = |test: &str, interval, retries| {
+            Some(Healthcheck { test: vec![test.into()], interval, retries, ..Healthcheck::default() })
+        };
+        let filled = |mut own: Option<Healthcheck>, container| {
+            fill_health(&mut own, container);
+            own
+        };
+        assert_eq!(filled(check("NONE", 0, 0), check("CMD", 7, 4)), check("NONE", 7, 4));
+        assert_eq!(filled(check("CMD", 5, 0), check("NONE", 7, 4)), check("CMD", 5, 4));
+        assert_eq!(filled(None, check("CMD", 7, 4)), check("CMD", 7, 4));
+        assert_eq!(filled(check("CMD", 7, 4), None), check("CMD", 7, 4));
     }
 
     #[test]

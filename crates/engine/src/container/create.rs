@@ -88,6 +88,7 @@ fn describe(
     if config.image.is_empty() {
         return Err(Error::invalid("no image specified"));
     }
+    validate::config(&config)?;
     let machine = &engine.shared().host;
     let settings = engine.config();
     let mut warnings = Vec::new();
@@ -104,7 +105,7 @@ fn describe(
     }
     defaults::merge(&mut config, &image.config.config)?;
     let (path, args) = defaults::command(&config)?;
-    validate::config(&config)?;
+    validate::merged(&config)?;
     defaults::network(&config, &mut host);
     defaults::host(&mut host, &settings.container, machine);
     name_by_id(engine, &mut host)?;

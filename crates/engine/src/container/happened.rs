@@ -71,10 +71,14 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
             vec![announce("pause", Vec::new())]
         }
         Happening::Resumed => {
-            run.paused = false;
-            vec![announce("unpause", Vec::new())]
+            // One that is killed is thawed for that alone, and nobody was asked to.
+            let was_paused = std::mem::take(&mut run.paused);
+            was_paused.then(|| announce("unpause", Vec::new())).into_iter().collect()
         }
-        Happening::Killed { signal } => vec![announce("kill", vec![("signal", signal.to_string())])],
+        Happening::Killed { signal } => {
+            run.paused &= *signal != linux::signal::SIGKILL;
+            vec![announce("kill", vec![("signal", signal.to_string())])]
+        }
         Happening::Detached { exec: None } => vec![announce("detach", Vec::new())],
         Happening::Detached { exec: Some(exec) } => {
             vec![announce("exec_detach", vec![("execID", exec.clone())])]
@@ -223,6 +227,19 @@ mod tests {
         let killed = event(2, Happening::Killed { signal: 15 });
         assert_eq!(actions(&happened(&mut record, &killed)), ["kill"]);
         assert!(happened(&mut record, &killed).is_empty());
+    }
+
+    #[test]
+    fn who_is_killed_while_paused_is_not_told_to_be_unpaused() {
+        let told = |signal| {
+            let mut record = running();
+            happened(&mut record, &event(2, Happening::Paused));
+            happened(&mut record, &event(3, Happening::Killed { signal }));
+            let resumed = happened(&mut record, &event(4, Happening::Resumed));
+            assert!(!record.state.is_paused());
+            actions(&resumed).concat()
+        };
+        assert_eq!((told(9).as_str(), told(15).as_str()), ("", "unpause"));
     }
 
     #[test]

@@ -40,22 +40,20 @@ pub(super) fn of_labels(labels: Option<&BTreeMap<String, String>>) -> Result<Opt
     }
 }
 
-/// Checks a configuration's health check, in Docker's words where it has any.
+/// The shortest time there is.
+const SHORTEST: i64 = 1_000_000;
+
+/// Checks a container's own health check, in Docker's words where it has any.
 pub(super) fn validate(config: &Config) -> Result<()> {
-    action(config)?;
     let Some(check) = &config.healthcheck else { return Ok(()) };
     test(config)?;
-    // Docker takes this, and goes down with the first probe.
-    if check.test == ["CMD"] {
-        return Err(Error::invalid("CMD takes a command in Healthcheck"));
-    }
     for (name, value) in [
         ("Interval", check.interval),
         ("Timeout", check.timeout),
         ("StartPeriod", check.start_period),
         ("StartInterval", check.start_interval),
     ] {
-        if value != 0 && value < 1_000_000 {
+        if value != 0 && value < SHORTEST {
             return Err(Error::invalid(format!("{name} in Healthcheck cannot be less than 1ms")));
         }
     }
@@ -63,6 +61,15 @@ pub(super) fn validate(config: &Config) -> Result<()> {
         return Err(Error::invalid("Retries in Healthcheck cannot be negative"));
     }
     Ok(())
+}
+
+/// Checks what labels ask for, the image's included.
+pub(super) fn validate_labels(config: &Config) -> Result<()> {
+    action(config)?;
+    match (of_labels(config.labels.as_ref())?, &config.healthcheck) {
+        (Some(asked), Some(check)) if check.test == asked => test(config).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// Whether there is anything to check.
@@ -78,12 +85,18 @@ pub(super) fn words(config: &Config) -> String {
     }
 }
 
-/// What the shim is told: Docker's defaults filled in.
+/// What the shim is told: Docker's defaults filled in. There is no probe where an image asks for one that makes no sense.
 pub(super) fn for_shim(config: &Config) -> Result<Option<Health>> {
     const SECOND: u64 = 1_000_000_000;
-    let (Some(check), Some(test)) = (&config.healthcheck, test(config)?) else { return Ok(None) };
-    let or =
-        |value: i64, default: u64| u64::try_from(value).ok().filter(|value| *value > 0).unwrap_or(default);
+    let test = test(config).unwrap_or_else(|reason| {
+        tracing::warn!(%reason, "a container has no health check");
+        None
+    });
+    let (Some(check), Some(test)) = (&config.healthcheck, test) else { return Ok(None) };
+    let or = |value: i64, default: u64| match u64::try_from(value) {
+        Ok(1..) => value.max(SHORTEST).unsigned_abs(),
+        _ => default,
+    };
     let (command, ask) = match test {
         Test::Command(command) => (command, None),
         Test::Ask(ask) => (Vec::new(), Some(ask)),
@@ -94,7 +107,7 @@ pub(super) fn for_shim(config: &Config) -> Result<Option<Health>> {
         timeout: or(check.timeout, 30 * SECOND),
         start_period: or(check.start_period, 0),
         start_interval: or(check.start_interval, 5 * SECOND),
-        retries: u32::try_from(check.retries).ok().filter(|retries| *retries > 0).unwrap_or(3),
+        retries: if check.retries == 0 { 3 } else { u32::try_from(check.retries).unwrap_or(1) },
         ask,
         on_unhealthy: action(config)?,
     }))
@@ -124,6 +137,8 @@ fn test(config: &Config) -> Result<Option<Test>> {
     };
     match word.as_str() {
         "NONE" => Ok(None),
+        // Docker takes this, and goes down with the first probe.
+        "CMD" if rest.is_empty() => Err(Error::invalid("CMD takes a command in Healthcheck")),
         "CMD" => Ok(Some(Test::Command(rest.to_vec()))),
         "CMD-SHELL" => {
             let default = || vec!["/bin/sh".to_owned(), "-c".to_owned()];
@@ -217,7 +232,7 @@ mod tests {
             &["TCP", "localhost"],
             &["TCP", "1", "2"],
         ] {
-            assert!(asked(wrong).is_err(), "{wrong:?}");
+            assert!(validate(&config(wrong)).is_err(), "{wrong:?}");
         }
     }
 
@@ -233,7 +248,24 @@ mod tests {
         config.labels = Some(labels(&[(ON_FAILURE_LABEL, "restart")]));
         assert_eq!(for_shim(&config).unwrap().unwrap().on_unhealthy, OnUnhealthy::Restart);
         config.labels = Some(labels(&[(ON_FAILURE_LABEL, "dance")]));
-        assert!(validate(&config).unwrap_err().message().contains("use none, restart, stop or kill"));
+        assert!(validate_labels(&config).unwrap_err().message().contains("use none, restart, stop or kill"));
+        let mut config = self::config(&["TCP", "nowhere"]);
+        assert!(validate_labels(&config).is_ok());
+        config.labels = Some(labels(&[(TCP_LABEL, "nowhere")]));
+        assert!(validate_labels(&config).unwrap_err().message().contains("invalid address"));
+    }
+
+    #[test]
+    fn what_an_image_asks_for_is_done_as_far_as_it_makes_sense() {
+        for nonsense in [&["DANCE", "x"][..], &[""], &["CMD"], &["HTTP", "x"]] {
+            assert!(for_shim(&config(nonsense)).unwrap().is_none());
+            assert!(!is_checked(&config(nonsense)));
+        }
+        let mut config = config(&["CMD", "true"]);
+        config.healthcheck =
+            config.healthcheck.map(|check| HealthConfig { interval: 5, timeout: -1, retries: -5, ..check });
+        let check = for_shim(&config).unwrap().unwrap();
+        assert_eq!((check.interval, check.timeout, check.retries), (1_000_000, 30_000_000_000, 1));
     }
 
     #[test]

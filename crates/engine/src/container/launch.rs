@@ -226,7 +226,7 @@ fn describe(
         restart: life::restart_policy(&record.host.restart_policy),
         restart_count: record.restart_count,
         health,
-        stop_signal: stop_signal_configured(record)?.unwrap_or(linux::signal::SIGTERM),
+        stop_signal: stop_signal_configured(record).unwrap_or(linux::signal::SIGTERM),
         stop_timeout: record.config.stop_timeout.unwrap_or(engine.config().container.stop_timeout),
         network: Some(protocol::Network {
             namespace: joined.namespace.is_some(),
@@ -255,13 +255,9 @@ fn descriptors(users: Option<Users>, joined: Joined, held: Held) -> Vec<OwnedFd>
     all
 }
 
-/// The configured stop signal; none when the container has none.
-pub(super) fn stop_signal_configured(record: &Record) -> Result<Option<i32>> {
-    let text = record.config.stop_signal.as_str();
-    if text.is_empty() {
-        return Ok(None);
-    }
-    linux::signal::parse_wish(text).map(Some).ok_or_else(|| Error::invalid(format!("invalid signal: {text}")))
+/// The configured stop signal; none when the container has none, or its image one that is none.
+pub(super) fn stop_signal_configured(record: &Record) -> Option<i32> {
+    linux::signal::parse_wish(&record.config.stop_signal)
 }
 
 /// What a container that never ran, or ran before, is after a start that failed.

@@ -96,6 +96,8 @@ pub(crate) struct Handle {
     pub(crate) id: ContainerId,
     view: watch::Receiver<Arc<Record>>,
     mailbox: mpsc::Sender<Command>,
+    /// Held by the request that removes it: another one is told so, and does not wait.
+    removal: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// Every container of this engine.

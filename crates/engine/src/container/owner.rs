@@ -69,7 +69,7 @@ impl Owner {
         let record = Arc::new(record);
         let (view, watched) = watch::channel(record.clone());
         let (mailbox, commands) = mpsc::channel(MAILBOX);
-        let handle = Handle { id: record.id.clone(), view: watched, mailbox };
+        let handle = Handle { id: record.id.clone(), view: watched, mailbox, removal: Arc::default() };
         engine.shared().containers.insert(handle.clone());
         let mut owner = Owner {
             engine: engine.clone(),

@@ -36,6 +36,9 @@ impl Engine {
             return self.container_unlink(wanted).await;
         }
         let container = self.container(wanted)?;
+        let Ok(_alone) = container.removal.try_lock() else {
+            return Err(Error::conflict(format!("removal of container {wanted} is already in progress")));
+        };
         let RemoveOptions { force, volumes, .. } = options;
         let wanted = wanted.to_owned();
         container.ask(|reply| Command::Remove { wanted, force, volumes, reply }).await

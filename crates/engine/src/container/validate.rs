@@ -29,32 +29,41 @@ pub(super) fn name(name: &str) -> Result<&str> {
     refuse(format!("Invalid container name ({name}), only [a-zA-Z0-9][a-zA-Z0-9_.-] are allowed"))
 }
 
-/// The portable half, after the image's has been merged in.
+/// The portable half as its creator wrote it.
 pub(super) fn config(config: &Config) -> Result<()> {
-    if !config.working_dir.is_empty() && !config.working_dir.starts_with('/') {
-        return refuse(format!(
-            "the working directory '{}' is invalid, it needs to be an absolute path",
-            config.working_dir
-        ));
-    }
+    working_directory(config)?;
     if !config.stop_signal.is_empty() && linux::signal::parse_wish(&config.stop_signal).is_none() {
         return refuse(format!("invalid signal: {}", config.stop_signal));
     }
-    for entry in config.env.iter().flatten() {
-        if entry.is_empty() || entry.starts_with('=') {
-            return refuse(format!("invalid environment variable: {entry}"));
-        }
-        if entry.contains('\0') {
-            return refuse("invalid environment variable: it contains a NUL byte");
-        }
+    if let Some(entry) = config.env.iter().flatten().find(|entry| entry.is_empty() || entry.starts_with('='))
+    {
+        return refuse(format!("invalid environment variable: {entry}"));
     }
     if config.hostname.len() > 64 {
         return refuse(format!("hostname \"{}\" is too long (maximum 64 bytes)", config.hostname));
     }
-    for port in config.exposed_ports.keys() {
-        exposed(port)?;
-    }
     super::health::validate(config)
+}
+
+/// The same after the image's has been merged in. Who runs an image cannot mend it: only what no start could make sense of
+/// is refused.
+pub(super) fn merged(config: &Config) -> Result<()> {
+    working_directory(config)?;
+    if let Some(entry) = config.env.iter().flatten().find(|entry| entry.starts_with('=')) {
+        return refuse(format!("invalid environment variable: {entry}"));
+    }
+    if config.env.iter().flatten().any(|entry| entry.contains('\0')) {
+        return refuse("invalid environment variable: it contains a NUL byte");
+    }
+    super::health::validate_labels(config)
+}
+
+fn working_directory(config: &Config) -> Result<()> {
+    let directory = &config.working_dir;
+    if directory.is_empty() || directory.starts_with('/') {
+        return Ok(());
+    }
+    refuse(format!("the working directory '{directory}' is invalid, it needs to be an absolute path"))
 }
 
 /// `80`, `80/tcp`, `8000-8010/udp`.

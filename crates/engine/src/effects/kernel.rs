@@ -1,5 +1,6 @@
 //! The effects of a running engine: shims are processes, the rest are system calls.
 
+mod program;
 mod reap;
 
 use std::io;
@@ -12,7 +13,7 @@ use linux::cgroup::{Cgroup, Layout};
 use network::{Host, HostNames, Options};
 use shim::protocol::{Launch, Reply, Request};
 
-use super::{Effects, HostNetwork, Launched, Shim, Unborn};
+use super::{Effects, HostNetwork, Launched, Said, Shim, Unborn};
 
 /// The host as it is. Work goes to the blocking threads of the runtime that asks for it.
 #[derive(Debug, Clone, Copy, Default)]
@@ -29,6 +30,10 @@ impl Effects for Kernel {
             scope.spawn(one);
             other();
         });
+    }
+
+    fn program(&self, name: &str, arguments: &[&str]) -> io::Result<Said> {
+        program::run(name, arguments)
     }
 
     fn spawn_shim(&self, program: &Path, container: &str, runtime: &Path) -> io::Result<Box<dyn Unborn>> {

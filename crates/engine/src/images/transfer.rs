@@ -18,7 +18,7 @@ use crate::{Engine, instructions};
 /// Bytes gathered before they go into a pipe: headers are small, and each write wakes the reader.
 const BUFFER: usize = 256 << 10;
 
-/// `POST /images/create?fromSrc=-`
+/// `POST /images/create?fromSrc=…`
 #[derive(Debug, Clone, Default)]
 pub struct ImportRequest {
     /// Where the archive comes from, as history tells it.
@@ -100,7 +100,7 @@ impl Engine {
     }
 }
 
-fn import(request: ImportRequest) -> Result<Import> {
+pub(super) fn import(request: ImportRequest) -> Result<Import> {
     let ImportRequest { source, repository, tag, message, changes, platform } = request;
     let platform = match platform.filter(|text| !text.is_empty()) {
         Some(text) => text.parse().map_err(|error| Error::invalid(format!("{error}")))?,

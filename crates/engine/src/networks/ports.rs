@@ -42,7 +42,9 @@ pub(super) fn requests<'a>(
     }
     if host.publish_all_ports {
         for port in exposed {
-            let (transport, ports) = parse_port(port)?;
+            let (Some(transport), ports) = read_exposed(port) else {
+                return Err(Error::system("unknown protocol"));
+            };
             for port in ports {
                 let published =
                     requests.iter().any(|one| (one.transport, one.container_port) == (transport, port));
@@ -93,6 +95,27 @@ pub(super) fn parse_port(text: &str) -> Result<(Transport, RangeInclusive<u16>)>
     let transport =
         transport(protocol).ok_or_else(|| Error::invalid(format!("invalid proto: {protocol}")))?;
     Ok((transport, parse_range(ports).ok_or_else(invalid)?))
+}
+
+/// A port that an image exposes may be anything: what is no number is 0, and what is no protocol is none.
+pub(super) fn read_exposed(text: &str) -> (Option<Transport>, RangeInclusive<u16>) {
+    let (ports, protocol) = text.split_once('/').unwrap_or((text, ""));
+    let known = match (ports, protocol) {
+        ("", _) => None,
+        (_, "") => Some(Transport::Tcp),
+        _ => transport(protocol),
+    };
+    (known, parse_range(ports).unwrap_or(0..=0))
+}
+
+/// What inspect calls it.
+pub(super) fn shown_exposed(text: &str) -> String {
+    let (transport, ports) = read_exposed(text);
+    let ports = match (ports.start(), ports.end()) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first}-{last}"),
+    };
+    format!("{ports}/{}", transport.map_or("0", Transport::name))
 }
 
 /// Nothing, or 0, is any port.
@@ -166,6 +189,27 @@ mod tests {
         host.publish_all_ports = true;
         let expected = [(80, HostPorts::Within(8080..=8080), 2), (443, HostPorts::Any, 2)];
         assert_eq!(all(&host, &["80/tcp", "443/tcp"]), expected);
+    }
+
+    #[test]
+    fn what_an_image_exposes_need_not_make_sense() {
+        for (text, shown) in [
+            ("80", "80/tcp"),
+            ("80/", "80/tcp"),
+            ("53/UDP", "53/udp"),
+            ("80-82/tcp", "80-82/tcp"),
+            ("$PORT/tcp", "0/tcp"),
+            ("90000/tcp", "0/tcp"),
+            ("82-80", "0/tcp"),
+            ("80/foo", "80/0"),
+            ("", "0/0"),
+        ] {
+            assert_eq!(shown_exposed(text), shown, "{text}");
+        }
+        let host = HostConfig { publish_all_ports: true, ..HostConfig::default() };
+        assert_eq!(all(&host, &["$PORT/tcp", "0/tcp"]), [(0, HostPorts::Any, 2)]);
+        let unknown = ["80/foo".to_owned()];
+        assert_eq!(requests(&host, unknown.iter(), &defaults()).unwrap_err().message(), "unknown protocol");
     }
 
     #[test]

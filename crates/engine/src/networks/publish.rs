@@ -36,8 +36,16 @@ impl Networks {
     /// Holds the ports that the container publishes, if it has a way out.
     pub(super) fn take_ports(&self, record: &Record, run: &mut Run) -> Result<Vec<Bound>> {
         let Some(manner) = self.manner(run)? else { return Ok(Vec::new()) };
+        let placed = |run: &Run, error: Error| {
+            let endpoint = run.gateway(false).or(run.gateway(true)).map_or("", |endpoint| &endpoint.id);
+            error.within(format!(
+                "driver failed programming external connectivity on endpoint {} ({endpoint})",
+                record.name
+            ))
+        };
         let mut requests =
-            ports::requests(&record.host, record.config.exposed_ports.keys(), &manner.defaults)?;
+            ports::requests(&record.host, record.config.exposed_ports.keys(), &manner.defaults)
+                .map_err(|error| placed(run, error))?;
         let routed = |address: &IpAddr| manner.routed[usize::from(address.is_ipv6())];
         for request in &mut requests {
             let (direct, hosts): (Vec<_>, Vec<_>) = request.hosts.drain(..).partition(routed);
@@ -48,11 +56,7 @@ impl Networks {
         }
         requests.retain(|request| !request.hosts.is_empty());
         let reserved = self.host.reserve(&requests).map_err(|error| {
-            let endpoint = run.gateway(false).or(run.gateway(true)).map_or("", |endpoint| &endpoint.id);
-            refused(error, &requests, run.target(false).or(run.target(true))).within(format!(
-                "driver failed programming external connectivity on endpoint {} ({endpoint})",
-                record.name
-            ))
+            placed(run, refused(error, &requests, run.target(false).or(run.target(true))))
         })?;
         let mut bound = Vec::new();
         for Reserved { transport, host, container_port, socket } in reserved {

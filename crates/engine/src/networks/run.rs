@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use network::{Attached, Mac, Published, Transport};
 use serde::{Deserialize, Serialize};
 
+use super::ports;
 use crate::container::Record;
 use crate::error::{Error, Result};
 
@@ -181,7 +182,7 @@ impl Run {
     fn port_map(&self, record: &Record) -> PortMap {
         let mut map = PortMap::new();
         for port in record.config.exposed_ports.keys() {
-            map.insert(with_protocol(port), None);
+            map.insert(ports::shown_exposed(port), None);
         }
         for port in &self.ports {
             let host_port = if port.is_held() { port.host.port().to_string() } else { String::new() };
@@ -191,10 +192,6 @@ impl Run {
         }
         map
     }
-}
-
-fn with_protocol(port: &str) -> String {
-    if port.contains('/') { port.to_owned() } else { format!("{port}/tcp") }
 }
 
 impl Endpoint {

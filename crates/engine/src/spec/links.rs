@@ -130,7 +130,8 @@ fn parse(link: &str) -> (&str, &str) {
     (&name[last(name)..], &alias[last(alias)..])
 }
 
-/// The ports of `80`, `80/tcp`, `8000-8002/udp`, each with a key that puts `tcp` first. Checked at create.
+/// The ports of `80`, `80/tcp`, `8000-8002/udp`, each with a key that puts `tcp` first. What is no
+/// port has none.
 fn exposed(text: &str) -> Vec<(u16, bool, String)> {
     let (ports, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
     let (first, last) = ports.split_once('-').unwrap_or((ports, ports));

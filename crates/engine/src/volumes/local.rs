@@ -110,7 +110,16 @@ pub(super) fn mount(options: &BTreeMap<String, String>, target: &Path) -> Result
     let (flags, data) = parse(text("o"));
     let data = if kind.starts_with("nfs") || kind == "cifs" { resolve(data)? } else { data };
     let data = data.join(",");
-    let failed = |error| Error::failed("failed to mount local volume", error);
+    let failed = |error: linux::Error| {
+        let flags = if flags == 0 { String::new() } else { format!(", flags: {flags:#x}") };
+        let told = if data.is_empty() { String::new() } else { format!(", data: {data}") };
+        let from = if device.is_empty() { String::new() } else { format!("{device}:") };
+        let words = error.words();
+        Error::system(format!(
+            "failed to mount local volume: mount {from}{}{flags}{told}: {words}",
+            target.display()
+        ))
+    };
     mount::classic(Path::new(device), target, kind, flags, &data).map_err(failed)?;
     // A bind takes its flags only when it is mounted again.
     let changed = flags & !(BIND | REC);

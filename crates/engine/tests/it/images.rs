@@ -1,7 +1,8 @@
 //! Images as the API tells of them: lists, names, removal under containers, archives out and in, commits.
 
-use std::io::Read;
+use std::io::{Read, Write};
 
+use api::container::{Config, HealthConfig};
 use api::filters::Filters;
 use api::progress::Message;
 use engine::{CommitOptions, Engine, ErrorKind, ImportRequest};
@@ -161,6 +162,117 @@ fn an_import_takes_changes() {
         let bad = ImportRequest { changes: vec!["RUN true".into()], ..request };
         let (result, _) = told(|sender| engine.image_import(bad, Box::new(std::io::empty()), sender)).await;
         assert_eq!(result.unwrap_err().kind(), ErrorKind::InvalidParameter);
+    });
+}
+
+#[test]
+fn an_import_may_be_fetched() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        let mut archive = image::archive::Writer::new(Vec::new());
+        archive.add_document("hello", &vec![7; 1 << 20], 0).unwrap();
+        let archive = archive.finish().unwrap();
+        let serve = |answers: Vec<Vec<u8>>| {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let address = listener.local_addr().unwrap();
+            let serve = move || {
+                for answer in answers {
+                    let mut client = listener.accept().unwrap().0;
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        let mut byte = [0];
+                        client.read_exact(&mut byte).unwrap();
+                        head.push(byte[0]);
+                    }
+                    // It may have heard enough.
+                    let _ = client.write_all(&answer);
+                }
+            };
+            (format!("{address}/root.tar"), std::thread::spawn(serve))
+        };
+        let head =
+            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n", archive.len());
+        let whole = [head.as_bytes(), &archive].concat();
+        let half = whole[..whole.len() / 2].to_vec();
+        let refusal = b"HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\nno such file\n".to_vec();
+        let (address, server) = serve(vec![whole, half, refusal]);
+
+        let request = |source: &str, tag: &str| ImportRequest {
+            source: source.to_owned(),
+            repository: "fetched".into(),
+            tag: tag.into(),
+            ..ImportRequest::default()
+        };
+        let import = async |source: &str, tag| {
+            told(|sender| engine.image_import_from(request(source, tag), sender)).await
+        };
+        let (result, lines) = import(&address, "1").await;
+        result.unwrap();
+        let shown = engine.image_inspect("fetched:1", None).await.unwrap();
+        assert_eq!(shown.comment, format!("Imported from {address}"));
+        let lines: Vec<&str> = lines.iter().map(|line| line.status.as_str()).collect();
+        assert_eq!(lines.first().unwrap(), &format!("Downloading from http://{address}"));
+        assert!(lines.contains(&"Importing"), "{lines:?}");
+        assert_eq!(*lines.last().unwrap(), shown.id);
+
+        let (result, _) = import(&address, "2").await;
+        assert!(result.unwrap_err().to_string().contains("unexpected EOF"));
+        let (result, lines) = import(&address, "2").await;
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), lines.len()), (ErrorKind::NotFound, 0));
+        let words = format!("failed to GET http://{address} with status 404 Not Found: no such file");
+        assert_eq!(error.to_string(), words);
+        assert!(engine.image_inspect("fetched:2", None).await.is_err());
+        server.join().unwrap();
+        let (result, _) = import("ftp://host/x", "2").await;
+        assert!(result.unwrap_err().to_string().contains("unsupported protocol scheme \"ftp\""));
+    });
+}
+
+#[test]
+fn an_image_may_be_odd() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        let id = world.create("base", "", |_| {}).await;
+        let odd = Config {
+            stop_signal: "FOO".into(),
+            env: Some(vec![String::new(), "A=b".into()]),
+            healthcheck: Some(HealthConfig { test: vec!["DANCE".into()], ..HealthConfig::default() }),
+            exposed_ports: [("$PORT/tcp".to_owned(), Default::default())].into(),
+            ..Config::default()
+        };
+        let commit =
+            CommitOptions { repository: "odd".into(), config: Some(odd), ..CommitOptions::default() };
+        engine.container_commit(&id, commit).await.unwrap();
+        let id =
+            world.run("web", "echo $A; exec sleep 1000", |request| request.config.image = "odd".into()).await;
+        world.until_logged(&id, "b\n").await;
+        let shown = engine.container_inspect(&id, false).await.unwrap();
+        assert_eq!((shown.config.stop_signal.as_str(), shown.state.health), ("FOO", None));
+        assert!(shown.config.exposed_ports.contains_key("$PORT/tcp"));
+        engine.container_stop("web", None, Some(0)).await.unwrap();
+
+        // It is another matter what somebody asks for by himself.
+        let refused = engine.container_create(
+            Default::default(),
+            api::container::CreateRequest {
+                config: Config { image: "odd".into(), stop_signal: "BAR".into(), ..Config::default() },
+                ..Default::default()
+            },
+        );
+        assert_eq!(refused.await.unwrap_err().message(), "invalid signal: BAR");
+        let publishing = |request: &mut api::container::CreateRequest| {
+            request.config.exposed_ports.insert("80/foo".into(), Default::default());
+            request.host_config.publish_all_ports = true;
+            request.host_config.network_mode = "bridge".into();
+        };
+        let id = world.create("all", "", publishing).await;
+        let error = engine.container_start(&id).await.unwrap_err().to_string();
+        assert!(
+            error.starts_with("failed to set up container networking: driver failed programming"),
+            "{error}"
+        );
+        assert!(error.ends_with(": unknown protocol"), "{error}");
     });
 }
 

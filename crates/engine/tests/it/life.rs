@@ -162,7 +162,11 @@ fn remove_asks_for_force_while_it_runs() {
             refused.message(),
             "cannot remove container \"web\": container is running: stop the container before removing or force remove"
         );
-        engine.container_remove(&id, RemoveOptions { force: true, ..Default::default() }).await.unwrap();
+        let force = RemoveOptions { force: true, ..Default::default() };
+        let (first, second) =
+            tokio::join!(engine.container_remove(&id, force), engine.container_remove("web", force));
+        first.unwrap();
+        assert_eq!(second.unwrap_err().message(), "removal of container web is already in progress");
         assert!(engine.container_inspect(&id, false).await.is_err());
     });
 }

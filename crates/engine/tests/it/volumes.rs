@@ -181,3 +181,21 @@ fn driver_options_are_mounted_for_a_container() {
         assert!(line.contains("tmpfs") && line.contains("size=1024k"), "{line}");
     });
 }
+
+#[test]
+fn a_device_that_is_not_there_is_missed_at_the_start() {
+    in_a_world(async |world| {
+        let engine = world.engine();
+        let options = [("type", "none"), ("device", "/no/such"), ("o", "bind")];
+        let driver_opts = Some(options.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        engine.volume_create(CreateRequest { driver_opts, ..named("gone") }).await.unwrap();
+        let id = world
+            .create("one", "true", |request| {
+                request.host_config.binds = Some(vec!["gone:/not/in/the/image".into()]);
+            })
+            .await;
+        let error = engine.container_start(&id).await.unwrap_err().to_string();
+        assert!(error.starts_with("error while mounting volume '"), "{error}");
+        assert!(error.ends_with(", flags: 0x1000: no such file or directory"), "{error}");
+    });
+}

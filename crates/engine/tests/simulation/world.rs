@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use engine::{Effects, HostNetwork, Launched, Shim, Unborn};
+use engine::{Effects, HostNetwork, Launched, Said, Shim, Unborn};
 use linux::Errno;
 use linux::ambient::Simulated;
 use shim::protocol::{FailureKind, Launch, Reply, Request};
@@ -349,6 +349,11 @@ impl Effects for World {
             other();
             one();
         }
+    }
+
+    /// There is no program here.
+    fn program(&self, _: &str, _: &[&str]) -> io::Result<Said> {
+        Err(io::ErrorKind::NotFound.into())
     }
 
     fn spawn_shim(&self, _: &Path, _: &str, _: &Path) -> io::Result<Box<dyn Unborn>> {

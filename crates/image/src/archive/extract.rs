@@ -115,7 +115,11 @@ pub fn extract_into<R: Read>(
     while let Some(entry) = reader.next()? {
         let name = entry.name();
         linux::fault::point("extract a file")?;
-        extractor.extract(entry, reader).map_err(|e| e.during(format_args!("extract {name:?}")))?;
+        extractor.extract(entry, reader).map_err(|error| match how.layer {
+            true => error.during(format_args!("extract {name:?}")),
+            // Who copies has named the files himself.
+            false => error,
+        })?;
         extractor.found.entries += 1;
     }
     extractor.finish()
@@ -369,12 +373,11 @@ impl Extractor<'_> {
     ) -> Result<(), Error> {
         if self.how.replace == Replace::SameKind && (there == Node::Directory) != directory {
             let path = parent.path.join(name);
+            let into: PathBuf = Path::new("/").join(self.how.base).components().collect();
             let (old, new) =
                 if directory { ("non-directory", "directory") } else { ("directory", "non-directory") };
-            return Err(Error::new(
-                Kind::Invalid,
-                format!("cannot overwrite {old} {path:?} with {new} {path:?}"),
-            ));
+            let message = format!("cannot overwrite {old} {path:?} with {new} {into:?}");
+            return Err(Error::new(Kind::Other, message));
         }
         if !self.how.layer && self.is_busy(parent, name)? {
             let path = parent.path.join(name);

@@ -19,6 +19,7 @@ mod authorization;
 mod challenge;
 mod error;
 mod failure;
+mod fetch;
 mod login;
 mod response;
 mod search;

@@ -45,7 +45,7 @@ pub struct Found {
     pub content: Vec<u8>,
 }
 
-/// A blob on its way.
+/// A blob, or another file, on its way.
 pub struct Download {
     response: Response,
     stall: Duration,
@@ -284,6 +284,15 @@ impl Session {
 }
 
 impl Download {
+    pub(super) fn whole(response: Response, stall: Duration) -> Download {
+        Download { response, stall, skip: 0 }
+    }
+
+    /// Bytes that are to come, if that was said.
+    pub fn length(&self) -> Option<u64> {
+        self.response.content_length()
+    }
+
     /// The next bytes; `None` at the end of what was sent, which may be too early.
     pub async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {

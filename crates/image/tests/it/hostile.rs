@@ -269,7 +269,7 @@ fn an_upload_may_insist_on_kinds() {
     let handle = Root::open(&scratch).unwrap();
     let put = |archive: Vec<u8>, replace| {
         let how = Extract {
-            base: Path::new(""),
+            base: Path::new("."),
             layer: false,
             ownership: Ownership::Archive,
             replace,
@@ -278,9 +278,9 @@ fn an_upload_may_insist_on_kinds() {
         extract_into(&mut Reader::new(&archive[..], Limits::default()), &handle, how)
     };
     let error = put(Tar::new().file("d", "x").end(), Replace::SameKind).unwrap_err();
-    assert_says(&error.to_string(), "cannot overwrite directory \"d\" with non-directory");
+    assert_says(&error.to_string(), "cannot overwrite directory \"d\" with non-directory \"/\"");
     let error = put(Tar::new().directory("f").end(), Replace::SameKind).unwrap_err();
-    assert_says(&error.to_string(), "cannot overwrite non-directory \"f\" with directory");
+    assert_says(&error.to_string(), "cannot overwrite non-directory \"f\" with directory \"/\"");
     put(Tar::new().file("d", "x").directory("f").end(), Replace::Anything).unwrap();
     assert!(scratch.join("d").is_file() && scratch.join("f").is_dir());
 }

@@ -71,9 +71,7 @@ pub(crate) async fn create(call: Call) -> Answer {
         platform,
     };
     if request.source != "-" {
-        return Err(Failure::not_implemented(
-            "importing from a URL is not supported: fetch the archive and send it as the request's body (fromSrc=-)",
-        ));
+        return told(move |sender| async move { engine.image_import_from(request, sender).await }).await;
     }
     let upload = Box::new(call.into_upload());
     told(move |sender| async move { engine.image_import(request, upload, sender).await }).await
