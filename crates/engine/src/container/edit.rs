@@ -25,27 +25,13 @@ const NOT_ALLOCATED: &str = "Error when allocating new name";
 impl Engine {
     pub async fn container_start(&self, wanted: &str) -> Result<()> {
         let container = self.container(wanted)?;
-        match container.ask(|reply| Command::Start { reply }).await {
-            // The shim tells a client of an end before we give its ports back: who held the port may have ended.
-            Err(error) if error.to_string().contains("port is already allocated") => {
-                self.settle_others(&container).await;
-                match container.ask(|reply| Command::Start { reply }).await {
-                    // It removed itself after the first failure, which is the one to tell.
-                    Err(gone) if gone.kind() == api::error::ErrorKind::NotFound => Err(error),
-                    other => other,
-                }
-            }
-            other => other,
-        }
-    }
-
-    /// Waits until every container has dealt with what has happened to it so far.
-    async fn settle_others(&self, but: &Handle) {
-        for other in self.shared().containers.handles() {
-            if other.id != but.id {
-                other.settled().await;
+        // The shim tells a client of an end before we give its ports back: who holds one may have ended.
+        for holder in self.shared().networks.holders(&container.record()) {
+            if let Ok(holder) = self.container(&holder) {
+                holder.settled().await;
             }
         }
+        container.ask(|reply| Command::Start { reply }).await
     }
 
     /// Asks the container to end and waits until it has. `timeout` in seconds, negative for ever.

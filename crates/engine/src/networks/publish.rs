@@ -33,6 +33,27 @@ struct Manner {
 }
 
 impl Networks {
+    /// Other containers that hold a port which this one asks for by its number. One of them may have ended already.
+    pub(crate) fn holders(&self, record: &Record) -> Vec<String> {
+        let anywhere = ports::Defaults { address: None, everywhere: Vec::new() };
+        // What is wrong with a request is told by the start.
+        let requests = ports::requests(&record.host, std::iter::empty(), &anywhere).unwrap_or_default();
+        if requests.is_empty() {
+            return Vec::new();
+        }
+        let asked = |port: &Port| {
+            requests.iter().any(|request| match &request.ports {
+                HostPorts::Within(range) => {
+                    request.transport == port.transport() && range.contains(&port.host.port())
+                }
+                HostPorts::Any => false,
+            })
+        };
+        let state = self.state();
+        let others = state.runs.iter().filter(|(id, _)| *id != record.id.as_str());
+        others.filter(|(_, run)| run.ports.iter().any(asked)).map(|(id, _)| id.clone()).collect()
+    }
+
     /// Holds the ports that the container publishes, if it has a way out.
     pub(super) fn take_ports(&self, record: &Record, run: &mut Run) -> Result<Vec<Bound>> {
         let Some(manner) = self.manner(run)? else { return Ok(Vec::new()) };
