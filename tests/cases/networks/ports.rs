@@ -283,3 +283,22 @@ fn what_is_published_on_the_hosts_network_is_warned_of() {
         assert_eq!(output.stderr, "");
     }
 }
+
+/// Who hears of an end starts the next container with the same port, before the engine has heard of it.
+#[test]
+fn a_port_changes_hands_with_the_end() {
+    const ROUNDS: usize = 20;
+    let world = World::start();
+    for name in ["one", "other"] {
+        world.wharf(&["create", "--name", name, "-p", "8080:80", IMAGE, "true"]).ok();
+    }
+    for _ in 0..ROUNDS {
+        for name in ["one", "other"] {
+            world.wharf(&["start", "-a", name]).code(0);
+        }
+    }
+    world.wharf(&["rm", "one", "other"]).ok();
+    let left =
+        world.wharf(&["events", "--since", "10m", "--until", "0s", "--filter", "event=disconnect"]).ok();
+    assert_eq!(left.lines().count(), 2 * ROUNDS, "none had to try twice: {left}");
+}

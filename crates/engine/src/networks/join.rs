@@ -45,11 +45,14 @@ impl Networks {
 
     /// Gives back what [`Networks::join`] took. Never fails half-way: it reports everything that it could not undo.
     pub(crate) fn leave(&self, record: &mut Record) -> Result<()> {
-        let id = record.id.as_str();
-        let run = self.state().runs.remove(id).or_else(|| Run::load(&self.paths.network_run(id)));
         super::run::hide(record);
+        let id = record.id.as_str();
+        let run = self.state().runs.get(id).cloned().or_else(|| Run::load(&self.paths.network_run(id)));
         let Some(run) = run else { return Ok(()) };
-        self.give_back(record.id.as_str(), &run)
+        let given_back = self.give_back(id, &run);
+        // Not before: who wants one of its ports sees by this whom to wait for.
+        self.state().runs.remove(id);
+        given_back
     }
 
     fn take(&self, record: &Record, users: Option<&Users>, run: &mut Run) -> Result<Joined> {
