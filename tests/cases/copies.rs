@@ -2,6 +2,24 @@
 
 use blackbox::{IMAGE, World, eventually};
 use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+
+/// Others of the machine would find a file in its place (`/dev/null`).
+#[test]
+fn a_device_of_ours_is_not_replaced() {
+    let world = World::start();
+    let device = world.directory().join("device");
+    let made = std::process::Command::new("mknod").arg(&device).args(["c", "1", "3"]).status();
+    assert!(made.unwrap().success());
+    world.wharf(&["create", "--name", "box", IMAGE, "true"]).ok();
+    let shown = device.to_string_lossy();
+    for client in world.clients() {
+        let refused =
+            format!("invalid output path: \"{shown}\" must be a directory or a regular file: got a device");
+        client.run(&["cp", "box:/etc/hosts", &shown]).code(1).says(&refused);
+        assert!(fs::metadata(&device).unwrap().file_type().is_char_device());
+    }
+}
 
 #[test]
 fn files_and_directories_by_dockers_rules() {

@@ -67,6 +67,9 @@ fn run(session: &Session, parsed: &Parsed) -> Outcome {
 }
 
 fn from_container(session: &Session, parsed: &Parsed, id: &str, path: &str, local: &str) -> Outcome {
+    if local != "-" {
+        plan::check_output(local)?;
+    }
     let client = session.client()?;
     let mut path = path.to_owned();
     if parsed.on("follow-link") {

@@ -71,6 +71,33 @@ pub(super) fn link_target(link: &str, target: &str) -> String {
     clean(&format!("{directory}/{target}"))
 }
 
+/// Refuses a destination of ours that cannot be written to, or had better not: a file that is put in the place of a device
+/// takes it away from everybody (`/dev/null`).
+pub(super) fn check_output(local: &str) -> Result<(), Failure> {
+    use std::os::unix::fs::FileTypeExt as _;
+    let path = shown(local);
+    let whole = PathBuf::from(clean(&path));
+    let parent = parent(&whole);
+    let is_missing = |path: &Path| {
+        std::fs::metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+    };
+    if is_missing(parent) {
+        return Err(Failure::new(format!("invalid output path: directory {parent:?} does not exist")));
+    }
+    match std::fs::metadata(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            Err(Failure::new(format!("stat {path}: not a directory")))
+        }
+        Ok(found) if found.file_type().is_char_device() || found.file_type().is_block_device() => {
+            Err(Failure::new(format!(
+                "invalid output path: {path:?} must be a directory or a regular file: got a device"
+            )))
+        }
+        // What cannot be looked at is told when it is written.
+        _ => Ok(()),
+    }
+}
+
 /// Where an archive is unpacked on this side: the path that its root entry becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
@@ -242,6 +269,16 @@ mod tests {
         assert_eq!(root(&here.join("wharf-none"), "/a", true).unwrap(), here.join("wharf-none"));
         assert!(root(&here.join("wharf-none/"), "/a", false).unwrap_err().contains("no such directory"));
         assert!(root(&here.join("wharf-none/x"), "/a", false).unwrap_err().contains("does not exist"));
+        let refused = |local: &str| check_output(local).unwrap_err().message;
+        assert_eq!(
+            refused("/dev/../dev/null"),
+            "invalid output path: \"/dev/null\" must be a directory or a regular file: got a device"
+        );
+        assert_eq!(refused("/dev/null/"), "stat /dev/null/: not a directory");
+        assert!(refused("/wharf-none/x").ends_with("directory \"/wharf-none\" does not exist"));
+        assert!(
+            ["/etc/passwd", "/etc/wharf-none", "/etc/", "."].iter().all(|local| check_output(local).is_ok())
+        );
         assert!(root(Path::new("/etc/passwd"), "/a", true).unwrap_err().contains("cannot copy directory"));
     }
 }
