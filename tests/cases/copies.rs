@@ -123,3 +123,50 @@ fn what_is_mounted_is_not_replaced() {
         world.tidy();
     }
 }
+
+/// What is copied above mounts goes through them, and comes from them, whether the container runs or not.
+#[test]
+fn mounts_are_seen_without_a_run() {
+    let world = World::start();
+    let here = world.directory().join("here");
+    fs::create_dir_all(here.join("site/conf.d")).unwrap();
+    fs::create_dir_all(here.join("etc")).unwrap();
+    fs::create_dir_all(here.join("bound/locked")).unwrap();
+    fs::write(here.join("site/conf.d/app.conf"), "new\n").unwrap();
+    fs::write(here.join("etc/hosts"), "mine\n").unwrap();
+    fs::write(here.join("etc/zzz.conf"), "last\n").unwrap();
+    fs::write(here.join("bound/file"), "of the host\n").unwrap();
+    let at = |name: &str| here.join(name).to_string_lossy().into_owned();
+    let bind = format!("{}:/srv/app/bound", at("bound"));
+    let locked = format!("{}:/srv/app/locked:ro", at("bound/locked"));
+    for client in world.clients() {
+        let flags = ["create", "--name", "box", "-v", "vol:/srv/app/conf.d", "-v", &bind, "-v", &locked];
+        let program =
+            ["sh", "-c", "cat /srv/app/conf.d/app.conf /etc/zzz.conf; echo data > /srv/app/conf.d/data"];
+        client.run(&[&flags[..], &[IMAGE], &program].concat()).ok();
+        client.run(&["cp", &format!("{}/.", at("site")), "box:/srv/app/"]).code(0);
+        // Nobody's file yet: it may be written, and is covered by the first run.
+        client.run(&["cp", &at("etc"), "box:/"]).code(0);
+        fs::create_dir_all(here.join("deep/locked")).unwrap();
+        fs::write(here.join("deep/locked/file"), "x").unwrap();
+        client.run(&["cp", &format!("{}/.", at("deep")), "box:/srv/app/"]).code(1);
+        assert_eq!(client.run(&["start", "-a", "box"]).ok(), "new\nlast");
+        let _ = fs::remove_dir_all(at("back"));
+        client.run(&["cp", "box:/srv/app", &at("back")]).code(0);
+        let text = |name: &str| fs::read_to_string(at(name)).unwrap();
+        assert_eq!(
+            (text("back/conf.d/app.conf"), text("back/conf.d/data")),
+            ("new\n".into(), "data\n".into())
+        );
+        assert_eq!(text("back/bound/file"), "of the host\n");
+        let etc = client.run(&["cp", "box:/etc", "-"]).code(0);
+        assert!(etc.stdout.contains("localhost") && !etc.stdout.contains("mine"), "the engine's own hosts");
+        client.run(&["cp", &at("etc/hosts"), "box:/etc/hosts"]).code(1).says("busy");
+        let changes = client.run(&["diff", "box"]).ok();
+        assert!(changes.contains("A /srv/app/conf.d\n") && !changes.contains("app.conf"), "{changes}");
+        client.run(&["rm", "box"]).ok();
+        client.run(&["volume", "rm", "vol"]).ok();
+        fs::remove_dir_all(here.join("deep")).unwrap();
+    }
+    assert!(!here.join("bound/locked/file").exists());
+}

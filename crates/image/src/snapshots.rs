@@ -161,6 +161,11 @@ impl Snapshots {
         Ok(lowers)
     }
 
+    /// The directory of a snapshot's own directories.
+    pub fn directory(&self, id: &str) -> PathBuf {
+        self.inner.paths.snapshot(id)
+    }
+
     /// The layers of an image below a snapshot, bottom first.
     pub fn layers_of(&self, id: &str) -> Result<Vec<Digest>, Error> {
         Ok(self.stored(id)?.diff_ids)

@@ -83,7 +83,6 @@ fn copy_up(root: &linux::path::Root, source: &Path, found: &OwnedFd, target: &Pa
             layer: false,
             ownership: Ownership::Archive,
             replace: Replace::Anything,
-            mounts: &[],
         };
         let mut archive = Reader::new(reader, Limits::default());
         let read = extract_into(&mut archive, &inside, how);
@@ -180,7 +179,7 @@ fn make_source(path: &Path, users: Option<&Users>) -> Result<()> {
 }
 
 /// A path within a volume or an image, whose links may not lead out of it.
-fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
+pub(super) fn inside(root: &Path, subpath: &str) -> Result<PathBuf> {
     let wanted = root.join(subpath);
     let failed = |error: linux::Error| {
         // The first that is not there, as Docker finds it on its way down.

@@ -78,8 +78,6 @@ pub struct Extract<'a> {
     pub layer: bool,
     pub ownership: Ownership<'a>,
     pub replace: Replace,
-    /// Places, from the root, that something is mounted on at other times: like mounts, they are not replaced.
-    pub mounts: &'a [PathBuf],
 }
 
 /// What an extraction found out.
@@ -379,7 +377,7 @@ impl Extractor<'_> {
             let message = format!("cannot overwrite {old} {path:?} with {new} {into:?}");
             return Err(Error::new(Kind::Other, message));
         }
-        if !self.how.layer && self.is_busy(parent, name)? {
+        if !self.how.layer && entry::holds_mount(&parent.handle, name)? {
             let path = parent.path.join(name);
             let message = format!("RemoveAll {}: device or resource busy", path.display());
             return Err(Error::new(Kind::Other, message));
@@ -389,18 +387,6 @@ impl Extractor<'_> {
             self.parent = None;
         }
         Ok(entry::remove_tree(&parent.handle, name)?)
-    }
-
-    /// Whether something is mounted there.
-    fn is_busy(&self, parent: &Parent, name: &OsStr) -> Result<bool, Error> {
-        let is_kept = match self.how.mounts {
-            [] => false,
-            mounts => {
-                let place = Path::new("/").join(self.real_path(&parent.handle)?).join(name);
-                mounts.iter().any(|mount| mount.starts_with(&place))
-            }
-        };
-        Ok(is_kept || entry::holds_mount(&parent.handle, name)?)
     }
 
     fn fill<R: Read>(

@@ -221,7 +221,6 @@ impl Layers {
             layer: true,
             ownership: Ownership::Archive,
             replace: Replace::Anything,
-            mounts: &[],
         };
         let (found, stream) = pipeline::run(source, |plain| {
             let mut reader = Reader::new(plain, limits);

@@ -42,7 +42,6 @@ fn a_tree_survives_the_journey() {
         layer: false,
         ownership: Ownership::Archive,
         replace: Replace::Anything,
-        mounts: &[],
     };
     extract_into(&mut Reader::new(&archive[..], Limits::default()), &Root::open(&to).unwrap(), how).unwrap();
     let file = std::fs::metadata(to.join("dir/file")).unwrap();
@@ -115,7 +114,6 @@ fn gnu_tar_reads_what_we_write_and_we_read_what_it_writes() {
             layer: false,
             ownership: Ownership::Archive,
             replace: Replace::Anything,
-            mounts: &[],
         };
         extract_into(&mut Reader::new(&archive[..], Limits::default()), &Root::open(&to).unwrap(), how)
             .unwrap();

@@ -242,7 +242,6 @@ fn an_upload_stays_in_its_root() {
         layer: false,
         ownership: Ownership::Fixed { uid: 12, gid: 34 },
         replace: Replace::Anything,
-        mounts: &[],
     };
     let put =
         |archive: Vec<u8>| extract_into(&mut Reader::new(&archive[..], Limits::default()), &handle, how);
@@ -268,13 +267,7 @@ fn an_upload_may_insist_on_kinds() {
     std::fs::write(scratch.join("f"), "").unwrap();
     let handle = Root::open(&scratch).unwrap();
     let put = |archive: Vec<u8>, replace| {
-        let how = Extract {
-            base: Path::new("."),
-            layer: false,
-            ownership: Ownership::Archive,
-            replace,
-            mounts: &[],
-        };
+        let how = Extract { base: Path::new("."), layer: false, ownership: Ownership::Archive, replace };
         extract_into(&mut Reader::new(&archive[..], Limits::default()), &handle, how)
     };
     let error = put(Tar::new().file("d", "x").end(), Replace::SameKind).unwrap_err();

@@ -1,6 +1,6 @@
-//! Copies into and out of a container, by handles on its root: the running one's own, with its volumes mounted, or a
-//! mount made for the purpose.
+//! Copies into and out of a container, by handles on its root: the running one's own, or mounts made for the purpose.
 
+mod stopped;
 mod view;
 
 use std::fs::File;
@@ -62,15 +62,15 @@ impl Engine {
         let (path, wanted) = (path.to_owned(), wanted.to_owned());
         let record = container.record();
         self.blocking(move |engine| {
-            let (files, target, place) = view.directory(&path, &wanted)?;
-            view.check_writable(&record, &place)?;
+            let target = view.directory(&path, &wanted)?;
+            view.check_writable(&record, &target)?;
             let user = if options.copy_uid_gid { view.user(&record)? } else { None };
-            let ownership = files.ownership(user)?;
+            let ownership = view.ownership(user)?;
             let replace =
                 if options.no_overwrite_dir_non_dir { Replace::SameKind } else { Replace::Anything };
             let mut reader = Reader::new(image::Decoder::new(archive)?, Limits::default());
-            let how = Extract { base: &target, layer: false, ownership, replace, mounts: &files.mounts };
-            files.as_root(|| extract_into(&mut reader, &files.root, how))?.map_err(unreadable)?;
+            let how = Extract { base: &target, layer: false, ownership, replace };
+            view.as_root(|| extract_into(&mut reader, &view.root, how))?.map_err(unreadable)?;
             engine.container_event(&record, "extract-to-dir", &[]);
             Ok(())
         })
@@ -108,11 +108,10 @@ impl Archive {
         engine
             .blocking(move |_| {
                 let place = view.place(&path)?;
-                let (files, inside) = view.within(&place);
                 let mut writer = Writer::new(File::from(out))
-                    .seen_from(files.ids.clone())
+                    .seen_from(view.ids.clone())
                     .without_content_of(view.closed.clone());
-                archive_path(&files.root, &inside, &base(&path), &mut writer)?;
+                archive_path(&view.root, &place, &base(&path), &mut writer)?;
                 writer.finish()?;
                 Ok(())
             })

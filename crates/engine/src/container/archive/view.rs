@@ -1,7 +1,8 @@
-//! What is seen of a container's files from outside: paths are followed here, from one mount into another.
+//! What is seen of a container's files from outside, and where paths lead there.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,19 +12,17 @@ use linux::entry;
 use linux::namespace::IdMaps;
 use linux::path::Root;
 
+use super::stopped;
 use crate::container::commands::Command;
 use crate::container::record::{MountKind, Record};
 use crate::container::state::State;
-use crate::container::{Handle, files, life, mounts, rootfs, told, users};
+use crate::container::{Handle, life, mounts, rootfs, told, users};
 use crate::error::{Error, Result};
 use crate::identity::ContainerId;
 use crate::{Engine, clock, spec};
 
 /// Links that are followed on one way, as many as Docker follows.
 const MAX_LINKS: usize = 255;
-
-/// Where every container has files of the engine's.
-const OWN_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"];
 
 impl Engine {
     pub(super) async fn view(&self, container: &Handle) -> Result<View> {
@@ -35,10 +34,10 @@ impl Engine {
                 State::Running(run) => users::of_process(run.pid)?,
                 _ => None,
             };
-            let files = Files { root: Root::from_directory(root), ids, mounts: Vec::new() };
-            let closed = of_kernel(&files.root, &container.record());
+            let root = Root::from_directory(root);
+            let closed = of_kernel(&root, &container.record());
             let mounted = Mounts::told(self, container.record());
-            return Ok(View { files, attached: Vec::new(), closed, _mounts: mounted });
+            return Ok(View { root, ids, closed, _namespace: None, _mounts: mounted });
         }
         let record = container.record();
         self.blocking(move |engine| View::of_stopped(engine, record)).await
@@ -47,11 +46,13 @@ impl Engine {
 
 /// A container's files, from its root down.
 pub(super) struct View {
-    files: Files,
-    /// Volumes that were attached for this view alone.
-    attached: Vec<Mounted>,
+    pub(super) root: Root,
+    /// What the container takes the owners of files for, where that is not what they are here.
+    pub(super) ids: Option<IdMaps>,
     /// Directories that are copied without what is in them.
     pub(super) closed: HashSet<(u64, u64)>,
+    /// What keeps the mounts of a container that does not run. They go before its volumes do.
+    _namespace: Option<OwnedFd>,
     _mounts: Mounts,
 }
 
@@ -69,6 +70,17 @@ impl Mounts {
         told::mounted(engine, &record, &clock::now());
         Mounts { engine: engine.clone(), record, held: Vec::new(), holder: ContainerId::random() }
     }
+
+    /// Where the container's volumes are, as long as this lasts.
+    fn acquire(&mut self) -> Result<HashMap<String, PathBuf>> {
+        let mut found = HashMap::new();
+        for point in &self.record.mounts {
+            let MountKind::Volume { name, .. } = &point.kind else { continue };
+            found.insert(name.clone(), self.engine.shared().volumes.acquire(name, &self.holder)?);
+            self.held.push(name.clone());
+        }
+        Ok(found)
+    }
 }
 
 impl Drop for Mounts {
@@ -82,23 +94,15 @@ impl Drop for Mounts {
     }
 }
 
-/// What is mounted in the view of a container that does not run: its place, and where its files are.
-struct Mounted {
-    place: PathBuf,
-    files: Files,
-    /// What of them is mounted; of a file, its directory is open.
-    inside: PathBuf,
-}
+impl View {
+    fn of_stopped(engine: &Engine, record: Arc<Record>) -> Result<View> {
+        let mut mounts = Mounts::told(engine, record.clone());
+        let volumes = mounts.acquire()?;
+        let stopped::Mounted { root, namespace } = stopped::mount(engine, &record, &volumes)?;
+        let closed = HashSet::new();
+        Ok(View { root, ids: None, closed, _namespace: Some(namespace), _mounts: mounts })
+    }
 
-/// A tree of files whose owners may be others than the container takes them for.
-pub(super) struct Files {
-    pub(super) root: Root,
-    pub(super) ids: Option<IdMaps>,
-    /// Where in it something is mounted while the container runs.
-    pub(super) mounts: Vec<PathBuf>,
-}
-
-impl Files {
     /// Whose the files are that are put in: `user`'s, in ids of the container, or whoever the archive says.
     pub(super) fn ownership(&self, user: Option<(u32, u32)>) -> Result<Ownership<'_>> {
         let unknown = |id| Error::invalid(format!("container ID {id} cannot be mapped to a host ID"));
@@ -120,82 +124,7 @@ impl Files {
         linux::credentials::as_owner(user, group, work)
             .map_err(|error| Error::failed("cannot act as root of the container", error))
     }
-}
-
-impl Mounted {
-    /// A file that is mounted, if it is there. Links are followed, as where it is bound.
-    fn file(place: PathBuf, source: &Path, ids: Option<IdMaps>) -> Option<Mounted> {
-        let source = source.canonicalize().ok()?;
-        let root = Root::open(source.parent()?).ok()?;
-        let inside = PathBuf::from(source.file_name()?);
-        Some(Mounted { place, files: Files { root, ids, mounts: Vec::new() }, inside })
-    }
-}
-
-/// Where the engine's files are seen in a container that has run, and where they are.
-fn own_files(engine: &Engine, record: &Record) -> Vec<(PathBuf, PathBuf)> {
-    let Ok(owner) = files::owner(engine, record) else { return Vec::new() };
-    let id = owner.as_deref().unwrap_or(record).id.as_str();
-    let paths = engine.paths();
-    let sources = [paths.hosts(id), paths.hostname(id), paths.resolv_conf(id)];
-    OWN_FILES.iter().map(PathBuf::from).zip(sources).collect()
-}
-
-impl View {
-    fn of_stopped(engine: &Engine, record: Arc<Record>) -> Result<View> {
-        // On disk, layers and volumes have the ids that the container speaks of.
-        let root = Root::from_directory(rootfs::mounted(engine, record.id.as_str())?);
-        let config = engine.config();
-        let host_ids = users::remap(&config, &record.host).map(|remap| remap.maps.clone());
-        let mut attached = Vec::new();
-        let mut mounts = Mounts::told(engine, record.clone());
-        for point in &record.mounts {
-            let (source, ids) = match &point.kind {
-                MountKind::Bind { source, .. } => (source, host_ids.clone()),
-                MountKind::Volume { source, name, .. } => {
-                    engine.shared().volumes.acquire(name, &mounts.holder)?;
-                    mounts.held.push(name.clone());
-                    let of_host = engine.shared().volumes.is_of_host(name);
-                    (source, host_ids.clone().filter(|_| of_host))
-                }
-                MountKind::Tmpfs { .. } | MountKind::Image { .. } => continue,
-            };
-            let place = PathBuf::from(&point.destination);
-            let mounts = mounted_below(&record, &place);
-            // A source that is gone is seen as the image has it.
-            if let Ok(root) = Root::open(source) {
-                attached.push(Mounted { place, files: Files { root, ids, mounts }, inside: ".".into() });
-            } else if matches!(point.kind, MountKind::Bind { .. }) {
-                attached.extend(Mounted::file(place, Path::new(source), ids));
-            }
-        }
-        for (place, source) in own_files(engine, &record) {
-            attached.extend(Mounted::file(place, &source, None));
-        }
-        // The innermost first.
-        attached.sort_by_key(|mounted| std::cmp::Reverse(mounted.place.components().count()));
-        let closed = HashSet::new();
-        let files = Files { root, ids: None, mounts: mounted_below(&record, Path::new("/")) };
-        Ok(View { files, attached, closed, _mounts: mounts })
-    }
-
-    /// The tree that a place is in, and the path within it.
-    pub(super) fn within(&self, place: &Path) -> (&Files, PathBuf) {
-        let below = |base: &Path, inside: &Path| {
-            let rest = place.strip_prefix(base).ok()?;
-            Some(if rest.as_os_str().is_empty() { inside.to_owned() } else { inside.join(rest) })
-        };
-        for Mounted { place, files, inside } in &self.attached {
-            if let Some(path) = below(place, inside) {
-                return (files, path);
-            }
-        }
-        let top = Path::new(".");
-        (&self.files, below(Path::new("/"), top).unwrap_or_else(|| top.to_owned()))
-    }
-
-    /// Where a path leads when all its links are followed, also from one mount into another. What is not there is
-    /// followed as far as it can be.
+    /// Where a path leads when all its links are followed. What is not there is followed as far as it can be.
     fn followed(&self, path: &Path) -> Result<PathBuf> {
         let mut place = PathBuf::from("/");
         let mut ahead: Vec<OsString> = parts(path);
@@ -225,8 +154,8 @@ impl View {
 
     /// What the link at a place says, if there is one.
     fn link(&self, place: &Path) -> Result<Option<PathBuf>> {
-        let (Files { root, .. }, inside) = self.within(place);
-        let Ok(node) = root.parent(&inside).and_then(|(directory, last)| entry::node(directory, last)) else {
+        let Ok(node) = self.root.parent(place).and_then(|(directory, last)| entry::node(directory, last))
+        else {
             return Ok(None);
         };
         let failed = |error| Error::failed(format!("cannot look at {}", place.display()), error);
@@ -251,10 +180,9 @@ impl View {
 
     pub(super) fn stat(&self, path: &str, container: &str) -> Result<PathStat> {
         let place = self.place(path)?;
-        let (Files { root, .. }, inside) = self.within(&place);
-        let node = match inside.file_name() {
-            None => root.resolve(&inside),
-            Some(_) => root.parent(&inside).and_then(|(directory, last)| entry::node(directory, last)),
+        let node = match place.file_name() {
+            None => self.root.resolve(&place),
+            Some(_) => self.root.parent(&place).and_then(|(directory, last)| entry::node(directory, last)),
         };
         let node = node.map_err(|error| missing(path, container, &error))?;
         let failed = |error| Error::failed(format!("cannot look at {path}"), error);
@@ -284,16 +212,15 @@ impl View {
     }
 
     /// The directory that a copy goes to, which may be a link to one.
-    pub(super) fn directory(&self, path: &str, container: &str) -> Result<(&Files, PathBuf, PathBuf)> {
+    pub(super) fn directory(&self, path: &str, container: &str) -> Result<PathBuf> {
         let place = self.followed(Path::new(&mounts::clean(path)))?;
-        let (files, inside) = self.within(&place);
-        let node = files.root.resolve(&inside).map_err(|error| missing(path, container, &error))?;
+        let node = self.root.resolve(&place).map_err(|error| missing(path, container, &error))?;
         let metadata = entry::metadata_of(&node)
             .map_err(|error| Error::failed(format!("cannot look at {path}"), error))?;
         if metadata.kind != entry::Kind::Directory {
             return Err(Error::invalid("extraction point is not a directory"));
         }
-        Ok((files, inside, place))
+        Ok(place)
     }
 
     pub(super) fn check_writable(&self, record: &Record, place: &Path) -> Result<()> {
@@ -317,16 +244,9 @@ impl View {
         if record.config.user.is_empty() {
             return Ok(None);
         }
-        let (passwd, group) = rootfs::read_database(&self.files.root)?;
+        let (passwd, group) = rootfs::read_database(&self.root)?;
         spec::owner_of(record, &passwd, &group).map(Some)
     }
-}
-
-/// The places below one, as seen from there, that a container which does not run mounts something on when it does.
-fn mounted_below(record: &Record, base: &Path) -> Vec<PathBuf> {
-    let places = record.mounts.iter().map(|point| point.destination.as_str()).chain(OWN_FILES);
-    let below = places.filter_map(|place| Path::new(place).strip_prefix(base).ok());
-    below.filter(|rest| !rest.as_os_str().is_empty()).map(|rest| Path::new("/").join(rest)).collect()
 }
 
 /// Where a running container sees the kernel and not files: what is there changes while it is read, has no size, or is a

@@ -5,6 +5,7 @@
 //! from a handle on the destination. Packing happens in a thread that writes into a pipe, because
 //! the request wants to be fed.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, PipeReader, Read};
@@ -41,15 +42,48 @@ fn pack(source: &Path, name: &str, writer: io::PipeWriter) -> io::Result<()> {
     let mut builder = tar::Builder::new(io::BufWriter::with_capacity(64 * 1024, writer));
     builder.follow_symlinks(false);
     builder.sparse(false);
-    let found = std::fs::symlink_metadata(source)?;
-    if found.is_dir() {
-        builder.append_dir_all(if name.is_empty() { "." } else { name }, source)?;
-    } else if let Some(mut header) = special(&found)? {
-        builder.append_data(&mut header, name, io::empty())?;
-    } else {
-        builder.append_path_with_name(source, name)?;
+    let name = if name.is_empty() { "." } else { name };
+    let mut seen = HashMap::new();
+    let mut ahead = vec![(source.to_owned(), PathBuf::from(name))];
+    while let Some((source, name)) = ahead.pop() {
+        let found = std::fs::symlink_metadata(&source)?;
+        if found.is_dir() {
+            builder.append_dir(&name, &source)?;
+            for child in std::fs::read_dir(&source)? {
+                let child = child?.file_name();
+                ahead.push((source.join(&child), name.join(&child)));
+            }
+        } else if !found.file_type().is_socket() {
+            pack_file(&mut builder, &source, &found, &name, &mut seen)?;
+        }
     }
     io::Write::flush(&mut builder.into_inner()?)
+}
+
+/// Files with several names that are packed already, by device and inode.
+type Seen = HashMap<(u64, u64), PathBuf>;
+
+fn pack_file(
+    builder: &mut tar::Builder<impl io::Write>,
+    source: &Path,
+    found: &std::fs::Metadata,
+    name: &Path,
+    seen: &mut Seen,
+) -> io::Result<()> {
+    if found.nlink() > 1 {
+        if let Some(first) = seen.get(&(found.dev(), found.ino())) {
+            let mut header = Header::new_gnu();
+            header.set_metadata(found);
+            header.set_entry_type(EntryType::Link);
+            header.set_size(0);
+            return builder.append_link(&mut header, name, first);
+        }
+        seen.insert((found.dev(), found.ino()), name.to_owned());
+    }
+    match special(found)? {
+        Some(mut header) => builder.append_data(&mut header, name, io::empty()),
+        None => builder.append_path_with_name(source, name),
+    }
 }
 
 /// Of a device or a pipe, which the builder knows by its own name alone.
@@ -287,12 +321,17 @@ mod tests {
         std::fs::write(source.join("sub/file"), "text").unwrap();
         std::fs::set_permissions(source.join("sub/file"), std::fs::Permissions::from_mode(0o751)).unwrap();
         std::os::unix::fs::symlink("sub/file", source.join("link")).unwrap();
+        std::fs::hard_link(source.join("sub/file"), source.join("again")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(source.join("socket")).unwrap();
         let mut packer = Packer::new(&source, "src").unwrap();
         unpack(&mut packer, &Target { root: home.join("dst") }).unwrap();
         let file = home.join("dst/sub/file");
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "text");
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o751);
         assert_eq!(std::fs::read_link(home.join("dst/link")).unwrap(), Path::new("sub/file"));
+        let again = std::fs::metadata(home.join("dst/again")).unwrap();
+        assert_eq!((again.ino(), again.nlink()), (std::fs::metadata(&file).unwrap().ino(), 2));
+        assert!(!home.join("dst/socket").exists(), "nobody listens there");
         // Only the contents, into a directory that is there.
         let mut packer = Packer::new(&source, "").unwrap();
         unpack(&mut packer, &Target { root: home.to_owned() }).unwrap();
