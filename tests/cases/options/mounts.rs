@@ -25,7 +25,7 @@ fn an_image_is_mounted_read_only_and_stays_while_it_is() {
             IMAGE,
             "true",
         ])
-        .code(125)
+        .code(127)
         .says("cannot access path");
     world.docker(&["create", "--name", "holder", "--mount", part, "localhost/hello"]).ok();
     // As for a running container's image: the name may go, the files stay.
