@@ -11,7 +11,7 @@
 //! is makes its place in the container's layer, as in Docker.
 
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use linux::Errno;
@@ -97,15 +97,11 @@ impl Piece {
             false => root.make_file(&self.place, 0o755)?,
         };
         if self.read_only {
-            mount::set_attributes(
-                &tree,
-                &Attributes { set: mount::RDONLY, ..Attributes::default() },
-                self.recursive,
-            )?;
+            let attributes = Attributes { set: mount::RDONLY, ..Attributes::default() };
+            mount::set_attributes(&tree, &attributes, self.recursive)?;
         }
         if let Some(back) = back.filter(|_| self.of_host) {
-            let attributes =
-                Attributes { idmap: Some(std::os::fd::AsFd::as_fd(back)), ..Attributes::default() };
+            let attributes = Attributes { idmap: Some(back.as_fd()), ..Attributes::default() };
             // Not all file systems can; there, owners are shown as the host knows them.
             if let Err(error) = mount::set_attributes(&tree, &attributes, false) {
                 tracing::debug!(source = %self.source.display(), %error, "owners are not translated for a copy");

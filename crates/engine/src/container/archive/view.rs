@@ -124,6 +124,7 @@ impl View {
         linux::credentials::as_owner(user, group, work)
             .map_err(|error| Error::failed("cannot act as root of the container", error))
     }
+
     /// Where a path leads when all its links are followed. What is not there is followed as far as it can be.
     fn followed(&self, path: &Path) -> Result<PathBuf> {
         let mut place = PathBuf::from("/");
