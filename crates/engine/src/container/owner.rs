@@ -68,7 +68,7 @@ impl Owner {
     ) -> Handle {
         let record = Arc::new(record);
         let (view, watched) = watch::channel(record.clone());
-        let (mailbox, commands) = mpsc::channel(MAILBOX);
+        let (mailbox, mut commands) = mpsc::channel(MAILBOX);
         let handle = Handle { id: record.id.clone(), view: watched, mailbox, removal: Arc::default() };
         engine.shared().containers.insert(handle.clone());
         let mut owner = Owner {
@@ -87,12 +87,13 @@ impl Owner {
             if let Some(found) = found {
                 Box::pin(owner.resume(found)).await;
             }
-            owner.run(commands).await;
+            owner.run(&mut commands).await;
+            turn_away(commands).await;
         });
         handle
     }
 
-    async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+    async fn run(mut self, commands: &mut mpsc::Receiver<Command>) {
         while !self.removed {
             let next = async {
                 match &mut self.connected {
@@ -298,8 +299,38 @@ impl Owner {
     }
 }
 
+/// Drops what is still asked of an owner that has ended, so that nobody waits for an answer. Dropping the receiver alone
+/// would leave a request in the mailbox whose sender was just putting it there.
+async fn turn_away<T>(mut mailbox: mpsc::Receiver<T>) {
+    mailbox.close();
+    while mailbox.recv().await.is_some() {}
+}
+
 /// Writes a record; durable when it returns.
 pub(super) fn store(engine: &Engine, record: &Record) -> Result<()> {
     engine.records().write(|transaction| transaction.put(record.id.as_str(), record))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_was_just_asking_when_the_owner_ended_is_turned_away() {
+        let (mailbox, requests) = mpsc::channel(2);
+        let (early, answer_to_early) = oneshot::channel::<()>();
+        let (late, answer_to_late) = oneshot::channel::<()>();
+        mailbox.send(early).await.unwrap();
+        let place = mailbox.reserve().await.unwrap();
+        let turning_away = tokio::spawn(turn_away(requests));
+        assert!(answer_to_early.await.is_err());
+        place.send(late);
+        // The mailbox stands as long as somebody may ask: only a request that was taken out of it is answered.
+        assert!(tokio::time::timeout(CONFIRMATION, answer_to_late).await.unwrap().is_err());
+        turning_away.await.unwrap();
+        assert!(mailbox.is_closed());
+    }
 }
