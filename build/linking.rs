@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
-fn main() {
+pub(crate) fn main() {
     println!("cargo::rerun-if-changed=../../build/linking.rs");
     if env::var("CARGO_CFG_TARGET_ENV").as_deref() != Ok("gnu") {
         return;
@@ -40,6 +40,12 @@ fn main() {
 fn embed_the_unwinder() {
     let folder = scripts("unwinder", &[("gcc_s", "INPUT(-lgcc_eh -lgcc)")]);
     println!("cargo::rustc-link-search=native={}", folder.display());
+}
+
+/// Whether this package's programs are linked without shared libraries.
+#[allow(dead_code, reason = "asked by build scripts that do more than this one")]
+pub(crate) fn is_static() -> bool {
+    env::var("CARGO_CFG_TARGET_ENV").as_deref() == Ok("gnu") && has_a_static_c_library()
 }
 
 /// Distributions put it beside the C library's headers (Debian) or into a package of its own (Fedora).
