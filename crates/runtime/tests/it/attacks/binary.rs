@@ -16,6 +16,9 @@ use crate::bundle::{Bundle, wait_until};
 
 const OVERLAYFS: i64 = 0x794c_7630;
 
+/// A directory whose name an overlay takes only with backslashes before some letters.
+const ESCAPED: &str = "a:b\\c";
+
 /// A runtime of the test's own, so that nobody else executes it at the end.
 struct Runtime {
     program: PathBuf,
@@ -34,10 +37,15 @@ impl Runtime {
         Runtime { bytes: std::fs::read(&program).unwrap(), program }
     }
 
-    fn call(&self, bundle: &Bundle, words: &[&str]) -> bool {
+    fn command(&self, bundle: &Bundle, words: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.arg("--root").arg(bundle.directory.join("state")).args(words).current_dir(&bundle.directory);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success()
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    fn call(&self, bundle: &Bundle, words: &[&str]) -> bool {
+        self.command(bundle, words).status().unwrap().success()
     }
 
     fn assert_untouched(&self) {
@@ -68,15 +76,17 @@ fn cve_2019_5736_the_runtimes_binary_cannot_be_overwritten() {
 }
 
 /// And what keeps it from being written is nobody's to take away, however it is done: where the path is longer than an
-/// option of a mount can be (256 bytes) there is no overlay.
+/// option of a mount can be (256 bytes) there is no overlay, and where it has to be escaped another part of the program
+/// makes it.
 #[test]
 fn cve_2019_5736_the_seal_stays() {
-    for overlaid in [true, false] {
+    for (directory, overlaid) in
+        [("x".to_owned(), true), (ESCAPED.to_owned(), true), ("x".repeat(255), false)]
+    {
         let bundle = Bundle::new(&["/bin/sleep", "1000"]);
-        let far = bundle.directory.join("x".repeat(255));
-        std::fs::create_dir(&far).unwrap();
-        let runtime =
-            if overlaid { Runtime::copy_into(&bundle) } else { Runtime::copy_to(far.join("runtime")) };
+        let directory = bundle.directory.join(directory);
+        std::fs::create_dir(&directory).unwrap();
+        let runtime = Runtime::copy_to(directory.join("runtime"));
         bundle.write_config();
         assert!(runtime.call(&bundle, &["create", &bundle.id]));
         let held = linux::path::Root::open(Path::new(&format!("/proc/{}", bundle.pid()))).unwrap();
@@ -87,6 +97,29 @@ fn cve_2019_5736_the_seal_stays() {
         assert!(mount::clone_handle(&exe, false).unwrap_err().is(Errno::INVAL));
         assert!(runtime.call(&bundle, &["delete", "--force", &bundle.id]));
         runtime.assert_untouched();
+    }
+}
+
+/// A program that carries its C library is sealed before that begins, and executed again from there. It looks for itself
+/// only where that was left to it.
+#[test]
+fn the_program_is_sealed_first_thing() {
+    for (directory, left_to_itself) in [("x", false), (ESCAPED, true)] {
+        let bundle = Bundle::new(&["/bin/true"]);
+        let directory = bundle.directory.join(directory);
+        std::fs::create_dir(&directory).unwrap();
+        let runtime = Runtime::copy_to(directory.join("runtime"));
+        let loader = b"/lib64/ld-linux-x86-64.so.2";
+        if runtime.bytes.windows(loader.len()).any(|bytes| bytes == loader) {
+            println!("this program's C library is shared: nothing comes before that");
+            return;
+        }
+        bundle.write_config();
+        let words = ["--spans", "run", &bundle.id];
+        let told = runtime.command(&bundle, &words).stderr(Stdio::piped()).output().unwrap();
+        let told = String::from_utf8_lossy(&told.stderr);
+        assert!(told.contains("configuration read"), "{told}");
+        assert_eq!(told.contains("program executed again"), left_to_itself, "{told}");
     }
 }
 
