@@ -158,23 +158,6 @@ pub(crate) fn network(network: &mut network::Inspect, version: ApiVersion) {
     }
 }
 
-/// A container joins a network; its address was looked at, and not heard. What is none is left for the engine to refuse.
-pub(crate) fn connect(request: &mut network::ConnectRequest, version: ApiVersion) {
-    if before(version, 54)
-        && let Some(endpoint) = &mut request.endpoint_config
-        && is_ethernet(&endpoint.mac_address)
-    {
-        endpoint.mac_address.clear();
-    }
-}
-
-/// `02:00:00:00:00:01`
-fn is_ethernet(text: &str) -> bool {
-    let is_octet = |part: &str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let octets = || text.split([':', '-']);
-    octets().count() == 6 && octets().all(is_octet)
-}
-
 /// Limits of a container change; those of single devices stayed as they were made.
 pub(crate) fn update(request: &mut UpdateRequest, version: ApiVersion) {
     let resources = &mut request.resources;
@@ -349,14 +332,6 @@ mod tests {
 
     #[test]
     fn what_was_not_heard_is_dropped() {
-        let text = r#"{"EndpointConfig":{"MacAddress":"02:00:00:00:00:01"}}"#;
-        let joined = |minor| {
-            let mut request: network::ConnectRequest = api::json::from_slice(text.as_bytes()).unwrap();
-            connect(&mut request, V(minor));
-            request.endpoint_config.unwrap().mac_address
-        };
-        assert_eq!((joined(53).as_str(), joined(54).as_str()), ("", "02:00:00:00:00:01"));
-        assert!(!is_ethernet("x") && !is_ethernet("") && !is_ethernet("02:00:00:00:00:0"));
         let text = r#"{"BlkioDeviceReadBps":[{"Path":"/dev/vda","Rate":1}],"BlkioWeight":20}"#;
         let updated = |minor| {
             let mut request: UpdateRequest = api::json::from_slice(text.as_bytes()).unwrap();

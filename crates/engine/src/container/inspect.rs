@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use api::container::{Config, DriverData, Inspect, MountPoint as Shown, NetworkSettings};
+use api::network::EndpointSettings;
 
 use super::record::{MountKind, MountPoint, Record};
 use super::rootfs;
@@ -170,10 +171,21 @@ fn config(record: &Record) -> Config {
     config
 }
 
+/// What a container has on its networks, or will have: once it has run, none that has ended shows the hardware address that
+/// was asked for.
+pub(super) fn endpoints(record: &Record) -> BTreeMap<String, EndpointSettings> {
+    let mut endpoints = record.network.endpoints.clone();
+    if record.started_before && !record.state.is_running() {
+        endpoints.values_mut().for_each(|settings| settings.mac_address.clear());
+    }
+    endpoints
+}
+
 /// The endpoints, the ports, and for old clients the default bridge's endpoint again.
 fn network_settings(record: &Record) -> NetworkSettings {
     let network = &record.network;
-    let bridge = network.endpoints.get("bridge").cloned().unwrap_or_default();
+    let networks = endpoints(record);
+    let bridge = networks.get("bridge").cloned().unwrap_or_default();
     let running = record.state.is_running();
     NetworkSettings {
         sandbox_id: network.sandbox.clone(),
@@ -190,7 +202,7 @@ fn network_settings(record: &Record) -> NetworkSettings {
         ip_prefix_len: bridge.ip_prefix_len,
         ipv6_gateway: bridge.ipv6_gateway,
         mac_address: bridge.mac_address,
-        networks: network.endpoints.clone(),
+        networks,
         ..NetworkSettings::default()
     }
 }
@@ -204,8 +216,7 @@ mod tests {
     #[test]
     fn who_waits_for_its_next_run_shows_no_address() {
         let mut record = record("web");
-        let endpoint =
-            api::network::EndpointSettings { ip_address: "172.17.0.2".into(), ..Default::default() };
+        let endpoint = EndpointSettings { ip_address: "172.17.0.2".into(), ..Default::default() };
         record.network.endpoints.insert("bridge".into(), endpoint);
         record.network.sandbox = "abc".into();
         let address = |record: &Record| network_settings(&as_shown(record)).ip_address;
@@ -218,10 +229,25 @@ mod tests {
     }
 
     #[test]
+    fn a_hardware_address_that_was_asked_for_is_shown_until_the_first_run_has_ended() {
+        let mut record = record("web");
+        let endpoint = EndpointSettings { mac_address: "02:00:00:00:00:01".into(), ..Default::default() };
+        record.network.endpoints.insert("bridge".into(), endpoint);
+        let address = |record: &Record| network_settings(record).networks["bridge"].mac_address.clone();
+        assert_eq!(address(&record), "02:00:00:00:00:01");
+        record.started_before = true;
+        let run = Run::starting("one".into(), false, &record.state);
+        record.state = State::Running(run.clone());
+        assert_eq!(address(&record), "02:00:00:00:00:01");
+        record.state = State::Exited(run.lost(1, crate::clock::NEVER.into()));
+        assert_eq!(address(&record), "");
+        assert_eq!(record.network.endpoints["bridge"].mac_address, "02:00:00:00:00:01");
+    }
+
+    #[test]
     fn the_default_bridge_is_shown_twice() {
         let mut record = record("web");
-        let endpoint =
-            api::network::EndpointSettings { ip_address: "172.17.0.2".into(), ..Default::default() };
+        let endpoint = EndpointSettings { ip_address: "172.17.0.2".into(), ..Default::default() };
         record.network.endpoints.insert("bridge".into(), endpoint);
         let shown = network_settings(&record);
         assert_eq!(shown.ip_address, "172.17.0.2");

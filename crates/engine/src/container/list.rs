@@ -289,7 +289,7 @@ fn health(record: &Record) -> HealthSummary {
 
 /// Endpoints as a list shows them: without the names that they answer to.
 fn listed_networks(record: &Record) -> BTreeMap<String, EndpointSettings> {
-    let mut networks = record.network.endpoints.clone();
+    let mut networks = super::inspect::endpoints(record);
     for endpoint in networks.values_mut() {
         (endpoint.aliases, endpoint.dns_names, endpoint.links) = (None, None, None);
     }

@@ -45,8 +45,7 @@ pub(crate) async fn create(mut call: Call) -> Answer {
 }
 
 pub(crate) async fn connect(mut call: Call) -> Answer {
-    let mut request = call.json::<ConnectRequest>().await?;
-    transform::connect(&mut request, call.version);
+    let request = call.json::<ConnectRequest>().await?;
     call.engine.network_connect(&call.name, request).await?;
     Ok(Reply::empty(200))
 }
