@@ -204,7 +204,7 @@ mod tests {
     fn probe() -> Happening {
         let probe =
             Probe { start: String::new(), end: String::new(), exit_code: 0, output: "x".repeat(4096) };
-        Happening::HealthProbed { status: HealthStatus::Healthy, failing_streak: 0, probe }
+        Happening::HealthProbed { status: HealthStatus::Healthy, failing_streak: 0, probe, code: Some(0) }
     }
 
     #[test]

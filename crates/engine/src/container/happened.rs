@@ -103,9 +103,9 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
                 .map(|action| announce(format!("{action}: {command}"), vec![("execID", exec.clone())]))
                 .into()
         }
-        Happening::HealthProbed { status, failing_streak, probe } => {
-            let ended = run.probe.take().map(|exec| {
-                announce("exec_die", vec![("execID", exec), ("exitCode", probe.exit_code.to_string())])
+        Happening::HealthProbed { status, failing_streak, probe, code } => {
+            let ended = run.probe.take().zip(*code).map(|(exec, code)| {
+                announce("exec_die", vec![("execID", exec), ("exitCode", code.to_string())])
             });
             let mut consequences: Vec<_> = ended.into_iter().collect();
             if let Some(health) = &mut run.health
@@ -335,9 +335,11 @@ mod tests {
             output: String::new(),
         };
         let status = shim::protocol::HealthStatus::Healthy;
-        let probed = Happening::HealthProbed { status, failing_streak: 0, probe };
-        let ended = happened(&mut record, &event(3, probed));
+        let probed = |code| Happening::HealthProbed { status, failing_streak: 0, probe: probe.clone(), code };
+        let ended = happened(&mut record, &event(3, probed(Some(0))));
         assert_eq!(actions(&ended), ["exec_die", "health_status: healthy"]);
+        happened(&mut record, &event(4, Happening::HealthStarted { result: 2 }));
+        assert_eq!(actions(&happened(&mut record, &event(5, probed(None)))), [""; 0]);
         let ids: Vec<&String> = begun
             .iter()
             .chain(&ended[..1])

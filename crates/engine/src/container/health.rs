@@ -77,11 +77,12 @@ pub(super) fn is_checked(config: &Config) -> bool {
     matches!(test(config), Ok(Some(_)))
 }
 
-/// The command of a check as events show it.
+/// The command of a check as events show it, a lone one with the space before its arguments.
 pub(super) fn words(config: &Config) -> String {
-    match test(config) {
-        Ok(Some(Test::Command(command))) => command.join(" "),
-        _ => String::new(),
+    let Ok(Some(Test::Command(command))) = test(config) else { return String::new() };
+    match command.split_first() {
+        Some((program, arguments)) => format!("{program} {}", arguments.join(" ")),
+        None => String::new(),
     }
 }
 

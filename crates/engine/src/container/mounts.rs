@@ -66,8 +66,9 @@ pub(super) fn plan(config: &Config, host: &HostConfig, known: &Known<'_>) -> Res
     }
     let seen: BTreeSet<String> = seen.into_iter().chain(tmpfs).collect();
     for path in config.volumes.iter().flatten().map(|(path, _)| path) {
+        // One that is not absolute counts from the root: `VOLUME data`, `-v data`.
         let destination = clean(path);
-        check_destination(path, |reason| {
+        check_destination(&destination, |reason| {
             Error::invalid(format!("invalid volume specification: '{path}': {reason}"))
         })?;
         if !planned.contains_key(&destination) && !seen.contains(&destination) {
@@ -360,7 +361,7 @@ mod tests {
     fn an_images_volume_is_anonymous_unless_something_is_mounted_there() {
         let config = Config {
             volumes: Some(
-                ["/data".to_owned(), "/logs".to_owned()]
+                ["/data".to_owned(), "logs/../logs/".to_owned()]
                     .into_iter()
                     .map(|path| (path, Default::default()))
                     .collect(),
@@ -371,6 +372,10 @@ mod tests {
         let all = plan(&config, &host, &nobody()).unwrap();
         assert!(matches!(all[0].point.kind, MountKind::Bind { .. }));
         assert!(matches!(all[1].point.kind, MountKind::Volume { anonymous: true, .. }));
+        assert_eq!(all[1].point.destination, "/logs");
+        let config = Config { volumes: Some([("..".to_owned(), Default::default())].into()), ..config };
+        let refused = plan(&config, &host, &nobody()).unwrap_err();
+        assert!(refused.message().contains("destination can't be '/'"), "{refused}");
     }
 
     #[test]

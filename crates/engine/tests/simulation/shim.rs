@@ -426,7 +426,7 @@ impl SimulatedShim {
         let time = shim::clock::format(turn.wall);
         let probe = Probe { start: time.clone(), end: time, exit_code, output: String::new() };
         self.tell(Happening::HealthStarted { result });
-        self.tell(Happening::HealthProbed { status, failing_streak, probe });
+        self.tell(Happening::HealthProbed { status, failing_streak, probe, code: Some(exit_code) });
         match action {
             OnUnhealthy::Stop => self.rules.asked_to_end = true,
             OnUnhealthy::Restart if !self.rules.asked_to_end => self.rules.sent_back = true,

@@ -113,6 +113,9 @@ pub enum Happening {
         status: HealthStatus,
         failing_streak: u32,
         probe: Probe,
+        /// What the process of the probe ended with; absent where it never began.
+        #[serde(default)]
+        code: Option<i32>,
     },
     /// The log could not be written (a full disk); the numbers count from the start of the container.
     LogLost {

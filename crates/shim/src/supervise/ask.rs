@@ -53,7 +53,7 @@ impl Supervisor {
                 self.asking = Some(asking);
                 self.alarms.set(Alarm::ProbeTimeout, timeout);
             }
-            Err(error) => self.conclude(1, running, started_at, error.to_string()),
+            Err(error) => self.conclude(1, None, running, started_at, error.to_string()),
         }
     }
 
@@ -98,7 +98,7 @@ impl Supervisor {
         let Some(asking) = self.stop_asking() else { return };
         self.alarms.cancel(Alarm::ProbeTimeout);
         if self.running_for().is_some() {
-            self.conclude(code, asking.running, asking.started_at, output);
+            self.conclude(code, None, asking.running, asking.started_at, output);
         }
     }
 

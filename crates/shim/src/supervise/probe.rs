@@ -54,7 +54,9 @@ impl Supervisor {
                 self.probe = Some(id);
                 self.alarms.set(Alarm::ProbeTimeout, timeout);
             }
-            Err(failure) => self.conclude(-1, running, started_at, super::exec::failure_text(&failure)),
+            Err(failure) => {
+                self.conclude(-1, None, running, started_at, super::exec::failure_text(&failure));
+            }
         }
     }
 
@@ -90,14 +92,22 @@ impl Supervisor {
             return;
         }
         let timeout = self.monitor.as_ref().map(|monitor| monitor.timeout()).unwrap_or_default();
-        let (code, output) = match probing.timed_out {
+        let (result, output) = match probing.timed_out {
             true => (-1, health::timeout_text(timeout, &probing.output)),
             false => (code, probing.output.text()),
         };
-        self.conclude(code, probing.running, probing.started_at, output);
+        self.conclude(result, Some(code), probing.running, probing.started_at, output);
     }
 
-    pub(super) fn conclude(&mut self, exit_code: i32, running: Duration, started_at: i64, output: String) {
+    /// A probe is over. `code` is what its process ended with, if there was one.
+    pub(super) fn conclude(
+        &mut self,
+        exit_code: i32,
+        code: Option<i32>,
+        running: Duration,
+        started_at: i64,
+        output: String,
+    ) {
         let Some(monitor) = &mut self.monitor else { return };
         monitor.probed(exit_code, running);
         let (start, end) = (clock::format(started_at), clock::format(clock::now()));
@@ -107,7 +117,7 @@ impl Supervisor {
         }
         self.results.push(probe.clone());
         let (status, failing_streak, action) = (monitor.status, monitor.failing_streak, monitor.action());
-        self.record(Happening::HealthProbed { status, failing_streak, probe });
+        self.record(Happening::HealthProbed { status, failing_streak, probe, code });
         self.schedule_probe();
         self.unhealthy(action);
     }

@@ -263,7 +263,7 @@ fn health(command: &str) -> Health {
 
 fn probed(wanted: HealthStatus) -> impl Fn(&Happening) -> Option<(Probe, u32)> {
     move |what| match what {
-        Happening::HealthProbed { status, failing_streak, probe } if *status == wanted => {
+        Happening::HealthProbed { status, failing_streak, probe, .. } if *status == wanted => {
             Some((probe.clone(), *failing_streak))
         }
         _ => None,

@@ -95,6 +95,9 @@ fn volume_mount(asked: &Asked, invalid: impl Fn(&str) -> Error) -> Result<Planne
         }
         check_subpath(&options.subpath, &invalid)?;
     }
+    if asked.read_only && asked.source.is_empty() {
+        return Err(invalid("must not set ReadOnly mode when using anonymous volumes"));
+    }
     let config = options.driver_config.clone().unwrap_or_default();
     let mut planned =
         volume(clean(&asked.target), asked.source.clone(), &config.name, "z".into(), options.no_copy);
@@ -198,6 +201,9 @@ mod tests {
         );
         let tmpfs = Asked { kind: "tmpfs".into(), ..asked.clone() };
         assert!(mount_error(tmpfs).ends_with("field Source must not be specified"));
+        let nameless =
+            Asked { kind: "volume".into(), source: String::new(), read_only: true, ..asked.clone() };
+        assert!(mount_error(nameless).ends_with("must not set ReadOnly mode when using anonymous volumes"));
         let mixed = Asked { volume_options: Some(Default::default()), ..asked };
         assert!(mount_error(mixed).ends_with("VolumeOptions must not be specified on mount type \"bind\""));
     }
