@@ -15,6 +15,7 @@ mod devices;
 mod layout;
 mod stats;
 mod tree;
+mod unified;
 
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -97,7 +98,7 @@ impl Cgroup {
         let mut found = Vec::new();
         let mut made = self.legacy.iter().try_for_each(|member| member.create(&mut found));
         if let (Ok(()), Some(directory)) = (&made, &self.unified) {
-            made = create_unified(directory, &mut found);
+            made = unified::create(directory, &mut found);
         }
         if made.is_err() {
             // The failure that led here is the one to tell.
@@ -126,7 +127,7 @@ impl Cgroup {
         }
         self.legacy = kept;
         if let Some(directory) = self.unified.take()
-            && is_ours(create_unified(&directory, &mut found), &directory, &mut found)?
+            && is_ours(unified::create(&directory, &mut found), &directory, &mut found)?
         {
             self.unified = Some(directory);
         }
@@ -274,18 +275,6 @@ fn is_refusal(error: &Error) -> bool {
     [Errno::ACCESS, Errno::PERM, Errno::ROFS].contains(&error.errno())
 }
 
-fn create_unified(directory: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
-    let mut new = false;
-    unless_removed(|| {
-        new |= make(directory)?;
-        enable_controllers(directory)
-    })?;
-    if !new {
-        found.push(directory.to_owned());
-    }
-    Ok(())
-}
-
 /// Whoever finds a parent without children may remove it, and does when the last container of an engine or of a pod has
 /// gone. Where that comes between a parent and what is made in it, both are made once more.
 fn unless_removed(mut make: impl FnMut() -> Result<()>) -> Result<()> {
@@ -394,43 +383,6 @@ fn inherit_cpuset(directory: &Path) -> Result<()> {
         write(&own, read(&parent.join(file))?.trim())?;
     }
     Ok(())
-}
-
-/// Every controller that the tree has is passed down to the parents' children. A controller that cannot be is
-/// left out: a limit that needs it will say so.
-fn enable_controllers(directory: &Path) -> Result<()> {
-    let Some(parent) = directory.parent() else { return Ok(()) };
-    let mut ancestors: Vec<&Path> =
-        parent.ancestors().take_while(|path| path.join("cgroup.subtree_control").exists()).collect();
-    ancestors.reverse();
-    let Some(top) = ancestors.first() else { return Ok(()) };
-    let wanted = read(&top.join("cgroup.controllers"))?;
-    let has_all =
-        |enabled: &str| wanted.split_whitespace().all(|name| enabled.split_whitespace().any(|e| e == name));
-    if has_all(&read(&parent.join("cgroup.subtree_control"))?) {
-        return Ok(());
-    }
-    for ancestor in ancestors {
-        if has_inhabitants(ancestor) {
-            return Ok(());
-        }
-        let control = ancestor.join("cgroup.subtree_control");
-        let all: Vec<String> = wanted.split_whitespace().map(|name| format!("+{name}")).collect();
-        if write(&control, &all.join(" ")).is_err() {
-            for name in &all {
-                // Real-time threads, processes in the parent, a threaded tree: that controller stays off.
-                let _refused = write(&control, name);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Whether processes are in there: then it cannot pass controllers on. A few the kernel would let it, and make it the
-/// root of a tree of threads, below which no process can be put any more. The tree's very root has no type, and may.
-fn has_inhabitants(directory: &Path) -> bool {
-    directory.join("cgroup.type").exists()
-        && read(&directory.join("cgroup.procs")).map_or(true, |pids| !pids.is_empty())
 }
 
 /// Whether we may use a directory that was made, or found and noted last.
