@@ -22,8 +22,8 @@ use api::container::WaitCondition;
 use shim::protocol::{Attachment, LogQuery, WaitUntil, Waiter};
 
 use crate::Engine;
-use crate::container::Handle;
-use crate::error::{Error, Result};
+use crate::container::{self, Handle};
+use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Prepared;
 
 /// A client's connection, taken out of its protocol.
@@ -67,24 +67,41 @@ impl Ticket {
         }
     }
 
-    /// Hands the client over. An error comes too late for a status; the engine has told the client what it could and
+    /// Hands the client over. One whose container was removed since the first phase gets what is left of it: the code that
+    /// it ended with, or no output. An error comes too late for a status; the engine has told the client what it could and
     /// closed the connection.
     pub async fn deliver(self, client: Client) -> Result<()> {
         let Client { socket, preface, unread } = client;
         match self.what {
             What::Attach(attachment) => {
-                self.container
-                    .attach(&self.engine, Attachment { preface, unread, ..attachment }, socket)
-                    .await
+                let (spare, head) = (duplicate(&socket)?, preface.clone());
+                let attachment = Attachment { preface, unread, ..attachment };
+                match self.container.attach(&self.engine, attachment, socket).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => answer(spare, &[&head]),
+                    attached => attached,
+                }
             }
             What::Wait(condition) => {
                 let until = match condition {
                     WaitCondition::NotRunning | WaitCondition::NextExit => WaitUntil::Exit,
                     WaitCondition::Removed => WaitUntil::Removed,
                 };
-                self.container.wait(condition, Waiter { until, preface }, socket).await
+                let spare = duplicate(&socket)?;
+                let waiter = Waiter { until, preface };
+                match self.container.wait(condition, waiter.clone(), socket).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        container::answer_wait(&self.container.record(), waiter, spare)
+                    }
+                    waits => waits,
+                }
             }
-            What::Logs(query) => self.container.logs(&self.engine, query, preface, socket).await,
+            What::Logs(query) => {
+                let (spare, head) = (duplicate(&socket)?, preface.clone());
+                match self.container.logs(&self.engine, query, preface, socket).await {
+                    Err(error) if error.kind() == ErrorKind::NotFound => answer(spare, &[&head]),
+                    sent => sent,
+                }
+            }
             What::Exec(exec) => {
                 self.engine.exec_deliver(self.container, *exec, preface, unread, socket).await
             }
@@ -93,6 +110,11 @@ impl Ticket {
             }
         }
     }
+}
+
+/// Another hold on a client, for as long as it is not certain that somebody has taken it.
+fn duplicate(socket: &OwnedFd) -> Result<OwnedFd> {
+    linux::fd::duplicate(socket).map_err(|error| Error::failed("cannot keep a client", error))
 }
 
 /// How long the client of a stream may take to read the head of its response.

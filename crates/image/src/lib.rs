@@ -40,4 +40,4 @@ pub use layers::{Layer, Layers, Unpacked};
 pub use load::Loaded;
 pub use paths::Paths;
 pub use progress::{Progress, STRIDE, Sink, Step};
-pub use snapshots::{Gone, OVERLAY_OPTIONS, Snapshot, Snapshots};
+pub use snapshots::{Beside, Gone, OVERLAY_OPTIONS, Snapshot, Snapshots};

@@ -51,6 +51,14 @@ impl Record for Stored {
     const VERSION: u32 = 1;
 }
 
+/// A snapshot to be mounted although somebody else may mount it as well, now or soon: with a working directory of its own.
+/// The kernel clears that of whoever mounted it before, who could change nothing from then on that lies in a lower layer.
+pub struct Beside {
+    pub snapshot: Snapshot,
+    /// Deleted with this.
+    _work: Scratch,
+}
+
 /// All snapshots. Cheap to clone.
 #[derive(Clone)]
 pub struct Snapshots {
@@ -81,8 +89,11 @@ impl Snapshots {
         let known: HashMap<String, Stored> = records.read(|r| r.list::<Stored>())?.into_iter().collect();
         for name in children(&paths.snapshots())? {
             let is_known = name.to_str().is_some_and(|id| id == "gone" || known.contains_key(id));
+            let directory = paths.snapshots().join(&name);
             if !is_known {
-                delete(&paths.snapshots().join(name))?;
+                delete(&directory)?;
+            } else if let Err(error) = delete_leftovers(&directory.join("work")) {
+                tracing::warn!(directory = %directory.display(), %error, "left for the next start");
             }
         }
         let scaffolds = Scaffolds::open(paths, known.values().map(|stored| &stored.diff_ids))?;
@@ -153,6 +164,13 @@ impl Snapshots {
             upper: directory.join("fs"),
             work: directory.join("work"),
         })
+    }
+
+    /// The same for who mounts it beside others.
+    pub fn get_beside(&self, id: &str) -> Result<Beside, Error> {
+        let snapshot = self.get(id)?;
+        let work = Scratch::create(&snapshot.work)?;
+        Ok(Beside { snapshot: Snapshot { work: work.path().to_owned(), ..snapshot }, _work: work })
     }
 
     fn lowers(&self, diff_ids: &[Digest]) -> Result<Vec<PathBuf>, Error> {
@@ -233,6 +251,13 @@ impl Snapshots {
 fn delete(directory: &Path) -> Result<(), Error> {
     release(directory);
     delete_tree(directory)
+}
+
+/// Deletes the working directories of those who mounted a snapshot beside its container, and were killed.
+fn delete_leftovers(work: &Path) -> Result<(), Error> {
+    let names = children(work)?;
+    let mut ours = names.iter().filter(|name| name.to_str().is_some_and(Scratch::is_name));
+    ours.try_for_each(|name| delete_tree(&work.join(name)))
 }
 
 /// Either of the two is enough to know the limit by; half of it may be deleted already.

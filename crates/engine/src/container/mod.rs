@@ -77,6 +77,7 @@ pub(crate) use rootfs::{Databases, database, opened_database};
 pub(crate) use state::State;
 pub(crate) use users::{Users, beside as users_beside, probe as probe_users};
 pub(crate) use validate::exposed as check_exposed;
+pub(crate) use wait::answer as answer_wait;
 pub use wait::{Exit, WaitOutcome};
 
 use crate::Engine;

@@ -124,16 +124,20 @@ pub(super) fn stack(upper: Option<&PathBuf>, lowers: &[PathBuf]) -> Result<Root>
     }
 }
 
-/// The root of a container that does not run, writable, without its volumes.
-pub(super) fn mounted(engine: &Engine, id: &str) -> Result<OwnedFd> {
-    let snapshot = engine.images().snapshots().get(id)?;
+/// The root of a container that does not run, writable, without its volumes. It may be started meanwhile, or be looked at by
+/// others. What is returned beside the mount must outlive that.
+pub(super) fn mounted(engine: &Engine, id: &str) -> Result<(OwnedFd, image::Beside)> {
+    let beside = engine.images().snapshots().get_beside(id)?;
+    let snapshot = &beside.snapshot;
     let overlay = Overlay {
         lowers: &snapshot.lowers,
         upper: Some((snapshot.upper.as_path(), snapshot.work.as_path())),
         volatile: false,
         extra: &image::OVERLAY_OPTIONS,
     };
-    mount::overlay(&overlay).map_err(|error| Error::failed("cannot mount the root of a container", error))
+    let mounted = mount::overlay(&overlay)
+        .map_err(|error| Error::failed("cannot mount the root of a container", error))?;
+    Ok((mounted, beside))
 }
 
 /// The working directory is there before the first start: files can be copied into it, and a volume that is put there
@@ -152,7 +156,8 @@ pub(super) fn make_working_directory(engine: &Engine, record: &Record) -> Result
     if snapshot.lowers.iter().any(has) {
         return Ok(());
     }
-    let root = Root::from_directory(mounted(engine, record.id.as_str())?);
+    let (mounted, _layers) = mounted(engine, record.id.as_str())?;
+    let root = Root::from_directory(mounted);
     let shown = path.display();
     let made = linux::fault::point("make a container's working directory");
     match made.and_then(|()| root.make_dirs(path, 0o755)) {

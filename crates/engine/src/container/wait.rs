@@ -43,7 +43,7 @@ pub(super) fn code(record: &Record) -> i32 {
 }
 
 /// Tells a client whose container ended in the meantime.
-pub(super) fn answer(record: &Record, waiter: Waiter, socket: OwnedFd) -> Result<()> {
+pub(crate) fn answer(record: &Record, waiter: Waiter, socket: OwnedFd) -> Result<()> {
     let body = format!("{{\"StatusCode\":{}}}\n", code(record));
     ticket::answer(socket, &[&waiter.preface, body.as_bytes()])
 }

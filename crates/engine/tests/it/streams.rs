@@ -4,9 +4,10 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
-use engine::ExecStartOptions;
+use api::container::WaitCondition;
+use engine::{ExecStartOptions, LogQuery, RemoveOptions, WaitOutcome};
 
-use crate::world::{client_of, in_a_world, read_bytes, unframed};
+use crate::world::{client_of, in_a_world, read_all, read_bytes, unframed};
 
 #[test]
 fn attached_before_the_start_nothing_is_missed() {
@@ -83,5 +84,27 @@ fn an_exec_that_cannot_start_says_why_on_its_stream() {
         let said = unframed(&read_bytes(client).await);
         assert!(said.contains("exec: \"nonsense\": executable file not found in $PATH"), "{said:?}");
         assert_eq!(engine.exec_inspect(exec.as_str()).unwrap().exit_code, Some(127));
+    });
+}
+
+/// Whoever asked in time is answered with what is left of the container.
+#[test]
+fn clients_that_come_to_a_container_just_removed_are_answered() {
+    in_a_world(async |world| {
+        let id = world.run("web", "exit 6", |_| {}).await;
+        assert_eq!(world.wait(&id).await, 6);
+        let engine = world.engine();
+        let WaitOutcome::Ticket(waits) = engine.container_wait(&id, WaitCondition::Removed).await.unwrap()
+        else {
+            panic!("nobody has removed it")
+        };
+        let query = LogQuery { stdout: true, ..LogQuery::default() };
+        let reads = engine.container_logs(&id, query).await.unwrap();
+        engine.container_remove(&id, RemoveOptions::default()).await.unwrap();
+        for (ticket, body) in [(waits, "{\"StatusCode\":6}\n"), (reads, "")] {
+            let (client, socket) = UnixStream::pair().unwrap();
+            ticket.deliver(client_of(socket)).await.unwrap();
+            assert_eq!(read_all(client).await, body);
+        }
     });
 }

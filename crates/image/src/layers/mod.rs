@@ -145,6 +145,11 @@ impl Scratch {
         Ok(parent.join(hex::encode(random)))
     }
 
+    /// Whether a file has a name as this gives them.
+    pub(crate) fn is_name(name: &str) -> bool {
+        name.len() == 32 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }

@@ -36,6 +36,40 @@ impl Drop for Mounted {
     }
 }
 
+/// A container goes on as it was when somebody looks into its files beside it.
+#[test]
+fn who_mounts_a_snapshot_beside_others_leaves_them_theirs() {
+    let world = World::new("snapshots-beside");
+    let image = world.images.get(&base(&world)).unwrap();
+    let snapshots = world.images.snapshots();
+    let container = Mounted::new(&world, &snapshots.create("c1", image.diff_ids()).unwrap());
+    {
+        let beside = snapshots.get_beside("c1").unwrap();
+        let other = Snapshot { id: "beside".into(), ..beside.snapshot.clone() };
+        let copier = Mounted::new(&world, &other);
+        std::fs::write(copier.0.join("etc/changed"), "copied").unwrap();
+        std::fs::remove_file(container.0.join("etc/deleted")).unwrap();
+        std::fs::write(container.0.join("touched/new"), "x").unwrap();
+    }
+    std::fs::write(container.0.join("became"), "y").unwrap();
+    let work = snapshots.get("c1").unwrap().work;
+    assert_eq!(std::fs::read_dir(&work).unwrap().count(), 1, "nothing is left but the container's");
+}
+
+#[test]
+fn a_killed_copy_leaves_nothing_to_the_next_engine() {
+    let world = World::new("snapshots-left");
+    let image = world.images.get(&base(&world)).unwrap();
+    world.images.snapshots().create("c1", image.diff_ids()).unwrap();
+    world.records.write(|t| world.images.snapshots().record(t, "c1")).unwrap();
+    let left = world.images.snapshots().get_beside("c1").unwrap();
+    let work = left.snapshot.work.clone();
+    std::mem::forget(left);
+    assert!(work.is_dir());
+    let world = world.reopen();
+    assert!(!work.exists() && world.images.snapshots().get("c1").unwrap().work.is_dir());
+}
+
 fn base(world: &World) -> oci::digest::Digest {
     let layer = Tar::new()
         .member(EntryType::Directory, "./", "", &[], |h| h.set_mode(0o711))

@@ -30,6 +30,8 @@ const OWN_FILES: [&str; 3] = ["/etc/hosts", "/etc/hostname", "/etc/resolv.conf"]
 pub(super) struct Mounted {
     pub(super) root: Root,
     pub(super) namespace: OwnedFd,
+    /// What the layers stand on: to be dropped last.
+    pub(super) layers: image::Beside,
 }
 
 /// Something that is mounted.
@@ -55,17 +57,23 @@ pub(super) fn mount(engine: &Engine, record: &Record, volumes: &HashMap<String, 
         Some(remap) if pieces.iter().any(|piece| piece.of_host) => Some(back(&remap.maps)?),
         _ => None,
     };
-    let layers = rootfs::mounted(engine, record.id.as_str())?;
+    let (mounted, layers) = rootfs::mounted(engine, record.id.as_str())?;
     let at = engine.images().snapshots().directory(record.id.as_str());
-    let build = || assemble(layers, &at, &pieces, back.as_ref());
+    let build = || assemble(mounted, &at, &pieces, back.as_ref());
     let built = std::thread::scope(|scope| scope.spawn(build).join());
-    built
+    let (root, namespace) = built
         .map_err(|_| Error::system("the engine failed inside"))?
-        .map_err(|error| Error::failed("cannot mount the files of a container", error))
+        .map_err(|error| Error::failed("cannot mount the files of a container", error))?;
+    Ok(Mounted { root, namespace, layers })
 }
 
 /// In a thread of its own, which nobody follows into its namespace.
-fn assemble(layers: OwnedFd, at: &Path, pieces: &[Piece], back: Option<&OwnedFd>) -> linux::Result<Mounted> {
+fn assemble(
+    layers: OwnedFd,
+    at: &Path,
+    pieces: &[Piece],
+    back: Option<&OwnedFd>,
+) -> linux::Result<(Root, OwnedFd)> {
     namespace::unshare(namespace::MOUNT)?;
     mount::set_propagation(Path::new("/"), Propagation::Private, true)?;
     mount::attach_at(&layers, at)?;
@@ -81,7 +89,7 @@ fn assemble(layers: OwnedFd, at: &Path, pieces: &[Piece], back: Option<&OwnedFd>
             done => done?,
         }
     }
-    Ok(Mounted { root, namespace: namespace::open(Path::new("/proc/thread-self/ns/mnt"))? })
+    Ok((root, namespace::open(Path::new("/proc/thread-self/ns/mnt"))?))
 }
 
 impl Piece {

@@ -37,10 +37,15 @@ impl Engine {
             let root = Root::from_directory(root);
             let closed = of_kernel(&root, &container.record());
             let mounted = Mounts::told(self, container.record());
-            return Ok(View { root, ids, closed, _namespace: None, _mounts: mounted });
+            return Ok(View { root, ids, closed, _namespace: None, _layers: None, _mounts: mounted });
         }
         let record = container.record();
-        self.blocking(move |engine| View::of_stopped(engine, record)).await
+        let view = self.blocking(move |engine| View::of_stopped(engine, record)).await;
+        // What was taken away meanwhile cannot be mounted, and that says less.
+        view.map_err(|error| match self.shared().containers.get(&container.id) {
+            Some(_) => error,
+            None => Error::not_found(format!("No such container: {}", container.id)),
+        })
     }
 }
 
@@ -53,6 +58,7 @@ pub(super) struct View {
     pub(super) closed: HashSet<(u64, u64)>,
     /// What keeps the mounts of a container that does not run. They go before its volumes do.
     _namespace: Option<OwnedFd>,
+    _layers: Option<image::Beside>,
     _mounts: Mounts,
 }
 
@@ -98,9 +104,10 @@ impl View {
     fn of_stopped(engine: &Engine, record: Arc<Record>) -> Result<View> {
         let mut mounts = Mounts::told(engine, record.clone());
         let volumes = mounts.acquire()?;
-        let stopped::Mounted { root, namespace } = stopped::mount(engine, &record, &volumes)?;
+        let stopped::Mounted { root, namespace, layers } = stopped::mount(engine, &record, &volumes)?;
         let closed = HashSet::new();
-        Ok(View { root, ids: None, closed, _namespace: Some(namespace), _mounts: mounts })
+        let (namespace, layers) = (Some(namespace), Some(layers));
+        Ok(View { root, ids: None, closed, _namespace: namespace, _layers: layers, _mounts: mounts })
     }
 
     /// Whose the files are that are put in: `user`'s, in ids of the container, or whoever the archive says.
