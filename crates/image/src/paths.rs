@@ -13,6 +13,7 @@
 //!     gone/<random>/                      being deleted; deleted at start
 //!   snapshots/
 //!     <id>/fs, <id>/work                  a container's upper and work directory
+//!     <id>/work/<random>/                 the work directory of somebody who copies beside it; deleted at start
 //!     gone/<random>/                      being deleted; deleted at start
 //! ```
 
