@@ -74,10 +74,10 @@ impl Ticket {
         let Client { socket, preface, unread } = client;
         match self.what {
             What::Attach(attachment) => {
-                let (spare, head) = (duplicate(&socket)?, preface.clone());
+                let (held, head) = (spare(&socket)?, preface.clone());
                 let attachment = Attachment { preface, unread, ..attachment };
                 match self.container.attach(&self.engine, attachment, socket).await {
-                    Err(error) if error.kind() == ErrorKind::NotFound => answer(spare, &[&head]),
+                    Err(error) if error.kind() == ErrorKind::NotFound => answer(held, &[&head]),
                     attached => attached,
                 }
             }
@@ -86,19 +86,19 @@ impl Ticket {
                     WaitCondition::NotRunning | WaitCondition::NextExit => WaitUntil::Exit,
                     WaitCondition::Removed => WaitUntil::Removed,
                 };
-                let spare = duplicate(&socket)?;
+                let held = spare(&socket)?;
                 let waiter = Waiter { until, preface };
                 match self.container.wait(condition, waiter.clone(), socket).await {
                     Err(error) if error.kind() == ErrorKind::NotFound => {
-                        container::answer_wait(&self.container.record(), waiter, spare)
+                        container::answer_wait(&self.container.record(), waiter, held)
                     }
                     waits => waits,
                 }
             }
             What::Logs(query) => {
-                let (spare, head) = (duplicate(&socket)?, preface.clone());
+                let (held, head) = (spare(&socket)?, preface.clone());
                 match self.container.logs(&self.engine, query, preface, socket).await {
-                    Err(error) if error.kind() == ErrorKind::NotFound => answer(spare, &[&head]),
+                    Err(error) if error.kind() == ErrorKind::NotFound => answer(held, &[&head]),
                     sent => sent,
                 }
             }
@@ -113,8 +113,8 @@ impl Ticket {
 }
 
 /// Another hold on a client, for as long as it is not certain that somebody has taken it.
-fn duplicate(socket: &OwnedFd) -> Result<OwnedFd> {
-    linux::fd::duplicate(socket).map_err(|error| Error::failed("cannot keep a client", error))
+pub(crate) fn spare(socket: &OwnedFd) -> Result<OwnedFd> {
+    linux::fd::duplicate(socket).map_err(|error| Error::failed("cannot hand a client over", error))
 }
 
 /// How long the client of a stream may take to read the head of its response.

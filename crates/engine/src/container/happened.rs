@@ -104,7 +104,9 @@ pub(super) fn happened(record: &mut Record, event: &Event) -> Vec<Consequence> {
                 .into()
         }
         Happening::HealthProbed { status, failing_streak, probe, code } => {
-            let ended = run.probe.take().zip(*code).map(|(exec, code)| {
+            // Shims of earlier builds tell only the result, which says nothing of a process where it is negative.
+            let code = code.or(Some(probe.exit_code).filter(|result| *result >= 0));
+            let ended = run.probe.take().zip(code).map(|(exec, code)| {
                 announce("exec_die", vec![("execID", exec), ("exitCode", code.to_string())])
             });
             let mut consequences: Vec<_> = ended.into_iter().collect();
@@ -335,11 +337,18 @@ mod tests {
             output: String::new(),
         };
         let status = shim::protocol::HealthStatus::Healthy;
-        let probed = |code| Happening::HealthProbed { status, failing_streak: 0, probe: probe.clone(), code };
-        let ended = happened(&mut record, &event(3, probed(Some(0))));
+        let probed = |exit_code, code| {
+            let probe = shim::protocol::Probe { exit_code, ..probe.clone() };
+            Happening::HealthProbed { status, failing_streak: 0, probe, code }
+        };
+        let ended = happened(&mut record, &event(3, probed(0, Some(0))));
         assert_eq!(actions(&ended), ["exec_die", "health_status: healthy"]);
-        happened(&mut record, &event(4, Happening::HealthStarted { result: 2 }));
-        assert_eq!(actions(&happened(&mut record, &event(5, probed(None)))), [""; 0]);
+        let ends = [(-1, None, &[][..]), (-1, Some(137), &["exec_die"]), (2, None, &["exec_die"])];
+        for ((exit_code, code, told), sequence) in ends.into_iter().zip((4..).step_by(2)) {
+            happened(&mut record, &event(sequence, Happening::HealthStarted { result: sequence }));
+            let ended = happened(&mut record, &event(sequence + 1, probed(exit_code, code)));
+            assert_eq!(actions(&ended), told);
+        }
         let ids: Vec<&String> = begun
             .iter()
             .chain(&ended[..1])

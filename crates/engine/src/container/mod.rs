@@ -81,7 +81,7 @@ pub(crate) use wait::answer as answer_wait;
 pub use wait::{Exit, WaitOutcome};
 
 use crate::Engine;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
 
 /// Requests that may wait for one container's owner. More clients than this at one container are told to wait by
@@ -159,7 +159,11 @@ impl Handle {
         if !attachment.live {
             return Ok(());
         }
-        self.ask(|reply| Command::Attach { attachment, socket, reply }).await.map(drop)
+        match self.ask(|reply| Command::Attach { attachment, socket, reply }).await {
+            // Removed since: its log has been sent, and nothing comes after that.
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            attached => attached.map(drop),
+        }
     }
 
     pub(crate) async fn wait(

@@ -16,7 +16,7 @@ use shim::protocol::{Attachment, Request};
 use crate::container::{self, Command, ExecStarted, Handle, Live, Record};
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ExecId;
-use crate::ticket::{Ticket, What};
+use crate::ticket::{self, Ticket, What};
 use crate::{Engine, spec};
 
 pub(crate) use table::Table;
@@ -136,8 +136,7 @@ impl Engine {
         socket: OwnedFd,
     ) -> Result<()> {
         let id = exec.id.clone();
-        let copy = linux::fd::duplicate(&socket)
-            .map_err(|error| Error::failed("cannot hand a client over", error))?;
+        let held = ticket::spare(&socket)?;
         let multiplexed = exec.multiplexed();
         let head = preface.clone();
         let attachment = Box::new(exec.attachment(preface, unread));
@@ -155,7 +154,7 @@ impl Engine {
             Err(error) => {
                 self.shared().execs.ended(id.as_str(), code_of(&error));
                 // The status line promised success; the reason can only go where output goes.
-                self.tell_instead(format!("{error}\r\n"), multiplexed, head, copy).await
+                self.tell_instead(format!("{error}\r\n"), multiplexed, head, held).await
             }
         }
     }
@@ -171,10 +170,8 @@ impl Engine {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
         let header = api::stream::Stream::Stdout.header(length);
         let frame = if multiplexed { header.to_vec() } else { Vec::new() };
-        self.blocking(move |_| {
-            crate::ticket::answer(crate::ticket::greet(socket, &head)?, &[&frame, text.as_bytes()])
-        })
-        .await
+        self.blocking(move |_| ticket::answer(ticket::greet(socket, &head)?, &[&frame, text.as_bytes()]))
+            .await
     }
 
     pub async fn exec_resize(&self, wanted: &str, height: u16, width: u16) -> Result<()> {
