@@ -1,6 +1,6 @@
 //! The engine may die at any moment: containers, their output, ports and policies go on.
 
-use blackbox::{IMAGE, World, eventually, signal};
+use blackbox::{IMAGE, Wire, World, eventually, signal};
 
 #[test]
 fn containers_outlive_the_engine() {
@@ -168,6 +168,38 @@ fn a_killed_shim_takes_its_container_with_it() {
     assert!(!alive(pid));
     world.wharf(&["start", "orphan"]).ok();
     assert_eq!(world.inspect("orphan")["State"]["Status"], "running");
+}
+
+#[test]
+fn who_waits_at_a_killed_shim_is_told() {
+    let world = World::start();
+    for client in world.clients() {
+        for (number, options) in [&[][..], &["--rm"], &["--restart", "always"]].into_iter().enumerate() {
+            let name = format!("{}-{number}", client.name);
+            let command = [&["run", "--name", &name], options, &[IMAGE, "sh", "-c", "echo up; sleep 1000"]];
+            // Its wait travels with the start.
+            let mut run = client.session(&command.concat());
+            run.read_until("up");
+            world.until_status(&name, "running");
+            let shim = shim_of(pid(&world, &name));
+            // These come later.
+            let [next, now, mut removed] = ["next-exit", "not-running", "removed"].map(|condition| {
+                let mut wire = Wire::connect(&world.socket());
+                wire.request("POST", &format!("/containers/{name}/wait?condition={condition}"), None);
+                assert!(wire.head().starts_with("HTTP/1.1 200 "));
+                wire
+            });
+            signal(shim, "KILL");
+            run.finish().code(137);
+            for mut wire in [next, now] {
+                assert_eq!(wire.rest(), b"{\"StatusCode\":137}\n");
+            }
+            if options != ["--rm"] {
+                world.wharf(&["rm", "-f", &name]).ok();
+            }
+            assert_eq!(removed.rest(), b"{\"StatusCode\":137}\n");
+        }
+    }
 }
 
 /// A program that changes its user is not killed by the kernel when its parent ends: that is left to the engine.

@@ -6,11 +6,11 @@
 use std::os::fd::OwnedFd;
 
 use api::container::WaitCondition;
-use shim::protocol::{Attachment, LogQuery, Reply as Answer, Request, Waiter};
+use shim::protocol::{Attachment, Failure, LogQuery, Reply as Answer, Request, Waiter};
 
 use super::commands::ExecStarted;
 use super::owner::Owner;
-use super::{life, refusals};
+use super::{held, life, refusals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Prepared;
 
@@ -43,39 +43,55 @@ impl Owner {
     /// Passes a client to the shim. The client comes back when the shim does not take it because the container has
     /// just ended; by then that end has been taken in.
     pub(super) async fn hand_over(&mut self, request: Request, socket: OwnedFd) -> Result<Option<OwnedFd>> {
+        let (answer, socket) = self.offer(request, socket).await?;
+        match answer? {
+            Answer::Failed(failure) => self.refused(failure).await.map(|()| Some(socket)),
+            _ => Ok(None),
+        }
+    }
+
+    /// Passes a client to the shim and keeps hold of it. The inner error leaves open whether the shim has it.
+    async fn offer(&self, request: Request, socket: OwnedFd) -> Result<(Result<Answer>, OwnedFd)> {
         let live = self.live()?;
-        let (answer, socket) = self
-            .engine
-            .blocking(move |_| {
-                let sockets = [socket];
-                let answer = live.request(&request, &sockets);
-                let [socket] = sockets;
-                Ok((answer, socket))
-            })
-            .await?;
-        match answer {
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                self.confirm(|record| !record.state.is_running()).await?;
-                Ok(Some(socket))
+        let offered = self.engine.blocking(move |_| {
+            let sockets = [socket];
+            let answer = live.answer(&request, &sockets).map(|(answer, _)| answer);
+            let [socket] = sockets;
+            Ok((answer, socket))
+        });
+        offered.await
+    }
+
+    /// The shim has not taken a client: because the container has just ended, or else it is an error.
+    async fn refused(&mut self, failure: Failure) -> Result<()> {
+        match refusals::of_request(failure) {
+            error if error.kind() == ErrorKind::Conflict => {
+                self.confirm(|record| !record.state.is_running()).await
             }
-            Err(error) => Err(error),
+            error => Err(error),
         }
     }
 
     pub(super) async fn wait(
         &mut self,
         condition: WaitCondition,
-        waiter: Waiter,
+        mut waiter: Waiter,
         socket: OwnedFd,
     ) -> Result<()> {
-        let socket = match self.connected {
-            Some(_) => match self.hand_over(Request::Wait(waiter.clone()), socket).await? {
-                Some(socket) => socket,
-                None => return Ok(()),
-            },
-            None => socket,
-        };
+        // Whatever becomes of the shim meanwhile, it is certain that the head is sent.
+        let mut socket = held::greet(socket, &mut waiter.preface)?;
+        if self.connected.is_some() {
+            let (answer, ours) = self.offer(Request::Wait(waiter.clone()), socket).await?;
+            match answer {
+                Ok(Answer::Failed(failure)) => self.refused(failure).await?,
+                // A silent one is dead, as a rule, and its clients are told when it is found so.
+                answer => {
+                    self.spares.keep(waiter, ours);
+                    return answer.map(drop);
+                }
+            }
+            socket = ours;
+        }
         // It ended between the ticket and its delivery, or is gone altogether.
         if condition == WaitCondition::NotRunning || self.removed {
             return super::wait::answer(&self.record, waiter, socket);

@@ -168,6 +168,7 @@ impl Owner {
             Ok(launched) => {
                 self.record = Arc::new(launched.record);
                 self.connected = Some(launched.connected);
+                self.spares = launched.spares;
                 self.publish();
                 // The shim's first event says that it runs; it is there already.
                 self.confirm(|record| record.state.run().is_none_or(|run| run.sequence > 0)).await

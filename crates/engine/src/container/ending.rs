@@ -95,7 +95,12 @@ impl Owner {
             .blocking(move |engine| Ok(remove::release(engine, id.as_str(), live.as_ref(), removed)))
             .await;
         match released {
-            Ok(waiting) => self.held.take_over(waiting),
+            Ok(Some(waiting)) => {
+                self.spares.clear();
+                self.held.take_over(waiting.into_iter());
+            }
+            // It is not there to hand anybody back.
+            Ok(None) => self.held.take_over(self.spares.take_removed()),
             Err(error) => tracing::error!(container = %self.record.id, %error, "cannot release a shim"),
         }
     }

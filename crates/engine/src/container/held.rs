@@ -9,12 +9,12 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use linux::poll::{Interest, Poll};
-use shim::protocol::{Attachment, WaitUntil, Waiter};
+use shim::protocol::{Attachment, Waiter};
 
 use crate::error::{Error, Result};
 
 /// Clients of each sort that may wait at one container. They hold a descriptor of the engine each.
-const LIMIT: usize = 256;
+pub(super) const LIMIT: usize = 256;
 
 #[derive(Default)]
 pub(super) struct Held {
@@ -47,9 +47,8 @@ impl Held {
     }
 
     /// Clients whose heads are sent, and who wait for the removal.
-    pub(super) fn take_over(&mut self, sockets: Vec<OwnedFd>) {
-        let waiter = Waiter { until: WaitUntil::Removed, preface: Vec::new() };
-        self.waiters.extend(sockets.into_iter().map(|socket| (waiter.clone(), socket)));
+    pub(super) fn take_over(&mut self, waiters: impl Iterator<Item = (Waiter, OwnedFd)>) {
+        self.waiters.extend(waiters);
     }
 
     /// The container is gone: everybody who waits is told, everybody who is attached sees the end.
@@ -66,7 +65,8 @@ impl Held {
     }
 }
 
-fn answer(socket: OwnedFd, code: i32) {
+/// Tells a client whose head is sent.
+pub(super) fn answer(socket: OwnedFd, code: i32) {
     let body = format!("{{\"StatusCode\":{code}}}\n");
     if let Err(error) = crate::ticket::answer(socket, &[body.as_bytes()]) {
         tracing::debug!(%error, "a waiting client went away");
@@ -81,7 +81,7 @@ fn room(taken: usize) -> Result<()> {
 }
 
 /// Sends the head of the response, which then need not be sent again.
-fn greet(socket: OwnedFd, preface: &mut Vec<u8>) -> Result<OwnedFd> {
+pub(super) fn greet(socket: OwnedFd, preface: &mut Vec<u8>) -> Result<OwnedFd> {
     let mut file = File::from(socket);
     file.write_all(preface).map_err(|error| Error::failed("cannot answer a client", error))?;
     preface.clear();
@@ -89,7 +89,7 @@ fn greet(socket: OwnedFd, preface: &mut Vec<u8>) -> Result<OwnedFd> {
 }
 
 /// Whether the client has closed its connection altogether. A half-closed one may still want output.
-fn hung_up(socket: &OwnedFd) -> bool {
+pub(super) fn hung_up(socket: &OwnedFd) -> bool {
     let look = || -> linux::Result<bool> {
         let poll = Poll::new()?;
         poll.add(socket, 0, Interest::NONE)?;
@@ -104,6 +104,8 @@ fn hung_up(socket: &OwnedFd) -> bool {
 mod tests {
     use std::io::Read;
     use std::os::unix::net::UnixStream;
+
+    use shim::protocol::WaitUntil;
 
     use super::*;
 

@@ -19,6 +19,7 @@ use super::held::Held;
 use super::live::{Connected, Live};
 use super::owner::store;
 use super::record::Record;
+use super::spares::Spares;
 use super::state::{Ended, Failure, Run, State};
 use super::stream::EventStream;
 use super::users::{self, Users};
@@ -32,6 +33,8 @@ use crate::{Engine, clock, identity, runtimes, spec};
 pub(super) struct Started {
     pub(super) record: Record,
     pub(super) connected: Connected,
+    /// Of the clients that it has taken along.
+    pub(super) spares: Spares,
 }
 
 /// It came to nothing; everything that was taken has been given back.
@@ -77,7 +80,7 @@ pub(super) fn launch(
             .inspect_err(|_| told::left(engine, &record, &clock::now()))
     });
     match attempt {
-        Ok(connected) => Ok(Started { record, connected }),
+        Ok((connected, spares)) => Ok(Started { record, connected, spares }),
         Err(Stopped { code, error }) => {
             leave(engine, &mut record);
             // A shim that was killed meanwhile has removed nothing.
@@ -126,7 +129,7 @@ fn attempt(
     record: &mut Record,
     held: &mut Held,
     prepared: Prepared,
-) -> Result<Connected, Stopped> {
+) -> Result<(Connected, Spares), Stopped> {
     let Prepared { root, shim, users, bound } = prepared;
     let incarnation = identity::random();
     let joined = engine
@@ -152,7 +155,8 @@ fn attempt(
 
     let mut launch = describe(engine, record, incarnation, spec, root, health, &joined, held)?;
     launch.user_namespace = users.is_some();
-    // Should the start fail, the shim takes its copies of the sockets with it, but who waits for the end still waits.
+    // Should the start fail, or the shim be killed, it takes its copies of the sockets with it, but who waits for the end
+    // still waits.
     let waiters = held.waiting()?;
     let descriptors = descriptors(users, joined, std::mem::take(held));
     let (mut launched, mut stored) = (None, Ok(()));
@@ -164,8 +168,13 @@ fn attempt(
         false => engine.effects().together(&mut || stored = store(engine, record), &mut start),
     }
     let failed_inside = || Err(io::Error::other("the engine failed inside").into());
-    let launched = launched.unwrap_or_else(failed_inside).inspect_err(|_| held.waiters = waiters);
-    let Launched { shim, pid, started_at, shim_pid } = launched.map_err(refusals::of_start)?;
+    let Launched { shim, pid, started_at, shim_pid } = match launched.unwrap_or_else(failed_inside) {
+        Ok(launched) => launched,
+        Err(error) => {
+            held.waiters = waiters;
+            return Err(refusals::of_start(error).into());
+        }
+    };
     store::fault::passed("start: launched");
     let live = Live { shim, pid };
     if let Err(error) = stored {
@@ -179,7 +188,7 @@ fn attempt(
     }
     let events = subscribe(&live, 0)?;
     engine.network_events(record, "connect", &clock::now());
-    Ok(Connected { live, events })
+    Ok((Connected { live, events }, Spares::new(waiters)))
 }
 
 fn fault(name: &'static str) -> Result<()> {

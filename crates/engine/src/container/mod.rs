@@ -35,6 +35,7 @@ mod refusals;
 mod remove;
 mod restore;
 mod rootfs;
+mod spares;
 mod state;
 mod stats;
 mod status;

@@ -14,7 +14,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use shim::protocol::{Event, Reply as Answer, Request};
+use shim::protocol::{Event, Happening, Reply as Answer, Request};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -25,6 +25,7 @@ use super::held::Held;
 use super::live::{Connected, Live};
 use super::record::Record;
 use super::restore::Observed;
+use super::spares::Spares;
 use super::state::State;
 use super::{Handle, MAILBOX, event_attributes, life, told};
 use crate::Engine;
@@ -41,6 +42,7 @@ pub(super) struct Owner {
     view: watch::Sender<Arc<Record>>,
     pub(super) connected: Option<Connected>,
     pub(super) held: Held,
+    pub(super) spares: Spares,
     /// The container is gone: the task ends.
     pub(super) removed: bool,
     /// Its end is one half of a restart: `--rm` does not apply to it.
@@ -77,6 +79,7 @@ impl Owner {
             view,
             connected,
             held: Held::default(),
+            spares: Spares::default(),
             removed: false,
             keep: false,
             stops: 0,
@@ -151,6 +154,10 @@ impl Owner {
     }
 
     async fn happened(&mut self, event: Event) {
+        // What is read in a dead shim's journal its clients may not have been told.
+        if self.connected.is_some() && matches!(event.what, Happening::Exited { .. }) {
+            self.spares.exited();
+        }
         let consequences = happened(self.record_mut(), &event);
         if let Some((connected, run)) = self.connected.as_mut().zip(self.record.state.run()) {
             connected.live.pid = run.pid;
@@ -204,6 +211,9 @@ impl Owner {
                 self.resume(observed).await;
                 let delay = life::comes_back(&self.record).filter(|_| killed && !self.removed);
                 self.comes_back_at = delay.map(|delay| Instant::now() + delay);
+                if self.connected.is_none() {
+                    self.spares.answer(super::wait::code(&self.record));
+                }
             }
             Err(error) => tracing::error!(container = %self.record.id, %error, "cannot look for a lost shim"),
         }

@@ -15,7 +15,7 @@ use super::state::State;
 use super::{launch, leftovers};
 use crate::error::{Error, Result};
 use crate::{Engine, networks};
-use shim::protocol::Request;
+use shim::protocol::{Request, WaitUntil, Waiter};
 use store::fault;
 use store::records::Durability;
 
@@ -173,17 +173,21 @@ pub(super) fn remove_directory(path: &Path) -> io::Result<()> {
 }
 
 /// Tells the shim that its container's end is recorded, and removes what it leaves in the runtime root. Clients that
-/// wait for a removal that has not come yet are handed back.
-pub(super) fn release(engine: &Engine, id: &str, live: Option<&Live>, removed: bool) -> Vec<OwnedFd> {
+/// wait for a removal that has not come yet are handed back; nothing is, where there is no shim any more.
+pub(super) fn release(
+    engine: &Engine,
+    id: &str,
+    live: Option<&Live>,
+    removed: bool,
+) -> Option<Vec<(Waiter, OwnedFd)>> {
     let released = live.map(|live| live.request(&Request::Release { removed }, &[]));
     fault::passed("release: the shim may go");
     launch::remove_runtime(engine, id);
-    match released {
-        Some(Ok((_, waiting))) => waiting,
-        Some(Err(error)) => {
+    let (_, waiting) = released?
+        .inspect_err(|error| {
             tracing::debug!(container = id, %error, "a shim was gone before it was released");
-            Vec::new()
-        }
-        None => Vec::new(),
-    }
+        })
+        .ok()?;
+    let waiter = Waiter { until: WaitUntil::Removed, preface: Vec::new() };
+    Some(waiting.into_iter().map(|socket| (waiter.clone(), socket)).collect())
 }

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -384,6 +384,8 @@ impl SimulatedShim {
     fn answer(&mut self, until: WaitUntil, code: i32) {
         for (_, mut socket) in self.waiters.extract_if(.., |(wanted, _)| *wanted == until) {
             let _ = socket.write_all(format!("{{\"StatusCode\":{code}}}\n").as_bytes());
+            // Whoever else holds it: nothing follows.
+            let _ = socket.shutdown(Shutdown::Write);
         }
     }
 

@@ -26,6 +26,10 @@ pub(crate) struct Wait {
     restarting: bool,
     /// Its container was removed meanwhile: then it is told how the last run ended, if there was one.
     removed: bool,
+    /// The shim of its container was killed: that is an end.
+    killed: bool,
+    /// The engine that gave it to a shim has ended since: none holds it should the shim be killed.
+    behind_its_engine: bool,
     /// It may have been lost: with the engine that held it, or with the shim.
     excused: bool,
 }
@@ -52,6 +56,8 @@ pub(crate) async fn ask(
         after,
         restarting: shown.state.status == Status::Restarting,
         removed: false,
+        killed: false,
+        behind_its_engine: false,
         // Until it is acknowledged.
         excused: true,
     };
@@ -79,6 +85,7 @@ impl World {
         };
         for wait in host.waits.values_mut() {
             wait.excused |= !with_shims.contains(&wait.container);
+            wait.behind_its_engine = true;
         }
     }
 
@@ -98,10 +105,19 @@ impl World {
         broken
     }
 
-    /// The shim of this container was killed, or the whole host: who waited at it sees the end of the connection.
-    pub(crate) fn waits_are_lost(&self, container: Option<&str>) {
+    /// The shim of this container is killed before it could tell of an end: the engine does, if it was this one that gave
+    /// it the client. Behind an earlier one who waits sees the end of the connection.
+    pub(crate) fn shim_is_killed(&self, container: &str) {
+        for wait in self.host().waits.values_mut().filter(|wait| wait.container == container) {
+            wait.killed = true;
+            wait.excused |= wait.behind_its_engine;
+        }
+    }
+
+    /// The whole host is.
+    pub(crate) fn waits_are_lost(&self) {
         for wait in self.host().waits.values_mut() {
-            wait.excused |= container.is_none_or(|container| wait.container == container);
+            wait.excused = true;
         }
     }
 }
@@ -134,7 +150,9 @@ impl Wait {
         if body.is_empty() {
             let over = match self.condition {
                 WaitCondition::Removed => self.removed,
-                WaitCondition::NotRunning | WaitCondition::NextExit => self.removed || !since.is_empty(),
+                WaitCondition::NotRunning | WaitCondition::NextExit => {
+                    self.removed || self.killed || !since.is_empty()
+                }
             };
             return match self.excused || !over && !self.closed {
                 true => Ok(()),
@@ -145,6 +163,9 @@ impl Wait {
         let Some(code) = told.and_then(|code| code.parse::<i32>().ok()) else {
             return said("that is not one answer");
         };
+        if !self.closed {
+            return said("its connection stays open");
+        }
         // Found by the engine: a shim that was killed, a start that came to nothing.
         let of_engine = matches!(code, 126..=128 | 137 | 255);
         let before = exits.get(..self.after).and_then(<[i32]>::last).filter(|_| self.restarting);

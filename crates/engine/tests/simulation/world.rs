@@ -178,17 +178,18 @@ impl World {
 
     /// Somebody kills the shim; its container dies with it.
     pub(crate) fn shim_dies(&self, container: &str) -> bool {
-        self.waits_are_lost(Some(container));
-        self.elsewhere(|host, _, _| {
-            let Some(name) = host.shim_of(container) else { return false };
-            host.kill(&name);
-            true
-        })
+        let Some(name) = self.host().shim_of(container) else { return false };
+        let is_over = |shim: &SimulatedShim| shim.life.final_code().is_some();
+        if !self.host().shims.get(&name).is_some_and(is_over) {
+            self.shim_is_killed(container);
+        }
+        self.elsewhere(|host, _, _| host.kill(&name));
+        true
     }
 
     /// The power is cut: only what lies on the disk is left.
     pub(crate) fn goes_dark(&self) {
-        self.waits_are_lost(None);
+        self.waits_are_lost();
         self.elsewhere(|host, _, _| {
             for (_, mut shim) in std::mem::take(&mut host.shims) {
                 shim.own_names.clear();
