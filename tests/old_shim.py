@@ -34,7 +34,7 @@ HEALTH = {"status": True, "failing_streak": True, "log": True}
 REQUESTS = {
     "subscribe": {"after": True},
     "attach": ATTACHMENT,
-    "wait": True,
+    "wait": {"until": True, "preface": True},
     "logs": {
         "query": {
             key: True
@@ -85,6 +85,13 @@ EVENTS = {
 }
 
 
+def first(reply):
+    """A reply that speaks of the first version only."""
+    if isinstance(reply, dict) and "state" in reply:
+        reply["state"]["version"] = 1
+    return reply
+
+
 def known(value, shape):
     """The part of a document that the first version knew."""
     if shape is True or not isinstance(value, dict):
@@ -127,7 +134,7 @@ def forward(source, target, shape_of):
     try:
         while frame := receive(source):
             document, descriptors = frame
-            send(target, known(document, shape_of(document)), descriptors)
+            send(target, first(known(document, shape_of(document))), descriptors)
     except OSError:
         pass
     for end, how in [(target, socket.SHUT_WR), (source, socket.SHUT_RD)]:

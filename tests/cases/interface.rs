@@ -159,7 +159,8 @@ fn bodies_that_say_nothing_are_passed_over() {
             wire.send("{}");
             let head = wire.head();
             assert!(head.starts_with("HTTP/1.1 200 OK"), "{request}: {head}");
-            assert_eq!(frames(&wire.rest()), [(1, "hello\n".to_owned())], "{request}");
+            let body = if request.starts_with("GET") { wire.chunks() } else { wire.rest() };
+            assert_eq!(frames(&body), [(1, "hello\n".to_owned())], "{request}");
         }
     }
 }
@@ -229,6 +230,57 @@ fn attach_over_a_websocket() {
     assert_eq!(socket.rest()[0], 0x88, "a close is answered by a close");
 }
 
+/// Shims write these answers while their container runs, and the engine otherwise.
+#[test]
+fn answers_come_in_chunks_to_who_knows_them() {
+    let world = World::start();
+    let script = "echo hello; read x; exit 7";
+    let id = create(
+        &world,
+        &format!(r#"{{"Image":"{IMAGE}","Cmd":["sh","-c","{script}"],"OpenStdin":true,"Tty":true}}"#),
+    );
+    let asked = |request: &str, version: &str| {
+        let mut asking = wire(&world);
+        asking.send(format!("{} HTTP/{version}\r\nHost: x\r\n\r\n", request.replace("{id}", &id)));
+        let head = asking.head();
+        let in_chunks = head.contains("Transfer-Encoding: chunked\r\n");
+        assert_eq!(in_chunks, version == "1.1", "{request}: {head}");
+        asking
+    };
+    let logs = "GET /containers/{id}/logs?stdout=1";
+    assert_eq!(asked(logs, "1.1").rest(), b"0\r\n\r\n", "there is nothing yet");
+    let wait = "POST /containers/{id}/wait?condition=";
+    let waits = |conditions: [&'static str; 2]| {
+        conditions.map(|condition| {
+            let request = format!("{wait}{condition}");
+            (asked(&request, "1.1"), asked(&request, "1.0"))
+        })
+    };
+    let before = waits(["next-exit", "removed"]);
+    start(&world, &id);
+    world.until_logged(&id, "hello");
+    let during = waits(["not-running", "removed"]);
+    let follow = format!("{logs}&follow=1");
+    let mut followers = (asked(&follow, "1.1"), asked(&follow, "1.0"));
+    assert_eq!((followers.0.line(), followers.0.line()), ("7".into(), "hello".into()));
+    let read = || {
+        assert_eq!(asked(logs, "1.1").rest(), b"7\r\nhello\r\n\r\n0\r\n\r\n");
+        assert_eq!(asked(logs, "1.0").rest(), b"hello\r\n");
+    };
+    read();
+    world.wharf(&["kill", &id]).ok();
+    assert_eq!(followers.0.rest(), b"\r\n0\r\n\r\n");
+    assert_eq!(followers.1.rest(), b"hello\r\n");
+    world.until_status(&id, "exited");
+    read();
+    let after = waits(["not-running", "removed"]);
+    world.wharf(&["rm", &id]).ok();
+    for (mut chunks, mut plain) in [before, during, after].into_iter().flatten() {
+        assert_eq!(chunks.chunks(), b"{\"StatusCode\":137}\n");
+        assert_eq!(plain.rest(), b"{\"StatusCode\":137}\n");
+    }
+}
+
 #[test]
 fn waits_end_when_what_they_wait_for_has_happened() {
     let world = World::start();
@@ -240,22 +292,23 @@ fn waits_end_when_what_they_wait_for_has_happened() {
         let mut waiting = wire(&world);
         waiting.request("POST", &format!("/containers/{id}/wait?condition={condition}"), None);
         // The head comes at once: clients start the container when they have it.
-        assert!(waiting.head().starts_with("HTTP/1.1 200 OK"), "{condition}");
+        let head = waiting.head();
+        assert!(head.starts_with("HTTP/1.1 200 OK"), "{condition}: {head}");
+        assert!(head.contains("Transfer-Encoding: chunked\r\n"), "{condition}: {head}");
         waiting
     };
     // Never started: it does not run.
     let done = ask(&world, "POST", &format!("/containers/{id}/wait"), None);
     assert_eq!(done.json()["StatusCode"], 0);
+    assert!(done.head.contains("Transfer-Encoding: chunked\r\n"), "{}", done.head);
     let (mut next, mut removed) = (wait("next-exit"), wait("removed"));
     start(&world, &id);
     let mut stopped = wait("not-running");
     world.wharf(&["kill", &id]).ok();
     let code = |waiting: &mut Wire| {
-        let text = waiting.rest();
-        let text = String::from_utf8_lossy(&text).into_owned();
-        let at = text.find('{').unwrap_or_else(|| panic!("no document in {text:?}"));
-        let document = text[at..].lines().next().expect("a line");
-        serde_json::from_str::<Value>(document).expect("JSON")["StatusCode"].clone()
+        let body = waiting.chunks();
+        assert_eq!(waiting.rest(), b"");
+        serde_json::from_slice::<Value>(&body).expect("JSON")["StatusCode"].clone()
     };
     assert_eq!((code(&mut next), code(&mut stopped)), (137.into(), 137.into()));
     world.wharf(&["rm", &id]).ok();

@@ -108,8 +108,9 @@ impl Wire {
         Response { status, head, body }
     }
 
+    /// A body that comes in chunks, to its last one.
     #[track_caller]
-    fn chunks(&mut self) -> Vec<u8> {
+    pub fn chunks(&mut self) -> Vec<u8> {
         let mut body = Vec::new();
         loop {
             let line = self.line();

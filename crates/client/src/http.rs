@@ -227,7 +227,7 @@ impl Connection {
         let mut byte = [0u8];
         loop {
             if self.take(&mut byte)? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
+                return Err(cut_off());
             }
             if byte[0] == b'\n' {
                 break;
@@ -239,6 +239,11 @@ impl Connection {
         }
         Ok(String::from_utf8_lossy(&line).trim_end().to_owned())
     }
+}
+
+/// The connection has ended before the body, in Docker's words.
+fn cut_off() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "unexpected EOF")
 }
 
 enum Length {
@@ -306,7 +311,7 @@ impl Body {
         let limit = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         let count = self.connection.take(&mut buffer[..limit])?;
         if count == 0 && limit > 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+            return Err(cut_off());
         }
         Ok(count)
     }

@@ -67,7 +67,7 @@ pub use pulls::{PullRequest, PushRequest, check_insecure_registry, check_mirror}
 pub use runtimes::{RESERVED as RESERVED_RUNTIME, Runtime, check_default as check_default_runtime};
 pub use search::SearchRequest;
 pub use shim::protocol::{CgroupDriver, LogQuery, Records as LogRecords};
-pub use ticket::{Client, Ticket};
+pub use ticket::{Client, Preface, Ticket};
 
 pub(crate) use store::records::Records;
 

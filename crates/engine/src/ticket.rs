@@ -19,7 +19,8 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use api::container::WaitCondition;
-use shim::protocol::{Attachment, LogQuery, WaitUntil, Waiter};
+use shim::chunks;
+use shim::protocol::{Attachment, LogQuery};
 
 use crate::Engine;
 use crate::container::{self, Handle};
@@ -30,10 +31,35 @@ use crate::exec::Prepared;
 #[derive(Debug)]
 pub struct Client {
     pub socket: OwnedFd,
-    /// Written before anything else: the head of the response.
-    pub preface: Vec<u8>,
+    /// Written before anything else.
+    pub preface: Preface,
     /// What the client had already sent behind its request.
     pub unread: Vec<u8>,
+}
+
+/// The head of a response, for whichever end its body gets.
+#[derive(Debug, Clone, Default)]
+pub struct Preface {
+    /// The body ends with the connection.
+    pub plain: Vec<u8>,
+    /// The body comes in chunks. Absent where the client, or this kind of body, knows none.
+    pub chunked: Option<Vec<u8>>,
+}
+
+impl Preface {
+    /// What is to be written by somebody who knows chunks, or does not, and whether chunks follow.
+    pub(crate) fn choose(self, chunks: bool) -> (Vec<u8>, bool) {
+        match self.chunked.filter(|_| chunks) {
+            Some(chunked) => (chunked, true),
+            None => (self.plain, false),
+        }
+    }
+}
+
+impl From<Vec<u8>> for Preface {
+    fn from(plain: Vec<u8>) -> Preface {
+        Preface { plain, chunked: None }
+    }
 }
 
 /// A checked request that only needs its client's socket.
@@ -74,39 +100,36 @@ impl Ticket {
         let Client { socket, preface, unread } = client;
         match self.what {
             What::Attach(attachment) => {
-                let (held, head) = (spare(&socket)?, preface.clone());
-                let attachment = Attachment { preface, unread, ..attachment };
+                let (held, head) = (spare(&socket)?, preface.plain.clone());
+                let attachment = Attachment { preface: preface.plain, unread, ..attachment };
                 match self.container.attach(&self.engine, attachment, socket).await {
                     Err(error) if error.kind() == ErrorKind::NotFound => answer(held, &[&head]),
                     attached => attached,
                 }
             }
             What::Wait(condition) => {
-                let until = match condition {
-                    WaitCondition::NotRunning | WaitCondition::NextExit => WaitUntil::Exit,
-                    WaitCondition::Removed => WaitUntil::Removed,
-                };
                 let held = spare(&socket)?;
-                let waiter = Waiter { until, preface };
-                match self.container.wait(condition, waiter.clone(), socket).await {
+                match self.container.wait(condition, preface.clone(), socket).await {
                     Err(error) if error.kind() == ErrorKind::NotFound => {
-                        container::answer_wait(&self.container.record(), waiter, held)
+                        container::answer_wait(&self.container.record(), condition, preface, held)
                     }
                     waits => waits,
                 }
             }
             What::Logs(query) => {
-                let (held, head) = (spare(&socket)?, preface.clone());
+                let (held, (head, chunked)) = (spare(&socket)?, preface.clone().choose(true));
                 match self.container.logs(&self.engine, query, preface, socket).await {
-                    Err(error) if error.kind() == ErrorKind::NotFound => answer(held, &[&head]),
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        answer(held, &[&head, if chunked { chunks::END } else { b"" }])
+                    }
                     sent => sent,
                 }
             }
             What::Exec(exec) => {
-                self.engine.exec_deliver(self.container, *exec, preface, unread, socket).await
+                self.engine.exec_deliver(self.container, *exec, preface.plain, unread, socket).await
             }
             What::Refused { text, multiplexed } => {
-                self.engine.tell_instead(text, multiplexed, preface, socket).await
+                self.engine.tell_instead(text, multiplexed, preface.plain, socket).await
             }
         }
     }

@@ -43,6 +43,14 @@ impl Body {
         (sender, Body::Pieces(receiver))
     }
 
+    /// Whole, but of no length that is told: in chunks, where the client knows them.
+    pub(crate) fn unmeasured(bytes: impl Into<Bytes>) -> Body {
+        let (sender, body) = Body::pieces();
+        // The channel has room for the first.
+        let _ = sender.try_send(Ok(bytes.into()));
+        body
+    }
+
     /// What `work` writes into a descriptor. Until it has written something, its failure is still a status.
     pub(crate) async fn written<W, F>(work: W) -> Result<Body, Failure>
     where

@@ -31,6 +31,7 @@ pub(crate) struct Call {
     pub(crate) engine: Engine,
     pub(crate) seat: Arc<Seat>,
     pub(crate) version: ApiVersion,
+    pub(crate) protocol: hyper::Version,
     /// What the route's `{name}` matched; it may contain slashes.
     pub(crate) name: String,
     pub(crate) query: Query,
@@ -39,6 +40,11 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    /// Whether the body of an answer may come in chunks.
+    pub(crate) fn knows_chunks(&self) -> bool {
+        self.protocol >= hyper::Version::HTTP_11
+    }
+
     /// Whether the client speaks a version older than `1.minor`.
     pub(crate) fn before(&self, minor: u16) -> bool {
         self.version < ApiVersion::new(1, minor)

@@ -1,11 +1,12 @@
 //! Taking a client's socket out of HTTP and handing it to the engine.
 //!
 //! The response's head is built here, because only this side knows what the client asked for; whoever serves the
-//! body writes the head first. Bodies of this kind end with the connection.
+//! body writes the head first. Streams end with the connection. Ordinary bodies do, too, but where they may come in chunks:
+//! then there are two heads, and whoever knows what the writer of the body can takes one of them.
 
 use api::stream::{MULTIPLEXED, RAW};
 use api::version::HEADERS;
-use engine::{Client, Ticket};
+use engine::{Client, Preface, Ticket};
 
 use crate::call::Call;
 use crate::reply::{Answer, Failure, Reply};
@@ -24,8 +25,8 @@ impl Head {
         })
     }
 
-    /// An ordinary response whose body ends when the connection does.
-    pub(crate) fn until_close(content_type: &str) -> Head {
+    /// Nothing comes behind this response.
+    fn closing(content_type: &str) -> Head {
         Head(format!("HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nConnection: close\r\n")).standard()
     }
 
@@ -46,20 +47,27 @@ impl Head {
     }
 }
 
+/// An ordinary response. Its body comes in chunks where the client knows them and the writer of the body does.
+pub(crate) fn response(call: &Call, content_type: &str) -> Preface {
+    let head = || Head::closing(content_type);
+    let chunked = || head().with("Transfer-Encoding", "chunked").finish();
+    Preface { plain: head().finish(), chunked: call.knows_chunks().then(chunked) }
+}
+
 /// Multiplexed streams are announced as such only to clients that know the type.
 pub(crate) fn content_type(call: &Call, multiplexed: bool, known: bool) -> &'static str {
     if multiplexed && known && !call.before(42) { MULTIPLEXED } else { RAW }
 }
 
 /// Gives the client of `call` to the holder of `ticket`.
-pub(crate) async fn deliver(call: &Call, ticket: Ticket, head: Head) -> Answer {
+pub(crate) async fn deliver(call: &Call, ticket: Ticket, preface: impl Into<Preface>) -> Answer {
     let taken =
         call.seat.take().ok_or_else(|| Failure::invalid("the request's body was not read to its end"))?;
     let socket = taken
         .stream
         .into_descriptor()
         .map_err(|error| Failure::system(format!("cannot take the connection: {error}")))?;
-    let client = Client { socket, preface: head.finish(), unread: taken.unread };
+    let client = Client { socket, preface: preface.into(), unread: taken.unread };
     // A task of its own: HTTP has lost the connection, and drops what still waits on its behalf.
     tokio::spawn(async move {
         if let Err(error) = ticket.deliver(client).await {

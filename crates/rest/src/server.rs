@@ -214,7 +214,8 @@ async fn serve(engine: Engine, seat: Arc<Seat>, request: Request<Incoming>) -> O
         }
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let call = Call { engine, seat, version, name, query, headers: parts.headers, body };
+    let call =
+        Call { engine, seat, version, protocol: parts.version, name, query, headers: parts.headers, body };
     reply::respond(handler(call).await)
 }
 

@@ -15,7 +15,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use api::stream::{Decoder, Stream as Kind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use engine::{Client, Ticket};
+use engine::{Client, Preface, Ticket};
 use hyper::HeaderMap;
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -86,8 +86,9 @@ pub(crate) async fn deliver(call: &Call, ticket: Ticket, head: String) -> Answer
         }
         relay(unread.chain(reader), writer, ours, multiplexed).await;
     });
-    if let Err(error) =
-        ticket.deliver(Client { socket: theirs.into(), preface: Vec::new(), unread: Vec::new() }).await
+    if let Err(error) = ticket
+        .deliver(Client { socket: theirs.into(), preface: Preface::default(), unread: Vec::new() })
+        .await
     {
         tracing::warn!(%error, "a client was lost on its way to its container");
     }

@@ -37,7 +37,10 @@ pub use logging::{
 pub use network::{HostPort, Names, Network, Relay};
 
 /// The newest protocol this build speaks. A peer announces its own in [`Launch`] and [`Snapshot`].
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
+
+/// Since this one bodies are written in chunks where that is asked for.
+pub const CHUNKS: u32 = 2;
 
 /// Larger frames are refused: a launch with thousands of mounts and environment variables stays far below.
 pub const MAX_FRAME: usize = 16 << 20;
@@ -232,6 +235,9 @@ pub enum Request {
     /// before the final exit: until then it is refused.
     Release {
         removed: bool,
+        /// They are to come back with [`Reply::Released`], for whoever knows chunks.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        waiters: bool,
     },
 }
 
@@ -254,6 +260,10 @@ pub enum Reply {
     /// The indices of those that the shim does not hold; nothing has become of these.
     Ports {
         missing: Vec<usize>,
+    },
+    /// One for each descriptor.
+    Released {
+        waiters: Vec<Waiter>,
     },
     Failed(Failure),
 }

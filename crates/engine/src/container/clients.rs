@@ -6,13 +6,14 @@
 use std::os::fd::OwnedFd;
 
 use api::container::WaitCondition;
-use shim::protocol::{Attachment, Failure, LogQuery, Reply as Answer, Request, Waiter};
+use shim::protocol::{Attachment, Failure, LogQuery, Reply as Answer, Request};
 
 use super::commands::ExecStarted;
 use super::owner::Owner;
-use super::{held, life, refusals};
+use super::{held, life, refusals, wait};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Prepared;
+use crate::ticket::Preface;
 
 impl Owner {
     pub(super) async fn attach(
@@ -75,9 +76,12 @@ impl Owner {
     pub(super) async fn wait(
         &mut self,
         condition: WaitCondition,
-        mut waiter: Waiter,
+        preface: Preface,
         socket: OwnedFd,
     ) -> Result<()> {
+        // The shim that a start will bring is of this build.
+        let chunks = self.connected.as_ref().is_none_or(|connected| connected.live.writes_chunks());
+        let mut waiter = wait::waiter(condition, preface, chunks);
         // Whatever becomes of the shim meanwhile, it is certain that the head is sent.
         let mut socket = held::greet(socket, &mut waiter.preface)?;
         if self.connected.is_some() {
@@ -94,7 +98,8 @@ impl Owner {
         }
         // It ended between the ticket and its delivery, or is gone altogether.
         if condition == WaitCondition::NotRunning || self.removed {
-            return super::wait::answer(&self.record, waiter, socket);
+            held::answer(&waiter, socket, wait::code(&self.record));
+            return Ok(());
         }
         self.held.wait(waiter, socket)
     }
@@ -102,16 +107,15 @@ impl Owner {
     pub(super) async fn logs(
         &mut self,
         query: LogQuery,
-        preface: Vec<u8>,
+        preface: Preface,
         socket: OwnedFd,
-    ) -> Result<Option<(Vec<u8>, OwnedFd)>> {
-        if self.connected.is_none() {
-            return Ok(Some((preface, socket)));
-        }
-        let (records, known) = (query.records.is_some(), preface.clone());
-        let request = match records {
-            true => Request::LogRecords { query, preface: known },
-            false => Request::Logs { query, preface: known },
+    ) -> Result<Option<(Preface, OwnedFd)>> {
+        let Some(connected) = &self.connected else { return Ok(Some((preface, socket))) };
+        let (head, chunked) = preface.clone().choose(connected.live.writes_chunks());
+        let query = LogQuery { chunked, ..query };
+        let request = match query.records.is_some() {
+            true => Request::LogRecords { query, preface: head },
+            false => Request::Logs { query, preface: head },
         };
         Ok(self.hand_over(request, socket).await?.map(|socket| (preface, socket)))
     }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use api::container::WaitCondition;
-use shim::protocol::{Attachment, LogQuery, Request, RestartPolicy, Waiter};
+use shim::protocol::{Attachment, LogQuery, Request, RestartPolicy};
 
 use super::life::{self, Removal};
 use super::live::Live;
@@ -13,6 +13,7 @@ use super::record::Record;
 use super::{Reply, launch};
 use crate::error::{Error, ErrorKind, Result};
 use crate::exec::Prepared;
+use crate::ticket::Preface;
 
 /// What an owner is asked.
 pub(crate) enum Command {
@@ -60,16 +61,16 @@ pub(crate) enum Command {
     },
     Wait {
         condition: WaitCondition,
-        waiter: Waiter,
+        preface: Preface,
         socket: OwnedFd,
         reply: Reply<()>,
     },
     /// Answers with the client's socket when there is no shim to serve it.
     Logs {
         query: LogQuery,
-        preface: Vec<u8>,
+        preface: Preface,
         socket: OwnedFd,
-        reply: Reply<Option<(Vec<u8>, OwnedFd)>>,
+        reply: Reply<Option<(Preface, OwnedFd)>>,
     },
     Exec {
         exec: Box<Prepared>,
@@ -138,8 +139,8 @@ impl Owner {
             Command::Attach { attachment, socket, reply } => {
                 drop(reply.send(self.attach(attachment, socket).await));
             }
-            Command::Wait { condition, waiter, socket, reply } => {
-                drop(reply.send(self.wait(condition, waiter, socket).await));
+            Command::Wait { condition, preface, socket, reply } => {
+                drop(reply.send(self.wait(condition, preface, socket).await));
             }
             Command::Logs { query, preface, socket, reply } => {
                 drop(reply.send(self.logs(query, preface, socket).await));

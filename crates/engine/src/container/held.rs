@@ -31,10 +31,10 @@ impl Held {
         Ok(())
     }
 
-    pub(super) fn wait(&mut self, mut waiter: Waiter, socket: OwnedFd) -> Result<()> {
+    /// Takes a client whose head is sent.
+    pub(super) fn wait(&mut self, waiter: Waiter, socket: OwnedFd) -> Result<()> {
         self.waiters.retain(|(_, socket)| !hung_up(socket));
         room(self.waiters.len())?;
-        let socket = greet(socket, &mut waiter.preface)?;
         self.waiters.push((waiter, socket));
         Ok(())
     }
@@ -54,8 +54,8 @@ impl Held {
     /// The container is gone: everybody who waits is told, everybody who is attached sees the end.
     pub(super) fn dismiss(&mut self, code: i32) {
         self.attachments.clear();
-        for (_, socket) in self.waiters.drain(..) {
-            answer(socket, code);
+        for (waiter, socket) in self.waiters.drain(..) {
+            answer(&waiter, socket, code);
         }
     }
 
@@ -66,9 +66,8 @@ impl Held {
 }
 
 /// Tells a client whose head is sent.
-pub(super) fn answer(socket: OwnedFd, code: i32) {
-    let body = format!("{{\"StatusCode\":{code}}}\n");
-    if let Err(error) = crate::ticket::answer(socket, &[body.as_bytes()]) {
+pub(super) fn answer(waiter: &Waiter, socket: OwnedFd, code: i32) {
+    if let Err(error) = crate::ticket::answer(socket, &[&waiter.body(code)]) {
         tracing::debug!(%error, "a waiting client went away");
     }
 }
@@ -110,21 +109,23 @@ mod tests {
     use super::*;
 
     fn waiter(until: WaitUntil) -> Waiter {
-        Waiter { until, preface: b"head\n".to_vec() }
+        Waiter { until, preface: b"head\n".to_vec(), chunked: true }
     }
 
     #[test]
     fn a_client_gets_its_head_at_once_and_its_body_at_the_end() {
         let (mut client, ours) = UnixStream::pair().unwrap();
         let mut held = Held::default();
-        held.wait(waiter(WaitUntil::Removed), ours.into()).unwrap();
+        let mut waiter = waiter(WaitUntil::Removed);
+        let ours = greet(ours.into(), &mut waiter.preface).unwrap();
+        held.wait(waiter, ours).unwrap();
         let mut head = [0; 5];
         client.read_exact(&mut head).unwrap();
         assert_eq!(&head, b"head\n");
         held.dismiss(0);
         let mut body = String::new();
         client.read_to_string(&mut body).unwrap();
-        assert_eq!(body, "{\"StatusCode\":0}\n");
+        assert_eq!(body, "11\r\n{\"StatusCode\":0}\n\r\n0\r\n\r\n");
     }
 
     #[test]

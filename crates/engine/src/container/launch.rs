@@ -176,7 +176,8 @@ fn attempt(
         }
     };
     store::fault::passed("start: launched");
-    let live = Live { shim, pid };
+    // It refuses a launch that speaks a newer protocol than it does.
+    let live = Live { shim, pid, version: protocol::VERSION };
     if let Err(error) = stored {
         // A container that nobody would remember must not run.
         super::restore::dismiss(engine, &live, shim_pid);

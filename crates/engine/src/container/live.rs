@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use shim::protocol::{Reply as Answer, Request};
+use shim::protocol::{CHUNKS, Reply as Answer, Request};
 
 use super::refusals;
 use super::stream::EventStream;
@@ -16,9 +16,16 @@ pub(crate) struct Live {
     pub(crate) shim: Arc<dyn Shim>,
     /// The container's first process, on the host.
     pub(crate) pid: i32,
+    /// The protocol that the shim speaks: it may be older than the engine.
+    pub(super) version: u32,
 }
 
 impl Live {
+    /// Whether the shim writes bodies in chunks where that is asked for.
+    pub(super) fn writes_chunks(&self) -> bool {
+        self.version >= CHUNKS
+    }
+
     /// Asks the shim and gives its refusal Docker's kinds.
     pub(crate) fn request(
         &self,

@@ -27,6 +27,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use api::container::LogConfig;
+use shim::chunks;
 use shim::log::query::Progress;
 use shim::log::{Format, Output};
 use shim::protocol::{Attachment, Collector, Endpoint, Log, LogDriver, LogQuery, Remote, Tls};
@@ -36,7 +37,7 @@ use super::refusals;
 use crate::Engine;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
-use crate::ticket::{Ticket, What};
+use crate::ticket::{Preface, Ticket, What};
 use options::{Options, Read, Units};
 use subject::Subject;
 
@@ -134,10 +135,12 @@ pub(super) async fn serve(
     engine: &Engine,
     record: &Record,
     query: LogQuery,
-    preface: Vec<u8>,
+    preface: Preface,
     socket: OwnedFd,
 ) -> Result<()> {
     let kept = kept(engine.paths(), record);
+    let (preface, chunked) = preface.choose(true);
+    let query = LogQuery { chunked, ..query };
     engine
         .blocking(move |_| {
             let mut client = File::from(socket);
@@ -180,17 +183,22 @@ pub(super) async fn replay(
 /// Nothing will be added to the log: following would only wait.
 fn copy(kept: Option<(PathBuf, Format)>, query: LogQuery, mut client: &File) -> Result<()> {
     let failed = |error| Error::failed("cannot send a log", error);
-    let Some((path, format)) = kept.filter(|(path, _)| path.exists()) else { return Ok(()) };
-    let mut output = Output::open(&path, format, LogQuery { follow: false, ..query }, 0).map_err(failed)?;
-    let mut piece = Vec::with_capacity(PIECE);
-    loop {
-        piece.clear();
-        let progress = output.fill(&mut piece, PIECE, 0).map_err(failed)?;
-        client.write_all(&piece).map_err(failed)?;
-        if progress != Progress::More {
-            return Ok(());
+    let chunked = query.chunked;
+    if let Some((path, format)) = kept.filter(|(path, _)| path.exists()) {
+        let query = LogQuery { follow: false, ..query };
+        let mut output = Output::open(&path, format, query, 0).map_err(failed)?;
+        let mut piece = Vec::with_capacity(PIECE);
+        let mut progress = Progress::More;
+        while progress == Progress::More {
+            piece.clear();
+            progress = output.fill(&mut piece, PIECE, 0).map_err(failed)?;
+            if chunked {
+                chunks::frame(&mut piece, 0);
+            }
+            client.write_all(&piece).map_err(failed)?;
         }
     }
+    client.write_all(if chunked { chunks::END } else { b"" }).map_err(failed)
 }
 
 /// Checks what Docker checks when a container is made, and of the engine's own defaults: the rest is found out at start.

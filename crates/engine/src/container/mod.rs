@@ -51,7 +51,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use shim::protocol::{Attachment, LogQuery, Waiter};
+use shim::protocol::{Attachment, LogQuery};
 use tokio::sync::{mpsc, oneshot, watch};
 
 pub use archive::{Archive, ArchiveStat, PutOptions};
@@ -84,6 +84,7 @@ pub use wait::{Exit, WaitOutcome};
 use crate::Engine;
 use crate::error::{Error, ErrorKind, Result};
 use crate::identity::ContainerId;
+use crate::ticket::Preface;
 
 /// Requests that may wait for one container's owner. More clients than this at one container are told to wait by
 /// back-pressure: their connections simply do not advance.
@@ -170,17 +171,17 @@ impl Handle {
     pub(crate) async fn wait(
         &self,
         condition: api::container::WaitCondition,
-        waiter: Waiter,
+        preface: Preface,
         socket: OwnedFd,
     ) -> Result<()> {
-        self.ask(|reply| Command::Wait { condition, waiter, socket, reply }).await
+        self.ask(|reply| Command::Wait { condition, preface, socket, reply }).await
     }
 
     pub(crate) async fn logs(
         &self,
         engine: &Engine,
         query: LogQuery,
-        preface: Vec<u8>,
+        preface: Preface,
         socket: OwnedFd,
     ) -> Result<()> {
         let left = self.ask(|reply| Command::Logs { query: query.clone(), preface, socket, reply }).await?;

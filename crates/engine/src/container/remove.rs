@@ -15,7 +15,7 @@ use super::state::State;
 use super::{launch, leftovers};
 use crate::error::{Error, Result};
 use crate::{Engine, networks};
-use shim::protocol::{Request, WaitUntil, Waiter};
+use shim::protocol::{Reply as Answer, Request, WaitUntil, Waiter};
 use store::fault;
 use store::records::Durability;
 
@@ -180,14 +180,21 @@ pub(super) fn release(
     live: Option<&Live>,
     removed: bool,
 ) -> Option<Vec<(Waiter, OwnedFd)>> {
-    let released = live.map(|live| live.request(&Request::Release { removed }, &[]));
+    let released = live.map(|live| {
+        let request = Request::Release { removed, waiters: live.writes_chunks() };
+        live.request(&request, &[])
+    });
     fault::passed("release: the shim may go");
     launch::remove_runtime(engine, id);
-    let (_, waiting) = released?
-        .inspect_err(|error| {
+    match released? {
+        Ok((Answer::Released { waiters }, sockets)) => Some(waiters.into_iter().zip(sockets).collect()),
+        Ok((_, sockets)) => {
+            let waiter = Waiter { until: WaitUntil::Removed, preface: Vec::new(), chunked: false };
+            Some(sockets.into_iter().map(|socket| (waiter.clone(), socket)).collect())
+        }
+        Err(error) => {
             tracing::debug!(container = id, %error, "a shim was gone before it was released");
-        })
-        .ok()?;
-    let waiter = Waiter { until: WaitUntil::Removed, preface: Vec::new() };
-    Some(waiting.into_iter().map(|socket| (waiter.clone(), socket)).collect())
+            None
+        }
+    }
 }

@@ -187,7 +187,8 @@ fn connect(engine: &Engine, runtime: &Path, after: u64) -> Result<(Connected, Bo
         .effects()
         .connect_shim(runtime)
         .map_err(|error| Error::failed("cannot connect to a shim", error))?;
-    let live = Live { shim, pid: 0 };
+    // What it speaks is not known yet.
+    let live = Live { shim, pid: 0, version: 0 };
     let (Answer::State(snapshot), _) = live.request(&Request::State, &[])? else {
         return Err(Error::system("the shim did not answer with its state"));
     };
@@ -196,7 +197,7 @@ fn connect(engine: &Engine, runtime: &Path, after: u64) -> Result<(Connected, Bo
         Phase::Restarting { .. } | Phase::Exited { .. } => 0,
     };
     let events = launch::subscribe(&live, after)?;
-    Ok((Connected { live: Live { pid, ..live }, events }, Box::new(snapshot)))
+    Ok((Connected { live: Live { pid, version: snapshot.version, ..live }, events }, Box::new(snapshot)))
 }
 
 impl Engine {
@@ -427,7 +428,7 @@ pub(super) fn dismiss(engine: &Engine, live: &Live, shim: i32) {
     for _ in 0..ATTEMPTS {
         // It may have ended by itself, or be between two restarts: what counts is whether it lets itself be released.
         let _ = live.request(&kill, &[]);
-        if live.request(&Request::Release { removed: true }, &[]).is_ok() {
+        if live.request(&Request::Release { removed: true, waiters: false }, &[]).is_ok() {
             return;
         }
         linux::ambient::pause(PAUSE);

@@ -41,8 +41,8 @@ impl Spares {
     /// The shim is dead: who waited for an exit is told. A client that it has answered by itself cannot be written to any
     /// more.
     pub(super) fn answer(&mut self, code: i32) {
-        for (_, socket) in self.0.extract_if(.., |(waiter, _)| waiter.until == WaitUntil::Exit) {
-            held::answer(socket, code);
+        for (waiter, socket) in self.0.extract_if(.., |(waiter, _)| waiter.until == WaitUntil::Exit) {
+            held::answer(&waiter, socket, code);
         }
     }
 
@@ -68,7 +68,7 @@ mod tests {
     fn keep(spares: &mut Spares, until: WaitUntil) -> (UnixStream, UnixStream) {
         let (client, ours) = UnixStream::pair().unwrap();
         let shims = ours.try_clone().unwrap();
-        spares.keep(Waiter { until, preface: Vec::new() }, ours.into());
+        spares.keep(Waiter { until, preface: Vec::new(), chunked: false }, ours.into());
         (client, shims)
     }
 

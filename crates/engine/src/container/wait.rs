@@ -3,13 +3,13 @@
 use std::os::fd::OwnedFd;
 
 use api::container::WaitCondition;
-use shim::protocol::Waiter;
+use shim::protocol::{WaitUntil, Waiter};
 
 use super::record::Record;
 use super::state::State;
 use crate::Engine;
 use crate::error::Result;
-use crate::ticket::{self, Ticket, What};
+use crate::ticket::{self, Preface, Ticket, What};
 
 /// How a container ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +42,23 @@ pub(super) fn code(record: &Record) -> i32 {
     }
 }
 
-/// Tells a client whose container ended in the meantime.
-pub(crate) fn answer(record: &Record, waiter: Waiter, socket: OwnedFd) -> Result<()> {
-    let body = format!("{{\"StatusCode\":{}}}\n", code(record));
-    ticket::answer(socket, &[&waiter.preface, body.as_bytes()])
+/// A client, and what it is to be sent first. `chunks`: whoever will answer it knows them.
+pub(super) fn waiter(condition: WaitCondition, preface: Preface, chunks: bool) -> Waiter {
+    let until = match condition {
+        WaitCondition::NotRunning | WaitCondition::NextExit => WaitUntil::Exit,
+        WaitCondition::Removed => WaitUntil::Removed,
+    };
+    let (preface, chunked) = preface.choose(chunks);
+    Waiter { until, preface, chunked }
+}
+
+/// Tells a client whose container was removed in the meantime.
+pub(crate) fn answer(
+    record: &Record,
+    condition: WaitCondition,
+    preface: Preface,
+    socket: OwnedFd,
+) -> Result<()> {
+    let waiter = waiter(condition, preface, true);
+    ticket::answer(socket, &[&waiter.preface, &waiter.body(code(record))])
 }

@@ -110,7 +110,7 @@ fn a_rebooted_host_is_noticed_and_policies_are_applied() {
             let handle = shim::Handle::connect(&runtime).unwrap();
             let kill = shim::protocol::Request::Signal { signal: 9, final_stop: true };
             handle.request(&kill, &[]).unwrap();
-            let release = shim::protocol::Request::Release { removed: false };
+            let release = shim::protocol::Request::Release { removed: false, waiters: false };
             let deadline = std::time::Instant::now() + crate::world::PATIENCE;
             while !matches!(handle.request(&release, &[]).unwrap().0, shim::protocol::Reply::Done) {
                 assert!(std::time::Instant::now() < deadline, "the container does not end");

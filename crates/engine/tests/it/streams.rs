@@ -53,7 +53,7 @@ fn an_exec_streams_both_ways() {
         assert!(ticket.multiplexed());
         let (mut client, socket) = UnixStream::pair().unwrap();
         let mut handed = client_of(socket);
-        handed.preface = b"head\r\n".to_vec();
+        handed.preface = b"head\r\n".to_vec().into();
         handed.unread = b"early ".to_vec();
         ticket.deliver(handed).await.unwrap();
         let mut head = [0; 6];

@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use api::container::{CreateRequest, WaitCondition};
 use api::filters::Filters;
-use engine::{AttachOptions, Client, Config, CreateOptions, Engine, LogQuery, RemoveOptions, WaitOutcome};
+use engine::{
+    AttachOptions, Client, Config, CreateOptions, Engine, LogQuery, Preface, RemoveOptions, WaitOutcome,
+};
 use image::archive::{Content, Entry, Writer};
 
 /// Nothing here takes that long unless it is broken.
@@ -305,7 +307,7 @@ fn cgroups(dir: &Path) -> Vec<PathBuf> {
 }
 
 pub(crate) fn client_of(socket: UnixStream) -> Client {
-    Client { socket: socket.into(), preface: Vec::new(), unread: Vec::new() }
+    Client { socket: socket.into(), preface: Preface::default(), unread: Vec::new() }
 }
 
 pub(crate) async fn read_all(stream: UnixStream) -> String {

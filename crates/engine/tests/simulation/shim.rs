@@ -59,7 +59,7 @@ pub(crate) struct SimulatedShim {
     /// Processes that it may have.
     pub(crate) limit: Option<i64>,
     ended_execs: Vec<(String, i32)>,
-    waiters: Vec<(WaitUntil, UnixStream)>,
+    waiters: Vec<(Waiter, UnixStream)>,
     rules: Rules,
     journal: Journal,
     monitor: Option<Monitor>,
@@ -369,7 +369,7 @@ impl SimulatedShim {
         let mut socket = UnixStream::from(socket);
         // A client that is gone wants nothing.
         if socket.write_all(&waiter.preface).is_ok() {
-            self.waiters.push((waiter.until, socket));
+            self.waiters.push((Waiter { preface: Vec::new(), ..waiter.clone() }, socket));
         }
     }
 
@@ -382,19 +382,21 @@ impl SimulatedShim {
     }
 
     fn answer(&mut self, until: WaitUntil, code: i32) {
-        for (_, mut socket) in self.waiters.extract_if(.., |(wanted, _)| *wanted == until) {
-            let _ = socket.write_all(format!("{{\"StatusCode\":{code}}}\n").as_bytes());
+        for (waiter, mut socket) in self.waiters.extract_if(.., |(waiter, _)| waiter.until == until) {
+            let _ = socket.write_all(&waiter.body(code));
             // Whoever else holds it: nothing follows.
             let _ = socket.shutdown(Shutdown::Write);
         }
     }
 
     /// The engine lets it go: those who wait for the removal are told, or go back to the engine.
-    pub(crate) fn waiters_at_release(&mut self, removed: bool) -> Vec<OwnedFd> {
+    pub(crate) fn waiters_at_release(&mut self, removed: bool) -> (Reply, Vec<OwnedFd>) {
         if removed {
             self.answer(WaitUntil::Removed, self.life.final_code().unwrap_or(0));
         }
-        self.waiters.drain(..).map(|(_, socket)| OwnedFd::from(socket)).collect()
+        let (waiters, sockets) =
+            self.waiters.drain(..).map(|(waiter, socket)| (waiter, OwnedFd::from(socket))).unzip();
+        (Reply::Released { waiters }, sockets)
     }
 
     /// It is gone, and everybody notices.

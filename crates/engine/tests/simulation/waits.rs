@@ -7,11 +7,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use api::container::{Status, WaitCondition};
-use engine::{Client, Engine, Error, WaitOutcome};
+use engine::{Client, Engine, Error, Preface, WaitOutcome};
 
 use crate::world::World;
 
 const HEAD: &str = "head\n";
+/// For a body in chunks.
+const CHUNKED: &str = "chunked head\n";
 
 /// A client that waits.
 pub(crate) struct Wait {
@@ -45,7 +47,6 @@ pub(crate) async fn ask(
     let WaitOutcome::Ticket(ticket) = engine.container_wait(name, condition).await? else { return Ok(()) };
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let client = Client { socket: OwnedFd::from(theirs), preface: HEAD.into(), unread: Vec::new() };
     let after = world.host().exits(&container).len();
     let wait = Wait {
         container,
@@ -61,6 +62,11 @@ pub(crate) async fn ask(
         // Until it is acknowledged.
         excused: true,
     };
+    // Every other one knows chunks.
+    let preface = |number: u64| Preface {
+        plain: HEAD.into(),
+        chunked: number.is_multiple_of(2).then(|| CHUNKED.into()),
+    };
     let number = {
         let mut host = world.host();
         host.waits_so_far += 1;
@@ -68,6 +74,7 @@ pub(crate) async fn ask(
         host.waits.insert(number, wait);
         number
     };
+    let client = Client { socket: OwnedFd::from(theirs), preface: preface(number), unread: Vec::new() };
     ticket.deliver(client).await?;
     if let Some(wait) = world.host().waits.get_mut(&number) {
         wait.excused = false;
@@ -144,7 +151,8 @@ impl Wait {
             Err(format!("who waits for {container} ({condition:?}) has {read:?}, closed: {closed}: {what}"))
         };
         let since = exits.get(self.after..).unwrap_or_default();
-        let Some(body) = self.read.strip_prefix(HEAD) else {
+        let chunks = self.read.strip_prefix(CHUNKED);
+        let Some(body) = chunks.or_else(|| self.read.strip_prefix(HEAD)) else {
             return if self.excused { Ok(()) } else { said("no head") };
         };
         if body.is_empty() {
@@ -159,7 +167,12 @@ impl Wait {
                 false => said("it was not told"),
             };
         }
-        let told = body.strip_prefix("{\"StatusCode\":").and_then(|rest| rest.strip_suffix("}\n"));
+        let body = match chunks {
+            None => Some(body),
+            Some(_) => body.split_once("\r\n").and_then(|(_, rest)| rest.strip_suffix("\r\n0\r\n\r\n")),
+        };
+        let document = body.and_then(|body| body.strip_prefix("{\"StatusCode\":"));
+        let told = document.and_then(|rest| rest.strip_suffix("}\n"));
         let Some(code) = told.and_then(|code| code.parse::<i32>().ok()) else {
             return said("that is not one answer");
         };

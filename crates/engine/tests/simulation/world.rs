@@ -528,21 +528,18 @@ impl Shim for Connection {
         let mistake = self.world.0.mistake;
         let reply: io::Result<(Reply, Vec<OwnedFd>)> = self.world.elsewhere(|host, now, wall| {
             let answered = host.turn(&self.shim, now, wall, mistake, |shim, turn| match request {
-                Request::Wait(waiter) => (Some(shim.wait(waiter, descriptors)), Vec::new()),
-                Request::Ports(ports) => (Some(shim.hold(ports, descriptors, turn)), Vec::new()),
-                Request::Release { removed } if shim.life.final_code().is_some() => {
-                    (None, shim.waiters_at_release(*removed))
+                Request::Wait(waiter) => (shim.wait(waiter, descriptors), Vec::new()),
+                Request::Ports(ports) => (shim.hold(ports, descriptors, turn), Vec::new()),
+                Request::Release { removed, .. } if shim.life.final_code().is_some() => {
+                    shim.waiters_at_release(*removed)
                 }
-                _ => (Some(shim.handle(request, turn)), Vec::new()),
+                _ => (shim.handle(request, turn), Vec::new()),
             });
             let (reply, handed_over) = answered.ok_or(io::ErrorKind::ConnectionRefused)?;
-            match reply {
-                Some(reply) => Ok((reply, handed_over)),
-                None => {
-                    host.leave(&self.shim);
-                    Ok((Reply::Done, handed_over))
-                }
+            if matches!(reply, Reply::Released { .. }) {
+                host.leave(&self.shim);
             }
+            Ok((reply, handed_over))
         });
         self.world.done("a shim has answered");
         if !self.world.fate().engine_lives {

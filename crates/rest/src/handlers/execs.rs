@@ -49,7 +49,7 @@ fn options(call: &Call, request: StartRequest, tell_exit: bool) -> ExecStartOpti
 async fn join(call: &Call, ticket: Ticket, complete: impl FnOnce(Head) -> Head) -> Answer {
     let content_type = handover::content_type(call, ticket.multiplexed(), call.upgrades());
     let head = complete(Head::raw_stream(call, content_type).standard());
-    handover::deliver(call, ticket, head).await
+    handover::deliver(call, ticket, head.finish()).await
 }
 
 pub(crate) async fn start(mut call: Call) -> Answer {

@@ -27,7 +27,7 @@ pub(crate) async fn attach(mut call: Call) -> Answer {
     };
     let content_type = handover::content_type(&call, ticket.multiplexed(), call.upgrades());
     let head = Head::raw_stream(&call, content_type);
-    handover::deliver(&call, ticket, head).await
+    handover::deliver(&call, ticket, head.finish()).await
 }
 
 fn attach_options(call: &Call) -> AttachOptions {
@@ -88,6 +88,8 @@ pub(crate) async fn logs(mut call: Call) -> Answer {
         details: call.query.flag("details"),
         // The engine knows whether there is a terminal.
         multiplexed: false,
+        // And who writes the answer.
+        chunked: false,
         records: records.map(|records| match records {
             Records::Sequence => LogRecords::Sequence,
             Records::Plain | Records::Lines | Records::OldLines => LogRecords::Lines,
@@ -102,7 +104,7 @@ pub(crate) async fn logs(mut call: Call) -> Answer {
         None if ticket.multiplexed() && known => MULTIPLEXED,
         None => RAW,
     };
-    handover::deliver(&call, ticket, Head::until_close(content_type)).await
+    handover::deliver(&call, ticket, handover::response(&call, content_type)).await
 }
 
 pub(crate) async fn wait(mut call: Call) -> Answer {
@@ -113,9 +115,18 @@ pub(crate) async fn wait(mut call: Call) -> Answer {
     };
     match call.engine.container_wait(&call.name, condition).await? {
         WaitOutcome::Ready(exit) => {
-            Reply::json(&api::container::WaitResponse { status_code: exit.code, error: None })
+            let answer = api::container::WaitResponse { status_code: exit.code, error: None };
+            match call.before(30) {
+                true => Reply::json(&answer),
+                // As whoever has to wait is answered.
+                false => {
+                    Ok(Reply::stream(JSON, Body::unmeasured(api::json::to_vec(&answer).unwrap_or_default())))
+                }
+            }
         }
-        WaitOutcome::Ticket(ticket) => handover::deliver(&call, ticket, Head::until_close(JSON)).await,
+        WaitOutcome::Ticket(ticket) => {
+            handover::deliver(&call, ticket, handover::response(&call, JSON)).await
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::chunks;
+
 /// A client that wants the container's (or an exec's) streams. Its socket travels beside.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Attachment {
@@ -59,6 +61,21 @@ pub struct Waiter {
     pub until: WaitUntil,
     #[serde(default)]
     pub preface: Vec<u8>,
+    /// The preface announces a body in chunks.
+    #[serde(default)]
+    pub chunked: bool,
+}
+
+impl Waiter {
+    /// The whole body.
+    pub fn body(&self, code: i32) -> Vec<u8> {
+        let mut body = format!("{{\"StatusCode\":{code}}}\n").into_bytes();
+        if self.chunked {
+            chunks::frame(&mut body, 0);
+            body.extend_from_slice(chunks::END);
+        }
+        body
+    }
 }
 
 /// What somebody waits for.

@@ -208,6 +208,9 @@ pub struct LogQuery {
     /// Send JSON documents instead of either.
     #[serde(default)]
     pub records: Option<Records>,
+    /// The preface announces a body in chunks.
+    #[serde(default)]
+    pub chunked: bool,
 }
 
 /// What stands between the documents of a log that is sent as JSON.

@@ -155,7 +155,7 @@ impl Supervisor {
             let _ = self.attach(FIRST, socket, attachment);
         }
         for (waiter, socket) in std::mem::take(&mut self.launch.waiters).into_iter().zip(&mut sockets) {
-            let _ = self.wait_for_exit(socket, &waiter);
+            let _ = self.wait_for_exit(socket, waiter);
         }
     }
 

@@ -25,7 +25,7 @@ impl Supervisor {
             Request::Attach(attachment) => self.attach_main(descriptors, attachment).map(done),
             Request::Wait(waiter) => {
                 let socket = only(descriptors)?;
-                self.wait_for_exit(socket, &waiter).map(done)
+                self.wait_for_exit(socket, waiter).map(done)
             }
             Request::Logs { query, preface } | Request::LogRecords { query, preface } => {
                 self.view_log(only(descriptors)?, query, &preface).map(done)
@@ -63,7 +63,7 @@ impl Supervisor {
                 let missing = held.map_err(|error| super::other(&error))?;
                 Ok((Reply::Ports { missing }, Vec::new()))
             }
-            Request::Release { removed } => self.release(removed),
+            Request::Release { removed, waiters } => self.release(removed, waiters),
         }
     }
 
@@ -108,7 +108,7 @@ impl Supervisor {
         linux.resources = Some(updated(&old, new).unwrap_or(old));
     }
 
-    fn release(&mut self, removed: bool) -> Answer {
+    fn release(&mut self, removed: bool, waiters: bool) -> Answer {
         let Some(code) = self.final_code() else {
             return Err(super::failure(FailureKind::Conflict, "the container has not ended for good"));
         };
@@ -120,7 +120,9 @@ impl Supervisor {
         if !std::mem::replace(&mut self.released, true) {
             self.leave();
         }
-        Ok((Reply::Done, self.hand_over_waiters()))
+        let (waiting, sockets) = self.hand_over_waiters().into_iter().unzip();
+        let reply = if waiters { Reply::Released { waiters: waiting } } else { Reply::Done };
+        Ok((reply, sockets))
     }
 }
 

@@ -11,6 +11,7 @@ use linux::poll::Interest;
 use super::Supervisor;
 use super::outbox::Outbox;
 use super::reactor::{Id, Source, Watch};
+use crate::chunks;
 use crate::log::query::Progress;
 use crate::log::{Format, Output};
 use crate::protocol::{Failure, FailureKind, LogQuery};
@@ -22,7 +23,9 @@ pub(super) struct Viewer {
     socket: File,
     watch: Watch,
     outbox: Outbox,
+    /// Gone when the body is complete.
     output: Option<Output>,
+    chunked: bool,
     /// Wait for more at the end of the log.
     following: bool,
 }
@@ -40,7 +43,7 @@ impl Supervisor {
             return Err(super::failure(FailureKind::Invalid, message));
         };
         let rotations = self.log.as_ref().map_or(0, |log| log.rotations());
-        let following = query.follow && self.life.is_running();
+        let (following, chunked) = (query.follow && self.life.is_running(), query.chunked);
         let output = Output::open(&self.launch.log.path, format, query, rotations)
             .map_err(|error| super::other(&error))?;
         linux::fd::set_nonblocking(&socket, true).map_err(|error| super::other(&error))?;
@@ -49,7 +52,8 @@ impl Supervisor {
         outbox.push(preface);
         let watch = Watch::new(Source::Viewer(id));
         let socket = File::from(socket);
-        self.viewers.insert(id, Viewer { socket, watch, outbox, output: Some(output), following });
+        let viewer = Viewer { socket, watch, outbox, output: Some(output), chunked, following };
+        self.viewers.insert(id, viewer);
         self.viewer_ready(id, false);
         Ok(())
     }
@@ -96,22 +100,25 @@ impl Viewer {
         if self.outbox.is_empty()
             && let Some(output) = &mut self.output
         {
-            match output.fill(self.outbox.buffer(), PIECE, rotations) {
-                Ok(Progress::More) => {}
-                Ok(Progress::CaughtUp) => caught_up = true,
-                Ok(Progress::Over) => self.output = None,
-                Err(error) => {
-                    output.fail(&error, self.outbox.buffer());
-                    self.output = None;
-                }
+            let piece = self.outbox.buffer();
+            let progress = output.fill(piece, PIECE, rotations).unwrap_or_else(|error| {
+                output.fail(&error, piece);
+                Progress::Over
+            });
+            caught_up = progress == Progress::CaughtUp;
+            let over = progress == Progress::Over || (caught_up && !self.following);
+            if self.chunked {
+                chunks::frame(piece, 0);
+                piece.extend_from_slice(if over { chunks::END } else { b"" });
+            }
+            if over {
+                self.output = None;
             }
             self.outbox.flush(&self.socket).ok()?;
         }
-        let at_end = caught_up && self.outbox.is_empty();
-        match (&self.output, at_end) {
-            (Some(_), true) if self.following => Some(Interest::NONE),
-            (Some(_), true) => None,
-            (None, _) if self.outbox.is_empty() => None,
+        match (&self.output, self.outbox.is_empty()) {
+            (None, true) => None,
+            (Some(_), true) if caught_up => Some(Interest::NONE),
             _ => Some(Interest::WRITE),
         }
     }

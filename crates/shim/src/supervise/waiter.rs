@@ -1,5 +1,5 @@
 //! Clients that wait for an exit (`docker wait`, `docker run`). The head of the answer is sent at once, the body
-//! when the time has come, and the end of the connection ends the body.
+//! when the time has come, and then the connection ends, whoever else holds it.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -14,24 +14,25 @@ use crate::protocol::{Failure, WaitUntil, Waiter as Wanted};
 pub(super) struct Waiter {
     socket: File,
     watch: Watch,
-    until: WaitUntil,
+    /// Its preface is in the outbox.
+    wanted: Wanted,
     outbox: Outbox,
     answered: bool,
 }
 
 impl Supervisor {
-    pub(super) fn wait_for_exit(&mut self, socket: OwnedFd, wanted: &Wanted) -> Result<(), Failure> {
+    pub(super) fn wait_for_exit(&mut self, socket: OwnedFd, mut wanted: Wanted) -> Result<(), Failure> {
         super::room_for(self.waiters.len())?;
         linux::fd::set_nonblocking(&socket, true).map_err(|error| super::other(&error))?;
         let id = self.next_id();
         let mut outbox = Outbox::default();
-        outbox.push(&wanted.preface);
+        outbox.push(&std::mem::take(&mut wanted.preface));
         let watch = Watch::new(Source::Waiter(id));
-        let waiter =
-            Waiter { socket: File::from(socket), watch, until: wanted.until, outbox, answered: false };
+        let until = wanted.until;
+        let waiter = Waiter { socket: File::from(socket), watch, wanted, outbox, answered: false };
         self.waiters.insert(id, waiter);
         if let Some(code) = self.final_code()
-            && wanted.until == WaitUntil::Exit
+            && until == WaitUntil::Exit
         {
             self.answer(id, code);
         }
@@ -41,8 +42,12 @@ impl Supervisor {
 
     /// Answers all who wait for this.
     pub(super) fn answer_waiters(&mut self, until: WaitUntil, code: i32) {
-        let ids: Vec<Id> =
-            self.waiters.iter().filter(|(_, waiter)| waiter.until == until).map(|(id, _)| *id).collect();
+        let ids: Vec<Id> = self
+            .waiters
+            .iter()
+            .filter(|(_, waiter)| waiter.wanted.until == until)
+            .map(|(id, _)| *id)
+            .collect();
         for id in ids {
             self.answer(id, code);
             self.waiter_ready(id, false);
@@ -51,7 +56,7 @@ impl Supervisor {
 
     /// Whether a client waits for this.
     pub(super) fn awaits(&self, until: WaitUntil) -> bool {
-        self.waiters.values().any(|waiter| waiter.until == until)
+        self.waiters.values().any(|waiter| waiter.wanted.until == until)
     }
 
     fn answer(&mut self, id: Id, code: i32) {
@@ -59,7 +64,7 @@ impl Supervisor {
             && !waiter.answered
         {
             waiter.answered = true;
-            waiter.outbox.push(format!("{{\"StatusCode\":{code}}}\n").as_bytes());
+            waiter.outbox.push(&waiter.wanted.body(code));
         }
     }
 
@@ -70,27 +75,28 @@ impl Supervisor {
         let interest = if sent { Interest::NONE } else { Interest::WRITE };
         let over = failed || (sent && waiter.answered);
         let over = over || waiter.watch.set(&self.poll, &waiter.socket, Some(interest)).is_err();
-        if over && let Some(socket) = self.take_waiter(id) {
+        if over && let Some((_, socket)) = self.take_waiter(id) {
             super::part(socket);
         }
     }
 
     /// Those who wait for the removal, which the engine will tell them: their heads are sent.
-    pub(super) fn hand_over_waiters(&mut self) -> Vec<OwnedFd> {
+    pub(super) fn hand_over_waiters(&mut self) -> Vec<(Wanted, OwnedFd)> {
         let ids: Vec<Id> = self
             .waiters
             .iter()
             .filter(|(_, waiter)| {
-                waiter.until == WaitUntil::Removed && !waiter.answered && waiter.outbox.is_empty()
+                waiter.wanted.until == WaitUntil::Removed && !waiter.answered && waiter.outbox.is_empty()
             })
             .map(|(id, _)| *id)
             .collect();
-        ids.into_iter().filter_map(|id| self.take_waiter(id)).map(OwnedFd::from).collect()
+        let taken = ids.into_iter().filter_map(|id| self.take_waiter(id));
+        taken.map(|(wanted, socket)| (wanted, OwnedFd::from(socket))).collect()
     }
 
-    fn take_waiter(&mut self, id: Id) -> Option<File> {
+    fn take_waiter(&mut self, id: Id) -> Option<(Wanted, File)> {
         let mut waiter = self.waiters.remove(&id)?;
         let _ = waiter.watch.set(&self.poll, &waiter.socket, None);
-        Some(waiter.socket)
+        Some((waiter.wanted, waiter.socket))
     }
 }

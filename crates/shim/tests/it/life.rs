@@ -11,7 +11,7 @@ use crate::world::*;
 fn a_container_runs_and_its_exit_is_told_to_everybody() {
     let mut world = world("echo out; echo err >&2; exit 3");
     let (mut waiting, theirs) = UnixStream::pair().unwrap();
-    world.launch.waiters.push(Waiter { until: WaitUntil::Exit, preface: b"head ".to_vec() });
+    world.launch.waiters.push(waiter(WaitUntil::Exit, "head "));
     let pid = world.try_start(vec![theirs.into()]).unwrap();
     assert!(pid > 1);
     assert_eq!(read_text(&mut waiting), "head {\"StatusCode\":3}\n");
@@ -26,9 +26,11 @@ fn a_container_runs_and_its_exit_is_told_to_everybody() {
     assert!(text.contains("{\"log\":\"err\\n\",\"stream\":\"stderr\",\"time\":\""), "{text}");
 
     // Who asks later is answered at once.
-    let (_, mut late) =
-        world.ask_with_socket(Request::Wait(Waiter { until: WaitUntil::Exit, preface: Vec::new() }));
+    let (_, mut late) = world.ask_with_socket(Request::Wait(waiter(WaitUntil::Exit, "")));
     assert_eq!(read_text(&mut late), "{\"StatusCode\":3}\n");
+    let in_chunks = Waiter { chunked: true, ..waiter(WaitUntil::Exit, "") };
+    let (_, mut late) = world.ask_with_socket(Request::Wait(in_chunks));
+    assert_eq!(read_text(&mut late), "11\r\n{\"StatusCode\":3}\n\r\n0\r\n\r\n");
     assert_eq!(world.cgroups(), Vec::<std::path::PathBuf>::new());
     world.release();
     assert!(!world.launch.runtime_dir.join("shim.sock").exists());
@@ -49,18 +51,31 @@ fn a_command_that_is_missing_or_not_executable_fails_the_launch() {
 
 #[test]
 fn who_waits_for_the_removal_is_told_by_the_shim_or_handed_to_the_engine() {
-    for removed in [true, false] {
+    for (removed, chunked) in [(true, false), (false, false), (true, true), (false, true)] {
         let mut world = world("exit 4");
         let (mut waiting, theirs) = UnixStream::pair().unwrap();
-        world.launch.waiters.push(Waiter { until: WaitUntil::Removed, preface: b"head ".to_vec() });
+        world.launch.waiters.push(Waiter { chunked, ..waiter(WaitUntil::Removed, "head ") });
         world.try_start(vec![theirs.into()]).unwrap();
         world.exit();
-        let (reply, sockets) = world.handle().request(&Request::Release { removed }, &[]).unwrap();
-        assert!(matches!(reply, Reply::Done));
-        assert_eq!(sockets.len(), usize::from(!removed));
+        // Who knows nothing of chunks has given no such client.
+        let release = Request::Release { removed, waiters: chunked };
+        let (reply, sockets) = world.handle().request(&release, &[]).unwrap();
+        let told = match reply {
+            Reply::Done if !chunked => sockets.len(),
+            Reply::Released { waiters } if chunked => {
+                assert!(waiters.iter().all(|waiter| waiter.chunked && waiter.preface.is_empty()));
+                waiters.len()
+            }
+            other => panic!("{other:?}"),
+        };
+        assert_eq!((told, sockets.len()), (usize::from(!removed), usize::from(!removed)));
         drop(sockets);
         world.gone();
-        let expected = if removed { "head {\"StatusCode\":4}\n" } else { "head " };
+        let expected = match (removed, chunked) {
+            (true, false) => "head {\"StatusCode\":4}\n",
+            (true, true) => "head 11\r\n{\"StatusCode\":4}\n\r\n0\r\n\r\n",
+            (false, _) => "head ",
+        };
         assert_eq!(read_text(&mut waiting), expected);
     }
 }
@@ -70,7 +85,7 @@ fn release_is_refused_while_it_runs() {
     let mut world = world("sleep 60");
     world.start();
     assert!(matches!(
-        world.ask(Request::Release { removed: true }),
+        world.ask(Request::Release { removed: true, waiters: false }),
         Reply::Failed(Failure { kind: FailureKind::Conflict, .. })
     ));
     world.done(Request::Signal { signal: 9, final_stop: true });

@@ -94,7 +94,7 @@ fn what_is_still_owed_to_a_client_outlives_the_release() {
     let mut first = vec![0; 200_000];
     client.read_exact(&mut first).unwrap();
     world.exit();
-    world.done(Request::Release { removed: true });
+    world.done(Request::Release { removed: true, waiters: false });
     let rest = read_text(&mut client);
     let expected: String = (1..=60_000).map(|number| format!("{number}\n")).collect();
     assert!(String::from_utf8(first).unwrap() + &rest == expected);
@@ -165,17 +165,39 @@ fn followers_see_everything_through_rotation_and_end_with_the_container() {
     let (_, mut follower) =
         world.ask_with_socket(Request::Logs { query: follow.clone(), preface: b"HEAD\n".to_vec() });
     assert_eq!(read_until(&mut follower, "0\n"), "HEAD\n0\n");
+    let in_chunks = LogQuery { chunked: true, ..follow.clone() };
+    let (_, mut by_chunks) = world.ask_with_socket(Request::Logs { query: in_chunks, preface: Vec::new() });
+    assert_eq!(read_until(&mut by_chunks, "0\n\r\n"), "2\r\n0\n\r\n");
     let (_, mut client) =
         world.ask_with_socket(Request::Attach(Attachment { stdin: true, ..Attachment::default() }));
     type_in(&mut client, b"\n");
     let expected: String = (1..=20_000).map(|number| format!("{number}\n")).collect();
     assert!(read_text(&mut follower) == expected);
+    assert!(unchunk(&read_text(&mut by_chunks)).as_ref() == Some(&expected));
     world.exit();
     assert!(world.dir.join("data/json.log.3").exists());
     // After the end there is nothing to follow, and everything to read.
     assert!(world.logs(follow) == format!("0\n{expected}"));
     assert_eq!(world.logs(LogQuery { stdout: true, tail: Some(2), ..LogQuery::default() }), "19999\n20000\n");
     world.release();
+}
+
+#[test]
+fn a_body_in_chunks_ends_where_it_is_whole_and_nowhere_else() {
+    let mut world = world("echo one; sleep 1000");
+    world.start();
+    world.wait_for_log("one");
+    let query = LogQuery { stdout: true, chunked: true, ..LogQuery::default() };
+    assert_eq!(world.logs(query.clone()), "4\r\none\n\r\n0\r\n\r\n");
+    let until = LogQuery { until: Some(1), ..query.clone() };
+    assert_eq!(world.logs(until), "0\r\n\r\n");
+    let (_, mut follower) = world
+        .ask_with_socket(Request::Logs { query: LogQuery { follow: true, ..query }, preface: Vec::new() });
+    let began = read_until(&mut follower, "one\n\r\n");
+    linux::process::send_signal(world.shim_pidfd(), 9).unwrap();
+    world.gone();
+    assert_eq!(unchunk(&(began + &read_text(&mut follower))), None);
+    shim::cleanup(&world.launch.runtime_dir).unwrap();
 }
 
 #[test]

@@ -242,7 +242,7 @@ impl World {
     }
 
     pub(crate) fn release(&mut self) {
-        self.done(Request::Release { removed: false });
+        self.done(Request::Release { removed: false, waiters: false });
         self.gone();
     }
 
@@ -305,6 +305,27 @@ pub(crate) fn read_until(socket: &mut UnixStream, text: &str) -> String {
 
 pub(crate) fn type_in(socket: &mut UnixStream, text: &[u8]) {
     socket.write_all(text).unwrap();
+}
+
+/// A client whose response has this head.
+pub(crate) fn waiter(until: WaitUntil, head: &str) -> Waiter {
+    Waiter { until, preface: head.into(), chunked: false }
+}
+
+/// A body that came in chunks; none if its end is missing.
+pub(crate) fn unchunk(mut bytes: &str) -> Option<String> {
+    let mut body = String::new();
+    loop {
+        let (size, rest) = bytes.split_once("\r\n")?;
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let (piece, rest) = rest.split_at_checked(size)?;
+        body.push_str(piece);
+        bytes = rest.strip_prefix("\r\n")?;
+        if size == 0 {
+            assert_eq!(bytes, "", "behind the last chunk");
+            return Some(body);
+        }
+    }
 }
 
 /// The streams of a framed output, apart.
