@@ -73,7 +73,7 @@ fn parted(line: &str) -> (String, &str) {
 }
 
 fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
-    if rest.is_empty() {
+    if rest.is_empty() && !matches!(word, "CMD" | "ENTRYPOINT") {
         let wanted = match word {
             "USER" | "WORKDIR" | "STOPSIGNAL" => "exactly one argument",
             _ => "at least one argument",
@@ -82,9 +82,10 @@ fn instruction(config: &mut Config, word: &str, rest: &str) -> Result<()> {
     }
     let expand = |text: &str| words::expand(text, &config.env);
     match word {
-        "CMD" => config.cmd = Some(command(config, rest)?),
+        "CMD" if rest.is_empty() => config.cmd = Some(shell(config)),
+        "CMD" => config.cmd = command(config, rest)?,
         "ENTRYPOINT" => {
-            config.entrypoint = Some(command(config, rest)?);
+            config.entrypoint = if rest.is_empty() { None } else { command(config, rest)? };
             // A command was written for the entrypoint that it stood behind.
             config.cmd = None;
         }
@@ -158,12 +159,17 @@ fn trigger(line: &str) -> Result<String> {
     }
 }
 
-/// A JSON list as it stands; anything else is a line for the shell.
-fn command(config: &Config, rest: &str) -> Result<Vec<String>> {
-    Ok(list(rest)?.unwrap_or_else(|| {
-        let shell = config.shell.clone().unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into()]);
-        shell.into_iter().chain([rest.to_owned()]).collect()
-    }))
+/// A JSON list as it stands, and an empty one is none; anything else is a line for the shell.
+fn command(config: &Config, rest: &str) -> Result<Option<Vec<String>>> {
+    let words = match list(rest)? {
+        Some(words) => words,
+        None => shell(config).into_iter().chain([rest.to_owned()]).collect(),
+    };
+    Ok((!words.is_empty()).then_some(words))
+}
+
+fn shell(config: &Config) -> Vec<String> {
+    config.shell.clone().unwrap_or_else(|| vec!["/bin/sh".into(), "-c".into()])
 }
 
 /// `None`: it is no JSON list.
@@ -315,6 +321,16 @@ mod tests {
     }
 
     #[test]
+    fn commands_without_words() {
+        let config = applied(&["CMD"]).unwrap();
+        assert_eq!(config.cmd.unwrap(), ["/bin/sh", "-c"]);
+        assert_eq!(applied(&["CMD [\"sh\"]", "CMD []"]).unwrap().cmd, None);
+        for nothing in ["ENTRYPOINT", "ENTRYPOINT []"] {
+            assert_eq!(applied(&["ENTRYPOINT [\"sh\"]", nothing]).unwrap().entrypoint, None);
+        }
+    }
+
+    #[test]
     fn variables_are_those_of_the_image_so_far() {
         let config =
             applied(&["ENV B=$A C=${NONE:-x}\nENV D=\"$B\" \\\n E='$B'", "USER $A", "WORKDIR /$B"]).unwrap();
@@ -334,7 +350,6 @@ mod tests {
     #[test]
     fn other_instructions_are_refused() {
         assert_eq!(applied(&["RUN true"]).unwrap_err().message(), "RUN is not a valid change command");
-        assert!(applied(&["CMD"]).is_err());
         assert!(applied(&["ENV A"]).is_err());
         assert!(applied(&["ENV A=\"x"]).is_err());
         for (line, message) in [

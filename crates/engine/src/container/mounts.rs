@@ -203,13 +203,12 @@ fn volume_flag(text: &str, driver: &str, shallow_read_only: bool) -> Result<Plan
     if parts.len() > 1 && parts[0].is_empty() || destination.is_empty() {
         return Err(specification(""));
     }
+    let parsed = Mode::parse(if mode.is_empty() { "rw" } else { mode }, mode)?;
     let is_bind = source.starts_with('/');
     let kind = if is_bind { "bind" } else { "volume" };
     check_destination(destination, |reason| {
         specification(&format!(": invalid mount config for type {kind:?}: {reason}"))
     })?;
-    let words = if mode.is_empty() { "rw" } else { mode };
-    let parsed = Mode::parse(words, mode)?;
     let misplaced = if is_bind { parsed.no_copy.then_some("VolumeOptions") } else { None }
         .or((!is_bind && !parsed.propagation.is_empty()).then_some("BindOptions"));
     if let Some(field) = misplaced {
@@ -340,6 +339,7 @@ mod tests {
             "invalid volume specification: '/a:/': invalid mount config for type \"bind\": invalid specification: destination can't be '/'"
         );
         assert!(message(&["/a:/b:dance"]).ends_with("invalid mode: dance"));
+        assert!(message(&["/a:b:c"]).ends_with("invalid mode: c"), "before the place is looked at");
         assert!(message(&["/a:/b:ro,rw"]).ends_with("invalid mode: ro,rw"));
         assert!(
             message(&["/a:/b:nocopy"]).ends_with(
