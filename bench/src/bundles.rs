@@ -79,29 +79,63 @@ fn times(table: &mut Comparisons, place: &mut Place, options: &Options) {
     }
 }
 
+/// How often a runtime may fail at a row that it has done once.
+const SLIPS: usize = 3;
+
+/// A runtime at one row.
+struct Runner {
+    runtime: Runtime,
+    samples: Vec<Duration>,
+    slips: usize,
+    able: bool,
+}
+
+impl Runner {
+    /// Does the work once more. What has failed leaves nothing behind, and is told.
+    fn go(
+        &mut self,
+        place: &mut Place,
+        name: &str,
+        work: &impl Fn(&mut Place, &Runtime) -> Option<Duration>,
+    ) {
+        match work(place, &self.runtime) {
+            Some(took) => self.samples.push(took),
+            None => {
+                place.clear(&self.runtime);
+                self.slips += 1;
+                self.able = !self.samples.is_empty() && self.slips < SLIPS;
+                let what = if self.able { "has failed at this once" } else { "does not do this here" };
+                eprintln!("{} {what}: {name}", self.runtime.name);
+            }
+        }
+    }
+}
+
 /// All runtimes in turn, as often as wanted. Before, each does it once: that warms what may be warm, and who can't do it
-/// here is left out.
+/// here is left out, as is who fails at it again and again.
 fn medians(
     place: &mut Place,
     rounds: usize,
     name: &str,
     work: impl Fn(&mut Place, &Runtime) -> Option<Duration>,
 ) -> Vec<Option<f64>> {
-    let mut runtimes: Vec<(Runtime, bool, Vec<Duration>)> =
-        place.runtimes().iter().map(|runtime| (runtime.clone(), true, Vec::new())).collect();
-    for (runtime, able, _) in &mut runtimes {
-        *able = work(place, runtime).is_some();
-        if !*able {
-            eprintln!("{} does not do this here: {name}", runtime.name);
-        }
+    let runner =
+        |runtime: &Runtime| Runner { runtime: runtime.clone(), samples: Vec::new(), slips: 0, able: true };
+    let mut runners: Vec<Runner> = place.runtimes().iter().map(runner).collect();
+    for runner in &mut runners {
+        runner.go(place, name, &work);
     }
     for _ in 0..rounds {
-        for (runtime, _, samples) in runtimes.iter_mut().filter(|(_, able, _)| *able) {
-            samples.extend(work(place, runtime));
+        for runner in runners.iter_mut().filter(|runner| runner.able) {
+            runner.go(place, name, &work);
         }
     }
-    let middle = |samples: &mut Vec<Duration>| (!samples.is_empty()).then(|| median(samples));
-    runtimes.iter_mut().map(|(.., samples)| middle(samples)).collect()
+    let middle = |runner: &mut Runner| {
+        // The first was for the warmth.
+        runner.samples.drain(..runner.samples.len().min(1));
+        (runner.able && !runner.samples.is_empty()).then(|| median(&mut runner.samples))
+    };
+    runners.iter_mut().map(middle).collect()
 }
 
 /// The work as often as wanted at the same time; it has succeeded when all have.

@@ -53,6 +53,10 @@ const GIVE: &str = "for name in $taken; do for again in 1 2 3 4 5; do umount $ro
     grep -q $name $root/unified/cgroup.controllers && break; mount -t cgroup -o $name none $root/$name || break; done; \
     rmdir $root/$name; done";
 
+/// Ends a command that does not end by itself: some runtimes wait for ever for a container that was faster than they. One
+/// watch for all, so that no sample pays for it.
+const WATCH: &str = "while sleep 5 && kill -0 $$; do pkill -KILL --older 20 -f \"^[^ ]* --root $directory/state-\"; done & watch=$!";
+
 pub(crate) struct Place {
     shell: Shell,
     directory: String,
@@ -104,7 +108,7 @@ impl Place {
     fn furnish(&mut self, hybrid: bool) {
         let directory = &self.directory;
         let lines = format!(
-            "cd {directory}; export PATH={directory}:$PATH; bundle={directory}/bundle; \
+            "directory={directory}; cd $directory; export PATH=$directory:$PATH; bundle=$directory/bundle; \
              peak='{directory}/busybox time -f %M'; mkdir -p bundle/rootfs/bin bundle/rootfs/proc bundle/rootfs/dev \
              bundle/rootfs/sys; for name in busybox true sleep; do cp busybox bundle/rootfs/bin/$name; done; \
              cp -r bundle standing; (cd bundle && runc spec && sed -i 's/\"terminal\": true/\"terminal\": false/; \
@@ -112,6 +116,7 @@ impl Place {
              > config.json)"
         );
         self.shell.run(&lines).ok();
+        self.shell.run(WATCH);
         if hybrid {
             let answer = self.shell.run(TAKE);
             if !answer.output.is_empty() {
@@ -147,6 +152,11 @@ impl Place {
         (answer.code == 0).then_some(answer.took)
     }
 
+    /// Removes what a failed sample may have left.
+    pub(crate) fn clear(&mut self, runtime: &Runtime) {
+        self.shell.run(&format!("for id in c1 c2; do {runtime} delete -f $id; done"));
+    }
+
     /// The memory that a command beginning with `$peak` takes at its most, in KiB. Older versions of the program that
     /// waits for it take the kernel's figure for pages of four.
     pub(crate) fn peak(&mut self, line: &str) -> Option<f64> {
@@ -169,6 +179,7 @@ impl Drop for Place {
             self.shell
                 .run(&format!("for id in c1 c2 {}; do {runtime} delete -f $id; done", runtime.standing()));
         }
+        self.shell.run("kill $watch");
         self.shell.run(GIVE);
         self.shell.run(&format!("cd /; rm -rf --one-file-system {}", self.directory));
     }
