@@ -8,8 +8,8 @@
 //! The engine holds a [`Handle`]. Both read logs through [`log`], and [`cleanup`] deals with what a killed shim
 //! left. A shim sits in the engine's cgroup, never in its container's.
 //!
-//! *Never here*: the daemon's configuration, images, HTTP but for the end of a body ([`chunks`]); a second thread; memory that grows with what passes
-//! through.
+//! *Never here*: the daemon's configuration, images, HTTP but for the end of a body ([`chunks`]); a second thread; memory
+//! that grows with what passes through.
 
 pub mod frame;
 mod handle;
