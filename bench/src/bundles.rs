@@ -87,10 +87,13 @@ struct Runner {
     runtime: Runtime,
     samples: Vec<Duration>,
     slips: usize,
-    able: bool,
 }
 
 impl Runner {
+    fn is_able(&self) -> bool {
+        self.slips == 0 || (!self.samples.is_empty() && self.slips < SLIPS)
+    }
+
     /// Does the work once more. What has failed leaves nothing behind, and is told.
     fn go(
         &mut self,
@@ -103,8 +106,7 @@ impl Runner {
             None => {
                 place.clear(&self.runtime);
                 self.slips += 1;
-                self.able = !self.samples.is_empty() && self.slips < SLIPS;
-                let what = if self.able { "has failed at this once" } else { "does not do this here" };
+                let what = if self.is_able() { "has failed at this once" } else { "does not do this here" };
                 eprintln!("{} {what}: {name}", self.runtime.name);
             }
         }
@@ -119,21 +121,21 @@ fn medians(
     name: &str,
     work: impl Fn(&mut Place, &Runtime) -> Option<Duration>,
 ) -> Vec<Option<f64>> {
-    let runner =
-        |runtime: &Runtime| Runner { runtime: runtime.clone(), samples: Vec::new(), slips: 0, able: true };
+    let runner = |runtime: &Runtime| Runner { runtime: runtime.clone(), samples: Vec::new(), slips: 0 };
     let mut runners: Vec<Runner> = place.runtimes().iter().map(runner).collect();
     for runner in &mut runners {
         runner.go(place, name, &work);
     }
     for _ in 0..rounds {
-        for runner in runners.iter_mut().filter(|runner| runner.able) {
+        for runner in runners.iter_mut().filter(|runner| runner.is_able()) {
             runner.go(place, name, &work);
         }
     }
     let middle = |runner: &mut Runner| {
+        let able = runner.is_able();
         // The first was for the warmth.
         runner.samples.drain(..runner.samples.len().min(1));
-        (runner.able && !runner.samples.is_empty()).then(|| median(&mut runner.samples))
+        (able && !runner.samples.is_empty()).then(|| median(&mut runner.samples))
     };
     runners.iter_mut().map(middle).collect()
 }
